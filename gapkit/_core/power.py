@@ -1,0 +1,69 @@
+"""Fused powers of (q + c): kernel value and slope of the dot-product kernel in one pass over the (N, M) block.
+
+The (N, M) arrays are what limits the speed of a kernel evaluation, not the arithmetic, so each routine reads every
+element once and writes each output once. Columns are taken in pieces that stay in the first-level cache, which lets the
+loop over the exponent be the outer one and the loop over columns vectorise.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from gapkit._core.jit import jit
+
+_PIECE = 512
+
+
+@jit
+def integer_power(q, offset, scale, zeta, out):
+    """Write scale * (q + offset)^zeta into `out` (may be `q` itself), for an integer zeta >= 1."""
+    n_rows, n_cols = q.shape
+    base = np.empty(_PIECE)  # a copy of the piece: `q` may be an output, and overlapping arrays do not vectorise
+    power = np.empty(_PIECE)
+    for i in range(n_rows):
+        for start in range(0, n_cols, _PIECE):
+            width = min(_PIECE, n_cols - start)
+            for j in range(width):
+                base[j] = q[i, start + j] + offset
+                power[j] = scale
+            for _ in range(zeta - 1):
+                for j in range(width):
+                    power[j] *= base[j]
+            for j in range(width):
+                out[i, start + j] = power[j] * base[j]
+
+
+@jit
+def integer_power_and_slope(q, offset, scale, zeta, value, slope):
+    """Write scale * (q + offset)^zeta into `value` and its derivative in q into `slope` (which may be `q` itself)."""
+    n_rows, n_cols = q.shape
+    base = np.empty(_PIECE)  # a copy of the piece: `q` may be an output, and overlapping arrays do not vectorise
+    power = np.empty(_PIECE)
+    for i in range(n_rows):
+        for start in range(0, n_cols, _PIECE):
+            width = min(_PIECE, n_cols - start)
+            for j in range(width):
+                base[j] = q[i, start + j] + offset
+                power[j] = scale
+            for _ in range(zeta - 1):
+                for j in range(width):
+                    power[j] *= base[j]
+            for j in range(width):
+                value[i, start + j] = power[j] * base[j]
+                slope[i, start + j] = power[j] * zeta
+
+
+@jit
+def real_power_and_slope(q, offset, scale, zeta, value, slope):
+    """The same for any real zeta > 0, with q + offset clipped at zero from below (its slope is zero there)."""
+    n_rows, n_cols = q.shape
+    for i in range(n_rows):
+        for j in range(n_cols):
+            base = q[i, j] + offset
+            if base <= 0.0:
+                value[i, j] = 0.0
+                slope[i, j] = 0.0
+            else:
+                k = scale * base**zeta
+                value[i, j] = k
+                slope[i, j] = zeta * k / base

@@ -1,0 +1,152 @@
+"""The commands and their flags. What a command does is in the module of its name, imported when it runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from gapkit.cli.config import FitConfig
+from gapkit.cli.console import guarded
+
+app = typer.Typer(
+    name="gapkit",
+    help="Gaussian-process interatomic potentials. Units: eV, Å, eV/Å, eV/Å³ (ASE's sign of the stress).",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+def _fit_option(name: str, **more: Any) -> Any:
+    """Return the flag of an option of `FitConfig`: its name, description and default are stated there."""
+    default = FitConfig.__dataclass_fields__[name].default
+    text = FitConfig.help(name) + (f" Default: {default}." if default is not None and default is not False else "")
+    flag = name.replace("_", "-")
+    return typer.Option(f"--{flag}/--no-{flag}" if default is False else f"--{flag}", help=text, **more)
+
+
+Model = Annotated[Path, typer.Argument(metavar="MODEL", help="Model file.")]
+EnergyKey = Annotated[str | None, _fit_option("energy_key")]
+ForcesKey = Annotated[str | None, _fit_option("forces_key")]
+StressKey = Annotated[str | None, _fit_option("stress_key")]
+VirialKey = Annotated[str | None, _fit_option("virial_key")]
+ConfigTypeKey = Annotated[str | None, _fit_option("config_type_key")]
+
+
+def main() -> None:
+    """Run the command line."""
+    app()
+
+
+@app.callback(invoke_without_command=True)
+def version(show: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False) -> None:
+    """Print the version, where asked."""
+    if show:
+        from gapkit import __version__
+
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.command()
+@guarded
+def fit(
+    ctx: typer.Context,
+    train: Annotated[Path, typer.Argument(metavar="TRAIN", help="Labelled structures in any format that ASE reads.")],
+    output: Annotated[str | None, _fit_option("output", metavar="FILE")] = None,
+    test: Annotated[str | None, _fit_option("test", metavar="FILE")] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="YAML or TOML file with any of these options; flags win over it."),
+    ] = None,
+    cutoff: Annotated[float | None, _fit_option("cutoff")] = None,
+    n_sparse: Annotated[int | None, _fit_option("n_sparse")] = None,
+    seed: Annotated[int | None, _fit_option("seed")] = None,
+    energy_key: EnergyKey = None,
+    forces_key: ForcesKey = None,
+    stress_key: StressKey = None,
+    virial_key: VirialKey = None,
+    config_type_key: ConfigTypeKey = None,
+    energy_sigma: Annotated[float | None, _fit_option("energy_sigma")] = None,
+    forces_sigma: Annotated[float | None, _fit_option("forces_sigma")] = None,
+    virial_sigma: Annotated[float | None, _fit_option("virial_sigma")] = None,
+    e0: Annotated[str | None, _fit_option("e0", metavar="TEXT")] = None,
+    n_jobs: Annotated[int | None, _fit_option("n_jobs")] = None,
+    quiet: Annotated[bool | None, _fit_option("quiet")] = None,
+    json: Annotated[bool | None, _fit_option("json")] = None,
+) -> None:
+    """Fit a potential to labelled structures. What is not given is chosen from the data."""
+    from gapkit.cli.fit import run
+
+    flags = {name: value for name, value in ctx.params.items() if name not in ("train", "config")}
+    run(train, FitConfig.resolve(config, flags))
+
+
+@app.command()
+@guarded
+def predict(
+    model: Model,
+    structures: Annotated[Path, typer.Argument(metavar="IN", help="Structures in any format that ASE reads.")],
+    output: Annotated[Path, typer.Option(metavar="FILE", help="Extended XYZ file to write.")],
+    std: Annotated[bool, typer.Option("--std", help="Write the standard deviation of local energies as well.")] = False,
+) -> None:
+    """Predict energies, forces and stresses, and write them next to the structures."""
+    from gapkit.cli.predict import run
+
+    run(model, structures, output, std=std)
+
+
+@app.command()
+@guarded
+def evaluate(
+    model: Model,
+    structures: Annotated[
+        Path, typer.Argument(metavar="FILE", help="Labelled structures in any format that ASE reads.")
+    ],
+    json: Annotated[bool, typer.Option("--json", help="Print the errors as one JSON object.")] = False,
+    plot: Annotated[Path | None, typer.Option(metavar="FILE", help="Picture of predicted against reference.")] = None,
+    energy_key: EnergyKey = None,
+    forces_key: ForcesKey = None,
+    stress_key: StressKey = None,
+    virial_key: VirialKey = None,
+    config_type_key: ConfigTypeKey = None,
+) -> None:
+    """Compute the errors of a model on labelled structures, overall and per configuration type.
+
+    Labels are looked for under the keys that the model was fitted with, unless others are given.
+    """
+    from gapkit.cli.evaluate import run
+
+    keys = {
+        "energy": energy_key,
+        "forces": forces_key,
+        "stress": stress_key,
+        "virial": virial_key,
+        "config_type": config_type_key,
+    }
+    run(model, structures, keys, as_json=json, picture=plot)
+
+
+@app.command()
+@guarded
+def info(
+    file: Annotated[Path, typer.Argument(metavar="MODEL|FILE", help="A model file, or structures.")],
+    energy_key: EnergyKey = None,
+    forces_key: ForcesKey = None,
+    stress_key: StressKey = None,
+    virial_key: VirialKey = None,
+    config_type_key: ConfigTypeKey = None,
+) -> None:
+    """Describe a model, or what is in a file of structures and looks suspicious there."""
+    from gapkit.cli.info import run
+
+    keys = {
+        "energy": energy_key,
+        "forces": forces_key,
+        "stress": stress_key,
+        "virial": virial_key,
+        "config_type": config_type_key,
+    }
+    run(file, keys)

@@ -1,0 +1,93 @@
+"""What the user sees: results on stdout, messages on stderr, errors in one paragraph and an exit code."""
+
+from __future__ import annotations
+
+import functools
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, ParamSpec, TextIO
+
+import typer
+
+from gapkit.exceptions import GapkitError, GapkitWarning
+
+EXIT_BAD_INPUT = 2
+EXIT_INTERRUPTED = 130
+
+Parameters = ParamSpec("Parameters")
+
+
+def guarded(command: Callable[Parameters, None]) -> Callable[Parameters, None]:
+    """Turn what a user can cause into one paragraph on stderr and an exit code; bugs keep their traceback."""
+
+    @functools.wraps(command)
+    def wrapper(*args: Parameters.args, **kwargs: Parameters.kwargs) -> None:
+        try:
+            with _plain_warnings():
+                command(*args, **kwargs)
+        except BrokenPipeError:  # `gapkit info ... | head`: typer ends it quietly
+            raise
+        except (GapkitError, OSError) as error:
+            message(f"Error: {_one_paragraph(error)}")
+            raise typer.Exit(EXIT_BAD_INPUT) from error
+        except MemoryError as error:
+            message("Error: out of memory; use fewer sparse points (--n-sparse) or fewer frames")
+            raise typer.Exit(EXIT_BAD_INPUT) from error
+        except KeyboardInterrupt:
+            message("Interrupted; no file was left half-written")
+            raise typer.Exit(EXIT_INTERRUPTED) from None
+
+    return wrapper
+
+
+def message(text: str) -> None:
+    """Write a line to stderr."""
+    typer.echo(text, err=True)
+
+
+def show(item: Any) -> None:
+    """Write something that rich can draw, or text as it is, to stdout."""
+    if isinstance(item, str):
+        typer.echo(item)
+        return
+    from rich.console import Console
+
+    Console(file=sys.stdout).print(item)
+
+
+def show_json(content: dict[str, Any]) -> None:
+    """Write exactly one JSON object to stdout."""
+    import json
+
+    typer.echo(json.dumps(content, indent=2, allow_nan=False))
+
+
+def _one_paragraph(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror and not isinstance(error, GapkitError):
+        names = " -> ".join(str(name) for name in (error.filename, error.filename2) if name is not None)
+        return f"{names}: {error.strerror}" if names else error.strerror
+    return " ".join(str(error).split())
+
+
+@contextmanager
+def _plain_warnings() -> Iterator[None]:
+    def write(
+        warning: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
+        if issubclass(category, GapkitWarning):
+            message(f"Warning: {' '.join(str(warning).split())}")
+        else:
+            show_as_usual(warning, category, filename, lineno, file, line)
+
+    with warnings.catch_warnings():
+        show_as_usual = warnings.showwarning
+        warnings.simplefilter("always", GapkitWarning)
+        warnings.showwarning = write
+        yield

@@ -1,0 +1,76 @@
+"""`gapkit fit`: everything that can go wrong cheaply is tried before the fit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gapkit.cli.build import build_estimator
+from gapkit.cli.config import FitConfig
+from gapkit.cli.console import message, show, show_json
+from gapkit.cli.files import check_output, replacing
+from gapkit.cli.terms import choose_terms
+from gapkit.exceptions import ConfigError, DataError, UnknownSpeciesError
+from gapkit.structures import LabelKeys, read_frames, to_batch
+from gapkit.validation import evaluate
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+
+def run(train: Path, config: FitConfig) -> None:
+    """Fit, save, then print what was fitted and its errors on the test structures.
+
+    Raises
+    ------
+    GapkitError, OSError
+        If an input cannot be used; an existing model file is then as it was.
+    """
+    if config.output is None:
+        raise ConfigError("no file to write the model to; give --output FILE")
+    output = Path(config.output)
+    test = Path(config.test) if config.test is not None else None
+    check_output(output, train, test)
+    model = build_estimator(config)
+    frames = read_frames(train)
+    if config.terms is None and config.cutoff is not None:
+        model.set_params(terms=choose_terms(config.cutoff, frames))
+    test_frames = read_frames(test) if test is not None else None
+    if test_frames is not None:
+        _check_test(test_frames, frames, model.label_keys, test)
+    model.fit(frames)
+    model.metadata_["config"] = config.to_dict()
+    with replacing(output) as temporary:
+        model.save(temporary)
+    errors = evaluate(model, test_frames, model.label_keys) if test_frames is not None else None
+    if config.json:
+        report = {"model": str(output), "n_train": len(frames), "test": errors.to_dict() if errors else None}
+        show_json(report)
+    elif not config.quiet:
+        show(str(model.report_))
+        show(model.summary())
+        if errors is not None:
+            show(f"Errors on {test}:")
+            show(errors)
+    if not config.quiet:
+        message(f"Wrote {output}")
+
+
+def _check_test(
+    test_frames: Sequence[Atoms], frames: Sequence[Atoms], keys: LabelKeys | None, path: Path | None
+) -> None:
+    labels = to_batch(test_frames, keys=keys).labels
+    if labels is None or not (labels.has_energy.any() or labels.has_forces.any() or labels.has_virial.any()):
+        raise DataError(
+            f"none of the {len(test_frames)} frames of {path} has an energy, forces or a stress to test on; "
+            "name the keys of the labels (--energy-key, --forces-key, --stress-key) or leave out --test"
+        )
+    known = {symbol for atoms in frames for symbol in atoms.get_chemical_symbols()}
+    for number, atoms in enumerate(test_frames):
+        unknown = sorted(set(atoms.get_chemical_symbols()) - known)
+        if unknown:
+            raise UnknownSpeciesError(
+                f"frame {number} of {path} holds {', '.join(unknown)}, which no training frame does; "
+                "remove it from the test structures or add it to the training structures"
+            )

@@ -1,0 +1,24 @@
+"""`gapkit info`: what a model or a file of structures holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from gapkit.cli.build import build_keys
+from gapkit.cli.console import show
+from gapkit.potential import load
+from gapkit.structures import describe, read_frames, to_batch
+
+
+def run(file: Path, keys: dict[str, str | None]) -> None:
+    """Print the summary of a model file, or the data report of a file of structures.
+
+    Raises
+    ------
+    GapkitError, OSError
+        If the file cannot be read.
+    """
+    if file.suffix == ".gapkit":
+        show(load(file).summary())
+    else:
+        show(str(describe(to_batch(read_frames(file), keys=build_keys(keys)))))

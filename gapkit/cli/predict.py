@@ -1,0 +1,55 @@
+"""`gapkit predict`: structures with the model's results in place of whatever labels they had."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.io import write
+
+from gapkit.cli.console import message
+from gapkit.cli.files import check_output, replacing
+from gapkit.potential import load
+from gapkit.structures import read_frames
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+    from gapkit.potential import Predictions
+
+REPLACED = ("energy", "free_energy", "forces", "stress", "virial", "local_energy", "local_energy_std")
+
+
+def run(model: Path, structures: Path, output: Path, *, std: bool = False) -> None:
+    """Predict `structures` and write them with energy, forces, stress and local energies to `output`.
+
+    Raises
+    ------
+    GapkitError, OSError
+        If an input cannot be used; an existing output is then as it was.
+    """
+    check_output(output, model, structures)
+    potential = load(model)
+    frames = read_frames(structures)
+    predictions = potential.predict(frames, return_std=std)
+    with replacing(output) as temporary:
+        write(temporary, [_with_results(atoms, i, predictions) for i, atoms in enumerate(frames)], format="extxyz")
+    message(f"Wrote {len(frames)} frames to {output}")
+
+
+def _with_results(atoms: Atoms, i: int, predictions: Predictions) -> Atoms:
+    mine = slice(predictions.offsets[i], predictions.offsets[i + 1])
+    result = atoms.copy()
+    for name in REPLACED:
+        result.info.pop(name, None)
+        result.arrays.pop(name, None)
+    results: dict[str, Any] = {"energy": float(predictions.energy[i]), "forces": predictions.forces[mine]}
+    if np.isfinite(predictions.stress[i]).all():
+        results["stress"] = predictions.stress[i]
+    result.calc = SinglePointCalculator(result, **results)
+    result.set_array("local_energy", predictions.local_energies[mine])
+    if predictions.local_energies_std is not None:
+        result.set_array("local_energy_std", predictions.local_energies_std[mine])
+    return result

@@ -1,0 +1,69 @@
+"""Cutoff functions: smooth switches from 1 to 0 over a transition that ends at the cutoff radius."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from gapkit.exceptions import InputError
+from gapkit.typing import FloatArray
+
+
+class CutoffFunction(Protocol):
+    """f(r), 1 inside and 0 at and beyond `cutoff`."""
+
+    def __call__(self, distances: FloatArray, cutoff: float) -> tuple[FloatArray, FloatArray]:
+        """Return f (n,) and df/dr (n,) in 1/Å at `distances` (n,) in Å."""
+        ...
+
+
+@dataclass(frozen=True)
+class CosineCutoff:
+    """f(r) = (1 + cos(pi (r - r_c + w) / w)) / 2 over the last `width` w Å; once continuously differentiable.
+
+    Source: Bartók and Csányi, Int. J. Quantum Chem. 115, 1051 (2015), the cutoff of QUIP.
+    """
+
+    width: float
+
+    def __post_init__(self) -> None:
+        _check_width(self.width)
+
+    def __call__(self, distances: FloatArray, cutoff: float) -> tuple[FloatArray, FloatArray]:
+        p = np.clip((distances - cutoff + self.width) / self.width, 0.0, 1.0)
+        slope = np.where((p > 0.0) & (p < 1.0), -0.5 * np.pi / self.width * np.sin(np.pi * p), 0.0)
+        return 0.5 * (1.0 + np.cos(np.pi * p)), slope
+
+
+@dataclass(frozen=True)
+class QuinticCutoff:
+    """f(p) = 1 - 10 p^3 + 15 p^4 - 6 p^5, p = (r - r_c + w) / w; twice continuously differentiable.
+
+    The default of gapkit: with a wide transition it weighs neighbours by distance as radial scaling does, and phonons,
+    which are second derivatives, stay continuous when a neighbour crosses the cutoff.
+    """
+
+    width: float
+
+    def __post_init__(self) -> None:
+        _check_width(self.width)
+
+    def __call__(self, distances: FloatArray, cutoff: float) -> tuple[FloatArray, FloatArray]:
+        p = np.clip((distances - cutoff + self.width) / self.width, 0.0, 1.0)
+        value = 1.0 - p**3 * (10.0 - p * (15.0 - 6.0 * p))
+        return value, -30.0 * (p * (1.0 - p)) ** 2 / self.width
+
+
+@dataclass(frozen=True)
+class NoCutoff:
+    """f(r) = 1: for comparison with descriptors that do not switch off; not smooth, so not for a potential."""
+
+    def __call__(self, distances: FloatArray, cutoff: float) -> tuple[FloatArray, FloatArray]:
+        return np.ones_like(distances), np.zeros_like(distances)
+
+
+def _check_width(width: float) -> None:
+    if not (np.isfinite(width) and width > 0.0):
+        raise InputError(f"`width` of a cutoff function must be > 0 Å, got {width}; 0.5 Å is narrow, the cutoff is wide")

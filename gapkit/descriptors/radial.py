@@ -1,0 +1,208 @@
+"""Radial bases R_nl(r) and the table that serves them to the SOAP kernel.
+
+A basis gives values only; the table takes them to a twice differentiable quintic interpolant, so that every basis costs
+the same and the interpolant's own derivative is the exact derivative of the energy.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from scipy.interpolate import make_interp_spline
+from scipy.linalg import cholesky, solve_triangular, sqrtm
+from scipy.special import erf, gamma, ive
+
+from gapkit.typing import FloatArray
+
+
+class RadialBasis(Protocol):
+    """What the density coefficients of one neighbour at distance r are, apart from Y_lm."""
+
+    def values(self, distances: FloatArray) -> FloatArray:
+        """R_nl(r), shape (n_points, l_max + 1, n_max); `distances` (n_points,) in Å, >= 0."""
+        ...
+
+    @property
+    def reach(self) -> float:
+        """Distance in Å up to which neighbours count when no cutoff function switches them off."""
+        ...
+
+
+@dataclass(frozen=True)
+class GaussianBasis:
+    """Orthonormalised Gaussians of the atoms' own width on a uniform grid: the basis of QUIP's `soap`.
+
+    Source: Bartók, Kondor and Csányi, Phys. Rev. B 87, 184115 (2013), section IV, and Caro, Phys. Rev. B 100, 024112.
+
+    Parameters
+    ----------
+    n_max, l_max : int
+    sigma : float
+        Width of the atomic Gaussians, Å.
+    cutoff : float
+        Å.
+    """
+
+    n_max: int
+    l_max: int
+    sigma: float
+    cutoff: float
+
+    @property
+    def _alpha(self) -> float:
+        return 1.0 / (2.0 * self.sigma**2)
+
+    @property
+    def _grid(self) -> FloatArray:
+        boundary = self.cutoff + self.sigma * np.sqrt(2.0 * 10.0 * np.log(10.0))
+        return np.arange(self.n_max) * boundary / self.n_max
+
+    def _factors(self) -> tuple[FloatArray, FloatArray]:
+        """Cholesky factor L of the overlap S and T = C^-1 L."""
+        alpha, grid = self._alpha, self._grid
+        s = grid[:, None] + grid[None, :]
+        d = grid[:, None] - grid[None, :]
+        squares = grid[:, None] ** 2 + grid[None, :] ** 2
+        overlap = np.exp(-alpha * squares) * np.sqrt(2.0) * alpha**1.5 * s
+        overlap += (
+            alpha * np.exp(-0.5 * alpha * d**2) * np.sqrt(np.pi) * (1 + alpha * s**2) * (1 + erf(np.sqrt(0.5 * alpha) * s))
+        )
+        lower = cholesky(overlap / np.sqrt(128.0 * alpha**5), lower=True)
+        return lower, np.linalg.solve(np.exp(-alpha * d**2), lower)
+
+    def values(self, distances: FloatArray) -> FloatArray:
+        alpha, grid = self._alpha, self._grid
+        r = np.asarray(distances, float)[:, None, None]
+        argument = 2.0 * alpha * r * grid
+        degrees = np.arange(self.l_max + 1)[None, :, None]
+        scaled = _scaled_bessel(degrees, argument)
+        return np.asarray(np.exp(-alpha * (r - grid) ** 2) * scaled @ self._factors()[1])
+
+    @property
+    def reach(self) -> float:
+        return self.cutoff
+
+
+def _scaled_bessel(degree: FloatArray, x: FloatArray) -> FloatArray:
+    """exp(-x) i_l(x), the modified spherical Bessel function of the first kind."""
+    x, degree = np.broadcast_arrays(x, degree)
+    safe = np.maximum(x, 1e-12)
+    value = np.sqrt(np.pi / (2.0 * safe)) * ive(degree + 0.5, safe)
+    return np.where(x < 1e-12, np.where(degree == 0, 1.0, 0.0), value)
+
+
+_PADDING = np.sqrt(-2.0 * np.log(1e-3))
+
+
+@dataclass(frozen=True)
+class GTOBasis:
+    """Gaussian-type orbitals r^l exp(-a r^2), Löwdin orthonormalised for each l: DScribe's `gto`.
+
+    Source: Himanen et al., Comput. Phys. Commun. 247, 106949 (2020), eqs 23-25.
+    """
+
+    n_max: int
+    l_max: int
+    sigma: float
+    cutoff: float
+
+    def _orbitals(self) -> tuple[FloatArray, FloatArray]:
+        """Exponents (l, n) in 1/Å^2 and mixing matrices (l, n, n')."""
+        radii = np.linspace(1.0, self.cutoff, self.n_max)
+        exponents = np.empty((self.l_max + 1, self.n_max))
+        mixing = np.empty((self.l_max + 1, self.n_max, self.n_max))
+        for degree in range(self.l_max + 1):
+            a = -np.log(1e-3 / radii**degree) / radii**2
+            overlap = 0.5 * gamma(degree + 1.5) / (a[:, None] + a[None, :]) ** (degree + 1.5)
+            exponents[degree] = a
+            mixing[degree] = np.real(sqrtm(np.linalg.inv(overlap)))
+        return exponents, mixing
+
+    def values(self, distances: FloatArray) -> FloatArray:
+        exponents, mixing = self._orbitals()
+        eta = 1.0 / (2.0 * self.sigma**2)
+        r = np.asarray(distances, float)[:, None, None]
+        degree = np.arange(self.l_max + 1)[:, None]
+        total = eta + exponents
+        primitive = (np.pi / total) ** 1.5 * (eta * r / total) ** degree * np.exp(-exponents * eta / total * r**2)
+        return np.einsum("plk,lnk->pln", primitive, mixing)
+
+    @property
+    def reach(self) -> float:
+        return float(self.cutoff + _PADDING * self.sigma)
+
+
+@dataclass(frozen=True)
+class PolynomialBasis:
+    """Orthonormalised (r_c - r)^(n + 2), n = 1..n_max, integrated numerically against the Gaussians: DScribe's `polynomial`.
+
+    Source: Himanen et al., Comput. Phys. Commun. 247, 106949 (2020), eqs 26-28; Bartók et al. (2013) eq. 25.
+    """
+
+    n_max: int
+    l_max: int
+    sigma: float
+    cutoff: float
+
+    def values(self, distances: FloatArray) -> FloatArray:
+        nodes, weights = np.polynomial.legendre.leggauss(100)
+        x = 0.5 * self.cutoff * (nodes + 1.0)
+        power = np.arange(1, self.n_max + 1)
+        total = power[:, None] + power[None, :]
+        overlap = 2.0 * self.cutoff ** (total + 7) / ((total + 5) * (total + 6) * (total + 7))
+        mixing = np.real(sqrtm(np.linalg.inv(overlap)))
+        functions = mixing @ (self.cutoff - x) ** (power[:, None] + 2)
+        eta = 1.0 / (2.0 * self.sigma**2)
+        r = np.asarray(distances, float)[:, None, None]
+        degree = np.arange(self.l_max + 1)[None, :, None]
+        bessel = _scaled_bessel(degree, 2.0 * eta * r * x) * np.exp(-eta * (r - x) ** 2)
+        measure = 4.0 * np.pi * (0.5 * self.cutoff * weights) * x**2
+        return np.asarray((bessel * measure) @ functions.T)
+
+    @property
+    def reach(self) -> float:
+        return float(self.cutoff + _PADDING * self.sigma)
+
+
+BASES: dict[str, type[GaussianBasis] | type[GTOBasis] | type[PolynomialBasis]] = {
+    "gaussian": GaussianBasis,
+    "gto": GTOBasis,
+    "polynomial": PolynomialBasis,
+}
+
+# Nodes per sigma: the error of quintic Hermite interpolation of a Gaussian of width sigma is then below 1e-12.
+NODES_PER_SIGMA = 32
+
+
+@dataclass(frozen=True, eq=False)
+class RadialTable:
+    """Values and first two derivatives (times spacing and its square) of R_nl at uniform nodes.
+
+    Attributes
+    ----------
+    nodes : ndarray (n_nodes, 3, (l_max + 1) * n_max)
+    spacing : float
+        Å.
+    reach : float
+        Largest distance that the table covers, Å.
+    """
+
+    nodes: FloatArray
+    spacing: float
+    reach: float
+
+
+def tabulate(basis: RadialBasis, sigma: float, reach: float) -> RadialTable:
+    """Sample `basis` up to `reach` Å; derivatives come from a degree 7 spline through twice as many samples."""
+    n_nodes = int(np.ceil(reach / sigma * NODES_PER_SIGMA)) + 2
+    spacing = reach / (n_nodes - 2)
+    r = np.arange(-16, 2 * n_nodes + 16) * (0.5 * spacing)
+    sampled = basis.values(np.abs(r))
+    # R_nl(-r) = (-1)^l R_nl(r): samples beyond the origin keep the spline accurate there
+    sampled[r < 0.0] *= ((-1.0) ** np.arange(sampled.shape[1]))[None, :, None]
+    spline = make_interp_spline(r, sampled.reshape(r.size, -1), k=7)
+    at = np.arange(n_nodes) * spacing
+    nodes = np.stack([spline(at, order) * spacing**order for order in range(3)], axis=1)
+    return RadialTable(np.ascontiguousarray(nodes), spacing, reach)

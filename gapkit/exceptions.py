@@ -1,0 +1,51 @@
+"""Errors and warnings that gapkit raises: each also is the built-in type that a caller would expect."""
+
+from __future__ import annotations
+
+
+class GapkitError(Exception):
+    """Base of every error raised on purpose by gapkit."""
+
+
+class InputError(GapkitError, ValueError):
+    """A structure, label or argument cannot be used; the message names it and the remedy."""
+
+
+class DataError(InputError):
+    """A training or test frame holds something unusable (NaN label, wrong shape, no label at all)."""
+
+
+class UnknownSpeciesError(InputError):
+    """A structure holds a chemical species that the model was not fitted to."""
+
+
+class ConfigError(InputError):
+    """An option of a configuration file or command is unknown or out of range."""
+
+
+class ModelFileError(GapkitError, OSError):
+    """A model file is truncated, edited, from a newer version, or not a model file."""
+
+
+class NotFittedModelError(GapkitError, ValueError, AttributeError):
+    """The model has not been fitted yet."""
+
+
+class GapkitWarning(UserWarning):
+    """Base of every warning issued by gapkit."""
+
+
+class ConditioningWarning(GapkitWarning):
+    """A matrix was numerically singular and had to be regularised; the message names the jitter."""
+
+
+class ConvergenceWarning(GapkitWarning):
+    """An optimisation stopped before its convergence criterion was met."""
+
+
+class DataWarning(GapkitWarning):
+    """Something in the data looks suspicious (units, signs, duplicates) but was used as it is."""
+
+
+class VarianceWarning(GapkitWarning):
+    """Negative variances were clipped at zero; the message counts them."""

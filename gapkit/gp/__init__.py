@@ -1,0 +1,1 @@
+"""The sparse Gaussian process: noise, factors, solver, posterior, evidence."""

@@ -1,0 +1,113 @@
+"""Cholesky factor of a kernel matrix, with no more regularisation than it needs."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.linalg import lapack
+
+from gapkit.exceptions import ConditioningWarning, InputError
+from gapkit.typing import FloatArray
+
+_MIN_RCOND = 4.0 * np.finfo(np.float64).eps
+_SMALLEST_STEP = 1e-14
+
+
+@dataclass(frozen=True)
+class JitteredCholesky:
+    """Lower Cholesky factor of a regularised kernel matrix.
+
+    Attributes
+    ----------
+    L : array of shape (m, m)
+        Lower triangular, zero above the diagonal: L L^T = K + jitter * mean(diag K) * I.
+    jitter : float
+        What was added, relative to the mean of the diagonal (no unit).
+    """
+
+    L: FloatArray
+    jitter: float
+
+
+def cholesky(K: FloatArray, *, jitter: float = 1e-10, max_jitter: float = 1e-4, name: str = "K_MM") -> JitteredCholesky:
+    """Factorise K + jitter * mean(diag K) * I, with the jitter raised by factors of ten until the factor is sound.
+
+    Sound means: the factorisation succeeds, and the estimated reciprocal condition number in the 1-norm (LAPACK dpocon)
+    is above four units of rounding.
+
+    Parameters
+    ----------
+    K : array of shape (m, m)
+        Symmetric positive semi-definite; the lower triangle is read.
+    jitter : float, default=1e-10
+        First jitter to try, relative to the mean of the diagonal.
+    max_jitter : float, default=1e-4
+        Last jitter to try.
+    name : str, default="K_MM"
+        What to call the matrix in messages.
+
+    Returns
+    -------
+    JitteredCholesky
+
+    Raises
+    ------
+    InputError
+        If `K` is not square, not finite, has a mean diagonal <= 0, or cannot be factorised with `max_jitter`.
+
+    Warns
+    -----
+    ConditioningWarning
+        If more than the first jitter was needed.
+    """
+    K = np.asarray(K, dtype=np.float64)
+    if K.ndim != 2 or K.shape[0] != K.shape[1]:
+        raise InputError(f"`{name}` must be a square matrix, got shape {K.shape}")
+    if not 0 <= jitter <= max_jitter:
+        raise InputError(f"`jitter` must be between 0 and max_jitter = {max_jitter:g}, got {jitter!r}")
+    size = K.shape[0]
+    if size == 0:
+        return JitteredCholesky(np.empty((0, 0)), float(jitter))
+    if not np.all(np.isfinite(K)):
+        bad = int(np.count_nonzero(~np.isfinite(K).all(axis=1)))
+        raise InputError(f"`{name}` must be finite, but {bad} of its {size} rows hold NaN or inf; check the features")
+    scale = float(np.mean(np.diagonal(K)))
+    if scale <= 0:
+        raise InputError(
+            f"`{name}` must have a positive mean diagonal, got {scale:g}; check for features that are zero"
+        )
+
+    step = float(jitter)
+    while True:
+        L = _try(K, step * scale)
+        if L is not None:
+            break
+        raised = max(10.0 * step, _SMALLEST_STEP)
+        if raised > max_jitter * 1.000001:
+            raise InputError(
+                f"`{name}` ({size} x {size}) is not positive definite even with a relative jitter of {step:g}; "
+                "remove duplicate sparse points, take fewer, or raise `max_jitter`"
+            )
+        step = raised
+    if step > jitter:
+        warnings.warn(
+            f"{name} ({size} x {size}) was numerically singular: a relative jitter of {step:g} was added to its "
+            f"diagonal instead of {jitter:g}. Fewer or more distinct sparse points avoid this.",
+            ConditioningWarning,
+            stacklevel=2,
+        )
+    return JitteredCholesky(L, step)
+
+
+def _try(K: FloatArray, shift: float) -> FloatArray | None:
+    """The lower factor of K + shift * I, or None where it fails or is too ill-conditioned to be used."""
+    A = np.array(K, order="F")
+    A[np.diag_indices_from(A)] += shift
+    norm = np.abs(A).sum(axis=0).max()
+    L, info = lapack.dpotrf(A, lower=1, clean=1, overwrite_a=1)
+    if info != 0:
+        return None
+    rcond, info = lapack.dpocon(L, norm, uplo="L")
+    return L if info == 0 and rcond >= _MIN_RCOND else None

@@ -1,0 +1,125 @@
+"""Design rows: energies, forces and virials as linear functionals of the weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from gapkit._core.rows import accumulate_rows
+from gapkit.descriptors.base import Features, View
+from gapkit.gp.basis import BasisTerm, SparseBasis, SparseBlock
+from gapkit.neighbours import NeighbourList
+from gapkit.structures import AtomsBatch
+from gapkit.typing import FloatArray, IntArray
+
+# Edges whose derivative rows are formed together: small enough for their block of the row matrix to stay in cache.
+LEGS_PER_CHUNK = 256
+
+_NONE = np.empty((0, 0))
+
+
+@dataclass(frozen=True, eq=False)
+class DesignRows:
+    """Rows of K_NM for the frames of a batch, at unit kernel scale.
+
+    Attributes
+    ----------
+    energy : ndarray (n_frames, M)
+    forces : ndarray (n_atoms, 3, M) or None
+        1/Å.
+    virial : ndarray (n_frames, 6, M) or None
+        Order xx, yy, zz, yz, xz, xy.
+    """
+
+    energy: FloatArray
+    forces: FloatArray | None
+    virial: FloatArray | None
+
+
+def views_of(basis: SparseBasis, batch: AtomsBatch, neighbours: NeighbourList) -> list[View]:
+    """Apply the engine of every term to a batch."""
+    return [term.engine.view(batch.numbers, neighbours) for term in basis.terms]
+
+
+def design_rows(
+    basis: SparseBasis,
+    views: list[View],
+    batch: AtomsBatch,
+    neighbours: NeighbourList,
+    frames: range,
+    *,
+    forces: bool,
+    virial: bool,
+) -> DesignRows:
+    """Rows of the frames `frames` (a contiguous range) of the batch.
+
+    Parameters
+    ----------
+    views : list of View
+        From `views_of` for the same batch and neighbours.
+    forces, virial : bool
+        Which derivative rows are wanted.
+    """
+    first, last = int(batch.offsets[frames.start]), int(batch.offsets[frames.stop])
+    m = basis.n_columns
+    energy = np.zeros((len(frames), m))
+    force_rows = np.zeros((last - first, 3, m)) if forces or virial else None
+    virial_rows = np.zeros((len(frames), 6, m)) if virial else np.empty((0, 6, m))
+    per_chunk = _centres_per_chunk(neighbours, first, last)
+    for term, view in zip(basis.terms, views, strict=True):
+        for block in term.blocks:
+            centres = view.centres(block.block)
+            centres = centres[np.searchsorted(centres, first) : np.searchsorted(centres, last)]
+            step = min(per_chunk, view.centres_per_chunk) if force_rows is not None else view.centres_per_chunk
+            for start in range(0, len(centres), step):
+                features = view.features(block.block, centres[start : start + step])
+                if len(features.x) == 0:
+                    continue
+                frame = batch.frame_of_atom[features.centres] - frames.start
+                q = _instances(term, block, features, energy, frame)
+                if force_rows is not None:
+                    _derivatives(term, view, block, features, q, frame, neighbours, first, force_rows, virial_rows)
+    return DesignRows(energy, force_rows if forces else None, virial_rows if virial else None)
+
+
+def _centres_per_chunk(neighbours: NeighbourList, first: int, last: int) -> int:
+    legs = int(neighbours.offsets[last] - neighbours.offsets[first]) / max(last - first, 1)
+    return max(1, int(LEGS_PER_CHUNK / max(legs, 1.0)))
+
+
+_Kernel = tuple[FloatArray, FloatArray, FloatArray | None, FloatArray]
+
+
+def _instances(term: BasisTerm, block: SparseBlock, features: Features, energy: FloatArray, frame: IntArray) -> _Kernel:
+    """Kernel values and slopes, and the energy rows."""
+    scaled = term.kernel.scale_features(features.x)
+    norms = np.einsum("nd,nd->n", scaled, scaled)
+    k, k_q, k_n = term.kernel.value_and_slopes(scaled @ block.scaled.T, norms, block.norms, overwrite_q=True)
+    starts = np.flatnonzero(np.diff(frame, prepend=-1))
+    energy[frame[starts], block.columns] += np.add.reduceat(features.factors[:, None] * k, starts, axis=0)
+    return k, k_q, k_n, scaled
+
+
+def _derivatives(
+    term: BasisTerm, view: View, block: SparseBlock, features: Features, kernel: _Kernel, frame: IntArray,
+    neighbours: NeighbourList, first: int, force_rows: FloatArray, virial_rows: FloatArray,
+) -> None:  # fmt: skip
+    """Force and virial rows of a chunk of instances: dk/dD = (dk/dq x_s + 2 dk/dn x) . dx/dD."""
+    k, k_q, k_n, scaled = kernel
+    jacobian = view.jacobian(features)
+    n_legs, _, d = jacobian.dx.shape
+    dx = term.kernel.scale_features(jacobian.dx.reshape(-1, d))
+    projected = (dx @ block.scaled.T).reshape(n_legs, 3, -1)
+    f = features.factors[:, None]
+    norm_change = _NONE
+    if k_n is not None:
+        of_leg = np.repeat(np.arange(len(scaled)), np.diff(jacobian.legs.offsets))
+        norm_change = np.einsum("ncd,nd->nc", dx.reshape(n_legs, 3, d), scaled[of_leg])
+        k_n = 2.0 * f * k_n
+    accumulate_rows(
+        jacobian.legs.offsets, jacobian.legs.edges, features.centres, frame, neighbours.indices, neighbours.vectors, first,
+        f * k_q, projected, _NONE if k_n is None else k_n, norm_change,
+        _NONE if jacobian.dfactors is None else k, _NONE if jacobian.dfactors is None else jacobian.dfactors,
+        block.columns.start, force_rows, virial_rows,
+    )  # fmt: skip

@@ -1,0 +1,162 @@
+"""How far each label can be trusted: the standard deviation of every training row.
+
+Convention
+----------
+Each kind of target (energy, forces, virial) has one global sigma: per atom for energies and virials, per component for
+forces. The absolute standard deviation of a row is, in order of precedence,
+
+1. the label's own: `energy_sigma` (eV, whole frame), `force_sigma` (eV/Å, each component of the atom),
+   `virial_sigma` (eV, each component of the whole frame), where it is not NaN;
+2. the configuration type's: sigma_type * sqrt(N) for energies and virials of a frame of N atoms, sigma_type for forces;
+3. the global one, likewise: sigma * sqrt(N), or sigma for forces.
+
+Rows are folded into factors with *relative* sigmas, sigma_row / sigma, so that the global sigma can be changed later
+without a second pass over the data. Where the global sigma is None, to be chosen by evidence, the relative sigmas of
+overridden rows are taken with respect to a reference value, and the optimum then scales all rows of the kind together:
+a row that was given half the reference sigma keeps half of whatever the optimum is. Sigmas are those of the model and the
+data together: they include what the model cannot represent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+import numpy as np
+
+from gapkit.exceptions import InputError
+from gapkit.typing import FloatArray, IntArray
+
+KINDS = ("energy", "forces", "virial")
+_SQRT_ATOMS = {"energy": True, "forces": False, "virial": True}
+_LABEL = {"energy": "energy_sigma", "forces": "force_sigma", "virial": "virial_sigma"}
+
+
+class SigmaLabels(Protocol):
+    """The part of a batch's labels that noise reads; NaN means not given."""
+
+    @property
+    def energy_sigma(self) -> FloatArray:
+        """(n_frames,), eV for the whole frame."""
+
+    @property
+    def force_sigma(self) -> FloatArray:
+        """(n_atoms,), eV/Å for each component."""
+
+    @property
+    def virial_sigma(self) -> FloatArray:
+        """(n_frames,), eV for each component of the whole frame's virial."""
+
+    @property
+    def config_type(self) -> Sequence[str]:
+        """(n_frames,), name of each frame's configuration type."""
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Global noise of each kind of target; None means: choose it by evidence.
+
+    Parameters
+    ----------
+    energy : float, optional
+        eV/atom; a frame of N atoms gets energy * sqrt(N).
+    forces : float, optional
+        eV/Å, each component.
+    virial : float, optional
+        eV/atom, each component; a frame of N atoms gets virial * sqrt(N).
+    per_config_type : mapping of str to Noise
+        Values that replace the global ones for frames of a configuration type. None there means: as the global one.
+    """
+
+    energy: float | None = None
+    forces: float | None = None
+    virial: float | None = None
+    per_config_type: Mapping[str, Noise] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for kind in KINDS:
+            _check_sigma(kind, getattr(self, kind))
+        for name, override in self.per_config_type.items():
+            if not isinstance(override, Noise):
+                raise InputError(f"`per_config_type[{name!r}]` must be a Noise, got {type(override).__name__}")
+            if override.per_config_type:
+                raise InputError(f"`per_config_type[{name!r}]` must not have a `per_config_type` of its own")
+
+    def filled(self, reference: Noise | None = None) -> Noise:
+        """A copy in which None is replaced by the value of `reference` (default: `DEFAULT_NOISE`)."""
+        reference = DEFAULT_NOISE if reference is None else reference
+        missing = {kind: getattr(reference, kind) for kind in KINDS if getattr(self, kind) is None}
+        return replace(self, **missing)
+
+    def as_dict(self) -> dict[str, float]:
+        """The global sigmas that are given, by kind."""
+        return {kind: float(getattr(self, kind)) for kind in KINDS if getattr(self, kind) is not None}
+
+    @property
+    def free(self) -> tuple[str, ...]:
+        """The kinds whose sigma is to be chosen by evidence."""
+        return tuple(kind for kind in KINDS if getattr(self, kind) is None)
+
+
+def row_sigmas(
+    noise: Noise,
+    labels: SigmaLabels,
+    kind: str,
+    n_atoms: IntArray,
+    *,
+    reference: Noise | None = None,
+) -> FloatArray:
+    """Relative standard deviation of each label: absolute sigma divided by the global sigma of the kind.
+
+    Parameters
+    ----------
+    noise : Noise
+    labels : object with `energy_sigma`, `force_sigma`, `virial_sigma` and `config_type`
+        As in `SigmaLabels`.
+    kind : {"energy", "forces", "virial"}
+    n_atoms : array of shape (n_frames,)
+        Number of atoms of each frame.
+    reference : Noise, optional
+        Global sigma of the kinds that `noise` leaves to evidence. Default: `DEFAULT_NOISE`.
+
+    Returns
+    -------
+    array of shape (n_frames,) for energies and virials, (n_atoms,) in all for forces
+        No unit, > 0. Repeat it for each component.
+
+    Raises
+    ------
+    InputError
+        If `kind` is unknown, shapes do not fit, or a sigma of the labels is not > 0.
+    """
+    if kind not in KINDS:
+        raise InputError(f"`kind` must be one of {', '.join(KINDS)}, got {kind!r}")
+    counts = np.asarray(n_atoms, dtype=np.int64)
+    if len(labels.config_type) != len(counts):
+        raise InputError(f"`labels.config_type` must hold {len(counts)} names, got {len(labels.config_type)}")
+    sigma = float(getattr(noise.filled(reference), kind))
+    per_frame = np.full(len(counts), sigma)
+    for i, name in enumerate(labels.config_type):
+        override = noise.per_config_type.get(name)
+        if override is not None and getattr(override, kind) is not None:
+            per_frame[i] = getattr(override, kind)
+    absolute = per_frame * np.sqrt(counts) if _SQRT_ATOMS[kind] else np.repeat(per_frame, counts)
+    own = np.asarray(getattr(labels, _LABEL[kind]), dtype=np.float64)
+    if own.shape != absolute.shape:
+        raise InputError(f"`labels.{_LABEL[kind]}` must have shape {absolute.shape}, got {own.shape}")
+    given = ~np.isnan(own)
+    if np.any(own[given] <= 0) or np.any(np.isinf(own[given])):
+        first = int(np.flatnonzero(given & ~((own > 0) & np.isfinite(own)))[0])
+        raise InputError(f"`{_LABEL[kind]}` must be finite and > 0 (or NaN), got {own[first]} at index {first}")
+    absolute[given] = own[given]
+    return absolute / sigma
+
+
+def _check_sigma(kind: str, value: float | None) -> None:
+    if value is not None and not (np.isfinite(value) and value > 0):
+        raise InputError(f"noise `{kind}` must be finite and > 0 (or None, for evidence), got {value!r}")
+
+
+DEFAULT_NOISE = Noise(energy=1e-3, forces=0.1, virial=0.05)
+"""Starting values, eV/atom, eV/Å and eV/atom: those commonly used for densely sampled condensed phases."""

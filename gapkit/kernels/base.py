@@ -1,0 +1,183 @@
+"""What every kernel of gapkit is: a function of the inner product and the norms of scaled features.
+
+A kernel is k(x, x') = kappa(q, n, n') with q = x~.x~', n = |x~|^2, n' = |x~'|^2 and x~ the scaled features. Everything
+that needs derivatives (forces, virials) applies the chain rule to kappa alone, so that no kernel is ever written anew
+for a combination of targets:
+
+    dk/dx~ = k_q x~' + 2 k_n x~,    k_q = dkappa/dq,  k_n = dkappa/dn (at fixed q).
+
+The classes are scikit-learn kernels (`theta`, `bounds`, `clone_with_theta`, `get_params`), and so also serve
+`sklearn.gaussian_process.GaussianProcessRegressor`.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any, Literal, overload
+
+import numpy as np
+from sklearn.base import clone
+from sklearn.gaussian_process.kernels import Kernel
+
+from gapkit.exceptions import InputError
+from gapkit.typing import FloatArray
+
+
+class GapKernel(Kernel):
+    """Base class of kernels kappa(q, n, n').
+
+    Subclasses have a parameter `delta`, the prior standard deviation in eV where k is the covariance of a local energy.
+    """
+
+    delta: float
+
+    # ------------------------------------------------------------------ the part a subclass writes
+
+    @abstractmethod
+    def scale_features(self, X: FloatArray) -> FloatArray:
+        """Return the scaled features x~, shape (n, d); may be `X` itself."""
+
+    @abstractmethod
+    def value(self, q: FloatArray, n: FloatArray, n_s: FloatArray, *, overwrite_q: bool = False) -> FloatArray:
+        """Kernel values kappa(q, n, n').
+
+        Parameters
+        ----------
+        q : array of shape (N, M)
+            Inner products x~.x~'.
+        n : array of shape (N,)
+            Squared norms of the rows.
+        n_s : array of shape (M,)
+            Squared norms of the columns.
+        overwrite_q : bool, default=False
+            Allow the result to be written into `q`; saves one (N, M) array.
+
+        Returns
+        -------
+        array of shape (N, M), units delta^2
+        """
+
+    @abstractmethod
+    def value_and_slopes(
+        self, q: FloatArray, n: FloatArray, n_s: FloatArray, *, overwrite_q: bool = False
+    ) -> tuple[FloatArray, FloatArray, FloatArray | None]:
+        """Kernel values and slopes (k, k_q, k_n); arguments as for `value`.
+
+        Returns
+        -------
+        k, k_q : arrays of shape (N, M)
+        k_n : array of shape (N, M), or None where kappa does not depend on n
+        """
+
+    @abstractmethod
+    def diag_value(self, n: FloatArray) -> FloatArray:
+        """k(x, x), shape (N,), from the squared norms n = |x~|^2."""
+
+    @abstractmethod
+    def diag_slope(self, n: FloatArray) -> FloatArray:
+        """The total derivative d k(x, x) / dn, shape (N,)."""
+
+    @abstractmethod
+    def _log_gradients(self, X: FloatArray, K: FloatArray) -> dict[str, FloatArray]:
+        """dK/d log(parameter) for each hyperparameter that is not fixed: (n, n), or (n, n, n_elements)."""
+
+    def _validate(self) -> None:
+        """Check the parameters; `__init__` only stores them."""
+        check_positive("delta", self.delta, "eV")
+
+    def _centre(self, X: FloatArray) -> FloatArray | None:
+        """A point that may be subtracted from all features to lessen rounding; None where the kernel forbids it."""
+        return None
+
+    # ------------------------------------------------------------------ the part they inherit
+
+    def unit_scale(self) -> GapKernel:
+        """A copy with delta = 1, the scale in which rows and K_MM of the linear model are kept."""
+        copy = clone(self)
+        copy.set_params(delta=1.0)
+        return copy
+
+    @overload
+    def __call__(self, X: Any, Y: Any = None, eval_gradient: Literal[False] = False) -> FloatArray: ...
+
+    @overload
+    def __call__(self, X: Any, Y: Any, eval_gradient: Literal[True]) -> tuple[FloatArray, FloatArray]: ...
+
+    @overload
+    def __call__(self, X: Any, *, eval_gradient: Literal[True]) -> tuple[FloatArray, FloatArray]: ...
+
+    def __call__(
+        self, X: Any, Y: Any = None, eval_gradient: bool = False
+    ) -> FloatArray | tuple[FloatArray, FloatArray]:
+        """Kernel matrix k(X, Y).
+
+        Parameters
+        ----------
+        X : array-like of shape (n, d)
+        Y : array-like of shape (m, d), optional
+            Default: `X`.
+        eval_gradient : bool, default=False
+            Also return dK/dtheta, theta the log of the free hyperparameters. Only for `Y` None.
+
+        Returns
+        -------
+        K : array of shape (n, m)
+        K_gradient : array of shape (n, n, n_dims), only if `eval_gradient`
+
+        Raises
+        ------
+        InputError
+            If the shapes do not fit, a parameter is out of range, or a gradient is asked for with `Y`.
+        """
+        X = _as_matrix("X", X)
+        if Y is not None and eval_gradient:
+            raise InputError("`eval_gradient=True` needs `Y=None`: the gradient is defined for K(X, X) only")
+        centre = self._centre(X)
+        A = self.scale_features(X if centre is None else X - centre)
+        if Y is None:
+            B = A
+        else:
+            Y = _as_matrix("Y", Y)
+            if Y.shape[1] != X.shape[1]:
+                raise InputError(f"`Y` must have as many columns as `X`, expected {X.shape[1]}, got {Y.shape[1]}")
+            B = self.scale_features(Y if centre is None else Y - centre)
+        n_a = np.einsum("ij,ij->i", A, A)
+        n_b = n_a if Y is None else np.einsum("ij,ij->i", B, B)
+        K = self.value(A @ B.T, n_a, n_b, overwrite_q=True)
+        if Y is None:
+            np.fill_diagonal(K, self.diag_value(n_a))
+        if not eval_gradient:
+            return K
+        gradients = self._log_gradients(X, K)
+        columns = [gradients[h.name].reshape(*K.shape, -1) for h in self.hyperparameters if not h.fixed]
+        return K, np.concatenate(columns, axis=2) if columns else np.empty((*K.shape, 0))
+
+    def diag(self, X: Any) -> FloatArray:
+        """k(x, x) for each row of `X`, shape (n,)."""
+        A = self.scale_features(_as_matrix("X", X))
+        return self.diag_value(np.einsum("ij,ij->i", A, A))
+
+    def __repr__(self) -> str:
+        shown = {name: value for name, value in self.get_params().items() if not name.endswith("_bounds")}
+        return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in shown.items())})"
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, GapKernel) or type(self) is not type(other):
+            return False
+        mine, theirs = self.get_params(), other.get_params()
+        return all(np.array_equal(mine[name], theirs[name]) for name in mine)
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+def check_positive(name: str, value: float, unit: str = "") -> None:
+    """Raise InputError unless `value` is finite and > 0."""
+    if not (np.isscalar(value) and np.isfinite(value) and value > 0):  # type: ignore[operator]
+        raise InputError(f"`{name}` must be a finite number > 0{' ' + unit if unit else ''}, got {value!r}")
+
+
+def _as_matrix(name: str, X: Any) -> FloatArray:
+    matrix = np.asarray(X, dtype=np.float64)
+    if matrix.ndim != 2:
+        raise InputError(f"`{name}` must be a matrix of shape (n, d), got shape {matrix.shape}")
+    return matrix

@@ -1,0 +1,131 @@
+"""The dot-product kernel k = delta^2 (x.x' + sigma0^2)^zeta, the usual one for SOAP."""
+
+from __future__ import annotations
+
+import numpy as np
+from sklearn.gaussian_process.kernels import Hyperparameter
+
+from gapkit._core.power import integer_power, integer_power_and_slope, real_power_and_slope
+from gapkit.exceptions import InputError
+from gapkit.kernels.base import GapKernel, check_positive
+from gapkit.typing import FloatArray
+
+_LARGEST_INTEGER = 16
+
+
+class DotProduct(GapKernel):
+    """Polynomial kernel of the inner product: kappa(q) = delta^2 (q + sigma0^2)^zeta.
+
+    Parameters
+    ----------
+    delta : float, default=1.0
+        Prior standard deviation of a local energy with |x| = 1, eV.
+    zeta : float, default=4.0
+        Exponent, > 0. For an integer the power is formed by multiplication and q may be negative; for any other value
+        q + sigma0^2 is clipped at zero.
+    sigma0 : float, default=0.0
+        Constant added to the inner product, as sigma0^2. Must be > 0 for it to be optimised.
+    delta_bounds, zeta_bounds, sigma0_bounds : pair of floats or "fixed"
+        Bounds of the search for hyperparameters, as in scikit-learn.
+
+    References
+    ----------
+    Bartok, Kondor, Csanyi, Phys. Rev. B 87, 184115 (2013), eq. 36.
+    """
+
+    def __init__(
+        self,
+        delta: float = 1.0,
+        zeta: float = 4.0,
+        sigma0: float = 0.0,
+        *,
+        delta_bounds: tuple[float, float] | str = (1e-3, 1e3),
+        zeta_bounds: tuple[float, float] | str = "fixed",
+        sigma0_bounds: tuple[float, float] | str = "fixed",
+    ) -> None:
+        self.delta = delta
+        self.zeta = zeta
+        self.sigma0 = sigma0
+        self.delta_bounds = delta_bounds
+        self.zeta_bounds = zeta_bounds
+        self.sigma0_bounds = sigma0_bounds
+
+    @property
+    def hyperparameter_delta(self) -> Hyperparameter:
+        return Hyperparameter("delta", "numeric", self.delta_bounds)
+
+    @property
+    def hyperparameter_zeta(self) -> Hyperparameter:
+        return Hyperparameter("zeta", "numeric", self.zeta_bounds)
+
+    @property
+    def hyperparameter_sigma0(self) -> Hyperparameter:
+        return Hyperparameter("sigma0", "numeric", self.sigma0_bounds)
+
+    def is_stationary(self) -> bool:
+        """False: the kernel is not a function of x - x'."""
+        return False
+
+    def _validate(self) -> None:
+        super()._validate()
+        check_positive("zeta", self.zeta)
+        if not (np.isfinite(self.sigma0) and self.sigma0 >= 0):
+            raise InputError(f"`sigma0` must be a finite number >= 0, got {self.sigma0!r}")
+        if self.sigma0 == 0 and not self.hyperparameter_sigma0.fixed:
+            raise InputError("`sigma0` must be > 0 to be optimised, got 0; give a value or sigma0_bounds='fixed'")
+
+    def _integer_zeta(self) -> int | None:
+        """Zeta as an integer where repeated multiplication serves, else None."""
+        return int(self.zeta) if float(self.zeta).is_integer() and self.zeta <= _LARGEST_INTEGER else None
+
+    def scale_features(self, X: FloatArray) -> FloatArray:
+        """The features themselves."""
+        self._validate()
+        return X
+
+    def value(self, q: FloatArray, n: FloatArray, n_s: FloatArray, *, overwrite_q: bool = False) -> FloatArray:
+        zeta = self._integer_zeta()
+        if zeta is None:
+            base = np.add(q, self.sigma0**2, out=q if overwrite_q else None)
+            if not float(self.zeta).is_integer():
+                np.maximum(base, 0.0, out=base)
+            np.power(base, self.zeta, out=base)
+            base *= self.delta**2
+            return base
+        out = q if overwrite_q else np.empty_like(q)
+        integer_power(q, float(self.sigma0) ** 2, float(self.delta) ** 2, zeta, out)
+        return out
+
+    def value_and_slopes(
+        self, q: FloatArray, n: FloatArray, n_s: FloatArray, *, overwrite_q: bool = False
+    ) -> tuple[FloatArray, FloatArray, FloatArray | None]:
+        k = np.empty_like(q)
+        k_q = q if overwrite_q else np.empty_like(q)
+        offset, scale, zeta = float(self.sigma0) ** 2, float(self.delta) ** 2, self._integer_zeta()
+        if zeta is not None:
+            integer_power_and_slope(q, offset, scale, zeta, k, k_q)
+        elif float(self.zeta).is_integer():
+            base = q + offset
+            np.multiply(scale, base**self.zeta, out=k)
+            np.multiply(scale * self.zeta, base ** (self.zeta - 1), out=k_q)
+        else:
+            real_power_and_slope(q, offset, scale, float(self.zeta), k, k_q)
+        return k, k_q, None
+
+    def diag_value(self, n: FloatArray) -> FloatArray:
+        self._validate()
+        return self.delta**2 * (n + self.sigma0**2) ** self.zeta
+
+    def diag_slope(self, n: FloatArray) -> FloatArray:
+        return self.delta**2 * self.zeta * (n + self.sigma0**2) ** (self.zeta - 1)
+
+    def _log_gradients(self, X: FloatArray, K: FloatArray) -> dict[str, FloatArray]:
+        q = X @ X.T
+        base = np.abs(q + self.sigma0**2) if self._integer_zeta() else np.maximum(q + self.sigma0**2, 0.0)
+        log_base = np.log(base, out=np.zeros_like(base), where=base > 0)
+        _, k_q, _ = self.value_and_slopes(q, q, q)
+        return {
+            "delta": 2.0 * K,
+            "zeta": self.zeta * K * log_base,
+            "sigma0": 2.0 * self.sigma0**2 * k_q,
+        }

@@ -1,0 +1,109 @@
+"""The squared-exponential kernel k = delta^2 exp(-|(x - x')/length_scale|^2 / 2), for low-dimensional features."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from sklearn.gaussian_process.kernels import Hyperparameter
+
+from gapkit.exceptions import InputError
+from gapkit.kernels.base import GapKernel
+from gapkit.typing import FloatArray
+
+
+class SquaredExponential(GapKernel):
+    """Gaussian kernel with one or several length scales: kappa(q, n, n') = delta^2 exp(q - n/2 - n'/2).
+
+    Parameters
+    ----------
+    delta : float, default=1.0
+        Prior standard deviation of a local energy, eV.
+    length_scale : float or sequence of d floats, default=1.0
+        Length scale theta of all features, or of each (automatic relevance determination); units of the features. Named
+        as in scikit-learn, where `theta` is the log of all free hyperparameters.
+    delta_bounds, length_scale_bounds : pair of floats or "fixed"
+        Bounds of the search for hyperparameters, as in scikit-learn.
+
+    References
+    ----------
+    Rasmussen and Williams, Gaussian Processes for Machine Learning (2006), eq. 4.9 and 5.1 (ARD).
+    """
+
+    def __init__(
+        self,
+        delta: float = 1.0,
+        length_scale: float | Sequence[float] | FloatArray = 1.0,
+        *,
+        delta_bounds: tuple[float, float] | str = (1e-3, 1e3),
+        length_scale_bounds: tuple[float, float] | str = (1e-3, 1e3),
+    ) -> None:
+        self.delta = delta
+        self.length_scale = length_scale
+        self.delta_bounds = delta_bounds
+        self.length_scale_bounds = length_scale_bounds
+
+    @property
+    def hyperparameter_delta(self) -> Hyperparameter:
+        return Hyperparameter("delta", "numeric", self.delta_bounds)
+
+    @property
+    def hyperparameter_length_scale(self) -> Hyperparameter:
+        return Hyperparameter("length_scale", "numeric", self.length_scale_bounds, np.size(self.length_scale))
+
+    def is_stationary(self) -> bool:
+        """True: the kernel is a function of x - x'."""
+        return True
+
+    def _validate(self) -> None:
+        super()._validate()
+        lengths = np.asarray(self.length_scale, dtype=np.float64)
+        if lengths.ndim > 1 or lengths.size == 0 or not np.all(np.isfinite(lengths)) or np.any(lengths <= 0):
+            raise InputError(f"`length_scale` must be one or d finite numbers > 0, got {self.length_scale!r}")
+
+    def _centre(self, X: FloatArray) -> FloatArray | None:
+        # q - n/2 - n'/2 loses digits when |x| is much larger than |x - x'|; a common shift changes nothing else.
+        return X.mean(axis=0) if len(X) else None
+
+    def scale_features(self, X: FloatArray) -> FloatArray:
+        """X / length_scale, shape (n, d).
+
+        Raises
+        ------
+        InputError
+            If there are several length scales and their number is not d.
+        """
+        self._validate()
+        lengths = np.asarray(self.length_scale, dtype=np.float64)
+        if lengths.size not in (1, X.shape[1]):
+            raise InputError(
+                f"`length_scale` must hold 1 or {X.shape[1]} values for these features, got {lengths.size}"
+            )
+        return X / lengths
+
+    def value(self, q: FloatArray, n: FloatArray, n_s: FloatArray, *, overwrite_q: bool = False) -> FloatArray:
+        k = np.subtract(q, 0.5 * n[:, None], out=q if overwrite_q else None)
+        k -= 0.5 * n_s
+        np.exp(k, out=k)
+        k *= self.delta**2
+        return k
+
+    def value_and_slopes(
+        self, q: FloatArray, n: FloatArray, n_s: FloatArray, *, overwrite_q: bool = False
+    ) -> tuple[FloatArray, FloatArray, FloatArray | None]:
+        k = self.value(q, n, n_s, overwrite_q=overwrite_q)
+        return k, k.copy(), -0.5 * k  # a copy: the caller may scale each array in place
+
+    def diag_value(self, n: FloatArray) -> FloatArray:
+        self._validate()
+        return np.full(np.shape(n), float(self.delta) ** 2)
+
+    def diag_slope(self, n: FloatArray) -> FloatArray:
+        return np.zeros(np.shape(n))
+
+    def _log_gradients(self, X: FloatArray, K: FloatArray) -> dict[str, FloatArray]:
+        A = self.scale_features(X)
+        squares = (A[:, None, :] - A[None, :, :]) ** 2
+        if np.size(self.length_scale) == 1:
+            squares = squares.sum(axis=2)
+        return {"delta": 2.0 * K, "length_scale": squares * (K if squares.ndim == 2 else K[..., None])}

@@ -1,0 +1,105 @@
+"""Build the neighbour list of a whole batch."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gapkit.exceptions import InputError
+from gapkit.neighbours.lists import NeighbourList, check_cutoff, compute_edges
+from gapkit.structures.batch import AtomsBatch
+from gapkit.structures.pairs import estimate_neighbours, find_pairs, search_box
+from gapkit.typing import IntArray
+
+MAX_NEIGHBOURS = 5000
+# vesin is asked for slightly more, and the strict test r < cutoff is made on the distances that gapkit computes.
+_MARGIN = 1.0 + 1e-10
+
+
+def build_neighbour_list(batch: AtomsBatch, cutoff: float) -> NeighbourList:
+    """Find all pairs closer than `cutoff`, strictly, in every frame of a batch.
+
+    Any mix of periodic and open directions is handled, cells smaller than the cutoff and atoms outside the cell
+    included. Atoms see their own images, never themselves.
+
+    Parameters
+    ----------
+    batch : AtomsBatch
+    cutoff : float, Å
+
+    Returns
+    -------
+    neighbours : NeighbourList
+
+    Raises
+    ------
+    InputError
+        If `cutoff` is not a finite number > 0, or would give an average of more than 5,000 neighbours per atom.
+    """
+    check_cutoff(cutoff)
+    cutoff = float(cutoff)
+    centres: list[IntArray] = [np.empty(0, dtype=np.int64)]
+    indices: list[IntArray] = [np.empty(0, dtype=np.int64)]
+    shifts: list[NDArray[np.int32]] = [np.empty((0, 3), dtype=np.int32)]
+    for frame in range(batch.n_frames):
+        start, stop = batch.offsets[frame], batch.offsets[frame + 1]
+        positions, pbc = batch.positions[start:stop], batch.pbc[frame]
+        if len(positions) == 0:
+            continue
+        box = search_box(positions, batch.cells[frame], pbc)
+        _check_count(estimate_neighbours(len(positions), box, pbc, cutoff), frame, cutoff)
+        i, j, s = find_pairs(positions, box, pbc, cutoff * _MARGIN, "ijS")
+        _check_count(len(i) / len(positions), frame, cutoff)
+        centres.append(i.astype(np.int64) + start)
+        indices.append(j.astype(np.int64) + start)
+        shifts.append(s)
+    return _assemble(batch, np.concatenate(centres), np.concatenate(indices), np.concatenate(shifts), cutoff)
+
+
+def _check_count(count: float, frame: int, cutoff: float) -> None:
+    if count > MAX_NEIGHBOURS:
+        raise InputError(
+            f"`cutoff` must give at most {MAX_NEIGHBOURS} neighbours per atom, got about {count:.0f} in frame {frame} "
+            f"with {cutoff:g} Å; use a smaller cutoff, or check that positions and cell are in Å"
+        )
+
+
+def _assemble(
+    batch: AtomsBatch, centres: IntArray, indices: IntArray, shifts: NDArray[np.int32], cutoff: float
+) -> NeighbourList:
+    order = _edge_order(batch, centres, indices, shifts)
+    centres, indices, shifts = centres[order], indices[order], np.ascontiguousarray(shifts[order])
+    offsets = _offsets(centres, batch.n_atoms)
+    vectors, distances = compute_edges(offsets, indices, shifts, batch)
+    keep = distances < cutoff
+    if not keep.all():
+        centres, indices, shifts = centres[keep], indices[keep], shifts[keep]
+        vectors, distances = vectors[keep], distances[keep]
+        offsets = _offsets(centres, batch.n_atoms)
+    return NeighbourList(offsets, indices, shifts, vectors, distances, cutoff)
+
+
+def _offsets(centres: IntArray, n_atoms: int) -> IntArray:
+    counts = np.bincount(centres, minlength=n_atoms)
+    return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+
+
+def _edge_order(batch: AtomsBatch, centres: IntArray, indices: IntArray, shifts: NDArray[np.int32]) -> IntArray:
+    """Order edges by centre, species of the neighbour, neighbour, shift."""
+    if len(centres) == 0:
+        return np.empty(0, dtype=np.int64)
+    species = np.searchsorted(np.asarray(batch.species), batch.numbers)[indices]
+    local = indices - batch.offsets[batch.frame_of_atom[indices]]
+    low = shifts.min(axis=0)
+    # Python integers: the test for overflow must not itself overflow.
+    sizes = [len(batch.species), int(local.max()) + 1, *(int(n) + 1 for n in shifts.max(axis=0) - low)]
+    total = batch.n_atoms
+    for size in sizes:
+        total *= size
+    columns = [species, local, *(shifts - low).T]
+    if total >= 2**63:
+        return np.lexsort((*columns[::-1], centres))
+    key = centres.astype(np.int64)
+    for size, column in zip(sizes, columns, strict=True):
+        key = key * size + column
+    return np.argsort(key, kind="stable")

@@ -1,0 +1,137 @@
+"""Neighbour lists in compressed sparse row (CSR) form, for a whole batch of frames at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gapkit._core.edges import edge_vectors
+from gapkit.exceptions import InputError
+from gapkit.structures.batch import AtomsBatch, frozen
+from gapkit.typing import FloatArray, IntArray
+
+
+@dataclass(frozen=True, eq=False)
+class NeighbourList:
+    """All neighbours of all atoms of a batch: a full list, each pair appears from both ends.
+
+    The edges of atom i are offsets[i] .. offsets[i + 1] - 1, ordered by the atomic number of the neighbour, then by
+    its index, then by its cell shift, so that the order does not depend on threads or on the library underneath.
+
+    Attributes
+    ----------
+    offsets : (n_atoms + 1,) int
+    indices : (n_edges,) int
+        Index of the neighbour in the batch (not in its frame).
+    shifts : (n_edges, 3) int32
+        Cell shifts S of the neighbour.
+    vectors : (n_edges, 3) float, Å
+        r_j + S . cell - r_i.
+    distances : (n_edges,) float, Å
+    cutoff : float, Å
+        Edges are those with distance < cutoff, strictly. After `moved`, distances may have left this range.
+    """
+
+    offsets: IntArray
+    indices: IntArray
+    shifts: NDArray[np.int32]
+    vectors: FloatArray
+    distances: FloatArray
+    cutoff: float
+
+    def __post_init__(self) -> None:
+        n_atoms, n_edges = len(self.offsets) - 1, len(self.indices)
+        shapes: dict[str, tuple[type, tuple[int, ...]]] = {
+            "offsets": (np.int64, (n_atoms + 1,)),
+            "indices": (np.int64, (n_edges,)),
+            "shifts": (np.int32, (n_edges, 3)),
+            "vectors": (float, (n_edges, 3)),
+            "distances": (float, (n_edges,)),
+        }
+        for name, (dtype, shape) in shapes.items():
+            object.__setattr__(self, name, frozen(getattr(self, name), dtype, shape, name))
+
+    @property
+    def n_atoms(self) -> int:
+        """Number of atoms, with or without neighbours."""
+        return len(self.offsets) - 1
+
+    @property
+    def n_edges(self) -> int:
+        """Number of edges; each pair counts twice."""
+        return len(self.indices)
+
+    @cached_property
+    def centres(self) -> IntArray:
+        """(n_edges,) index of the centre of each edge."""
+        centres = np.repeat(np.arange(self.n_atoms, dtype=np.int64), np.diff(self.offsets))
+        centres.flags.writeable = False
+        return centres
+
+    def within(self, cutoff: float) -> NeighbourList:
+        """Return the edges shorter than a smaller cutoff, in the same order.
+
+        Parameters
+        ----------
+        cutoff : float, Å
+
+        Raises
+        ------
+        InputError
+            If `cutoff` is not in (0, self.cutoff].
+        """
+        check_cutoff(cutoff)
+        if cutoff > self.cutoff:
+            raise InputError(
+                f"`cutoff` must be <= {self.cutoff:g} Å, the cutoff of this list, got {cutoff:g}; build a longer list"
+            )
+        keep = np.flatnonzero(self.distances < cutoff)
+        offsets = np.searchsorted(keep, self.offsets)
+        return NeighbourList(
+            offsets, self.indices[keep], self.shifts[keep], self.vectors[keep], self.distances[keep], float(cutoff)
+        )
+
+    def moved(self, batch: AtomsBatch) -> NeighbourList:
+        """Return the same edges with vectors for the positions and cells of another batch.
+
+        For molecular dynamics with a skin: build with cutoff + skin, call `moved` every step and `within(cutoff)` on
+        the result, and rebuild when an atom has moved by more than half the skin. Atoms must not be wrapped back into
+        the cell in between, since the shifts are kept.
+
+        Parameters
+        ----------
+        batch : AtomsBatch
+            The same atoms in the same order.
+
+        Raises
+        ------
+        InputError
+            If the number of atoms differs.
+        """
+        if batch.n_atoms != self.n_atoms:
+            raise InputError(
+                f"`batch` must hold the {self.n_atoms} atoms of this list, got {batch.n_atoms}; build a new list"
+            )
+        vectors, distances = compute_edges(self.offsets, self.indices, self.shifts, batch)
+        return NeighbourList(self.offsets, self.indices, self.shifts, vectors, distances, self.cutoff)
+
+
+def compute_edges(
+    offsets: IntArray, indices: IntArray, shifts: NDArray[np.int32], batch: AtomsBatch
+) -> tuple[FloatArray, FloatArray]:
+    """Return vectors (n_edges, 3) and distances (n_edges,), in Å, of a given topology."""
+    vectors = np.empty((len(indices), 3))
+    distances = np.empty(len(indices))
+    edge_vectors(offsets, indices, shifts, batch.positions, batch.cells, batch.frame_of_atom, vectors, distances)
+    return vectors, distances
+
+
+def check_cutoff(cutoff: float) -> None:
+    """Raise InputError unless `cutoff` is a finite number > 0."""
+    if isinstance(cutoff, bool) or not np.isscalar(cutoff) or isinstance(cutoff, (str, bytes)):
+        raise InputError(f"`cutoff` must be one number in Å, got {cutoff!r}; give a float such as 5.0")
+    if not np.isfinite(cutoff) or cutoff <= 0:
+        raise InputError(f"`cutoff` must be a finite number > 0 Å, got {cutoff}; typical values are 4 to 8 Å")

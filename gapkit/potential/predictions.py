@@ -1,0 +1,42 @@
+"""What a potential predicts: the one table of outputs, with shapes, units and signs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gapkit.typing import FloatArray, IntArray
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """Predictions for a list of frames, atoms of all frames one after another.
+
+    ====================  =================  =========  ==================================================
+    name                  shape              unit       meaning and sign
+    ====================  =================  =========  ==================================================
+    energy                (n_frames,)        eV         total, reference energies included
+    forces                (n_atoms, 3)       eV/Å       -dE/dr
+    stress                (n_frames, 6)      eV/Å^3     dE/d(strain)/V, order xx, yy, zz, yz, xz, xy; NaN
+                                                        without a three-dimensional cell
+    virial                (n_frames, 3, 3)   eV         -stress * volume
+    local_energies        (n_atoms,)         eV         contributions of the atoms; they sum to `energy`
+    local_energies_std    (n_atoms,)         eV         square root of data variance plus prior residual
+    local_data_variance   (n_atoms,)         eV^2       posterior variance that more data would reduce
+    local_prior_variance  (n_atoms,)         eV^2       prior variance that the sparse points cannot see
+    novelty               (n_atoms,)         1          prior residual over prior, 0 (known) to 1 (unlike all)
+    offsets               (n_frames + 1,)    1          atoms of frame f are offsets[f] .. offsets[f + 1] - 1
+    ====================  =================  =========  ==================================================
+
+    The last four but `offsets` are None unless the standard deviation was asked for.
+    """
+
+    energy: FloatArray
+    forces: FloatArray
+    stress: FloatArray
+    virial: FloatArray
+    local_energies: FloatArray
+    offsets: IntArray
+    local_energies_std: FloatArray | None = None
+    local_data_variance: FloatArray | None = None
+    local_prior_variance: FloatArray | None = None
+    novelty: FloatArray | None = None

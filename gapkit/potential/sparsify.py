@@ -1,0 +1,106 @@
+"""Choice of the sparse points of all terms from the training environments."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from gapkit.descriptors.base import Block, Engine
+from gapkit.exceptions import DataError, InputError
+from gapkit.neighbours import build_neighbour_list
+from gapkit.potential.terms import Term
+from gapkit.sparse import allocate
+from gapkit.structures import AtomsBatch
+from gapkit.typing import FloatArray
+
+# Atoms whose neighbour lists are held together.
+ATOMS_PER_WAVE = 4000
+# Candidates of one block: what a selector can handle in seconds, and their memory in numbers.
+MAX_CANDIDATES = 20_000
+MAX_NUMBERS = 60_000_000
+
+
+def waves(batch: AtomsBatch, n_atoms: int = ATOMS_PER_WAVE) -> Iterator[range]:
+    """Contiguous ranges of frames of about `n_atoms` atoms each."""
+    start = 0
+    while start < batch.n_frames:
+        stop = int(np.searchsorted(batch.offsets, batch.offsets[start] + n_atoms, side="right")) - 1
+        stop = max(stop, start + 1)
+        yield range(start, stop)
+        start = stop
+
+
+def candidates(engine: Engine, batch: AtomsBatch, rng: np.random.Generator) -> tuple[dict[Block, FloatArray], dict[Block, int]]:
+    """Descriptor vectors (n, d) of a random part of the training instances, and how many instances there are, by block."""
+    limit = max(100, min(MAX_CANDIDATES, MAX_NUMBERS // engine.n_features))
+    kept: dict[Block, list[FloatArray]] = {block: [] for block in engine.blocks}
+    counts = dict.fromkeys(engine.blocks, 0)
+    per_wave = limit * ATOMS_PER_WAVE / max(batch.n_atoms, ATOMS_PER_WAVE)
+    for frames in waves(batch):
+        part = batch.select(np.arange(frames.start, frames.stop))
+        view = engine.view(part.numbers, build_neighbour_list(part, engine.reach))
+        for block in engine.blocks:
+            centres = view.centres(block)
+            if len(centres) == 0:
+                continue
+            found = []
+            chosen = _thin(centres, int(np.ceil(per_wave)), rng) if engine.is_atomic else centres
+            for start in range(0, len(chosen), view.centres_per_chunk):
+                x = view.features(block, chosen[start : start + view.centres_per_chunk]).x
+                counts[block] += len(x)
+                found.append(x if engine.is_atomic else x[_thin(np.arange(len(x)), 2000, rng)])
+            if engine.is_atomic:
+                counts[block] += len(centres) - len(chosen)
+            x = np.concatenate(found)
+            kept[block].append(x[_thin(np.arange(len(x)), int(np.ceil(per_wave)), rng)])
+    joined = {block: np.concatenate(parts) for block, parts in kept.items() if parts and sum(map(len, parts))}
+    return joined, {block: counts[block] for block in joined}
+
+
+def _thin(items: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
+    return items if len(items) <= n else np.sort(rng.choice(items, n, replace=False))
+
+
+def select_points(
+    terms: Sequence[Term],
+    engines: Sequence[Engine],
+    n_sparse: Sequence[int],
+    batch: AtomsBatch,
+    rng: np.random.Generator,
+    *,
+    explicit: Sequence[bool],
+) -> list[list[tuple[Block, FloatArray]]]:
+    """Sparse points (block, (m, d)) of every term.
+
+    Parameters
+    ----------
+    n_sparse : sequence of int
+        For each term, over all its blocks.
+    explicit : sequence of bool
+        Whether the user gave the number: then it must not exceed the number of environments.
+
+    Raises
+    ------
+    InputError
+        If more points are asked for than there are environments.
+    DataError
+        If no frame has an instance of any term.
+    """
+    points: list[list[tuple[Block, FloatArray]]] = []
+    for term, engine, number, given in zip(terms, engines, n_sparse, explicit, strict=True):
+        found, counts = candidates(engine, batch, rng)
+        total = sum(counts.values())
+        if given and number > total:
+            raise InputError(
+                f"`n_sparse` = {number} of the {type(term.descriptor).__name__} term is more than the {total} environments of "
+                "the training set; ask for at most that many, or for none to let gapkit choose"
+            )
+        selector = term.resolved_selector()
+        share = allocate({block: len(x) for block, x in found.items()}, number)
+        points.append(
+            [(block, selector.select(x, share[block], rng=rng).points) for block, x in found.items() if share[block] > 0]
+        )
+    if not any(points):
+        raise DataError("no atom of the training set has a neighbour within the cutoffs; give larger cutoffs or denser frames")
+    return points

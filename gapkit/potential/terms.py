@@ -1,0 +1,65 @@
+"""A term of the energy: a descriptor, a kernel over it and the choice of its sparse points."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gapkit.descriptors import Descriptor
+from gapkit.descriptors.angles import ThreeBody
+from gapkit.descriptors.distances import TwoBody
+from gapkit.exceptions import InputError
+from gapkit.kernels import DotProduct, GapKernel, SquaredExponential
+from gapkit.sparse import CUR, KMeans, SparseSelector, Uniform1D
+
+
+@dataclass(frozen=True)
+class Term:
+    """One term of the energy.
+
+    Parameters
+    ----------
+    descriptor : Descriptor
+    kernel : GapKernel or None
+        None: ``DotProduct(zeta=4)`` for atomic descriptors, ``SquaredExponential`` for distances and triplets.  Its
+        `delta` (eV) is chosen by evidence unless ``delta_bounds="fixed"``.
+    n_sparse : int or None
+        Sparse points over all blocks of species; None: a share of the model's `n_sparse`, or chosen from the data.
+    selector : SparseSelector or None
+        None: CUR for atomic descriptors, equidistant points for distances, k-means for triplets.
+    """
+
+    descriptor: Descriptor
+    kernel: GapKernel | None = None
+    n_sparse: int | None = None
+    selector: SparseSelector | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.descriptor, Descriptor):
+            raise InputError(
+                f"`descriptor` of a Term must be a Descriptor such as SOAP(), got {type(self.descriptor).__name__}"
+            )
+        if self.n_sparse is not None and self.n_sparse < 1:
+            raise InputError(f"`n_sparse` must be >= 1, got {self.n_sparse}")
+
+    def resolved_kernel(self) -> GapKernel:
+        """The kernel, or the default one of the descriptor."""
+        if self.kernel is not None:
+            return self.kernel
+        if isinstance(self.descriptor, TwoBody):
+            return SquaredExponential(length_scale=1.0)
+        if isinstance(self.descriptor, ThreeBody):
+            return SquaredExponential(length_scale=(1.5, 2.0, 1.5))
+        return DotProduct(zeta=4)
+
+    def resolved_selector(self) -> SparseSelector:
+        """The selector, or the default one of the descriptor."""
+        if self.selector is not None:
+            return self.selector
+        if isinstance(self.descriptor, TwoBody):
+            return Uniform1D()
+        return KMeans() if isinstance(self.descriptor, ThreeBody) else CUR()
+
+
+def as_term(item: Term | Descriptor) -> Term:
+    """Wrap a bare descriptor."""
+    return item if isinstance(item, Term) else Term(item)

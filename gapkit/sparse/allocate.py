@@ -1,0 +1,76 @@
+"""How a number of sparse points is shared among species or configuration types."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from typing import TypeVar
+
+import numpy as np
+
+from gapkit.exceptions import InputError
+
+Group = TypeVar("Group", bound=Hashable)
+
+
+def allocate(
+    counts: Mapping[Group, int],
+    n_total: int,
+    quotas: Mapping[Group, int] | None = None,
+    *,
+    rule: str = "sqrt",
+    minimum: int = 1,
+) -> dict[Group, int]:
+    """Share `n_total` points among groups, never more to a group than it has.
+
+    Parameters
+    ----------
+    counts : mapping of group to int
+        Candidates available in each group.
+    n_total : int
+        Points to share.
+    quotas : mapping of group to int, optional
+        Groups whose number is given. It is taken as it is, or all that there are if that is less; the other groups
+        share the rest.
+    rule : {"sqrt", "proportional"}, default="sqrt"
+        Share of a group: square root of its count, which keeps small groups alive, or the count.
+    minimum : int, default=1
+        Least number for each group without a quota that has as many, as far as `n_total` goes.
+
+    Returns
+    -------
+    dict of group to int
+        In the order of `counts`; sums to min(n_total, what is available), unless quotas alone exceed that.
+
+    Raises
+    ------
+    InputError
+        If a number is negative, `rule` is unknown, or a quota names an unknown group.
+    """
+    quotas = {} if quotas is None else quotas
+    if rule not in ("sqrt", "proportional"):
+        raise InputError(f"`rule` must be 'sqrt' or 'proportional', got {rule!r}")
+    unknown = [group for group in quotas if group not in counts]
+    if unknown:
+        raise InputError(f"`quotas` names {unknown}, expected only {list(counts)}")
+    if n_total < 0 or minimum < 0 or any(c < 0 for c in counts.values()) or any(q < 0 for q in quotas.values()):
+        raise InputError("`n_total`, `minimum`, `counts` and `quotas` must be >= 0")
+
+    shares = {group: min(quotas[group], counts[group]) for group in counts if group in quotas}
+    free = [group for group in counts if group not in quotas and counts[group] > 0]
+    left = max(n_total - sum(shares.values()), 0)
+    available = np.array([counts[group] for group in free], dtype=np.int64)
+    appetite = np.sqrt(available) if rule == "sqrt" else available.astype(np.float64)
+    given = np.minimum(minimum, available)
+    if given.sum() > left:  # not even the minimum for all: the groups with the largest appetite come first
+        given = np.zeros_like(available)
+        order = np.argsort(-appetite, kind="stable")
+        for i in np.resize(order, len(order) * max(minimum, 1)):
+            if given.sum() < left and given[i] < min(minimum, available[i]):
+                given[i] += 1
+    else:
+        # One point at a time to the group that lags most behind its share (Sainte-Lague), so that rounding is fair.
+        for _ in range(min(left, int(available.sum())) - int(given.sum())):
+            need = np.where(given < available, appetite / (2.0 * given + 1.0), -1.0)
+            given[int(np.argmax(need))] += 1
+    shares.update({group: int(n) for group, n in zip(free, given, strict=True)})
+    return {group: shares.get(group, 0) for group in counts}

@@ -1,0 +1,15 @@
+"""Sparse points drawn at random."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from gapkit.sparse.base import SparseSelector, draw_without_replacement
+from gapkit.typing import FloatArray, IntArray
+
+
+class Random(SparseSelector):
+    """Draws distinct rows without replacement, uniformly or in proportion to `weights`."""
+
+    def _select(self, X: FloatArray, n_select: int, rng: np.random.Generator, weights: FloatArray | None) -> IntArray:
+        return draw_without_replacement(np.ones(len(X)) if weights is None else weights, n_select, rng)

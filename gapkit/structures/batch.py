@@ -1,0 +1,282 @@
+"""Frozen flat arrays for many frames: what every module below `structures` sees instead of `ase.Atoms`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from gapkit.exceptions import InputError
+from gapkit.typing import BoolArray, FloatArray, IntArray
+
+# A cell counts as three-dimensional when its volume exceeds this fraction of |a||b||c|.
+SINGULAR_CELL = 1e-10
+
+_PER_FRAME = ("energy", "has_energy", "virial", "has_virial", "energy_sigma", "virial_sigma")
+_PER_ATOM = ("forces", "has_forces", "force_sigma")
+
+
+def frozen(values: ArrayLike, dtype: type, shape: tuple[int, ...], name: str) -> NDArray:
+    """Return a read-only, C-contiguous view of `values` without touching the caller's own flags.
+
+    Raises
+    ------
+    InputError
+        If the shape is not `shape`.
+    """
+    array = np.ascontiguousarray(values, dtype=dtype).view()
+    if array.shape != shape:
+        raise InputError(f"`{name}` must have shape {shape}, got {array.shape}; build batches with `to_batch`")
+    array.flags.writeable = False
+    return array
+
+
+@dataclass(frozen=True, eq=False)
+class Labels:
+    """Reference labels of a batch; an absent label is NaN in the value and False in its mask, never zero.
+
+    Attributes
+    ----------
+    energy : (n_frames,) float, eV
+    has_energy : (n_frames,) bool
+    forces : (n_atoms, 3) float, eV/Å
+    has_forces : (n_atoms,) bool
+        Per atom: a `force_mask` excludes single atoms.
+    virial : (n_frames, 3, 3) float, eV
+        Symmetric; virial = -stress * volume.
+    has_virial : (n_frames,) bool
+    energy_sigma : (n_frames,) float, eV
+        Absolute for the whole frame, NaN where not given.
+    force_sigma : (n_atoms,) float, eV/Å
+        NaN where not given.
+    virial_sigma : (n_frames,) float, eV
+        Absolute for the whole frame, NaN where not given.
+    config_type : tuple of str, length n_frames
+        "default" where absent.
+    """
+
+    energy: FloatArray
+    has_energy: BoolArray
+    forces: FloatArray
+    has_forces: BoolArray
+    virial: FloatArray
+    has_virial: BoolArray
+    energy_sigma: FloatArray
+    force_sigma: FloatArray
+    virial_sigma: FloatArray
+    config_type: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        n_frames, n_atoms = len(self.config_type), len(self.forces)
+        for name in _PER_FRAME + _PER_ATOM:
+            leading = n_atoms if name in _PER_ATOM else n_frames
+            trailing = {"forces": (3,), "virial": (3, 3)}.get(name, ())
+            dtype = bool if name.startswith("has_") else float
+            object.__setattr__(self, name, frozen(getattr(self, name), dtype, (leading, *trailing), name))
+        object.__setattr__(self, "config_type", tuple(self.config_type))
+
+    @classmethod
+    def empty(cls, n_frames: int, n_atoms: int) -> Labels:
+        """Return labels of the given lengths in which every label is absent."""
+        return cls(
+            energy=np.full(n_frames, np.nan),
+            has_energy=np.zeros(n_frames, dtype=bool),
+            forces=np.full((n_atoms, 3), np.nan),
+            has_forces=np.zeros(n_atoms, dtype=bool),
+            virial=np.full((n_frames, 3, 3), np.nan),
+            has_virial=np.zeros(n_frames, dtype=bool),
+            energy_sigma=np.full(n_frames, np.nan),
+            force_sigma=np.full(n_atoms, np.nan),
+            virial_sigma=np.full(n_frames, np.nan),
+            config_type=("default",) * n_frames,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class AtomsBatch:
+    """Many frames as flat, read-only arrays.
+
+    Attributes
+    ----------
+    offsets : (n_frames + 1,) int
+        The atoms of frame f are offsets[f] .. offsets[f + 1] - 1.
+    numbers : (n_atoms,) int
+        Atomic numbers.
+    positions : (n_atoms, 3) float, Å
+    cells : (n_frames, 3, 3) float, Å
+        Rows are lattice vectors; zero where there is none.
+    pbc : (n_frames, 3) bool
+    labels : Labels or None
+    """
+
+    offsets: IntArray
+    numbers: IntArray
+    positions: FloatArray
+    cells: FloatArray
+    pbc: BoolArray
+    labels: Labels | None = None
+
+    def __post_init__(self) -> None:
+        n_frames, n_atoms = len(self.offsets) - 1, len(self.numbers)
+        shapes: dict[str, tuple[type, tuple[int, ...]]] = {
+            "offsets": (np.int64, (n_frames + 1,)),
+            "numbers": (np.int64, (n_atoms,)),
+            "positions": (float, (n_atoms, 3)),
+            "cells": (float, (n_frames, 3, 3)),
+            "pbc": (bool, (n_frames, 3)),
+        }
+        for name, (dtype, shape) in shapes.items():
+            object.__setattr__(self, name, frozen(getattr(self, name), dtype, shape, name))
+        if n_frames < 0 or self.offsets[0] != 0 or self.offsets[-1] != n_atoms or np.any(np.diff(self.offsets) < 0):
+            raise InputError(
+                f"`offsets` must rise from 0 to the number of atoms ({n_atoms}), got {self.offsets.tolist()[:5]}...; "
+                "build batches with `to_batch`"
+            )
+        if self.labels is not None:
+            lengths = (len(self.labels.config_type), len(self.labels.forces))
+            if lengths != (n_frames, n_atoms):
+                raise InputError(
+                    f"`labels` must be for {n_frames} frames and {n_atoms} atoms, got {lengths[0]} and {lengths[1]}; "
+                    "build batches with `to_batch`"
+                )
+
+    def __len__(self) -> int:
+        return self.n_frames
+
+    @property
+    def n_frames(self) -> int:
+        """Number of frames."""
+        return len(self.offsets) - 1
+
+    @property
+    def n_atoms(self) -> int:
+        """Number of atoms of all frames together."""
+        return len(self.numbers)
+
+    @cached_property
+    def n_atoms_per_frame(self) -> IntArray:
+        """(n_frames,) number of atoms of each frame."""
+        return _read_only(np.diff(self.offsets))
+
+    @cached_property
+    def frame_of_atom(self) -> IntArray:
+        """(n_atoms,) index of the frame to which each atom belongs."""
+        return _read_only(np.repeat(np.arange(self.n_frames, dtype=np.int64), self.n_atoms_per_frame))
+
+    @cached_property
+    def species(self) -> tuple[int, ...]:
+        """Atomic numbers present, sorted."""
+        return tuple(int(z) for z in np.unique(self.numbers))
+
+    @cached_property
+    def volumes(self) -> FloatArray:
+        """(n_frames,) cell volumes in Å^3, NaN where the cell is not three-dimensional."""
+        volume = np.abs(np.linalg.det(self.cells))
+        scale = np.prod(np.linalg.norm(self.cells, axis=2), axis=1)
+        return _read_only(np.where(volume > SINGULAR_CELL * scale, volume, np.nan))
+
+    def compositions(self, species: Sequence[int]) -> IntArray:
+        """Count the atoms of each species in each frame.
+
+        Parameters
+        ----------
+        species : sequence of int
+            Atomic numbers; one column each. Atoms of other species are not counted.
+
+        Returns
+        -------
+        counts : (n_frames, n_species) int
+        """
+        counts = np.zeros((self.n_frames, len(species)), dtype=np.int64)
+        for column, number in enumerate(species):
+            atoms = self.numbers == number
+            counts[:, column] = np.bincount(self.frame_of_atom[atoms], minlength=self.n_frames)
+        return counts
+
+    def select(self, frame_indices: ArrayLike) -> AtomsBatch:
+        """Return a new batch of the given frames, in the given order.
+
+        Parameters
+        ----------
+        frame_indices : (n,) int or (n_frames,) bool
+            Frame indices (repeats and negative ones are fine) or a mask over frames.
+
+        Raises
+        ------
+        InputError
+            If an index is out of range, or a mask has the wrong length.
+        """
+        frames = _frame_indices(frame_indices, self.n_frames)
+        counts = self.n_atoms_per_frame[frames]
+        offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+        atoms = np.arange(offsets[-1]) + np.repeat(self.offsets[frames] - offsets[:-1], counts)
+        labels = None
+        if self.labels is not None:
+            old = self.labels
+            labels = Labels(
+                **{name: getattr(old, name)[frames] for name in _PER_FRAME},
+                **{name: getattr(old, name)[atoms] for name in _PER_ATOM},
+                config_type=tuple(old.config_type[f] for f in frames),
+            )
+        return AtomsBatch(
+            offsets, self.numbers[atoms], self.positions[atoms], self.cells[frames], self.pbc[frames], labels
+        )
+
+
+def concatenate(batches: Sequence[AtomsBatch]) -> AtomsBatch:
+    """Join batches, keeping the order of frames.
+
+    Where only some batches have labels, the frames of the others get labels that are all absent.
+
+    Raises
+    ------
+    InputError
+        If `batches` is empty.
+    """
+    batches = list(batches)
+    if not batches:
+        raise InputError("`batches` must hold at least one AtomsBatch, got none; pass the batches to join")
+    counts = np.concatenate([batch.n_atoms_per_frame for batch in batches])
+    labels = None
+    if any(batch.labels is not None for batch in batches):
+        parts = [batch.labels or Labels.empty(batch.n_frames, batch.n_atoms) for batch in batches]
+        arrays = {f.name: np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(Labels)[:-1]}
+        labels = Labels(**arrays, config_type=tuple(c for p in parts for c in p.config_type))
+    return AtomsBatch(
+        np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+        np.concatenate([batch.numbers for batch in batches]),
+        np.concatenate([batch.positions for batch in batches]),
+        np.concatenate([batch.cells for batch in batches]),
+        np.concatenate([batch.pbc for batch in batches]),
+        labels,
+    )
+
+
+def _read_only(array: NDArray) -> NDArray:
+    array.flags.writeable = False
+    return array
+
+
+def _frame_indices(frame_indices: ArrayLike, n_frames: int) -> IntArray:
+    indices = np.atleast_1d(np.asarray(frame_indices))
+    if indices.dtype == bool:
+        if indices.shape != (n_frames,):
+            raise InputError(
+                f"`frame_indices` as a mask must have shape ({n_frames},), got {indices.shape}; pass one bool per frame"
+            )
+        return np.flatnonzero(indices)
+    if indices.size == 0:
+        indices = indices.astype(np.int64)
+    if indices.ndim != 1 or not np.issubdtype(indices.dtype, np.integer):
+        raise InputError(
+            f"`frame_indices` must be a 1D array of integers, got {indices.dtype} of shape {indices.shape}; "
+            "pass frame numbers or a bool mask"
+        )
+    if np.any((indices < -n_frames) | (indices >= n_frames)):
+        raise InputError(
+            f"`frame_indices` must lie in 0..{n_frames - 1}, got {indices.min()}..{indices.max()}; pass existing frames"
+        )
+    return indices.astype(np.int64) % max(n_frames, 1)

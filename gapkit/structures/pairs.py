@@ -1,0 +1,80 @@
+"""The one call of vesin (https://github.com/Luthaf/vesin), kept clear of geometries that crash it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import vesin
+
+from gapkit.typing import BoolArray, FloatArray
+
+# vesin bins atoms into at most 1e5 cells by scaling the counts along all three directions alike; up to 0.6.2 a thin
+# direction can end with no cell at all, and the process dies of a division by zero. Keep well below that.
+_SAFE_BINS = 5e4
+_MAX_BINS = 1e5
+
+
+def search_box(positions: FloatArray, cell: FloatArray, pbc: BoolArray) -> FloatArray:
+    """Complete a cell: open directions get a vector normal to the periodic ones, as long as the atoms extend.
+
+    Parameters
+    ----------
+    positions : (n_atoms, 3) float, Å
+    cell : (3, 3) float, Å
+        The periodic rows must be independent; the others are not used.
+    pbc : (3,) bool
+
+    Returns
+    -------
+    box : (3, 3) float, Å
+        Never singular; open directions are at least 1 Å long.
+    """
+    if pbc.all():
+        return np.ascontiguousarray(cell)
+    box = np.array(cell)
+    n_periodic = int(pbc.sum())
+    axes = np.linalg.svd(cell[pbc])[2][n_periodic:] if n_periodic else np.eye(3)
+    box[~pbc] = axes * np.maximum(np.ptp(positions @ axes.T, axis=0), 1.0)[:, None]
+    return box
+
+
+def estimate_neighbours(n_atoms: int, box: FloatArray, pbc: BoolArray, cutoff: float) -> float:
+    """Estimate the mean number of neighbours per atom from the mean density in a `search_box`, without any list."""
+    lengths = np.linalg.norm(box, axis=1)
+    volume = abs(float(np.linalg.det(box)))
+    # Where the atoms end before the sphere does, as far as they go counts.
+    inside = np.minimum(1.0, lengths[~pbc] / (2.0 * cutoff))
+    return float(n_atoms / volume * 4.0 / 3.0 * np.pi * cutoff**3 * np.prod(inside))
+
+
+def find_pairs(
+    positions: FloatArray, box: FloatArray, pbc: BoolArray, cutoff: float, quantities: str, *, full_list: bool = True
+) -> tuple[Any, ...]:
+    """Return vesin's `quantities` of all pairs within `cutoff`, and in rare thin geometries of some beyond it.
+
+    Parameters
+    ----------
+    positions : (n_atoms, 3) float, Å
+    box : (3, 3) float, Å
+        From `search_box`.
+    pbc : (3,) bool
+    cutoff : float, Å
+    quantities : str
+        As vesin names them: i, j, S, d, D.
+    full_list : bool
+        Whether each pair appears from both ends.
+    """
+    areas = np.linalg.norm(np.cross(box[[1, 2, 0]], box[[2, 0, 1]]), axis=1)
+    heights = abs(np.linalg.det(box)) / areas
+    searched = cutoff
+    while _may_crash(heights, searched):
+        searched *= 1.25
+    finder = vesin.NeighborList(cutoff=searched, full_list=full_list, sorted=True)
+    return tuple(finder.compute(positions, box, pbc, quantities))
+
+
+def _may_crash(heights: FloatArray, cutoff: float) -> bool:
+    bins = np.maximum(heights / cutoff, 1.0)
+    total = float(np.prod(bins))
+    return total > _SAFE_BINS and float(bins.min()) * (_MAX_BINS / total) ** (1 / 3) < 2.0

@@ -1,0 +1,209 @@
+"""From ASE atoms and files to batches: the only place that reads calculators, `info` and `arrays`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import ase.io
+import numpy as np
+from ase import Atoms
+from ase.io.formats import UnknownFileTypeError
+
+from gapkit.exceptions import DataError, InputError
+from gapkit.structures import labels as parse
+from gapkit.structures.batch import SINGULAR_CELL, AtomsBatch, Labels
+from gapkit.typing import BoolArray, FloatArray
+
+
+@dataclass(frozen=True)
+class LabelKeys:
+    """Names under which the labels of a frame are found; None switches a label off.
+
+    Under its default name a label is taken from the results of the attached calculator, then from `atoms.info`
+    (per frame) or `atoms.arrays` (per atom). Under any other name `info` and `arrays` come first, and the default
+    name is not consulted.
+
+    Attributes
+    ----------
+    energy : eV, whole frame
+    forces : eV/Å, (n_atoms, 3)
+    stress : eV/Å^3, 6 (xx, yy, zz, yz, xz, xy), 9 or (3, 3), ASE's sign
+    virial : eV, 6 (same order), 9 or (3, 3); virial = -stress * volume
+    config_type : any, turned into a string
+    energy_sigma, virial_sigma : eV, absolute for the whole frame
+    force_sigma : eV/Å, one number per frame (`info`) or per atom (`arrays`)
+    force_mask : (n_atoms,) bool, True where the force is excluded (gap_fit's convention)
+    """
+
+    energy: str | None = "energy"
+    forces: str | None = "forces"
+    stress: str | None = "stress"
+    virial: str | None = "virial"
+    config_type: str | None = "config_type"
+    energy_sigma: str | None = "energy_sigma"
+    force_sigma: str | None = "force_sigma"
+    virial_sigma: str | None = "virial_sigma"
+    force_mask: str | None = "force_mask"
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            key = getattr(self, field.name)
+            if key is not None and (not isinstance(key, str) or not key):
+                raise InputError(f"`{field.name}` of LabelKeys must be a name or None (to ignore it), got {key!r}")
+
+
+def to_batch(frames: Atoms | Sequence[Atoms], *, keys: LabelKeys | None = None, labels: bool = True) -> AtomsBatch:
+    """Copy ASE atoms into a frozen batch, checking everything on the way.
+
+    Parameters
+    ----------
+    frames : Atoms or sequence of Atoms
+        Never changed, and no calculation is ever triggered.
+    keys : LabelKeys, optional
+        Where to look for labels.
+    labels : bool
+        False leaves labels out, whatever the frames hold.
+
+    Returns
+    -------
+    batch : AtomsBatch
+
+    Raises
+    ------
+    InputError
+        If `frames` is empty or holds something else than Atoms.
+    DataError
+        If a frame holds something unusable; the message names the frame, the key and the remedy.
+    """
+    atoms_list = _as_list(frames)
+    keys = LabelKeys() if keys is None else keys
+    for index, atoms in enumerate(atoms_list):
+        _check_structure(atoms, parse.Where(index, atoms, keys.config_type))
+    offsets = np.concatenate([[0], np.cumsum([len(atoms) for atoms in atoms_list])]).astype(np.int64)
+    return AtomsBatch(
+        offsets=offsets,
+        numbers=np.concatenate([atoms.numbers for atoms in atoms_list]),
+        positions=np.concatenate([atoms.positions for atoms in atoms_list]),
+        cells=np.array([atoms.cell.array for atoms in atoms_list]),
+        pbc=np.array([atoms.pbc for atoms in atoms_list]),
+        labels=_read_labels(atoms_list, keys) if labels else None,
+    )
+
+
+def read_frames(path: str | os.PathLike[str]) -> list[Atoms]:
+    """Read every frame of a file in any format that ASE knows.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, empty, truncated or unreadable; the message names the file and, where known, the frame.
+    """
+    name = os.fspath(path)
+    if not Path(name).exists():
+        raise InputError(f"`path` must be an existing file, got {name!r}, which does not exist; check the name")
+    if Path(name).is_dir():
+        raise InputError(f"`path` must be a file, got the directory {name!r}; name a file in it")
+    if Path(name).stat().st_size == 0:
+        raise InputError(f"`path` must hold at least one frame, but {name!r} is empty; write the file again")
+    frames: list[Atoms] = []
+    try:
+        for atoms in ase.io.iread(name, ":", do_not_split_by_at_sign=True):
+            frames.append(atoms)
+    except UnknownFileTypeError as error:
+        raise InputError(
+            f"`path` must be a format that ASE can read, got {name!r} ({error}); write it as extended XYZ (.extxyz)"
+        ) from error
+    # ASE's readers raise whatever their parsing hits (IOError, ValueError, RuntimeError, KeyError, ...).
+    except Exception as error:
+        raise InputError(
+            f"{name!r} must be a whole file, but reading stopped after {len(frames)} complete frames, in frame "
+            f"{len(frames)} (counted from 0) or later: {error}; it may be truncated or damaged, write it again"
+        ) from error
+    if not frames:
+        raise InputError(f"`path` must hold at least one frame, but {name!r} holds none; write the file again")
+    return frames
+
+
+def _as_list(frames: Atoms | Sequence[Atoms]) -> list[Atoms]:
+    if isinstance(frames, Atoms):
+        return [frames]
+    if isinstance(frames, (str, os.PathLike)):
+        raise InputError(f"`frames` must be Atoms or a list of Atoms, got a path, {frames!r}; use read_frames first")
+    try:
+        atoms_list = list(frames)
+    except TypeError as error:
+        raise InputError(
+            f"`frames` must be Atoms or a list of Atoms, got {type(frames).__name__}; pass ase.Atoms objects"
+        ) from error
+    if not atoms_list:
+        raise InputError("`frames` must hold at least one structure, got an empty list; pass ase.Atoms objects")
+    for index, atoms in enumerate(atoms_list):
+        if not isinstance(atoms, Atoms):
+            raise InputError(f"`frames[{index}]` must be ase.Atoms, got {type(atoms).__name__}; convert or remove it")
+    return atoms_list
+
+
+def _check_structure(atoms: Atoms, where: parse.Where) -> None:
+    if len(atoms) == 0:
+        raise DataError(f"{where}: a frame must hold at least one atom, got none; remove this frame")
+    if np.any((atoms.numbers < 1) | (atoms.numbers > 118)):
+        raise DataError(
+            f"{where}: `numbers` must be atomic numbers 1..118, got {sorted(set(atoms.numbers.tolist()))}; "
+            "remove dummy atoms"
+        )
+    for name, values in (("positions", atoms.positions), ("cell", atoms.cell.array)):
+        if not np.isfinite(values).all():
+            raise DataError(f"{where}: `{name}` must be finite (Å), got NaN or infinity; correct or remove this frame")
+    if not _independent(atoms.cell.array[atoms.pbc]):
+        raise DataError(
+            f"{where}: `cell` must have independent, nonzero vectors along periodic directions (no volume otherwise), "
+            f"got {atoms.cell.array.tolist()} with pbc {atoms.pbc.tolist()}; set the cell, or set pbc to False"
+        )
+
+
+def _independent(vectors: FloatArray) -> bool:
+    """Whether the rows span as many dimensions as there are rows."""
+    lengths = np.linalg.norm(vectors, axis=1)
+    if np.any(lengths <= 0.0):
+        return False
+    return bool(np.linalg.svd(vectors / lengths[:, None], compute_uv=False).min(initial=1.0) > SINGULAR_CELL)
+
+
+def _read_labels(atoms_list: list[Atoms], keys: LabelKeys) -> Labels:
+    found = [parse.frame_labels(atoms, keys, index) for index, atoms in enumerate(atoms_list)]
+    _check_keys_used(atoms_list, keys, found)
+
+    energy = np.array([f.energy for f in found])
+    forces = np.concatenate([f.forces for f in found])
+    virial = np.array([f.virial for f in found])
+    has_forces: BoolArray = np.isfinite(forces[:, 0])
+    return Labels(
+        energy=energy,
+        has_energy=np.isfinite(energy),
+        forces=forces,
+        has_forces=has_forces,
+        virial=virial,
+        has_virial=np.isfinite(virial[:, 0, 0]),
+        energy_sigma=np.array([f.energy_sigma for f in found]),
+        force_sigma=np.concatenate([f.force_sigma for f in found]),
+        virial_sigma=np.array([f.virial_sigma for f in found]),
+        config_type=tuple(f.config_type for f in found),
+    )
+
+
+def _check_keys_used(atoms_list: list[Atoms], keys: LabelKeys, found: list[parse.FrameLabels]) -> None:
+    for field in fields(keys):
+        key = getattr(keys, field.name)
+        if key is None or key == field.default or any(field.name in f.found for f in found):
+            continue
+        exist = sorted(
+            {str(k) for atoms in atoms_list for k in (*atoms.info, *atoms.arrays, *parse.results_of(atoms))}
+            - {"numbers", "positions"}
+        )
+        raise InputError(
+            f"`{field.name}` of LabelKeys must be a key of at least one frame, got {key!r}, found in none; "
+            f"the keys that exist are {', '.join(exist) or 'none'}"
+        )

@@ -1,0 +1,131 @@
+"""`gapkit fit`: what it prints, writes and stores."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ase.io import read, write
+
+import gapkit
+from gapkit.potential import GAP
+from tests.cli.conftest import Files, Run
+
+
+def predicted(model: Path, files: Files) -> np.ndarray:
+    return gapkit.load(model).predict(read(files.test, ":")).energy
+
+
+def test_report_summary_and_test_errors_are_printed(files: Files, run: Run, tmp_path: Path) -> None:
+    result = run("fit", files.train, "--test", files.test, "--config", files.config, "--output", tmp_path / "a.gapkit")
+    assert result.exit_code == 0, result.output
+    for part in ("12", "cold", "hot", "MAE / RMSE", "TwoBody", "SOAP"):
+        assert part in result.stdout
+    assert str(tmp_path / "a.gapkit") in result.stderr
+
+
+def test_json_is_one_object_with_the_test_errors(files: Files, run: Run, tmp_path: Path) -> None:
+    output = tmp_path / "a.gapkit"
+    result = run("fit", files.train, "--test", files.test, "--config", files.config, "--output", output, "--json")
+    report = json.loads(result.stdout)
+    assert report["model"] == str(output)
+    assert report["n_train"] == 12
+    assert report["test"] == json.loads(run("evaluate", output, files.test, "--json").stdout)
+
+
+def test_quiet_prints_nothing(files: Files, run: Run, tmp_path: Path) -> None:
+    result = run("fit", files.train, "--config", files.config, "--output", tmp_path / "a.gapkit", "--quiet")
+    assert (result.exit_code, result.stdout, result.stderr) == (0, "", "")
+
+
+def test_flags_equal_the_file(files: Files, run: Run, tmp_path: Path) -> None:
+    """The same options from either source give the same model, which stores them."""
+    terms = re.sub("(?s).*(?=terms:)", "", files.config.read_text())
+    (tmp_path / "terms.yaml").write_text(terms)
+    (tmp_path / "all.yaml").write_text(
+        terms + "n_sparse: 15\nseed: 4\nenergy_sigma: 0.002\nforces_sigma: 0.05\ne0: {Cu: -0.1}"
+    )
+    flags = ("--n-sparse", 15, "--seed", 4, "--energy-sigma", 0.002, "--forces-sigma", 0.05, "--e0", "Cu=-0.1")
+    common = ("fit", files.train, "--virial-sigma", 0.01, "--quiet")
+    by_flags, by_file = tmp_path / "flags.gapkit", tmp_path / "file.gapkit"
+    assert run(*common, *flags, "--config", tmp_path / "terms.yaml", "--output", by_flags).exit_code == 0
+    assert run(*common, "--config", tmp_path / "all.yaml", "--output", by_file).exit_code == 0
+    np.testing.assert_array_equal(predicted(by_flags, files), predicted(by_file, files))
+    assert not np.allclose(predicted(by_flags, files), predicted(files.model, files), atol=1e-9, rtol=0)
+    stored = gapkit.load(by_flags).metadata_["config"]
+    assert stored == {**gapkit.load(by_file).metadata_["config"], "output": str(by_flags)}
+    assert (stored["n_sparse"], stored["seed"], stored["e0"]) == (15, 4, {"Cu": -0.1})
+
+
+def test_command_and_library_agree(files: Files) -> None:
+    model = gapkit.GAP(
+        terms=[gapkit.TwoBody(cutoff=4.0, n_sparse=8), gapkit.SOAP(cutoff=4.0, n_max=4, l_max=3)],
+        n_sparse=20,
+        noise=gapkit.Noise(energy=0.001, forces=0.05, virial=0.01),
+    ).fit(read(files.train, ":"))
+    np.testing.assert_allclose(predicted(files.model, files), model.predict(read(files.test, ":")).energy, rtol=1e-12)
+
+
+def test_noise_of_configuration_types_is_passed_on(files: Files, run: Run, tmp_path: Path) -> None:
+    config = tmp_path / "fit.yaml"
+    config.write_text(files.config.read_text() + "config_types: {hot: {energy_sigma: 0.1, forces_sigma: 1.0}}\n")
+    assert run("fit", files.train, "--config", config, "--output", tmp_path / "a.gapkit", "--quiet").exit_code == 0
+    assert not np.allclose(predicted(tmp_path / "a.gapkit", files), predicted(files.model, files), atol=1e-9, rtol=0)
+
+
+def test_labels_under_other_keys(files: Files, run: Run, tmp_path: Path) -> None:
+    """The keys are stored with the model, and `evaluate` uses them unless told otherwise."""
+    for source in (files.train, files.test):
+        frames = read(source, ":")
+        for atoms in frames:
+            atoms.info["REF_energy"], atoms.arrays["REF_forces"] = atoms.get_potential_energy(), atoms.get_forces()
+            atoms.info["REF_stress"] = atoms.get_stress()
+            atoms.info["kind"] = atoms.info.pop("config_type")
+            atoms.calc = None
+        write(tmp_path / source.name, frames)
+    keys = ("--energy-key", "REF_energy", "--forces-key", "REF_forces", "--stress-key", "REF_stress")
+    output, test = tmp_path / "a.gapkit", tmp_path / files.test.name
+    result = run(
+        "fit", tmp_path / files.train.name, "--config", files.config, "--output", output, *keys,
+        "--config-type-key", "kind", "--test", test, "--json",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    errors = json.loads(result.stdout)["test"]
+    plain = json.loads(run("evaluate", files.model, files.test, "--json").stdout)
+    assert errors["by_config_type"]["hot"] == pytest.approx(plain["by_config_type"]["hot"], rel=1e-6)
+    assert errors == json.loads(run("evaluate", output, test, "--json").stdout)
+    assert set(errors["by_config_type"]) == {"cold", "hot"}
+
+
+def test_an_interrupted_fit_leaves_the_old_model(
+    files: Files, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    output = tmp_path / "a.gapkit"
+    output.write_bytes(b"an older model")
+    monkeypatch.setattr(GAP, "fit", interrupted)
+    result = run("fit", files.train, "--config", files.config, "--output", output)
+    assert result.exit_code == 130
+    assert "Interrupted" in result.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["a.gapkit"]
+    assert output.read_bytes() == b"an older model"
+
+
+def test_an_interrupted_save_leaves_the_old_model(
+    files: Files, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def half_written(self: GAP, path: Path) -> None:
+        Path(path).write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    output = tmp_path / "a.gapkit"
+    output.write_bytes(b"an older model")
+    monkeypatch.setattr(GAP, "save", half_written)
+    assert run("fit", files.train, "--config", files.config, "--output", output).exit_code == 130
+    assert [path.name for path in tmp_path.iterdir()] == ["a.gapkit"]
+    assert output.read_bytes() == b"an older model"

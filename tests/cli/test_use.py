@@ -1,0 +1,103 @@
+"""`gapkit predict`, `evaluate` and `info` on a fitted model."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ase.io import read, write
+
+import gapkit
+from tests.cli.conftest import Files, Run
+
+
+def test_predict_writes_what_the_model_predicts(files: Files, run: Run, tmp_path: Path) -> None:
+    output = tmp_path / "out.extxyz"
+    result = run("predict", files.model, files.test, "--output", output, "--std")
+    assert result.exit_code == 0, result.output
+    frames = read(files.test, ":")
+    expected = gapkit.load(files.model).predict(frames, return_std=True)
+    written = read(output, ":")
+    assert len(written) == len(frames)
+    for i, atoms in enumerate(written):
+        mine = slice(expected.offsets[i], expected.offsets[i + 1])
+        assert atoms.get_potential_energy() == pytest.approx(expected.energy[i], rel=1e-7)
+        np.testing.assert_allclose(atoms.get_forces(), expected.forces[mine], atol=1e-7)
+        np.testing.assert_allclose(atoms.get_stress(), expected.stress[i], atol=1e-7)
+        np.testing.assert_allclose(atoms.arrays["local_energy"], expected.local_energies[mine], atol=1e-7)
+        np.testing.assert_allclose(atoms.arrays["local_energy_std"], expected.local_energies_std[mine], atol=1e-7)
+        assert atoms.info["config_type"] == frames[i].info["config_type"]
+
+
+def test_predict_without_a_cell_writes_no_stress(files: Files, run: Run, tmp_path: Path) -> None:
+    atoms = read(files.test, 0)
+    atoms.set_cell(None)
+    atoms.pbc = False
+    write(tmp_path / "cluster.xyz", atoms)
+    result = run("predict", files.model, tmp_path / "cluster.xyz", "--output", tmp_path / "out.extxyz")
+    assert result.exit_code == 0, result.output
+    written = read(tmp_path / "out.extxyz")
+    assert set(written.calc.results) == {"energy", "forces"}
+    assert "local_energy_std" not in written.arrays
+
+
+def test_evaluate_json_is_exactly_the_errors(files: Files, run: Run) -> None:
+    result = run("evaluate", files.model, files.test, "--json")
+    assert result.exit_code == 0, result.output
+    errors = json.loads(result.stdout)
+    frames = read(files.test, ":")
+    p = gapkit.load(files.model).predict(frames)
+    energy = np.array([(p.energy[i] - atoms.get_potential_energy()) / len(atoms) for i, atoms in enumerate(frames)])
+    forces = p.forces - np.concatenate([atoms.get_forces() for atoms in frames])
+    stress = p.stress - np.array([atoms.get_stress() for atoms in frames])
+    assert list(errors) == [
+        "n_frames", "n_atoms", "energy_mae", "energy_rmse", "forces_mae", "forces_rmse", "stress_mae", "stress_rmse",
+        "by_config_type",
+    ]  # fmt: skip
+    assert (errors["n_frames"], errors["n_atoms"]) == (4, 16)
+    for name, difference in (("energy", energy), ("forces", forces), ("stress", stress)):
+        assert errors[f"{name}_mae"] == pytest.approx(np.abs(difference).mean(), rel=1e-6)
+        assert errors[f"{name}_rmse"] == pytest.approx(np.sqrt((difference**2).mean()), rel=1e-6)
+    hot = errors["by_config_type"]["hot"]
+    assert (hot["n_frames"], hot["n_atoms"]) == (2, 8)
+    assert hot["energy_mae"] == pytest.approx(np.abs(energy[::2]).mean(), rel=1e-6)
+    assert hot["stress_mae"] == pytest.approx(np.abs(stress[::2]).mean(), rel=1e-6)
+
+
+def test_the_model_has_learned(files: Files, run: Run) -> None:
+    """Errors well below the spread of the labels, so that signs and units are right through the whole chain."""
+    errors = json.loads(run("evaluate", files.model, files.test, "--json").stdout)
+    frames = read(files.test, ":")
+    assert errors["forces_rmse"] < 0.3 * np.concatenate([atoms.get_forces() for atoms in frames]).std()
+    assert errors["stress_rmse"] < 0.3 * np.array([atoms.get_stress() for atoms in frames]).std()
+
+
+def test_evaluate_prints_a_table_and_draws(files: Files, run: Run, tmp_path: Path) -> None:
+    picture = tmp_path / "parity.png"
+    result = run("evaluate", files.model, files.test, "--plot", picture)
+    assert result.exit_code == 0, result.output
+    assert all(part in result.stdout for part in ("cold", "hot", "all", "meV/atom"))
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_info_of_a_model_and_of_structures(files: Files, run: Run, tmp_path: Path) -> None:
+    model = run("info", files.model)
+    assert model.exit_code == 0, model.output
+    assert all(part in model.stdout for part in ("Cu", "SOAP", "eV"))
+    renamed = tmp_path / "model"
+    renamed.write_bytes(files.model.read_bytes())
+    assert run("info", renamed).stdout == model.stdout
+    data = run("info", files.train)
+    assert data.exit_code == 0, data.output
+    assert all(part in data.stdout for part in ("12", "Cu", "cold", "hot"))
+
+
+def test_module_and_version() -> None:
+    result = subprocess.run(
+        [sys.executable, "-m", "gapkit", "--version"], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert result.stdout.strip() == gapkit.__version__
