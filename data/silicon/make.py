@@ -217,7 +217,7 @@ def high_pressure(rng: Rng, i: int, n: int) -> Atoms:
         cell.cell[2] = 0.5 * (cell.cell[0] + cell.cell[1] + cell.cell[2])
     if turn == 2:
         cell = make_supercell(cell, np.diag([1, 1, 2]))
-    volume = 0.88 + 0.22 * (turn + rng.random()) / 3
+    volume = 0.88 + 0.22 * (i // 5 + rng.random()) / 3
     strain = (volume ** (1 / 3) - 1) * np.eye(3) + (random_strain(rng, 0.02) if turn else 0.0)
     return rattle(deform(cell, strain), rng, 0.08 if turn == 2 else 0.0)
 
@@ -235,7 +235,7 @@ PLAN: dict[str, tuple[int, Callable[[Rng, int, int], Atoms]]] = {
     "vacancy": (6, vacancy),
     "interstitial": (3, interstitial),
     "surface": (8, surface),
-    "high_pressure": (15, high_pressure),
+    "high_pressure": (20, high_pressure),
 }
 
 

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from gapkit.potential import GAP
     from gapkit.structures import LabelKeys
 
-KINDS = ("energy", "forces", "virial")
 KEYS = ("energy", "forces", "stress", "virial", "config_type")
 
 
@@ -49,11 +48,10 @@ def build_keys(given: dict[str, str | None], default: LabelKeys | None = None) -
 
 def build_noise(config: FitConfig) -> Noise:
     """Return the noise levels of a configuration; those not given are left to evidence."""
-    from gapkit.gp.noise import Noise
+    from gapkit.gp.noise import KINDS, Noise
 
-    table = {name: Noise(**_sigmas(levels)) for name, levels in (config.config_types or {}).items()}
-    return Noise(**_sigmas(config.to_dict()), per_config_type=table)
+    def sigmas(levels: Mapping[str, float | None]) -> dict[str, Any]:
+        return {kind: levels.get(f"{kind}_sigma") for kind in KINDS}
 
-
-def _sigmas(levels: Mapping[str, float | None]) -> dict[str, Any]:
-    return {kind: levels.get(f"{kind}_sigma") for kind in KINDS}
+    table = {name: Noise(**sigmas(levels)) for name, levels in (config.config_types or {}).items()}
+    return Noise(**sigmas(config.to_dict()), per_config_type=table)

@@ -30,19 +30,19 @@ def guarded(command: Callable[Parameters, None]) -> Callable[Parameters, None]:
         except BrokenPipeError:  # `gapkit info ... | head`: typer ends it quietly
             raise
         except (GapkitError, OSError) as error:
-            message(f"Error: {_one_paragraph(error)}")
+            say(f"Error: {_one_paragraph(error)}")
             raise typer.Exit(EXIT_BAD_INPUT) from error
         except MemoryError as error:
-            message("Error: out of memory; use fewer sparse points (--n-sparse) or fewer frames")
+            say("Error: out of memory; use fewer sparse points (--n-sparse) or fewer frames")
             raise typer.Exit(EXIT_BAD_INPUT) from error
         except KeyboardInterrupt:
-            message("Interrupted; no file was left half-written")
+            say("Interrupted; no file was left half-written")
             raise typer.Exit(EXIT_INTERRUPTED) from None
 
     return wrapper
 
 
-def message(text: str) -> None:
+def say(text: str) -> None:
     """Write a line to stderr."""
     typer.echo(text, err=True)
 
@@ -74,7 +74,7 @@ def _one_paragraph(error: Exception) -> str:
 @contextmanager
 def _plain_warnings() -> Iterator[None]:
     def write(
-        warning: Warning | str,
+        message: Warning | str,
         category: type[Warning],
         filename: str,
         lineno: int,
@@ -82,9 +82,9 @@ def _plain_warnings() -> Iterator[None]:
         line: str | None = None,
     ) -> None:
         if issubclass(category, GapkitWarning):
-            message(f"Warning: {' '.join(str(warning).split())}")
+            say(f"Warning: {' '.join(str(message).split())}")
         else:
-            show_as_usual(warning, category, filename, lineno, file, line)
+            show_as_usual(message, category, filename, lineno, file, line)
 
     with warnings.catch_warnings():
         show_as_usual = warnings.showwarning

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from gapkit.cli.build import build_keys
-from gapkit.cli.console import message, show, show_json
+from gapkit.cli.console import say, show, show_json
 from gapkit.cli.files import check_output, replacing
 from gapkit.potential import load
 from gapkit.structures import read_frames
@@ -35,7 +35,7 @@ def run(
 
         with replacing(picture) as temporary:
             parity_figure(comparison).savefig(temporary, dpi=200)
-        message(f"Wrote {picture}")
+        say(f"Wrote {picture}")
     if as_json:
         show_json(errors.to_dict())
     else:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from gapkit.cli.build import build_estimator
 from gapkit.cli.config import FitConfig
-from gapkit.cli.console import message, show, show_json
-from gapkit.cli.files import check_output, replacing
+from gapkit.cli.console import say, show, show_json
+from gapkit.cli.files import check_output
 from gapkit.cli.terms import choose_terms
 from gapkit.exceptions import ConfigError, DataError, UnknownSpeciesError
 from gapkit.structures import LabelKeys, read_frames, to_batch
@@ -41,8 +41,7 @@ def run(train: Path, config: FitConfig) -> None:
         _check_test(test_frames, frames, model.label_keys, test)
     model.fit(frames)
     model.metadata_["config"] = config.to_dict()
-    with replacing(output) as temporary:
-        model.save(temporary)
+    model.save(output)  # in one step: an older file stays until the new one is complete
     errors = evaluate(model, test_frames, model.label_keys) if test_frames is not None else None
     if config.json:
         report = {"model": str(output), "n_train": len(frames), "test": errors.to_dict() if errors else None}
@@ -54,7 +53,7 @@ def run(train: Path, config: FitConfig) -> None:
             show(f"Errors on {test}:")
             show(errors)
     if not config.quiet:
-        message(f"Wrote {output}")
+        say(f"Wrote {output}")
 
 
 def _check_test(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 
 from gapkit.cli.build import build_keys
@@ -18,7 +19,7 @@ def run(file: Path, keys: dict[str, str | None]) -> None:
     GapkitError, OSError
         If the file cannot be read.
     """
-    if file.suffix == ".gapkit":
+    if file.suffix == ".gapkit" or zipfile.is_zipfile(file):
         show(load(file).summary())
     else:
         show(str(describe(to_batch(read_frames(file), keys=build_keys(keys)))))

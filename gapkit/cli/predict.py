@@ -9,7 +9,7 @@ import numpy as np
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 
-from gapkit.cli.console import message
+from gapkit.cli.console import say
 from gapkit.cli.files import check_output, replacing
 from gapkit.potential import load
 from gapkit.structures import read_frames
@@ -36,7 +36,7 @@ def run(model: Path, structures: Path, output: Path, *, std: bool = False) -> No
     predictions = potential.predict(frames, return_std=std)
     with replacing(output) as temporary:
         write(temporary, [_with_results(atoms, i, predictions) for i, atoms in enumerate(frames)], format="extxyz")
-    message(f"Wrote {len(frames)} frames to {output}")
+    say(f"Wrote {len(frames)} frames to {output}")
 
 
 def _with_results(atoms: Atoms, i: int, predictions: Predictions) -> Atoms:

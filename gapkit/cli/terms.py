@@ -60,7 +60,10 @@ def _build_term(mapping: Mapping[str, Any], where: str) -> Term:
     if "cutoff_function" in arguments:
         arguments["cutoff_function"] = _build(arguments["cutoff_function"], switches, "cutoff function", where)
     descriptor = _build(arguments, Descriptor.registry, "type of term", where, ("n_sparse", "kernel", "selector"))
-    return Term(descriptor, kernel=kernel, n_sparse=n_sparse, selector=selector)
+    try:
+        return Term(descriptor, kernel=kernel, n_sparse=n_sparse, selector=selector)
+    except ValueError as error:
+        raise ConfigError(f"{where}: {error}") from error
 
 
 def _build(given: Any, classes: Mapping[str, type], what: str, where: str, elsewhere: Sequence[str] = ()) -> Any:

@@ -125,6 +125,10 @@ class Descriptor(TransformerMixin, BaseEstimator, ABC):
 
     species: Sequence[str | int] | None
 
+    def resolve_species(self, found: Sequence[int]) -> tuple[int, ...]:
+        """Atomic numbers given to the descriptor, or those `found` in the data."""
+        return tuple(found) if self.species is None else atomic_numbers(self.species)
+
     @abstractmethod
     def engine(self, species: Sequence[int]) -> Engine:
         """Check the parameters and fill the tables for the atomic numbers `species`."""
@@ -138,7 +142,7 @@ class Descriptor(TransformerMixin, BaseEstimator, ABC):
             If a parameter is out of range.
         """
         batch = to_batch(frames, labels=False)
-        self.species_ = batch.species if self.species is None else atomic_numbers(self.species)
+        self.species_ = self.resolve_species(batch.species)
         self.engine_ = self.engine(self.species_)
         return self
 

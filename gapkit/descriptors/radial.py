@@ -11,7 +11,7 @@ from typing import Protocol
 
 import numpy as np
 from scipy.interpolate import make_interp_spline
-from scipy.linalg import cholesky, solve_triangular, sqrtm
+from scipy.linalg import cholesky, sqrtm
 from scipy.special import erf, gamma, ive
 
 from gapkit.typing import FloatArray

@@ -144,8 +144,8 @@ class TriangularFactor:
             raise InputError(f"`R` must be a square upper triangular matrix, got shape {R.shape}")
         factor = cls(R.shape[0] - 1)
         factor.R = R
-        factor.n_rows = int(arrays["n_rows"])
-        factor.log_weights = float(arrays["log_weights"])
+        factor.n_rows = int(np.asarray(arrays["n_rows"]).item())
+        factor.log_weights = float(np.asarray(arrays["log_weights"]).item())
         return factor
 
     def __repr__(self) -> str:

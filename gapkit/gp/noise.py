@@ -13,8 +13,8 @@ forces. The absolute standard deviation of a row is, in order of precedence,
 Rows are folded into factors with *relative* sigmas, sigma_row / sigma, so that the global sigma can be changed later
 without a second pass over the data. Where the global sigma is None, to be chosen by evidence, the relative sigmas of
 overridden rows are taken with respect to a reference value, and the optimum then scales all rows of the kind together:
-a row that was given half the reference sigma keeps half of whatever the optimum is. Sigmas are those of the model and the
-data together: they include what the model cannot represent.
+a row that was given half the reference sigma keeps half of whatever the optimum is. Sigmas are those of the model and
+the data together: they include what the model cannot represent.
 """
 
 from __future__ import annotations

@@ -121,8 +121,8 @@ class WhitenedProblem:
         traces = np.array([np.vdot(inverse.ravel("K"), gram.ravel("K")) for gram in self._grams])
         n_rows = np.array([self._counts[kind][0] for kind in self.kinds], dtype=np.float64)
         d_noise = -n_rows + precisions * (traces + residuals)
-        d_scales: FloatArray = np.bincount(self.group_of_column, w**2 - (1.0 - diagonal), self.n_groups)
-        return log_p, d_noise, d_scales
+        d_scales = np.bincount(self.group_of_column, w**2 - (1.0 - diagonal), self.n_groups)
+        return log_p, d_noise, d_scales.astype(np.float64)
 
     def reduce(self, noise: FloatArray, scales: FloatArray, *, tolerance: float) -> WhitenedProblem:
         """The same problem on the leading directions of each group only.

@@ -8,10 +8,9 @@ from numpy.typing import NDArray
 from gapkit.exceptions import InputError
 from gapkit.neighbours.lists import NeighbourList, check_cutoff, compute_edges
 from gapkit.structures.batch import AtomsBatch
-from gapkit.structures.pairs import estimate_neighbours, find_pairs, search_box
+from gapkit.structures.pairs import MAX_NEIGHBOURS, estimate_neighbours, find_pairs, search_box
 from gapkit.typing import IntArray
 
-MAX_NEIGHBOURS = 5000
 # vesin is asked for slightly more, and the strict test r < cutoff is made on the distances that gapkit computes.
 _MARGIN = 1.0 + 1e-10
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from gapkit.descriptors import SOAP, TwoBody
-from gapkit.gp.evidence import LogNormalPrior
+from gapkit.descriptors.base import Engine
+from gapkit.exceptions import InputError
 from gapkit.neighbours import build_neighbour_list
 from gapkit.potential.terms import Term
 from gapkit.structures import AtomsBatch
@@ -53,13 +56,25 @@ def default_n_sparse(batch: AtomsBatch) -> int:
     return int(np.clip(batch.n_atoms / 5, 50, 2000 if len(batch.species) == 1 else 3000))
 
 
-N_SPARSE_PAIRS = 20
-"""Sparse points of each pair of species of a two-body term."""
+N_SPARSE_PER_BLOCK = {1: 20, 3: 100}
+"""Sparse points of each block of a two-body and of a three-body term, by their number of features."""
 
 
-def noise_priors(forces: float) -> dict[str, LogNormalPrior]:
-    """Priors that keep the energy and virial noise in proportion to that of the forces, eV/atom for eV/Å."""
-    return {
-        "energy": LogNormalPrior(mean=0.02 * forces, width=0.3),
-        "virial": LogNormalPrior(mean=0.3 * forces, width=0.5),
-    }
+def share_sparse_points(
+    terms: Sequence[Term], engines: Sequence[Engine], n_sparse: int | None, batch: AtomsBatch
+) -> tuple[list[int], list[bool]]:
+    """Sparse points of every term, and whether the user gave the number."""
+    total = default_n_sparse(batch) if n_sparse is None else n_sparse
+    if total < 1:
+        raise InputError(f"`n_sparse` must be >= 1, got {total}")
+    sharing = [term.n_sparse is None and engine.is_atomic for term, engine in zip(terms, engines, strict=True)]
+    numbers, explicit = [], []
+    for term, engine, shares in zip(terms, engines, sharing, strict=True):
+        if term.n_sparse is not None:
+            numbers.append(term.n_sparse)
+        elif shares:
+            numbers.append(max(total // sum(sharing), 1))
+        else:
+            numbers.append(N_SPARSE_PER_BLOCK[engine.n_features] * len(engine.blocks))
+        explicit.append(term.n_sparse is not None or (n_sparse is not None and shares))
+    return numbers, explicit

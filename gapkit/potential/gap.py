@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import time
+import warnings
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -14,24 +14,25 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 
 from gapkit.descriptors import Descriptor
-from gapkit.descriptors.base import check_species
-from gapkit.exceptions import DataError, NotFittedModelError
+from gapkit.descriptors.base import Engine, check_species
+from gapkit.exceptions import DataError, DataWarning, NotFittedModelError
 from gapkit.gp.basis import SparseBasis
-from gapkit.gp.evidence import maximise_evidence
 from gapkit.gp.factors import TriangularFactor
-from gapkit.gp.noise import DEFAULT_NOISE, KINDS, Noise
+from gapkit.gp.noise import KINDS, Noise
 from gapkit.gp.posterior import Posterior
-from gapkit.gp.prediction import predict
 from gapkit.gp.solver import solve_weights
-from gapkit.neighbours import NeighbourList, build_neighbour_list
 from gapkit.parallel import limit_blas
 from gapkit.potential import defaults
 from gapkit.potential.baselines import Baseline
+from gapkit.potential.estimate import FitEstimate, available_memory, estimate_fit
+from gapkit.potential.hyperparameters import choose_hyperparameters
+from gapkit.potential.linear_model import LinearModel
+from gapkit.potential.metadata import describe_fit, summarise
 from gapkit.potential.predictions import Predictions
 from gapkit.potential.reference_energies import ReferenceEnergies, reference_energies
 from gapkit.potential.sparsify import select_points
 from gapkit.potential.terms import Term, as_term
-from gapkit.potential.training import Targets, accumulate, make_targets
+from gapkit.potential.training import accumulate, make_targets
 from gapkit.structures import AtomsBatch, LabelKeys, describe, to_batch
 from gapkit.typing import FloatArray
 
@@ -44,7 +45,7 @@ class GAP(BaseEstimator):
     terms : list of Term or Descriptor, or None
         Parts of the energy; None: a two-body and a SOAP term with cutoffs chosen from the data.
     n_sparse : int or None
-        Sparse points shared by the terms that do not name theirs; None: chosen from the data's size.
+        Sparse points shared by the atomic terms that do not name theirs; None: chosen from the data's size.
     noise : Noise or None
         Standard deviations of the labels; those left None are found by evidence.
     reference_energies : {"auto", "isolated", "least_squares"} or mapping of symbol to eV
@@ -58,10 +59,12 @@ class GAP(BaseEstimator):
     n_jobs : int or None
         Threads; None: all cores.
     progress : bool
-        Show progress bars on standard error.
+        Show an estimate of memory and time and progress bars on standard error.
 
     Attributes
     ----------
+    model_ : LinearModel
+        The fitted state.
     terms_ : list of Term
         The terms used.
     species_ : tuple of str
@@ -69,16 +72,15 @@ class GAP(BaseEstimator):
         eV.
     noise_ : Noise
         Noise used, per atom for energies and virials (eV), per component for forces (eV/Å).
-    scales_ : dict of int to float
-        delta in eV of each term, by its index.
+    scales_ : list of float
+        delta of each term, eV.
     n_sparse_ : int
-    weights_ : ndarray (M,)
-        Multiply unit-scale kernel values, eV.
+        Sparse points of all terms, M.
     log_marginal_likelihood_ : float
     report_ : DataReport
-        What the training data hold.
+        What the training data hold; None for a loaded model, whose `metadata_` has it in words.
     metadata_ : dict
-        Times, digest of the training set, versions.
+        Times, digest of the training set, versions, report.
 
     Examples
     --------
@@ -110,41 +112,138 @@ class GAP(BaseEstimator):
         self.progress = progress
 
     def fit(self, frames: Atoms | Sequence[Atoms], y: object = None) -> GAP:
-        """Fit to labelled frames."""
+        """Fit to labelled frames.
+
+        Parameters
+        ----------
+        frames : Atoms or list of Atoms
+            With energies (eV), forces (eV/Å) or stresses (eV/Å^3); any may be absent on any frame.
+        y : None
+            Ignored; the labels are those of the frames.
+
+        Raises
+        ------
+        DataError
+            If a label is unusable, no frame has any, or a species has no energy.
+        InputError
+            If a parameter is out of range, or more sparse points are asked for than there are environments.
+        """
         begin = time.perf_counter()
         batch = self._labelled(frames)
         rng = np.random.default_rng(check_random_state(self.random_state).randint(2**31 - 1))
         report = describe(batch)
         energies = reference_energies(batch, self.reference_energies, report.isolated_atoms)
-        terms = [as_term(item) for item in self.terms] if self.terms is not None else defaults.default_terms(batch)
-        engines = [term.descriptor.engine(term.descriptor.species or batch.species) for term in terms]
-        numbers, explicit = self._shares(terms, engines, batch)
+        terms, engines, numbers, explicit = self._plan(batch)
+        self._announce(estimate_fit(batch, engines, numbers, self.n_jobs))
         points = select_points(terms, engines, numbers, batch, rng, explicit=explicit)
-        self._basis = SparseBasis.build(engines, [term.resolved_kernel() for term in terms], points)
-        self._prior = self._basis.prior()
         selected = time.perf_counter()
-        self._energies = energies
-        self._species = batch.species
-        noise = self.noise or Noise()
-        self._factors: dict[str, TriangularFactor] = {}
-        accumulate(
-            self._basis, batch, self._targets(batch, noise), self._factors, n_jobs=self.n_jobs, progress=self.progress
-        )
+
+        with limit_blas(self.n_jobs):
+            basis = SparseBasis.build(engines, [term.resolved_kernel() for term in terms], points)
+            blank = Posterior(np.eye(basis.n_columns), basis.prior(), None)
+        start = LinearModel(basis, blank, np.zeros(basis.n_columns), energies, self.baseline)
+        factors: dict[str, TriangularFactor] = {}
+        self._accumulate(start, batch, factors)
         accumulated = time.perf_counter()
+
+        with limit_blas(self.n_jobs):
+            chosen = choose_hyperparameters(
+                factors, start.posterior.prior, basis.term_of_block, terms, self.noise or Noise(), rng
+            )
+            optimised = time.perf_counter()
+            self.evidence_ = chosen
+            self._solve(start, factors, chosen.noise, chosen.scales)
+        done = time.perf_counter()
         self.terms_ = terms
         self.report_ = report
-        with limit_blas(self.n_jobs):
-            self._choose_noise(noise, batch)
-            optimised = time.perf_counter()
-            self._solve()
-        done = time.perf_counter()
-        self.metadata_ = {
-            "seconds": {
-                "select": selected - begin, "rows": accumulated - selected, "evidence": optimised - accumulated,
-                "solve": done - optimised,
-            },
+        times = {
+            "select": selected - begin, "rows": accumulated - selected, "evidence": optimised - accumulated,
+            "solve": done - optimised,
         }  # fmt: skip
+        self.metadata_ = describe_fit(batch, report, times)
         return self
+
+    def partial_fit(self, frames: Atoms | Sequence[Atoms], y: object = None) -> GAP:
+        """Add frames to a fitted model, as though they had been there from the start; fit it if it is not fitted.
+
+        Sparse points, noise, kernel scales and reference energies stay as they are.
+
+        Raises
+        ------
+        UnknownSpeciesError
+            If a frame holds a new species.
+        NotFittedModelError
+            If the model was loaded from a file that was saved without its factors.
+        """
+        if not hasattr(self, "model_"):
+            return self.fit(frames)
+        if self._factors is None:
+            raise NotFittedModelError(
+                "`partial_fit` needs the factors of the training rows, which this model file does not hold; save the model "
+                "with `factors=True`"
+            )
+        batch = self._labelled(frames)
+        check_species(batch.species, self.model_.species)
+        factors = {kind: factor.copy() for kind, factor in self._factors.items()}
+        self._accumulate(self.model_, batch, factors)
+        with limit_blas(self.n_jobs):
+            self._solve(self.model_, factors, self._noise, self.model_.posterior.scales or ())
+        self.metadata_.setdefault("partial_fit", []).append({"n_frames": batch.n_frames, "n_atoms": batch.n_atoms})
+        return self
+
+    def estimate(self, frames: Atoms | Sequence[Atoms]) -> FitEstimate:
+        """Memory and time that `fit` would take with these frames."""
+        batch = self._labelled(frames)
+        _, engines, numbers, _ = self._plan(batch)
+        return estimate_fit(batch, engines, numbers, self.n_jobs)
+
+    def predict(self, frames: Atoms | Sequence[Atoms], return_std: bool = False) -> Predictions:
+        """Energies, forces, stresses and local energies; with `return_std` also their uncertainty and novelty.
+
+        Raises
+        ------
+        UnknownSpeciesError
+            If a frame holds a species that was not in the training set; nothing is computed then.
+        """
+        self._check_fitted()
+        batch = to_batch(frames, labels=False)
+        neighbours = self.model_.neighbours(batch)
+        return self.model_.predict(batch, neighbours, return_std=return_std, n_jobs=self.n_jobs)
+
+    def score(self, frames: Atoms | Sequence[Atoms], y: object = None) -> float:
+        """Coefficient of determination R^2 of the force components (of energies per atom where there are no forces).
+
+        Raises
+        ------
+        DataError
+            If the frames have neither.
+        """
+        self._check_fitted()
+        batch = self._labelled(frames)
+        labels = batch.labels
+        assert labels is not None
+        p = self.model_.predict(batch, self.model_.neighbours(batch), n_jobs=self.n_jobs)
+        if labels.has_forces.any():
+            return _r2(labels.forces[labels.has_forces], p.forces[labels.has_forces])
+        if not labels.has_energy.any():
+            raise DataError("`score` needs frames with forces or energies, found only stresses")
+        per_atom = np.stack([labels.energy, p.energy])[:, labels.has_energy] / batch.n_atoms_per_frame[labels.has_energy]
+        return _r2(per_atom[0], per_atom[1])
+
+    def save(self, path: str | os.PathLike[str], *, factors: bool = False) -> None:
+        """Write the model to one file; with `factors` also what `partial_fit` needs (three more M x M triangles).
+
+        An older file at `path` stays intact until the new one is complete.
+        """
+        from gapkit.potential.persistence import save
+
+        self._check_fitted()
+        save(self, path, factors=factors)
+
+    def summary(self) -> str:
+        """The fitted model in words and units."""
+        self._check_fitted()
+        return summarise(self)
 
     def _labelled(self, frames: Atoms | Sequence[Atoms]) -> AtomsBatch:
         batch = to_batch(frames, keys=self.label_keys or LabelKeys())
@@ -156,97 +255,63 @@ class GAP(BaseEstimator):
             )
         return batch
 
-    def _shares(self, terms: list[Term], engines: list[Any], batch: AtomsBatch) -> tuple[list[int], list[bool]]:
-        numbers = []
-        total = self.n_sparse or defaults.default_n_sparse(batch)
-        open_terms = max(sum(term.n_sparse is None and engine.is_atomic for term, engine in zip(terms, engines, strict=True)), 1)
-        for term, engine in zip(terms, engines, strict=True):
-            if term.n_sparse is not None:
-                numbers.append(term.n_sparse)
-            elif engine.is_atomic:
-                numbers.append(max(total // open_terms, 1))
-            else:
-                numbers.append(defaults.N_SPARSE_PAIRS * len(engine.blocks) * engine.n_features)
-        explicit = [
-            term.n_sparse is not None or (self.n_sparse is not None and engine.is_atomic)
-            for term, engine in zip(terms, engines, strict=True)
-        ]
-        return numbers, explicit
+    def _plan(self, batch: AtomsBatch) -> tuple[list[Term], list[Engine], list[int], list[bool]]:
+        """Terms, their engines, sparse points of each and whether the user gave the number."""
+        terms = defaults.default_terms(batch) if self.terms is None else [as_term(item) for item in self.terms]
+        engines = [term.descriptor.engine(term.descriptor.resolve_species(batch.species)) for term in terms]
+        numbers, explicit = defaults.share_sparse_points(terms, engines, self.n_sparse, batch)
+        return terms, engines, numbers, explicit
 
-    def _targets(self, batch: AtomsBatch, noise: Noise) -> Targets:
+    def _announce(self, estimate: FitEstimate) -> None:
+        if self.progress:
+            from tqdm.auto import tqdm
+
+            tqdm.write(f"fit: {estimate}")
+        free = available_memory()
+        if free is not None and estimate.memory > free:
+            warnings.warn(
+                f"this fit needs about {estimate.memory / 1e9:.1f} GB and {free / 1e9:.1f} GB are free; "
+                "lower `n_sparse` if it does not fit",
+                DataWarning,
+                stacklevel=3,
+            )
+
+    def _accumulate(self, model: LinearModel, batch: AtomsBatch, factors: dict[str, TriangularFactor]) -> None:
         assert batch.labels is not None
-        offset = batch.compositions(self._species) @ np.array([self._energies[z] for z in self._species])
-        baseline = None
-        if self.baseline is not None:
-            local, forces, virials = self.baseline(batch, build_neighbour_list(batch, self.baseline.cutoff))
-            offset = offset + np.bincount(batch.frame_of_atom, local, batch.n_frames)
-            baseline = (forces, virials)
-        return make_targets(batch, batch.labels, offset, baseline, noise)
+        targets = make_targets(batch, batch.labels, *model.offsets(batch), self.noise or Noise())
+        accumulate(model.basis, batch, targets, factors, n_jobs=self.n_jobs, progress=self.progress)
 
-    def _choose_noise(self, noise: Noise, batch: AtomsBatch) -> None:
-        kernels = [term.resolved_kernel() for term in self.terms_]
-        groups = self._basis.term_of_block
-        used = sorted(set(groups))
-        order = {term: i for i, term in enumerate(used)}
-        start_scales = [kernels[term].delta for term in groups]
-        start = {kind: value for kind, value in noise.filled(DEFAULT_NOISE).as_dict().items() if kind in self._factors}
-        fixed_noise = [kind for kind in self._factors if kind not in noise.free]
-        fixed_scales = [order[t] for t in used if kernels[t].hyperparameter_delta.fixed]
-        result = maximise_evidence(
-            self._factors, start, self._prior, start_scales, groups=[order[t] for t in groups],
-            fixed_noise=fixed_noise, fixed_scales=fixed_scales, random_state=0,
-        )  # fmt: skip
-        self.evidence_ = result
-        self._noise = result.noise
-        self._scales = list(result.scales)
-
-    def _solve(self) -> None:
-        solution = solve_weights(self._factors, self._noise, self._prior, self._scales)
-        self._posterior = Posterior(solution.R, self._prior, self._scales)
-        self.weights_ = solution.weights
+    def _solve(
+        self, model: LinearModel, factors: dict[str, TriangularFactor], noise: dict[str, float], scales: Sequence[float]
+    ) -> None:
+        prior = model.posterior.prior
+        solution = solve_weights(factors, noise, prior, scales)
+        posterior = Posterior(solution.R, prior, list(scales))
+        self._restore(LinearModel(model.basis, posterior, solution.weights, model.energies, model.baseline), noise, factors)
         self.log_marginal_likelihood_ = solution.log_marginal_likelihood
-        self.noise_ = Noise(**{kind: self._noise.get(kind) for kind in KINDS})
-        self.species_ = tuple(chemical_symbols[z] for z in self._species)
-        self.reference_energies_ = {chemical_symbols[z]: e for z, e in self._energies.items()}
-        self.scales_ = dict(zip(self._basis.term_of_block, self._scales, strict=True))
-        self.n_sparse_ = self._basis.n_columns
 
-    def predict(self, frames: Atoms | Sequence[Atoms], return_std: bool = False) -> Predictions:
-        """Energies, forces and stresses."""
-        batch = to_batch(frames, labels=False)
-        check_species(batch.species, self._species)
-        reach = max(self._basis.reach, getattr(self.baseline, "cutoff", 0.0))
-        return self._predict(batch, build_neighbour_list(batch, reach), return_std)
+    def _restore(self, model: LinearModel, noise: dict[str, float], factors: dict[str, TriangularFactor] | None) -> None:
+        """Set everything that follows from a fitted state."""
+        self.model_ = model
+        self._noise = noise
+        self._factors = factors
+        given = self.noise or Noise()
+        self.noise_ = Noise(**{kind: noise.get(kind) for kind in KINDS}, per_config_type=given.per_config_type)
+        self.species_ = tuple(chemical_symbols[z] for z in model.species)
+        self.reference_energies_ = {chemical_symbols[z]: e for z, e in sorted(model.energies.items())}
+        by_term = dict(zip(model.basis.term_of_block, model.posterior.scales or (), strict=True))
+        self.scales_ = [by_term.get(i, float("nan")) for i in range(len(model.basis.terms))]
+        self.n_sparse_ = model.basis.n_columns
 
-    def _predict(self, batch: AtomsBatch, neighbours: NeighbourList, return_std: bool) -> Predictions:
-        result = predict(
-            self._basis, self.weights_, batch, neighbours,
-            posterior=self._posterior if return_std else None, n_jobs=self.n_jobs,
-        )  # fmt: skip
-        table = np.zeros(max(self._species) + 1)
-        table[list(self._energies)] = list(self._energies.values())
-        local = result.local_energies + table[batch.numbers]
-        forces, virials = result.forces, result.virials
-        if self.baseline is not None:
-            extra = self.baseline(batch, neighbours)
-            local, forces, virials = local + extra[0], forces + extra[1], virials + extra[2]
-        stress = -0.5 * (virials + virials.transpose(0, 2, 1)) / batch.volumes[:, None, None]
-        v = result.variance
-        return Predictions(
-            energy=np.add.reduceat(local, batch.offsets[:-1]),
-            forces=forces,
-            stress=stress[:, [0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]],
-            virial=virials,
-            local_energies=local,
-            offsets=batch.offsets,
-            **(
-                {}
-                if v is None
-                else {
-                    "local_energies_std": np.sqrt(v.data + v.prior_residual),
-                    "local_data_variance": v.data,
-                    "local_prior_variance": v.prior_residual,
-                    "novelty": v.novelty,
-                }
-            ),
-        )
+    def _check_fitted(self) -> None:
+        if not hasattr(self, "model_"):
+            raise NotFittedModelError("this GAP is not fitted yet; call `fit` with labelled frames, or `load` a model file")
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "model_")
+
+
+def _r2(target: FloatArray, predicted: FloatArray) -> float:
+    spread = float(((target - target.mean(axis=0)) ** 2).sum())
+    return 1.0 - float(((target - predicted) ** 2).sum()) / spread if spread > 0 else float("nan")
+

@@ -13,15 +13,15 @@ from gapkit.gp.factors import TriangularFactor
 from gapkit.gp.noise import KINDS, Noise, row_sigmas
 from gapkit.neighbours import build_neighbour_list
 from gapkit.parallel import limit_blas, map_blocks
+from gapkit.potential.linear_model import VOIGT
 from gapkit.potential.sparsify import waves
+
 from gapkit.progress import track
 from gapkit.structures import AtomsBatch, Labels
 from gapkit.typing import BoolArray, FloatArray
 
 # Bytes of design rows that are held before they are folded into the factors.
 ROW_BYTES = 96_000_000
-# Voigt order xx, yy, zz, yz, xz, xy
-VOIGT = (np.array([0, 1, 2, 1, 0, 0]), np.array([0, 1, 2, 2, 2, 1]))
 
 
 @dataclass(frozen=True, eq=False)

@@ -94,4 +94,5 @@ def _draw(axes: Any, title: str, pairs: Pairs, types: np.ndarray) -> None:
         part = pairs.of_frames(types == name)
         axes.plot(part.reference.ravel(), part.predicted.ravel(), ".", markersize=3, alpha=0.6, label=name)
     axes.set(xlim=limits, ylim=limits, xlabel=f"reference {title}", ylabel=f"predicted {title}", aspect="equal")
+    axes.locator_params(nbins=5)
     axes.set_title(f"MAE {pairs.mae:.2g}, RMSE {pairs.rmse:.2g}", fontsize="medium")

@@ -7,12 +7,16 @@ from typing import Any
 import numpy as np
 import vesin
 
+from gapkit.exceptions import InputError
 from gapkit.typing import BoolArray, FloatArray
 
+# Mean number of neighbours per atom beyond which a cutoff makes no sense.
+MAX_NEIGHBOURS = 5000
 # vesin bins atoms into at most 1e5 cells by scaling the counts along all three directions alike; up to 0.6.2 a thin
 # direction can end with no cell at all, and the process dies of a division by zero. Keep well below that.
-_SAFE_BINS = 5e4
+_SAFE_BINS = 9e4
 _MAX_BINS = 1e5
+_MAX_WIDENING = 4.0
 
 
 def search_box(positions: FloatArray, cell: FloatArray, pbc: BoolArray) -> FloatArray:
@@ -64,17 +68,45 @@ def find_pairs(
         As vesin names them: i, j, S, d, D.
     full_list : bool
         Whether each pair appears from both ends.
+
+    Raises
+    ------
+    InputError
+        If the structure extends further, compared with the cutoff, than can be searched.
     """
+    if pbc.any() and not pbc.all():
+        positions, box, pbc = _closed(positions, box, pbc, cutoff * _MAX_WIDENING)
     areas = np.linalg.norm(np.cross(box[[1, 2, 0]], box[[2, 0, 1]]), axis=1)
     heights = abs(np.linalg.det(box)) / areas
     searched = cutoff
-    while _may_crash(heights, searched):
-        searched *= 1.25
+    while _may_crash(heights, searched) and searched <= _MAX_WIDENING * cutoff:
+        searched *= 1.1
+    if searched > _MAX_WIDENING * cutoff:
+        raise InputError(
+            f"`positions` and `cell` must be of a size that a cutoff of {cutoff:g} Å can search, got a box of "
+            f"{' x '.join(f'{h:.3g}' for h in heights)} Å; check that they are in Å, and look for atoms that flew off"
+        )
     finder = vesin.NeighborList(cutoff=searched, full_list=full_list, sorted=True)
     return tuple(finder.compute(positions, box, pbc, quantities))
+
+
+def _closed(
+    positions: FloatArray, box: FloatArray, pbc: BoolArray, cutoff: float
+) -> tuple[FloatArray, FloatArray, BoolArray]:
+    """Turn open directions into periodic ones with more vacuum than the cutoff: the same pairs and shifts.
+
+    vesin 0.6.2 takes seconds for mixed boundaries where it takes milliseconds for periodic ones.
+    """
+    axes = box[~pbc] / np.linalg.norm(box[~pbc], axis=1)[:, None]
+    along = positions @ axes.T
+    # The atoms stay clear of both ends of the box, so that none is wrapped and shifts along open directions are zero.
+    moved = positions + (0.25 * cutoff - along.min(axis=0)) @ axes
+    closed = np.array(box)
+    closed[~pbc] = axes * (np.ptp(along, axis=0) + 1.5 * cutoff)[:, None]
+    return moved, closed, np.ones(3, dtype=bool)
 
 
 def _may_crash(heights: FloatArray, cutoff: float) -> bool:
     bins = np.maximum(heights / cutoff, 1.0)
     total = float(np.prod(bins))
-    return total > _SAFE_BINS and float(bins.min()) * (_MAX_BINS / total) ** (1 / 3) < 2.0
+    return total > _SAFE_BINS and float(bins.min()) * (_MAX_BINS / total) ** (1 / 3) < 1.1

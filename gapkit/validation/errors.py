@@ -136,18 +136,18 @@ class ErrorTable:
         return text.getvalue().rstrip("\n")
 
     def __rich__(self) -> Table:
+        from rich.box import SIMPLE_HEAD
         from rich.table import Table
 
-        table = Table(title="MAE / RMSE")
-        table.add_column("config type")
-        for heading in ("frames", "atoms", "energy meV/atom", "forces eV/Å", "stress meV/Å³"):
-            table.add_column(heading, justify="right")
+        table = Table(title="MAE / RMSE", title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+        table.add_column("\nconfig type", overflow="fold")
+        for heading in ("\nframes", "energy\nmeV/atom", "forces\neV/Å", "stress\nmeV/Å³"):
+            table.add_column(heading, justify="right", no_wrap=True)
         rows = dict(self.by_config_type) if len(self.by_config_type) > 1 else {}
         for name, row in {**rows, "all": self.overall}.items():
             table.add_row(
                 name,
                 f"{row.n_frames:,}",
-                f"{row.n_atoms:,}",
                 _mae_rmse(row.energy_mae, row.energy_rmse, 1e3, 2),
                 _mae_rmse(row.forces_mae, row.forces_rmse, 1.0, 4),
                 _mae_rmse(row.stress_mae, row.stress_rmse, 1e3, 3),

@@ -17,8 +17,9 @@ from typer.testing import CliRunner, Result
 
 from gapkit.cli import app
 
-# Small enough to be fitted in a second, and nothing left to evidence.
+# Small enough to be fitted in a second.
 CONFIG = """\
+n_jobs: 1
 n_sparse: 20
 energy_sigma: 0.001
 forces_sigma: 0.05

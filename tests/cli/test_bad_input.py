@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -101,7 +105,7 @@ def test_empty_and_unreadable_files(files: Files, run: Run, output: Path, tmp_pa
 
 def test_no_labels_at_all(files: Files, run: Run, output: Path, tmp_path: Path) -> None:
     bare = changed(files, tmp_path, drop_labels)
-    assert_refused(run("fit", bare, "--output", output), output, "12 frames", "energy")
+    assert_refused(run("fit", bare, "--output", output), output, "no label", "--energy-key")
     assert_refused(run("fit", files.train, "--test", bare, "--output", output), output, "bad.extxyz", "--energy-key")
     assert_refused(run("evaluate", files.model, bare, "--json"), output, "12 frames", "--energy-key")
 
@@ -166,6 +170,39 @@ def test_options_of_the_configuration(files: Files, run: Run, output: Path, tmp_
     assert_refused(fit("e0: {Xx: -1.0}"), output, "Xx")
     assert_refused(fit("terms: [{type: SOAP, cutoff: -1}]"), output, "cutoff", "-1")
     assert_refused(fit("terms: [{type: SOAP, n_max: many}]"), output, "n_max", "many")
+
+
+def edited(model: Path, path: Path, change: Callable[[dict[str, Any]], object], *, sealed: bool) -> Path:
+    """Copy a model file with its header changed, sealed again as a program would, or not as an editor would."""
+    with zipfile.ZipFile(model) as old, zipfile.ZipFile(path, "w") as new:
+        header = json.loads(old.read("header.json"))
+        change(header)
+        text = json.dumps(header).encode()
+        for name in old.namelist():
+            content = text if name == "header.json" else old.read(name)
+            if name == "seal.txt" and sealed:
+                content = hashlib.sha256(text).hexdigest().encode()
+            new.writestr(name, content)
+    return path
+
+
+def test_model_files_that_are_damaged_edited_or_newer(files: Files, run: Run, output: Path, tmp_path: Path) -> None:
+    whole = files.model.read_bytes()
+    cut = tmp_path / "cut.gapkit"
+    cut.write_bytes(whole[: len(whole) // 2])
+    changed_byte = tmp_path / "byte.gapkit"
+    middle = len(whole) // 2
+    changed_byte.write_bytes(whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :])
+    text = tmp_path / "text.gapkit"
+    text.write_text("not a model")
+    by_hand = edited(files.model, tmp_path / "hand.gapkit", lambda header: header.update(edited=True), sealed=False)
+    newer = edited(files.model, tmp_path / "new.gapkit", lambda header: header.update(format_version=99), sealed=True)
+    for model, part in (
+        (cut, "truncated"), (changed_byte, "copy"), (text, "not a complete"), (by_hand, "edited"), (newer, "upgrade")
+    ):  # fmt: skip
+        assert_refused(run("predict", model, files.test, "--output", output), output, model.name, part)
+        assert_refused(run("evaluate", model, files.test, "--json"), output, model.name, part)
+        assert_refused(run("info", model), output, model.name, part)
 
 
 def test_an_output_that_cannot_be_written_is_found_before_the_fit(files: Files, run: Run, output: Path) -> None:

@@ -44,9 +44,9 @@ def test_quiet_prints_nothing(files: Files, run: Run, tmp_path: Path) -> None:
 def test_flags_equal_the_file(files: Files, run: Run, tmp_path: Path) -> None:
     """The same options from either source give the same model, which stores them."""
     terms = re.sub("(?s).*(?=terms:)", "", files.config.read_text())
-    (tmp_path / "terms.yaml").write_text(terms)
+    (tmp_path / "terms.yaml").write_text("n_jobs: 1\n" + terms)
     (tmp_path / "all.yaml").write_text(
-        terms + "n_sparse: 15\nseed: 4\nenergy_sigma: 0.002\nforces_sigma: 0.05\ne0: {Cu: -0.1}"
+        "n_jobs: 1\n" + terms + "n_sparse: 15\nseed: 4\nenergy_sigma: 0.002\nforces_sigma: 0.05\ne0: {Cu: -0.1}"
     )
     flags = ("--n-sparse", 15, "--seed", 4, "--energy-sigma", 0.002, "--forces-sigma", 0.05, "--e0", "Cu=-0.1")
     common = ("fit", files.train, "--virial-sigma", 0.01, "--quiet")
@@ -62,9 +62,10 @@ def test_flags_equal_the_file(files: Files, run: Run, tmp_path: Path) -> None:
 
 def test_command_and_library_agree(files: Files) -> None:
     model = gapkit.GAP(
-        terms=[gapkit.TwoBody(cutoff=4.0, n_sparse=8), gapkit.SOAP(cutoff=4.0, n_max=4, l_max=3)],
+        terms=[gapkit.Term(gapkit.TwoBody(cutoff=4.0), n_sparse=8), gapkit.SOAP(cutoff=4.0, n_max=4, l_max=3)],
         n_sparse=20,
         noise=gapkit.Noise(energy=0.001, forces=0.05, virial=0.01),
+        n_jobs=1,
     ).fit(read(files.train, ":"))
     np.testing.assert_allclose(predicted(files.model, files), model.predict(read(files.test, ":")).energy, rtol=1e-12)
 
@@ -119,13 +120,12 @@ def test_an_interrupted_fit_leaves_the_old_model(
 def test_an_interrupted_save_leaves_the_old_model(
     files: Files, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def half_written(self: GAP, path: Path) -> None:
-        Path(path).write_bytes(b"half")
+    def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
     output = tmp_path / "a.gapkit"
     output.write_bytes(b"an older model")
-    monkeypatch.setattr(GAP, "save", half_written)
+    monkeypatch.setattr("gapkit.potential.model_file.os.replace", interrupted)
     assert run("fit", files.train, "--config", files.config, "--output", output).exit_code == 130
     assert [path.name for path in tmp_path.iterdir()] == ["a.gapkit"]
     assert output.read_bytes() == b"an older model"

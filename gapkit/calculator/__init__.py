@@ -1,0 +1,5 @@
+"""ASE calculators."""
+
+from gapkit.calculator.gap import GAPCalculator
+
+__all__ = ["GAPCalculator"]

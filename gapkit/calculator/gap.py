@@ -1,0 +1,95 @@
+"""ASE calculator of a fitted potential, with uncertainties as properties."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import Calculator, all_changes
+
+from gapkit.calculator.neighbours import SkinnedNeighbours
+from gapkit.exceptions import InputError
+from gapkit.potential import GAP, load
+from gapkit.structures import to_batch
+from gapkit.typing import FloatArray
+
+UNCERTAIN = ("energies_std", "energies_data_std", "energies_prior_std", "novelty")
+
+
+class GAPCalculator(Calculator):
+    """Energy, forces, stress and per-atom uncertainty from a fitted `GAP`.
+
+    Parameters
+    ----------
+    model : GAP or path
+        A fitted model or the file of one.
+    skin : float
+        Å by which the neighbour list reaches beyond the cutoff, so that it serves many steps of molecular dynamics.
+    n_jobs : int or None
+        Threads; None: as the model.
+    **kwargs
+        As for every ASE calculator (`atoms`, `directory`, `label`).
+
+    Notes
+    -----
+    Properties, in ASE's units and signs: `energy`, `free_energy` (eV), `energies` (n_atoms,; eV), `forces` (n_atoms, 3;
+    eV/Å), `stress` (6,; eV/Å^3, only for a three-dimensional cell), and on request `energies_std` (n_atoms,; eV), its parts
+    `energies_data_std` (posterior: what more data would reduce) and `energies_prior_std` (prior residual: what the sparse
+    points cannot see), and `novelty` (n_atoms,; 0 known to 1 unlike anything in training).
+    """
+
+    implemented_properties: ClassVar[list[str]] = ["energy", "free_energy", "energies", "forces", "stress", *UNCERTAIN]
+
+    def __init__(
+        self, model: GAP | str | os.PathLike[str], *, skin: float = 0.5, n_jobs: int | None = None, **kwargs: Any
+    ) -> None:
+        if not (np.isfinite(skin) and skin >= 0.0):
+            raise InputError(f"`skin` must be >= 0 Å, got {skin}; 0.3 to 1 Å is usual")
+        self.model = model if isinstance(model, GAP) else load(model)
+        self.model._check_fitted()
+        self.n_jobs = self.model.n_jobs if n_jobs is None else n_jobs
+        self._neighbours = SkinnedNeighbours(self.model.model_, skin)
+        super().__init__(**kwargs)
+
+    def calculate(
+        self,
+        atoms: Atoms | None = None,
+        properties: Sequence[str] = ("energy",),
+        system_changes: Sequence[str] = all_changes,
+    ) -> None:
+        """Compute all cheap properties, and the uncertainties if one of them is asked for.
+
+        Raises
+        ------
+        UnknownSpeciesError
+            If `atoms` holds a species that the model was not fitted to; nothing is computed then.
+        """
+        super().calculate(atoms, properties, system_changes)
+        batch = to_batch(self.atoms, labels=False)
+        neighbours = self._neighbours.of(batch)
+        uncertain = any(name in UNCERTAIN for name in properties)
+        p = self.model.model_.predict(batch, neighbours, return_std=uncertain, n_jobs=self.n_jobs)
+        self.results = {
+            "energy": float(p.energy[0]),
+            "free_energy": float(p.energy[0]),
+            "energies": p.local_energies,
+            "forces": p.forces,
+        }
+        if np.isfinite(p.stress[0]).all():
+            self.results["stress"] = p.stress[0]
+        if p.local_data_variance is not None and p.local_prior_variance is not None:
+            self.results["energies_std"] = p.local_energies_std
+            self.results["energies_data_std"] = np.sqrt(p.local_data_variance)
+            self.results["energies_prior_std"] = np.sqrt(p.local_prior_variance)
+            self.results["novelty"] = p.novelty
+
+    def get_energies_std(self, atoms: Atoms | None = None) -> FloatArray:
+        """Standard deviation (n_atoms,) in eV of the local energies."""
+        return np.asarray(self.get_property("energies_std", atoms))
+
+    def get_novelty(self, atoms: Atoms | None = None) -> FloatArray:
+        """Novelty (n_atoms,) of every atom's neighbourhood, 0 to 1."""
+        return np.asarray(self.get_property("novelty", atoms))

@@ -1,0 +1,77 @@
+"""Memory and time that a fit will take, said before it begins."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+import numpy as np
+
+from gapkit.descriptors.base import Engine
+from gapkit.neighbours import build_neighbour_list
+from gapkit.parallel import resolve_n_jobs
+from gapkit.potential.training import ROW_BYTES
+from gapkit.structures import AtomsBatch
+
+# Floating-point operations per second and thread of the two matrix products that dominate; measured on a 2.6 GHz server core.
+RATE = 2.5e10
+
+
+@dataclass(frozen=True)
+class FitEstimate:
+    """What a fit will cost, within a factor of about two.
+
+    Attributes
+    ----------
+    n_rows, n_columns : int
+        Labelled energies, force components and virial components; sparse points.
+    memory : float
+        Peak memory of the arrays, bytes.
+    seconds : float
+    """
+
+    n_rows: int
+    n_columns: int
+    memory: float
+    seconds: float
+
+    def __str__(self) -> str:
+        return (
+            f"{self.n_rows:,} rows, {self.n_columns:,} sparse points: about {self.seconds:,.0f} s "
+            f"and {self.memory / 1e9:.2f} GB"
+        )
+
+
+def estimate_fit(batch: AtomsBatch, engines: list[Engine], n_sparse: list[int], n_jobs: int | None) -> FitEstimate:
+    """Count operations of the design rows and of the factors.
+
+    Parameters
+    ----------
+    n_sparse : list of int
+        For each term over all its blocks.
+    """
+    labels = batch.labels
+    n_rows = 0
+    if labels is not None:
+        n_rows = int(labels.has_energy.sum() + 3 * labels.has_forces.sum() + 6 * labels.has_virial.sum())
+    sample = batch.select(np.unique(np.linspace(0, batch.n_frames - 1, 10).astype(int)))
+    edges = np.sort(build_neighbour_list(sample, max(engine.reach for engine in engines)).distances)
+    m = sum(n_sparse)
+    operations = 2.0 * n_rows * m**2 + 20.0 * m**3
+    for engine, number in zip(engines, n_sparse, strict=True):
+        per_atom = float(np.searchsorted(edges, engine.reach)) / sample.n_atoms
+        if engine.is_atomic:
+            operations += 6.0 * batch.n_atoms * per_atom * engine.n_features * number / len(engine.blocks)
+        else:
+            legs = per_atom if engine.n_features == 1 else per_atom**2
+            operations += 60.0 * batch.n_atoms * legs * number / len(engine.blocks)
+    seconds = operations / (RATE * resolve_n_jobs(n_jobs))
+    return FitEstimate(n_rows, m, 0.3e9 + 3.0 * ROW_BYTES + 10 * 8.0 * m**2, seconds)
+
+
+def available_memory() -> float | None:
+    """Bytes of memory that are free, where the system tells."""
+    try:
+        return float(os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    except (AttributeError, OSError, ValueError):
+        return None

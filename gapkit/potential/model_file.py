@@ -1,0 +1,93 @@
+"""Model files: one archive of a JSON header and plain arrays, versioned and sealed by checksums; no pickle."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import tempfile
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gapkit.exceptions import ModelFileError
+
+FORMAT = "gapkit-model"
+FORMAT_VERSION = 1
+UNITS = {"energy": "eV", "length": "Å", "force": "eV/Å", "stress": "eV/Å^3", "stress sign": "ASE"}
+
+
+def write_archive(path: str | os.PathLike[str], header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
+    """Write header and arrays to `path`; an older file there stays intact until the new one is complete."""
+    path = Path(path)
+    data = {name: _to_bytes(array) for name, array in arrays.items()}
+    full = {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "units": UNITS,
+        **header,
+        "checksums": {name: hashlib.sha256(content).hexdigest() for name, content in data.items()},
+    }
+    text = json.dumps(full, indent=1).encode()
+    try:
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    except FileNotFoundError as error:
+        raise ModelFileError(f"cannot write `{path}`: the folder {path.parent} does not exist; create it first") from error
+    try:
+        with os.fdopen(handle, "wb") as stream, zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
+            archive.writestr("header.json", text)
+            archive.writestr("seal.txt", hashlib.sha256(text).hexdigest())
+            for name, content in data.items():
+                archive.writestr(f"{name}.npy", content)
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def read_archive(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Header and arrays of a model file.
+
+    Raises
+    ------
+    ModelFileError
+        If the file is missing, truncated, not a model file, edited, or written by a newer version of gapkit.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            text = archive.read("header.json")
+            seal = archive.read("seal.txt").decode()
+            header = json.loads(text)
+            if header.get("format") != FORMAT:
+                raise ModelFileError(f"`{path}` is not a gapkit model file; expected one written by `model.save`")
+            if header["format_version"] > FORMAT_VERSION:
+                raise ModelFileError(
+                    f"`{path}` has format version {header['format_version']}, this gapkit reads up to {FORMAT_VERSION}; "
+                    "it was written by a newer version: upgrade gapkit"
+                )
+            if hashlib.sha256(text).hexdigest() != seal:
+                raise ModelFileError(f"the header of `{path}` was edited after it was written; fit or copy the model again")
+            arrays = {}
+            for name, checksum in header["checksums"].items():
+                content = archive.read(f"{name}.npy")
+                if hashlib.sha256(content).hexdigest() != checksum:
+                    raise ModelFileError(f"array {name!r} of `{path}` was changed after it was written; copy the file again")
+                arrays[name] = np.load(io.BytesIO(content), allow_pickle=False)
+    except FileNotFoundError:
+        raise ModelFileError(f"model file `{path}` does not exist; check the path") from None
+    except (zipfile.BadZipFile, KeyError, EOFError, json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ModelFileError(
+            f"`{path}` is not a complete gapkit model file ({error}); it may be truncated: copy or fit it again"
+        ) from error
+    return header, arrays
+
+
+def _to_bytes(array: np.ndarray) -> bytes:
+    stream = io.BytesIO()
+    np.lib.format.write_array(stream, np.ascontiguousarray(array), allow_pickle=False)
+    return stream.getvalue()

@@ -1,0 +1,66 @@
+"""Row sigmas: precedence, units and the sqrt(N) convention."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from gapkit.exceptions import InputError
+from gapkit.gp.noise import DEFAULT_NOISE, KINDS, Noise, row_sigmas
+
+N_ATOMS = np.array([1, 4, 2])
+NAN = np.nan
+
+
+def labels(energy=(NAN,) * 3, force=(NAN,) * 7, virial=(NAN,) * 3, config_type=("bulk", "liquid", "")):
+    return SimpleNamespace(
+        energy_sigma=np.array(energy), force_sigma=np.array(force), virial_sigma=np.array(virial),
+        config_type=config_type,
+    )  # fmt: skip
+
+
+def test_energies_and_virials_go_with_the_root_of_the_atoms_and_forces_do_not():
+    noise = Noise(0.002, 0.3, 0.04)
+    np.testing.assert_allclose(row_sigmas(noise, labels(), "energy", N_ATOMS), np.sqrt(N_ATOMS))
+    np.testing.assert_allclose(row_sigmas(noise, labels(), "virial", N_ATOMS), np.sqrt(N_ATOMS))
+    np.testing.assert_array_equal(row_sigmas(noise, labels(), "forces", N_ATOMS), np.ones(7))
+
+
+def test_precedence_own_label_then_config_type_then_global():
+    noise = Noise(
+        0.002, 0.3, 0.04, per_config_type={"liquid": Noise(energy=0.01, forces=0.6), "bulk": Noise(virial=0.4)}
+    )
+    own = labels(energy=(NAN, NAN, 0.5), force=(NAN, 0.9, NAN, NAN, NAN, NAN, 0.03), virial=(NAN, 0.7, NAN))
+    absolute = {kind: row_sigmas(noise, own, kind, N_ATOMS) * getattr(noise, kind) for kind in KINDS}
+    np.testing.assert_allclose(absolute["energy"], [0.002, 0.01 * 2, 0.5])
+    np.testing.assert_allclose(absolute["forces"], [0.3, 0.9, 0.6, 0.6, 0.6, 0.3, 0.03])
+    np.testing.assert_allclose(absolute["virial"], [0.4, 0.7, 0.04 * np.sqrt(2)])
+
+
+def test_free_noise_keeps_ratios_to_the_reference():
+    noise = Noise(energy=None, forces=0.3, per_config_type={"liquid": Noise(energy=0.01)})
+    assert noise.free == ("energy", "virial")
+    assert noise.as_dict() == {"forces": 0.3}
+    relative = row_sigmas(noise, labels(energy=(0.5, NAN, NAN)), "energy", N_ATOMS, reference=Noise(energy=0.02))
+    np.testing.assert_allclose(relative, [0.5 / 0.02, 2 * 0.01 / 0.02, np.sqrt(2)])
+    by_default = row_sigmas(noise, labels(energy=(0.5, NAN, NAN)), "energy", N_ATOMS)
+    np.testing.assert_allclose(by_default[0], 0.5 / DEFAULT_NOISE.energy)
+    assert noise.filled().energy == DEFAULT_NOISE.energy
+    assert noise.filled().forces == 0.3
+
+
+def test_errors_name_what_is_wrong():
+    with pytest.raises(InputError, match="noise `forces`"):
+        Noise(forces=0.0)
+    with pytest.raises(InputError, match="per_config_type"):
+        Noise(per_config_type={"a": 0.1})
+    with pytest.raises(InputError, match="of its own"):
+        Noise(per_config_type={"a": Noise(per_config_type={"b": Noise()})})
+    with pytest.raises(InputError, match="`kind`"):
+        row_sigmas(Noise(), labels(), "stress", N_ATOMS)
+    with pytest.raises(InputError, match=r"energy_sigma.*-1.0 at index 2"):
+        row_sigmas(Noise(), labels(energy=(NAN, 0.1, -1.0)), "energy", N_ATOMS)
+    with pytest.raises(InputError, match=r"force_sigma.*shape"):
+        row_sigmas(Noise(), labels(force=(NAN,) * 3), "forces", N_ATOMS)
+    with pytest.raises(InputError, match="config_type"):
+        row_sigmas(Noise(), labels(config_type=("a",)), "energy", N_ATOMS)
