@@ -61,7 +61,7 @@ class SparseBasis:
         terms = []
         start = 0
         for engine, kernel, blocks in zip(engines, kernels, points, strict=True):
-            unit = kernel.__class__(**{**kernel.get_params(), "delta": 1.0})
+            unit = kernel.unit_scale()
             sparse = []
             for block, x in blocks:
                 if len(x) == 0:

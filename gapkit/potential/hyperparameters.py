@@ -16,7 +16,6 @@ from gapkit.potential.terms import Term
 # Free evidence inflates the energy noise, because a local model explains many forces better than few total energies, while
 # users want energy differences right.  The ratios keep both residuals at the proportion seen in converged potentials.
 ENERGY_TO_FORCE = 0.01
-VIRIAL_TO_FORCE = 0.3
 ROUNDS = 3
 AGREEMENT = 0.05
 
@@ -52,7 +51,7 @@ def choose_hyperparameters(
     fixed_scales = [i for i, term in enumerate(used) if kernels[term].hyperparameter_delta.fixed]
     scales = [float(kernels[term].delta) for term in term_of_block]
     start = {kind: v for kind, v in noise.filled(DEFAULT_NOISE).as_dict().items() if kind in factors}
-    tied = {"energy": ENERGY_TO_FORCE, "virial": VIRIAL_TO_FORCE} if "forces" in factors else {}
+    tied = {"energy": ENERGY_TO_FORCE} if "forces" in factors else {}
     tied = {kind: ratio for kind, ratio in tied.items() if kind in factors and kind in noise.free}
     given = [kind for kind in factors if kind not in noise.free]
     n_evaluations = 0

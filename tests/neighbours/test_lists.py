@@ -84,7 +84,7 @@ def test_moved_refuses_another_number_of_atoms():
 def test_arrays_are_typed_and_read_only():
     found = build_neighbour_list(to_batch(frames()), 4.0)
     types = (np.int64, np.int64, np.int32, np.float64, np.float64)
-    for name, dtype in zip(ARRAYS, types):
+    for name, dtype in zip(ARRAYS, types, strict=True):
         array = getattr(found, name)
         assert array.dtype == dtype
         assert array.flags.c_contiguous
