@@ -235,7 +235,7 @@ PLAN: dict[str, tuple[int, Callable[[Rng, int, int], Atoms]]] = {
     "vacancy": (6, vacancy),
     "interstitial": (3, interstitial),
     "surface": (8, surface),
-    "high_pressure": (20, high_pressure),
+    "high_pressure": (25, high_pressure),
 }
 
 

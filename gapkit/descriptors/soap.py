@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from math import factorial
 
 import numpy as np
+from ase import Atoms
 
 from gapkit._core.rows import count_legs, fill_legs
 from gapkit._core.soap import soap_jacobian, soap_pullback, soap_values
@@ -96,6 +97,10 @@ class SOAP(Descriptor):
             normalize=self.normalize,
         )
 
+    def transform(self, frames: Atoms | Sequence[Atoms]) -> FloatArray:
+        """Power spectra of all atoms, (n_atoms, d), l fastest; raises UnknownSpeciesError for species not seen in `fit`."""
+        return super().transform(frames)[:, self.engine_.public_order]
+
     def _check(self) -> None:
         if not (np.isfinite(self.cutoff) and 0.5 <= self.cutoff <= 20.0):
             raise InputError(f"`cutoff` must be between 0.5 and 20 Å, got {self.cutoff}; 4 to 7 Å is usual")
@@ -143,6 +148,11 @@ class SOAPEngine:
     def n_features(self) -> int:
         """Length of the power spectrum."""
         return (self.l_max + 1) * self.n_channels * (self.n_channels + 1) // 2
+
+    @property
+    def public_order(self) -> IntArray:
+        """Where each element of the public vector (l fastest) stands in the internal one (l slowest)."""
+        return np.arange(self.n_features).reshape(self.l_max + 1, -1).T.ravel()
 
     def view(self, numbers: IntArray, neighbours: NeighbourList) -> SOAPView:
         """Apply to atoms of atomic numbers `numbers` (n_atoms,) and their neighbours."""

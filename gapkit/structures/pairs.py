@@ -74,8 +74,8 @@ def find_pairs(
     InputError
         If the structure extends further, compared with the cutoff, than can be searched.
     """
-    if pbc.any() and not pbc.all():
-        positions, box, pbc = _closed(positions, box, pbc, cutoff * _MAX_WIDENING)
+    if not pbc.all():
+        positions, box = _closed(positions, box, pbc, cutoff * _MAX_WIDENING)
     areas = np.linalg.norm(np.cross(box[[1, 2, 0]], box[[2, 0, 1]]), axis=1)
     heights = abs(np.linalg.det(box)) / areas
     searched = cutoff
@@ -87,15 +87,14 @@ def find_pairs(
             f"{' x '.join(f'{h:.3g}' for h in heights)} Å; check that they are in Å, and look for atoms that flew off"
         )
     finder = vesin.NeighborList(cutoff=searched, full_list=full_list, sorted=True)
-    return tuple(finder.compute(positions, box, pbc, quantities))
+    return tuple(finder.compute(positions, box, True, quantities))
 
 
-def _closed(
-    positions: FloatArray, box: FloatArray, pbc: BoolArray, cutoff: float
-) -> tuple[FloatArray, FloatArray, BoolArray]:
+def _closed(positions: FloatArray, box: FloatArray, pbc: BoolArray, cutoff: float) -> tuple[FloatArray, FloatArray]:
     """Turn open directions into periodic ones with more vacuum than the cutoff: the same pairs and shifts.
 
-    vesin 0.6.2 takes seconds for mixed boundaries where it takes milliseconds for periodic ones.
+    vesin 0.6.2 takes seconds for mixed boundaries, and for open ones with a cutoff far beyond the atoms, where it
+    takes milliseconds for periodic ones.
     """
     axes = box[~pbc] / np.linalg.norm(box[~pbc], axis=1)[:, None]
     along = positions @ axes.T
@@ -103,7 +102,7 @@ def _closed(
     moved = positions + (0.25 * cutoff - along.min(axis=0)) @ axes
     closed = np.array(box)
     closed[~pbc] = axes * (np.ptp(along, axis=0) + 1.5 * cutoff)[:, None]
-    return moved, closed, np.ones(3, dtype=bool)
+    return moved, closed
 
 
 def _may_crash(heights: FloatArray, cutoff: float) -> bool:

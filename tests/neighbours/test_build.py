@@ -22,14 +22,8 @@ CELLS = {
 
 
 def edges(neighbours):
-    return sorted(
-        zip(
-            neighbours.centres.tolist(),
-            neighbours.indices.tolist(),
-            map(tuple, neighbours.shifts.tolist()),
-            strict=True,
-        )
-    )
+    shifts = map(tuple, neighbours.shifts.tolist())
+    return sorted(zip(neighbours.centres.tolist(), neighbours.indices.tolist(), shifts, strict=True))
 
 
 def ase_edges(atoms, cutoff):
@@ -117,7 +111,7 @@ def test_cutoff_must_be_a_positive_number(cutoff):
 
 @pytest.mark.parametrize("pbc", [True, [True, True, False]])
 def test_cutoff_larger_than_sense_is_refused(pbc):
-    with pytest.raises(InputError, match="at most 5000 neighbours per atom.*frame 1.*smaller cutoff"):
+    with pytest.raises(InputError, match=r"at most 5000 neighbours per atom.*frame 1.*smaller cutoff"):
         build_neighbour_list(to_batch([Atoms("H"), Atoms("Cu", cell=[2.5, 2.5, 2.5], pbc=pbc)]), 120.0)
 
 
@@ -134,5 +128,5 @@ def test_thin_long_structures_do_not_crash_the_search(extent):
 
 
 def test_atoms_that_flew_off_are_named():
-    with pytest.raises(InputError, match="`positions` and `cell` must be of a size.*flew off"):
+    with pytest.raises(InputError, match=r"`positions` and `cell` must be of a size.*flew off"):
         build_neighbour_list(to_batch(Atoms("H2", positions=[[0, 0, 0], [1e12, 0, 0]])), 5.0)

@@ -33,7 +33,7 @@ def test_within_equals_a_list_built_with_the_smaller_cutoff():
 
 
 def test_within_refuses_a_larger_cutoff():
-    with pytest.raises(InputError, match="must be <= 4 Å.*build a longer list"):
+    with pytest.raises(InputError, match=r"must be <= 4 Å.*build a longer list"):
         build_neighbour_list(to_batch(frames()), 4.0).within(4.5)
     with pytest.raises(InputError, match="finite number > 0"):
         build_neighbour_list(to_batch(frames()), 4.0).within(0.0)

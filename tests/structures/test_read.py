@@ -134,7 +134,7 @@ def test_no_calculation_is_triggered_and_live_results_are_used_only_when_they_fi
 def test_stale_labels_are_refused():
     atoms = silicon(energy=-10.0)
     atoms.positions[0] += 0.1
-    with pytest.raises(DataError, match="positions changed after it was computed.*atoms.calc = None"):
+    with pytest.raises(DataError, match=r"positions changed after it was computed.*atoms.calc = None"):
         to_batch(atoms)
     assert to_batch(atoms, labels=False).labels is None
 

@@ -20,7 +20,7 @@ def copper():
     for k in range(20):
         atoms = bulk("Cu", cubic=True) * (2, 2, 1)
         if k < 10:
-            atoms.rattle(0.08, seed=k)
+            atoms.rattle(0.01 * (k + 1), seed=k)
         else:
             strain = rng.uniform(-0.03, 0.03, size=(3, 3))
             atoms.set_cell(atoms.cell.array @ (np.eye(3) + 0.5 * (strain + strain.T)), scale_atoms=True)
@@ -112,7 +112,7 @@ def test_words(copper):
         ({"stress": 1 / units.GPa}, "energy_stress_units", "stresses in GPa"),
         ({"stress": -10 / units.GPa}, "energy_stress_units", "stresses in kbar"),
         ({"stress": 10 / units.GPa}, "stress_units", "not GPa or kbar"),
-        ({"forces": 60.0}, "force_units", "not kcal/mol/Å"),
+        ({"forces": 300.0}, "force_units", "not kcal/mol/Å"),
     ],
 )
 def test_planted_units_and_signs(copper, factors, kind, words):
@@ -154,7 +154,7 @@ def test_planted_duplicates(copper):
 def test_planted_outlier(copper):
     results = dict(copper[5].calc.results)
     frames = list(copper)
-    frames[5] = relabel(copper[5], **{**results, "energy": results["energy"] + 16 * 1.0})
+    frames[5] = relabel(copper[5], **{**results, "energy": results["energy"] + 16 * 3.0})
     assert messages(frames, "energy_outliers").frames == (5,)
 
 
@@ -171,5 +171,5 @@ def test_planted_net_force(copper):
 
 
 def test_long_lists_of_frames_are_cut_in_words(copper):
-    text = str(messages(scaled(copper, forces=60.0), "force_units"))
+    text = str(messages(scaled(copper, forces=300.0), "force_units"))
     assert "frames 0, 1, 2, 3, 4, 5, 6, 7 and 12 more" in text
