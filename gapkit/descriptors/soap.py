@@ -99,7 +99,7 @@ class SOAP(Descriptor):
 
     def transform(self, frames: Atoms | Sequence[Atoms]) -> FloatArray:
         """Power spectra of all atoms, (n_atoms, d), l fastest; raises UnknownSpeciesError for species not seen in `fit`."""
-        return super().transform(frames)[:, self.engine_.public_order]
+        return np.take(super().transform(frames), self.engine_.public_order, axis=1)
 
     def _check(self) -> None:
         if not (np.isfinite(self.cutoff) and 0.5 <= self.cutoff <= 20.0):

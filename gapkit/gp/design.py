@@ -110,7 +110,7 @@ def _derivatives(
     jacobian = view.jacobian(features)
     n_legs, _, d = jacobian.dx.shape
     dx = term.kernel.scale_features(jacobian.dx.reshape(-1, d))
-    projected = (dx @ block.scaled.T).reshape(n_legs, 3, -1)
+    projected = (dx @ block.scaled.T).reshape(n_legs, 3, len(block.scaled))
     f = features.factors[:, None]
     norm_change = _NONE
     if k_n is not None:

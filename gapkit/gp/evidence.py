@@ -105,6 +105,7 @@ def maximise_evidence(
     scale_bounds: tuple[float, float] = (1e-4, 1e4),
     noise_priors: Mapping[str, LogNormalPrior] | None = None,
     scale_priors: Mapping[int, LogNormalPrior] | None = None,
+    ties: Mapping[str, tuple[str, float]] | None = None,
     n_starts: int = 2,
     random_state: int | np.random.Generator | None = 0,
     max_iterations: int = 100,
@@ -129,6 +130,8 @@ def maximise_evidence(
     noise_bounds, scale_bounds : pair of floats
         Bounds of sigma (all kinds, or by kind) and of delta.
     noise_priors, scale_priors : mapping of kind, or of group, to LogNormalPrior
+    ties : mapping of kind to (kind, ratio), optional
+        Kinds whose sigma is `ratio` times that of another kind, throughout the search.
     n_starts : int, default=2
         Number of starts: the given values, then draws around them (log standard deviation 1).
     random_state : int, Generator or None
@@ -137,7 +140,7 @@ def maximise_evidence(
         For each start.
     tolerance : float, default=1e-3
         A start has converged when the largest projected gradient in the log parameters is below this times the
-        number of rows' square root, or the objective no longer changes by more than 1e-9 of itself.
+        number of rows' square root, or the objective no longer changes by more than 1e-7 of itself.
     max_columns : int, default=1500
         With more columns than this, the search uses the leading eigenvectors of the whitened Gram matrix of each group:
         those discarded carry together less than 1e-4 (prior: 1 each) at the start. If they carry more than 0.01 at the
@@ -168,7 +171,7 @@ def maximise_evidence(
         raise InputError(f"`n_starts` must be >= 1, got {n_starts}")
     problem = WhitenedProblem(factors, prior, groups)
     start = np.log([noise[kind] for kind in problem.kinds] + _group_scales(groups, scales))
-    search = EvidenceSearch(problem, noise_priors or {}, scale_priors or {})
+    search = EvidenceSearch(problem, noise_priors or {}, scale_priors or {}, ties or {})
     lower, upper = search.bounds(start, noise_bounds, scale_bounds, fixed_noise, fixed_scales)
     rng = np.random.default_rng(random_state)
     starts = [np.clip(start, lower, upper)]

@@ -61,6 +61,7 @@ class EvidenceSearch:
         problem: WhitenedProblem,
         noise_priors: Mapping[str, LogNormalPrior],
         scale_priors: Mapping[int, LogNormalPrior],
+        ties: Mapping[str, tuple[str, float]],
     ) -> None:
         self.problem = problem
         self.n_evaluations = 0
@@ -69,6 +70,10 @@ class EvidenceSearch:
         self._check_names("scale_priors", scale_priors, range(problem.n_groups))
         self.priors: list[LogNormalPrior | None] = [noise_priors.get(kind) for kind in problem.kinds]
         self.priors += [scale_priors.get(g) for g in range(problem.n_groups)]
+        self._check_names("ties", ties, problem.kinds)
+        self._check_names("ties", [leader for leader, _ in ties.values()], [k for k in problem.kinds if k not in ties])
+        kinds = problem.kinds
+        self.ties = [(kinds.index(kind), kinds.index(leader), np.log(ratio)) for kind, (leader, ratio) in ties.items()]
 
     @staticmethod
     def _check_names(name: str, given: Collection, known: Collection) -> None:
@@ -99,10 +104,17 @@ class EvidenceSearch:
         fixed = [kind in fixed_noise for kind in self.problem.kinds]
         fixed += [g in fixed_scales for g in range(self.problem.n_groups)]
         limits[fixed] = start[fixed, None]
+        for i, leader, log_ratio in self.ties:
+            limits[i] = start[leader] + log_ratio
         return limits[:, 0].copy(), limits[:, 1].copy()
 
+    def apply_ties(self, x: FloatArray) -> None:
+        """Set tied log parameters, in place."""
+        for i, leader, log_ratio in self.ties:
+            x[i] = x[leader] + log_ratio
+
     def __call__(self, x: FloatArray) -> tuple[float, FloatArray]:
-        """Negative objective and its gradient."""
+        """Negative objective and its gradient; that of a tied parameter is its leader's."""
         self.n_evaluations += 1
         n_kinds = len(self.problem.kinds)
         values = np.exp(x)
@@ -113,6 +125,8 @@ class EvidenceSearch:
                 density, slope = prior.log_density(x[i])
                 objective += density
                 gradient[i] += slope
+        for i, leader, _ in self.ties:
+            gradient[leader] += gradient[i]
         return -objective, -gradient
 
     def run(
@@ -125,9 +139,11 @@ class EvidenceSearch:
 
         def objective(t: FloatArray) -> tuple[float, FloatArray]:
             x[free] = t
+            self.apply_ties(x)
             value, gradient = self(x)
             return value, gradient[free]
 
+        self.apply_ties(x)
         if not free.any():
             return SearchRun(x, -self(x)[0], True, "nothing to optimise", history)
         found = minimize(
@@ -137,7 +153,8 @@ class EvidenceSearch:
             method="L-BFGS-B",
             bounds=np.column_stack([lower[free], upper[free]]),
             callback=lambda intermediate_result: history.append(-float(intermediate_result.fun)),
-            options={"maxiter": max_iterations, "gtol": gradient_tolerance, "ftol": 1e-9},
+            options={"maxiter": max_iterations, "gtol": gradient_tolerance, "ftol": 1e-7},
         )
         x[free] = found.x
+        self.apply_ties(x)
         return SearchRun(x, -float(found.fun), bool(found.success), str(found.message), history)

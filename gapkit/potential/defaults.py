@@ -56,7 +56,7 @@ def default_n_sparse(batch: AtomsBatch) -> int:
     return int(np.clip(batch.n_atoms / 5, 50, 2000 if len(batch.species) == 1 else 3000))
 
 
-N_SPARSE_PER_BLOCK = {1: 20, 3: 100}
+N_SPARSE_PER_BLOCK = {1: 15, 3: 100}
 """Sparse points of each block of a two-body and of a three-body term, by their number of features."""
 
 

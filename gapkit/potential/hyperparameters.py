@@ -7,17 +7,21 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gapkit.gp.evidence import EvidenceResult, maximise_evidence
+from gapkit.gp.evidence import maximise_evidence
 from gapkit.gp.factors import TriangularFactor
 from gapkit.gp.noise import DEFAULT_NOISE, Noise
 from gapkit.gp.solver import PriorBlock
 from gapkit.potential.terms import Term
 
 # Free evidence inflates the energy noise, because a local model explains many forces better than few total energies, while
-# users want energy differences right.  The ratios keep both residuals at the proportion seen in converged potentials.
-ENERGY_TO_FORCE = 0.01
-ROUNDS = 3
-AGREEMENT = 0.05
+# users want energy differences right.  The ratio (in Å per atom) is the one of residuals seen in converged potentials.
+ENERGY_TO_FORCE = 0.03
+
+# Largest gradient of the evidence at convergence, over the square root of the rows: the noise is then found to 1 %.
+TOLERANCE = 0.05
+MAX_ITERATIONS = 40
+# Sparse points up to which the search has a second start: beyond, a single evaluation takes most of a second.
+SEVERAL_STARTS_UP_TO = 1200
 
 
 @dataclass(frozen=True)
@@ -42,8 +46,8 @@ def choose_hyperparameters(
 ) -> Hyperparameters:
     """Maximise the evidence over everything that was not given.
 
-    The force noise and the kernel scales are free; energy and virial noise follow the force noise at fixed ratios
-    (they are free when there are no forces).  Since the ratios tie parameters, the search is repeated until they agree.
+    Force and virial noise and the kernel scales are free; the energy noise follows the force noise at a fixed ratio (it is
+    free when there are no forces).
     """
     kernels = [term.resolved_kernel() for term in terms]
     used = sorted(set(term_of_block))
@@ -54,23 +58,13 @@ def choose_hyperparameters(
     tied = {"energy": ENERGY_TO_FORCE} if "forces" in factors else {}
     tied = {kind: ratio for kind, ratio in tied.items() if kind in factors and kind in noise.free}
     given = [kind for kind in factors if kind not in noise.free]
-    n_evaluations = 0
-    result: EvidenceResult | None = None
-    for _ in range(ROUNDS):
-        force = start.get("forces", np.nan)
-        start.update({kind: ratio * force for kind, ratio in tied.items()})
-        result = maximise_evidence(
-            factors, start, prior, scales, groups=groups, fixed_noise=[*given, *tied], fixed_scales=fixed_scales,
-            n_starts=1, random_state=rng,
-        )  # fmt: skip
-        n_evaluations += result.n_evaluations
-        scales, start = list(result.scales), dict(result.noise)
-        if not tied or abs(np.log(start["forces"] / force)) < AGREEMENT:
-            break
-    assert result is not None
-    start.update({kind: ratio * start["forces"] for kind, ratio in tied.items()})
+    result = maximise_evidence(
+        factors, start, prior, scales, groups=groups, fixed_noise=given, fixed_scales=fixed_scales,
+        ties={kind: ("forces", ratio) for kind, ratio in tied.items()}, noise_bounds=(1e-5, 1e2), random_state=rng,
+        n_starts=2 if prior[-1].columns.stop <= SEVERAL_STARTS_UP_TO else 1, tolerance=TOLERANCE,
+        max_iterations=MAX_ITERATIONS, max_columns=1_000_000,
+    )  # fmt: skip
     return Hyperparameters(
-        start, scales, result.log_marginal_likelihood, n_evaluations, result.converged, result.message
-    )
-
-
+        dict(result.noise), list(result.scales), result.log_marginal_likelihood, result.n_evaluations, result.converged,
+        result.message,
+    )  # fmt: skip

@@ -46,7 +46,7 @@ class Term:
         if self.kernel is not None:
             return self.kernel
         if isinstance(self.descriptor, TwoBody):
-            return SquaredExponential(length_scale=1.0)
+            return SquaredExponential(length_scale=0.7)
         if isinstance(self.descriptor, ThreeBody):
             return SquaredExponential(length_scale=(1.5, 2.0, 1.5))
         return DotProduct(zeta=4)
