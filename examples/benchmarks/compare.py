@@ -42,7 +42,9 @@ def fit_gapkit(train: str, output: str, n_sparse: int, n_jobs: int) -> None:
     term = Term(
         Soap(**SOAP, cutoff_function=CosineCutoff(TRANSITION)), DotProduct(zeta=ZETA, delta_bounds="fixed"), n_sparse
     )
-    GAP([term], noise=Noise(*SIGMAS), reference_energies="least_squares", n_jobs=n_jobs).fit(read(train, ":")).save(output)
+    GAP([term], noise=Noise(*SIGMAS), reference_energies="least_squares", n_jobs=n_jobs).fit(read(train, ":")).save(
+        output
+    )
 
 
 def gap_fit_command(train: str, output: str, n_sparse: int, frames: list[Atoms]) -> list[str]:
@@ -153,7 +155,9 @@ def main() -> None:
             xml = Path(folder) / "gap.xml"
             quip_fit = timed(gap_fit_command(str(data), str(xml), options.n_sparse, train), OMP_NUM_THREADS="1")
             rows.append(("QUIP", quip_fit, Potential(param_filename=str(xml))))
-        print(f"{options.n_sparse} sparse points, {sum(map(len, train))} training atoms, predictions on {len(large)} atoms")
+        print(
+            f"{options.n_sparse} sparse points, {sum(map(len, train))} training atoms, predictions on {len(large)} atoms"
+        )
         first: list[float] = []
         for name, (seconds, memory), calc in rows:
             plain = per_atom(calc, large, lambda a: (a.get_potential_energy(), a.get_forces()))
@@ -162,7 +166,8 @@ def main() -> None:
             first = first or figures
             print(
                 f"{name:7s} fit {seconds:7.1f} s  {memory:5.2f} GB   E+F {plain:7.1f}  E+F+stress {stress:7.1f} µs/atom   "
-                f"{errors_of(calc, test)}   times gapkit's: " + ", ".join(f"{b / a:.1f}" for a, b in zip(first, figures, strict=True))
+                f"{errors_of(calc, test)}   times gapkit's: "
+                + ", ".join(f"{b / a:.1f}" for a, b in zip(first, figures, strict=True))
             )
 
 

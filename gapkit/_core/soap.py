@@ -151,7 +151,12 @@ def _radial(n_shape, l_shape, count, tile, distances, weights, slopes, table, sp
         right = table[node + 1]
         for i in range(width):
             r[0, t, i] = (
-                b0 * left[0, i] + b1 * left[1, i] + b2 * left[2, i] + e0 * right[0, i] + e1 * right[1, i] + e2 * right[2, i]
+                b0 * left[0, i]
+                + b1 * left[1, i]
+                + b2 * left[2, i]
+                + e0 * right[0, i]
+                + e1 * right[1, i]
+                + e2 * right[2, i]
             )
         if gradient:
             f = w / spacing

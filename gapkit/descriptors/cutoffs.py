@@ -66,4 +66,6 @@ class NoCutoff:
 
 def _check_width(width: float) -> None:
     if not (np.isfinite(width) and width > 0.0):
-        raise InputError(f"`width` of a cutoff function must be > 0 Å, got {width}; 0.5 Å is narrow, the cutoff is wide")
+        raise InputError(
+            f"`width` of a cutoff function must be > 0 Å, got {width}; 0.5 Å is narrow, the cutoff is wide"
+        )

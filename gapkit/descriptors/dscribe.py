@@ -49,7 +49,9 @@ class _DScribe(Descriptor):
         made = self._of(checked)
         if not hasattr(made, "derivatives"):
             raise InputError(f"DScribe has no derivatives of {type(made).__name__}")
-        found, values = made.derivatives(checked, return_descriptor=True)
+        centres = list(range(len(checked)))
+        # `attach`: the centre moves with its atom; otherwise the derivatives are those of a fixed point in space
+        found, values = made.derivatives(checked, centers=centres, attach=True, return_descriptor=True)
         return np.asarray(found), np.asarray(values)
 
     def _check(self, frames: Atoms | Sequence[Atoms]) -> list[Atoms]:
@@ -127,7 +129,12 @@ class DScribeACSF(_DScribe):
         cutoff: float = 5.0,
         *,
         g2: Sequence[tuple[float, float]] = ((0.05, 0.0), (0.5, 1.5), (0.5, 3.0), (4.0, 2.4)),
-        g4: Sequence[tuple[float, float, float]] = ((0.01, 1.0, 1.0), (0.01, 1.0, -1.0), (0.01, 4.0, 1.0), (0.01, 4.0, -1.0)),
+        g4: Sequence[tuple[float, float, float]] = (
+            (0.01, 1.0, 1.0),
+            (0.01, 1.0, -1.0),
+            (0.01, 4.0, 1.0),
+            (0.01, 4.0, -1.0),
+        ),
         species: Sequence[str | int] | None = None,
     ) -> None:
         self.cutoff = cutoff

@@ -67,7 +67,11 @@ class GaussianBasis:
         squares = grid[:, None] ** 2 + grid[None, :] ** 2
         overlap = np.exp(-alpha * squares) * np.sqrt(2.0) * alpha**1.5 * s
         overlap += (
-            alpha * np.exp(-0.5 * alpha * d**2) * np.sqrt(np.pi) * (1 + alpha * s**2) * (1 + erf(np.sqrt(0.5 * alpha) * s))
+            alpha
+            * np.exp(-0.5 * alpha * d**2)
+            * np.sqrt(np.pi)
+            * (1 + alpha * s**2)
+            * (1 + erf(np.sqrt(0.5 * alpha) * s))
         )
         lower = cholesky(overlap / np.sqrt(128.0 * alpha**5), lower=True)
         return lower, np.linalg.solve(np.exp(-alpha * d**2), lower)

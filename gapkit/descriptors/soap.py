@@ -82,7 +82,9 @@ class SOAP(Descriptor):
     def engine(self, species: Sequence[int]) -> SOAPEngine:
         """Tables for the atomic numbers `species`; raises InputError for a parameter out of range."""
         self._check()
-        switch = self.cutoff_function or QuinticCutoff(0.75 * self.cutoff if self.transition is None else self.transition)
+        switch = self.cutoff_function or QuinticCutoff(
+            0.75 * self.cutoff if self.transition is None else self.transition
+        )
         basis = BASES[self.basis](self.n_max, self.l_max, self.sigma, self.cutoff)
         reach = basis.reach if isinstance(switch, NoCutoff) else self.cutoff
         return SOAPEngine(
@@ -173,7 +175,12 @@ class SOAPView:
         weights, slopes = engine.switch(neighbours.distances, engine.cutoff)
         self._shapes = ((0,) * engine.n_max, (0,) * (engine.l_max + 1))
         self._offsets = neighbours.offsets
-        self._geometry = (neighbours.offsets, neighbours.vectors, neighbours.distances, channel[numbers][neighbours.indices])
+        self._geometry = (
+            neighbours.offsets,
+            neighbours.vectors,
+            neighbours.distances,
+            channel[numbers][neighbours.indices],
+        )
         self._weights, self._slopes = weights, slopes
         degrees = np.arange(engine.l_max + 1)
         factors = np.stack([1.0 / np.sqrt(2.0 * degrees + 1.0), np.sqrt(2.0 / (2.0 * degrees + 1.0))], axis=1)

@@ -55,7 +55,10 @@ class SparseBasis:
 
     @classmethod
     def build(
-        cls, engines: Sequence[Engine], kernels: Sequence[GapKernel], points: Sequence[Sequence[tuple[Block, FloatArray]]]
+        cls,
+        engines: Sequence[Engine],
+        kernels: Sequence[GapKernel],
+        points: Sequence[Sequence[tuple[Block, FloatArray]]],
     ) -> SparseBasis:
         """Number the columns of the sparse points (block, (m, d)) of every term; blocks without points are left out."""
         terms = []

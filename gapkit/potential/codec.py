@@ -42,7 +42,9 @@ def encode(value: Any) -> Any:
         return {str(key): encode(item) for key, item in value.items()}
     name = type(value).__name__
     if name not in _classes():
-        raise InputError(f"a model file cannot hold a {name}; use gapkit's own classes, or save the parts that you need")
+        raise InputError(
+            f"a model file cannot hold a {name}; use gapkit's own classes, or save the parts that you need"
+        )
     if hasattr(value, "get_params"):
         arguments = value.get_params(deep=False) if not is_dataclass(value) else value.get_params()
     else:

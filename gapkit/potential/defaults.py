@@ -9,51 +9,57 @@ import numpy as np
 from gapkit.descriptors import SOAP, TwoBody
 from gapkit.descriptors.base import Engine
 from gapkit.exceptions import InputError
-from gapkit.neighbours import build_neighbour_list
+from gapkit.neighbours import NeighbourList, build_neighbour_list
 from gapkit.potential.terms import Term
 from gapkit.structures import AtomsBatch
 
 TARGET_NEIGHBOURS = 45.0
 MIN_CUTOFF, MAX_CUTOFF = 4.5, 6.5
+MIN_SIGMA, MAX_SIGMA = 0.5, 0.6
+# Å of cutoff for each radial function: about the width that the Gaussians can resolve; coarser where channels multiply.
+RADIAL_SPACING, COARSE_SPACING = 0.6, 0.75
+MANY_SPECIES = 4
+
+
+def _sample(batch: AtomsBatch) -> tuple[AtomsBatch, NeighbourList]:
+    """Forty frames over the whole set, and their neighbours within the largest cutoff."""
+    frames = batch.select(np.unique(np.linspace(0, batch.n_frames - 1, 40).astype(int)))
+    return frames, build_neighbour_list(frames, MAX_CUTOFF)
 
 
 def default_cutoff(batch: AtomsBatch) -> float:
-    """Radius in Å within which atoms have about 45 neighbours, between 4.5 and 6.5 Å."""
-    sample = batch.select(np.unique(np.linspace(0, batch.n_frames - 1, 40).astype(int)))
-    neighbours = build_neighbour_list(sample, MAX_CUTOFF)
+    """Radius in Å within which atoms have about 45 neighbours, between 4.5 and 6.5 Å; 4.5 Å for lone molecules."""
+    if not batch.pbc.any():
+        return MIN_CUTOFF
+    sample, neighbours = _sample(batch)
     distances = np.sort(neighbours.distances)
     wanted = int(TARGET_NEIGHBOURS * sample.n_atoms)
     cutoff = distances[wanted] if wanted < len(distances) else MAX_CUTOFF
-    if not sample.pbc.any():
-        cutoff = min(cutoff, 5.0)
     return float(np.round(np.clip(cutoff, MIN_CUTOFF, MAX_CUTOFF), 1))
 
 
 def default_sigma(batch: AtomsBatch) -> float:
-    """Width in Å of the atomic Gaussians: a fifth of the shortest usual bond, between 0.3 and 0.6 Å."""
-    sample = batch.select(np.unique(np.linspace(0, batch.n_frames - 1, 40).astype(int)))
-    neighbours = build_neighbour_list(sample, MAX_CUTOFF)
+    """Width in Å of the atomic Gaussians: a fifth of the usual bond, between 0.5 and 0.6 Å."""
+    _, neighbours = _sample(batch)
     has = np.diff(neighbours.offsets) > 0
     if not has.any():
-        return 0.5
+        return MIN_SIGMA
     nearest = np.minimum.reduceat(neighbours.distances, neighbours.offsets[:-1][has])
-    return float(np.round(np.clip(0.2 * np.median(nearest), 0.3, 0.6), 2))
+    return float(np.round(np.clip(0.2 * np.median(nearest), MIN_SIGMA, MAX_SIGMA), 2))
 
 
-def default_terms(batch: AtomsBatch) -> list[Term]:
-    """A two-body and a SOAP term, with cutoffs from the density of the data."""
-    cutoff = default_cutoff(batch)
-    n_species = len(batch.species)
-    n_max, l_max = {1: (10, 6), 2: (8, 6), 3: (8, 6)}.get(n_species, (7, 5))
-    return [
-        Term(TwoBody(cutoff)),
-        Term(SOAP(cutoff, n_max, l_max, default_sigma(batch), transition=0.75 * cutoff)),
-    ]
+def default_terms(batch: AtomsBatch, cutoff: float | None = None) -> list[Term]:
+    """A two-body and a SOAP term; `cutoff` in Å, None: from the density of the data."""
+    cutoff = default_cutoff(batch) if cutoff is None else cutoff
+    many = len(batch.species) >= MANY_SPECIES
+    n_max = int(np.clip(round(cutoff / (COARSE_SPACING if many else RADIAL_SPACING)), 4, 12))
+    soap = SOAP(cutoff, n_max, 5 if many else 6, default_sigma(batch), transition=0.75 * cutoff)
+    return [Term(TwoBody(cutoff)), Term(soap)]
 
 
 def default_n_sparse(batch: AtomsBatch) -> int:
-    """Sparse points of the SOAP term: about a fifth of the force components, at most 2,000 for one species."""
-    return int(np.clip(batch.n_atoms / 5, 50, 2000 if len(batch.species) == 1 else 3000))
+    """Sparse points of the SOAP term: a third of the atoms, at most 2,000 for one species and 3,000 for several."""
+    return int(np.clip(batch.n_atoms / 3, 50, 2000 if len(batch.species) == 1 else 3000))
 
 
 N_SPARSE_PER_BLOCK = {1: 15, 3: 100}

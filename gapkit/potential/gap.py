@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 import warnings
 from collections.abc import Sequence
@@ -23,6 +24,7 @@ from gapkit.gp.posterior import Posterior
 from gapkit.gp.solver import solve_weights
 from gapkit.parallel import limit_blas
 from gapkit.potential import defaults
+from gapkit.potential.arguments import check_arguments, check_reach
 from gapkit.potential.baselines import Baseline
 from gapkit.potential.estimate import FitEstimate, available_memory, estimate_fit
 from gapkit.potential.hyperparameters import choose_hyperparameters
@@ -35,6 +37,8 @@ from gapkit.potential.terms import Term, as_term
 from gapkit.potential.training import accumulate, make_targets
 from gapkit.structures import AtomsBatch, LabelKeys, describe, to_batch
 from gapkit.typing import FloatArray
+
+SINGLE_THREAD_BELOW = 400
 
 
 class GAP(BaseEstimator):
@@ -129,11 +133,13 @@ class GAP(BaseEstimator):
             If a parameter is out of range, or more sparse points are asked for than there are environments.
         """
         begin = time.perf_counter()
+        check_arguments(self.terms, self.n_sparse, self.noise, self.label_keys)
         batch = self._labelled(frames)
         rng = np.random.default_rng(check_random_state(self.random_state).randint(2**31 - 1))
         report = describe(batch)
         energies = reference_energies(batch, self.reference_energies, report.isolated_atoms)
         terms, engines, numbers, explicit = self._plan(batch)
+        check_reach(terms, engines, report.nearest_distance)
         self._announce(estimate_fit(batch, engines, numbers, self.n_jobs))
         points = select_points(terms, engines, numbers, batch, rng, explicit=explicit)
         selected = time.perf_counter()
@@ -146,7 +152,7 @@ class GAP(BaseEstimator):
         self._accumulate(start, batch, factors)
         accumulated = time.perf_counter()
 
-        with limit_blas(self.n_jobs):
+        with limit_blas(self._blas_threads(basis.n_columns)):
             chosen = choose_hyperparameters(
                 factors, start.posterior.prior, basis.term_of_block, terms, self.noise or Noise(), rng
             )
@@ -227,7 +233,9 @@ class GAP(BaseEstimator):
             return _r2(labels.forces[labels.has_forces], p.forces[labels.has_forces])
         if not labels.has_energy.any():
             raise DataError("`score` needs frames with forces or energies, found only stresses")
-        per_atom = np.stack([labels.energy, p.energy])[:, labels.has_energy] / batch.n_atoms_per_frame[labels.has_energy]
+        per_atom = (
+            np.stack([labels.energy, p.energy])[:, labels.has_energy] / batch.n_atoms_per_frame[labels.has_energy]
+        )
         return _r2(per_atom[0], per_atom[1])
 
     def save(self, path: str | os.PathLike[str], *, factors: bool = False) -> None:
@@ -266,7 +274,7 @@ class GAP(BaseEstimator):
         if self.progress:
             from tqdm.auto import tqdm
 
-            tqdm.write(f"fit: {estimate}")
+            tqdm.write(f"fit: {estimate}", file=sys.stderr)
         free = available_memory()
         if free is not None and estimate.memory > free:
             warnings.warn(
@@ -287,10 +295,14 @@ class GAP(BaseEstimator):
         prior = model.posterior.prior
         solution = solve_weights(factors, noise, prior, scales)
         posterior = Posterior(solution.R, prior, list(scales))
-        self._restore(LinearModel(model.basis, posterior, solution.weights, model.energies, model.baseline), noise, factors)
+        self._restore(
+            LinearModel(model.basis, posterior, solution.weights, model.energies, model.baseline), noise, factors
+        )
         self.log_marginal_likelihood_ = solution.log_marginal_likelihood
 
-    def _restore(self, model: LinearModel, noise: dict[str, float], factors: dict[str, TriangularFactor] | None) -> None:
+    def _restore(
+        self, model: LinearModel, noise: dict[str, float], factors: dict[str, TriangularFactor] | None
+    ) -> None:
         """Set everything that follows from a fitted state."""
         self.model_ = model
         self._noise = noise
@@ -303,9 +315,15 @@ class GAP(BaseEstimator):
         self.scales_ = [by_term.get(i, float("nan")) for i in range(len(model.basis.terms))]
         self.n_sparse_ = model.basis.n_columns
 
+    def _blas_threads(self, n_columns: int) -> int | None:
+        """Small factorisations lose more to the start of threads than they gain."""
+        return 1 if n_columns < SINGLE_THREAD_BELOW else self.n_jobs
+
     def _check_fitted(self) -> None:
         if not hasattr(self, "model_"):
-            raise NotFittedModelError("this GAP is not fitted yet; call `fit` with labelled frames, or `load` a model file")
+            raise NotFittedModelError(
+                "this GAP is not fitted yet; call `fit` with labelled frames, or `load` a model file"
+            )
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "model_")
@@ -314,4 +332,3 @@ class GAP(BaseEstimator):
 def _r2(target: FloatArray, predicted: FloatArray) -> float:
     spread = float(((target - target.mean(axis=0)) ** 2).sum())
     return 1.0 - float(((target - predicted) ** 2).sum()) / spread if spread > 0 else float("nan")
-

@@ -125,7 +125,8 @@ class LinearModel:
     ) -> LinearModel:
         """The model whose `to_arrays` and `blocks` are given."""
         points = [
-            [(tuple(block), arrays[f"points_{i}_{j}"]) for j, block in enumerate(of_term)] for i, of_term in enumerate(blocks)
+            [(tuple(block), arrays[f"points_{i}_{j}"]) for j, block in enumerate(of_term)]
+            for i, of_term in enumerate(blocks)
         ]
         basis = SparseBasis.build(engines, kernels, points)
         posterior = Posterior(arrays["posterior"], basis.prior(), arrays["scales"].tolist())

@@ -52,7 +52,9 @@ def summarise(model: GAP) -> str:
         lines.append(f"    {term.resolved_kernel().__class__.__name__} kernel, delta {delta:.4g} eV, {number} points")
     noise = model.noise_
     units = {"energy": "eV/atom", "forces": "eV/Å", "virial": "eV/atom"}
-    given = [f"{kind} {getattr(noise, kind):.3g} {unit}" for kind, unit in units.items() if getattr(noise, kind) is not None]
+    given = [
+        f"{kind} {getattr(noise, kind):.3g} {unit}" for kind, unit in units.items() if getattr(noise, kind) is not None
+    ]
     lines.append(f"  noise: {', '.join(given)}")
     lines.append("  e0: " + ", ".join(f"{symbol} {e:.4f} eV" for symbol, e in model.reference_energies_.items()))
     if model.baseline is not None:

@@ -36,7 +36,9 @@ def write_archive(path: str | os.PathLike[str], header: Mapping[str, Any], array
     try:
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     except FileNotFoundError as error:
-        raise ModelFileError(f"cannot write `{path}`: the folder {path.parent} does not exist; create it first") from error
+        raise ModelFileError(
+            f"cannot write `{path}`: the folder {path.parent} does not exist; create it first"
+        ) from error
     try:
         with os.fdopen(handle, "wb") as stream, zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
             archive.writestr("header.json", text)
@@ -71,12 +73,16 @@ def read_archive(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str
                     "it was written by a newer version: upgrade gapkit"
                 )
             if hashlib.sha256(text).hexdigest() != seal:
-                raise ModelFileError(f"the header of `{path}` was edited after it was written; fit or copy the model again")
+                raise ModelFileError(
+                    f"the header of `{path}` was edited after it was written; fit or copy the model again"
+                )
             arrays = {}
             for name, checksum in header["checksums"].items():
                 content = archive.read(f"{name}.npy")
                 if hashlib.sha256(content).hexdigest() != checksum:
-                    raise ModelFileError(f"array {name!r} of `{path}` was changed after it was written; copy the file again")
+                    raise ModelFileError(
+                        f"array {name!r} of `{path}` was changed after it was written; copy the file again"
+                    )
                 arrays[name] = np.load(io.BytesIO(content), allow_pickle=False)
     except FileNotFoundError:
         raise ModelFileError(f"model file `{path}` does not exist; check the path") from None

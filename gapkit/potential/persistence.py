@@ -24,7 +24,9 @@ def save(model: GAP, path: str | os.PathLike[str], *, factors: bool) -> None:
     arrays = state.to_arrays()
     if factors:
         if model._factors is None:
-            raise InputError("`factors=True` needs a model that has its factors: one that was fitted here or saved with them")
+            raise InputError(
+                "`factors=True` needs a model that has its factors: one that was fitted here or saved with them"
+            )
         for kind, factor in model._factors.items():
             arrays |= {f"factor_{kind}_{name}": array for name, array in factor.to_arrays().items()}
     try:
@@ -77,7 +79,9 @@ def load(path: str | os.PathLike[str]) -> GAP:
             model.baseline,
         )
         factors = {
-            kind: TriangularFactor.from_arrays({name: arrays[f"factor_{kind}_{name}"] for name in ("R", "n_rows", "log_weights")})
+            kind: TriangularFactor.from_arrays(
+                {name: arrays[f"factor_{kind}_{name}"] for name in ("R", "n_rows", "log_weights")}
+            )
             for kind in header["factors"]
         }
         model.terms_ = terms

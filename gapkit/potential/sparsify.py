@@ -31,7 +31,9 @@ def waves(batch: AtomsBatch, n_atoms: int = ATOMS_PER_WAVE) -> Iterator[range]:
         start = stop
 
 
-def candidates(engine: Engine, batch: AtomsBatch, rng: np.random.Generator) -> tuple[dict[Block, FloatArray], dict[Block, int]]:
+def candidates(
+    engine: Engine, batch: AtomsBatch, rng: np.random.Generator
+) -> tuple[dict[Block, FloatArray], dict[Block, int]]:
     """Descriptor vectors (n, d) of a random part of the training instances, and how many instances there are, by block."""
     limit = max(100, min(MAX_CANDIDATES, MAX_NUMBERS // engine.n_features))
     kept: dict[Block, list[FloatArray]] = {block: [] for block in engine.blocks}
@@ -99,8 +101,14 @@ def select_points(
         selector = term.resolved_selector()
         share = allocate({block: len(x) for block, x in found.items()}, number)
         points.append(
-            [(block, selector.select(x, share[block], rng=rng).points) for block, x in found.items() if share[block] > 0]
+            [
+                (block, selector.select(x, share[block], rng=rng).points)
+                for block, x in found.items()
+                if share[block] > 0
+            ]
         )
     if not any(points):
-        raise DataError("no atom of the training set has a neighbour within the cutoffs; give larger cutoffs or denser frames")
+        raise DataError(
+            "no atom of the training set has a neighbour within the cutoffs; give larger cutoffs or denser frames"
+        )
     return points

@@ -107,7 +107,11 @@ class _Slice:
 
 
 def _fold(
-    done: list[tuple[range, DesignRows]], part: AtomsBatch, local: _Slice, factors: dict[str, TriangularFactor], n_columns: int
+    done: list[tuple[range, DesignRows]],
+    part: AtomsBatch,
+    local: _Slice,
+    factors: dict[str, TriangularFactor],
+    n_columns: int,
 ) -> None:
     for kind in KINDS:
         mask, values, sigmas = local.of(kind)
@@ -125,7 +129,9 @@ def _fold(
             relative.append(np.repeat(sigmas[span][use], chosen.shape[1] if chosen.ndim == 3 else 1))
         if rows:
             factor = factors.setdefault(kind, TriangularFactor(n_columns))
-            for r, y, s in zip(rows, targets, relative, strict=True) if kind == "forces" else [_joined(rows, targets, relative)]:
+            for r, y, s in (
+                zip(rows, targets, relative, strict=True) if kind == "forces" else [_joined(rows, targets, relative)]
+            ):
                 factor.update(r, y, s)
 
 

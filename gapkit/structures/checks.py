@@ -118,8 +118,8 @@ def duplicates(batch: AtomsBatch) -> list[Finding]:
     return found
 
 
-def energy_outliers(batch: AtomsBatch) -> list[Finding]:
-    """Frames whose energy per atom lies far from that of all others of the same composition."""
+def energy_outliers(batch: AtomsBatch, nearest: FloatArray) -> list[Finding]:
+    """Frames whose energy per atom lies far from that of all others of the same composition, isolated atoms left out."""
     labels = batch.labels
     if labels is None:
         return []
@@ -127,7 +127,7 @@ def energy_outliers(batch: AtomsBatch) -> list[Finding]:
     reduced = counts // np.maximum(np.gcd.reduce(counts, axis=1), 1)[:, None]
     per_atom = labels.energy / batch.n_atoms_per_frame
     groups: dict[Hashable, list[int]] = defaultdict(list)
-    for frame in np.flatnonzero(labels.has_energy & ~((batch.n_atoms_per_frame == 1) & ~batch.pbc.any(axis=1))):
+    for frame in np.flatnonzero(labels.has_energy & ~((batch.n_atoms_per_frame == 1) & np.isnan(nearest))):
         groups[reduced[frame].tobytes()].append(int(frame))
     force = np.sqrt(frame_means(batch, labels))
     frames: list[int] = []

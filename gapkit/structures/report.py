@@ -154,7 +154,7 @@ def find_faults(batch: AtomsBatch, nearest: FloatArray | None = None) -> list[Fi
         *label_consistency(batch),
         *checks.close_atoms(nearest),
         *checks.duplicates(batch),
-        *checks.energy_outliers(batch),
+        *checks.energy_outliers(batch, nearest),
         *checks.net_force(batch),
     ]
 

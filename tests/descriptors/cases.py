@@ -108,7 +108,7 @@ class Toy:
 STENCIL = np.array([-2.0, -1.0, 1.0, 2.0]), np.array([1.0, -8.0, 8.0, -1.0]) / 12.0
 
 
-def numerical_forces(energies, atoms: Atoms, step: float = 2e-3) -> np.ndarray:
+def numerical_forces(energies, atoms: Atoms, step: float = 3e-4) -> np.ndarray:
     """-dE/dr by differences; `energies` takes a list of frames."""
     offsets, weights = STENCIL
     frames = []
@@ -121,7 +121,7 @@ def numerical_forces(energies, atoms: Atoms, step: float = 2e-3) -> np.ndarray:
     return -(energies(frames).reshape(len(atoms), 3, 4) @ weights) / step
 
 
-def numerical_virial(energies, atoms: Atoms, step: float = 1e-3) -> np.ndarray:
+def numerical_virial(energies, atoms: Atoms, step: float = 2e-4) -> np.ndarray:
     """-dE/d(strain), symmetric, by differences; molecules are strained, too."""
     offsets, weights = STENCIL
     frames = []
