@@ -32,7 +32,7 @@ def _controller() -> ThreadpoolController:
 
 
 def map_blocks(function: Callable[[Item], Result], blocks: Iterable[Item], n_jobs: int | None = None) -> list[Result]:
-    """Apply `function` to every block in `n_jobs` threads, results in order; BLAS runs one thread per block meanwhile."""
+    """Apply `function` to every block in `n_jobs` threads, results in order; BLAS has one thread per block."""
     blocks = list(blocks)
     n_threads = min(resolve_n_jobs(n_jobs), max(len(blocks), 1))
     with _controller().limit(limits=1, user_api="blas"):

@@ -237,6 +237,24 @@ PLAN: dict[str, tuple[int, Callable[[Rng, int, int], Atoms]]] = {
     "surface": (8, surface),
     "high_pressure": (25, high_pressure),
 }
+# planned, then left out for their cost (0.7 to 5 minutes each); empty this set to compute them too
+LEFT_OUT = {
+    "high_pressure-10",
+    "high_pressure-20",
+    "interstitial-00",
+    "interstitial-01",
+    "liquid_like-02",
+    "liquid_like-08",
+    "thermal-09",
+    "thermal-10",
+    "thermal-11",
+    "thermal-32",
+    "thermal-34",
+    "thermal-35",
+    "vacancy-01",
+    "vacancy-03",
+    "vacancy-05",
+}
 
 
 def plan() -> list[Frame]:
@@ -244,12 +262,14 @@ def plan() -> list[Frame]:
     frames, keys = [], []
     for t, (kind, (count, build)) in enumerate(PLAN.items()):
         rng = np.random.default_rng([SEED, t])
-        chosen = rng.permutation(count)[: round(TEST_FRACTION * count)]
+        chosen = rng.permutation(count)[: round(TEST_FRACTION * count) if count > 3 else 0]
         order = (rng.permutation(count) + rng.random()) / count
         for i in range(count):
             split = "test" if i in chosen else "train"
-            atoms = build(np.random.default_rng([SEED, t, i]), i, count)
-            frames.append(Frame(f"{kind}-{i:02d}", kind, atoms, split))
+            name = f"{kind}-{i:02d}"
+            if name in LEFT_OUT:
+                continue
+            frames.append(Frame(name, kind, build(np.random.default_rng([SEED, t, i]), i, count), split))
             keys.append(order[i])
     return [frames[k] for k in np.argsort(keys)]
 

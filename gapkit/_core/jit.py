@@ -18,4 +18,4 @@ FAST_MATH = {"contract", "reassoc", "nsz"}
 
 def jit(function: Function) -> Function:
     """Compile `function` in nopython mode, cached on disk, without the GIL."""
-    return numba.njit(cache=True, nogil=True, fastmath=FAST_MATH, error_model="numpy")(function)  # type: ignore[no-any-return]
+    return numba.njit(cache=True, nogil=True, fastmath=FAST_MATH, error_model="numpy")(function)

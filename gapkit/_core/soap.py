@@ -4,7 +4,7 @@ Neighbours are taken in tiles of `TILE`, so that radial functions and spherical 
 expansion vectorises over the radial index.  `n_shape` and `l_shape` are tuples whose *lengths* are n_max and l_max + 1:
 a tuple's length is part of its type, so that LLVM sees loop counts as constants.
 
-Notation: K = n_species * n_max channels, A = s * n_max + n; lm = l * l + l + m; an *edge* is a pair (centre, neighbour).
+Notation: K = n_species * n_max channels, A = s * n_max + n; lm = l * l + l + m; an edge is (centre, neighbour).
 Power spectra are kept with l slowest, which keeps every inner loop contiguous; the public order is a permutation of it.
 All jitted helpers live in this file because Numba's on-disk cache does not see edits across files.
 """
@@ -97,7 +97,7 @@ def _harmonics(l_shape, count, norms, q, c, s, y):
 
 @jit
 def _harmonic_gradients(l_shape, norms, u, q, c, s, y):
-    """Gradients y[1:] (3, lm, TILE) of the solid harmonics at the unit vectors (the radial part is projected out later)."""
+    """Gradients y[1:] (3, lm, TILE) of the solid harmonics at the unit vectors; their radial part remains."""
     size = len(l_shape)
     for t in range(TILE):
         y[1, 0, t] = 0.0
@@ -129,7 +129,7 @@ def _harmonic_gradients(l_shape, norms, u, q, c, s, y):
 
 @jit
 def _radial(n_shape, l_shape, count, tile, distances, weights, slopes, table, spacing, r, gradient):
-    """Radial functions r[0] (TILE, l * n) times the cutoff, by quintic Hermite interpolation; r[1] their slopes if wanted."""
+    """Radial functions r[0] (TILE, l * n) times the cutoff, by quintic Hermite interpolation; r[1] their slopes."""
     width = len(n_shape) * len(l_shape)
     for t in range(count):
         edge = tile[t]
@@ -277,7 +277,7 @@ def soap_values(
     n_shape, l_shape, centres, centre_channel, centre_density, offsets, vectors, distances, channels, weights, cutoff,
     table, spacing, norms, factors, normalise, coefficients, x, lengths,
 ):  # fmt: skip
-    """Coefficients (n, lm, K), power spectra x (n, d; unit vectors if `normalise`) and their lengths (n,) of `centres`."""
+    """Coefficients (n, lm, K), power spectra x (n, d) and their lengths (n,) before normalisation."""
     n_max = len(n_shape)
     size = len(l_shape)
     width = n_max * size

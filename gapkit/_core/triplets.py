@@ -44,7 +44,7 @@ def fill_triplets(centres, offsets, indices, distances, numbers, cutoff, z1, z2,
 
 @jit
 def triplet_values(edges, vectors, distances, x):
-    """x (n, 3) = (r_ij + r_ik, (r_ij - r_ik)^2, r_jk)."""
+    """X (n, 3) = (r_ij + r_ik, (r_ij - r_ik)^2, r_jk)."""
     for n in range(edges.shape[0]):
         e1 = edges[n, 0]
         e2 = edges[n, 1]

@@ -36,9 +36,9 @@ class GAPCalculator(Calculator):
     Notes
     -----
     Properties, in ASE's units and signs: `energy`, `free_energy` (eV), `energies` (n_atoms,; eV), `forces` (n_atoms, 3;
-    eV/Å), `stress` (6,; eV/Å^3, only for a three-dimensional cell), and on request `energies_std` (n_atoms,; eV), its parts
-    `energies_data_std` (posterior: what more data would reduce) and `energies_prior_std` (prior residual: what the sparse
-    points cannot see), and `novelty` (n_atoms,; 0 known to 1 unlike anything in training).
+    eV/Å), `stress` (6,; eV/Å^3, only for a three-dimensional cell), and on request `energies_std` (n_atoms,; eV), its
+    parts `energies_data_std` (posterior: what more data would reduce) and `energies_prior_std` (prior residual: what
+    the sparse points cannot see), and `novelty` (n_atoms,; 0 known to 1 unlike anything in training).
     """
 
     implemented_properties: ClassVar[list[str]] = ["energy", "free_energy", "energies", "forces", "stress", *UNCERTAIN]

@@ -73,6 +73,11 @@ class TripletEngine:
     is_atomic: bool = False
 
     @property
+    def public_order(self) -> IntArray:
+        """As it is."""
+        return np.arange(self.n_features)
+
+    @property
     def blocks(self) -> tuple[Block, ...]:
         """One block for each central species and unordered pair of neighbour species."""
         return tuple((z, *pair) for z in self.species for pair in combinations_with_replacement(self.species, 2))

@@ -102,12 +102,25 @@ class View(Protocol):
 class Engine(Protocol):
     """A descriptor with its species fixed and its tables filled."""
 
-    blocks: tuple[Block, ...]
-    n_features: int
-    reach: float
-    """Longest edge that counts, Å."""
-    is_atomic: bool
-    """Whether every atom is one instance, so that its prior residual is a novelty of its whole neighbourhood."""
+    @property
+    def blocks(self) -> tuple[Block, ...]:
+        """Species of the instances, one entry for each set of sparse points."""
+
+    @property
+    def n_features(self) -> int:
+        """Length d of a descriptor vector."""
+
+    @property
+    def public_order(self) -> IntArray:
+        """Indices (d,) that take a vector as the kernels keep it to the documented order."""
+
+    @property
+    def reach(self) -> float:
+        """Longest edge that counts, Å."""
+
+    @property
+    def is_atomic(self) -> bool:
+        """Whether every atom is one instance, so that its prior residual is a novelty of its whole neighbourhood."""
 
     def view(self, numbers: IntArray, neighbours: NeighbourList) -> View:
         """Apply to atoms of atomic numbers `numbers` (n_atoms,) and their neighbours."""
@@ -160,7 +173,7 @@ class Descriptor(TransformerMixin, BaseEstimator, ABC):
         view = self.engine_.view(batch.numbers, build_neighbour_list(batch, self.engine_.reach))
         parts = [view.features(block, view.centres(block)) for block in self.engine_.blocks]
         order = np.argsort(np.concatenate([part.centres for part in parts]), kind="stable")
-        return np.concatenate([part.x for part in parts])[order]
+        return np.concatenate([part.x for part in parts])[order][:, self.engine_.public_order]
 
 
 def atomic_numbers(species: Sequence[str | int]) -> tuple[int, ...]:

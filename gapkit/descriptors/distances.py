@@ -71,6 +71,11 @@ class PairEngine:
     is_atomic: bool = False
 
     @property
+    def public_order(self) -> IntArray:
+        """As it is."""
+        return np.arange(self.n_features)
+
+    @property
     def blocks(self) -> tuple[Block, ...]:
         """One block for each unordered pair of species."""
         return tuple(combinations_with_replacement(self.species, 2))

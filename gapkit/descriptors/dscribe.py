@@ -24,7 +24,7 @@ class _DScribe(Descriptor):
     def engine(self, species: Sequence[int]) -> Any:
         """Not available: DScribe's derivatives are numerical or per Cartesian atom, too slow to train on."""
         raise InputError(
-            f"{type(self).__name__} gives descriptor vectors only and cannot be a term of a GAP; use gapkit's SOAP, whose "
+            f"{type(self).__name__} gives descriptor vectors only and cannot be a term of a GAP; use gapkit's SOAP: "
             '`basis="gto"` and `basis="polynomial"` give the same vectors'
         )
 
@@ -44,7 +44,7 @@ class _DScribe(Descriptor):
         return np.concatenate([self._of(atoms).create(atoms) for atoms in self._check(frames)])
 
     def derivatives(self, atoms: Atoms) -> tuple[FloatArray, FloatArray]:
-        """Derivatives (n_centres, n_atoms, 3, d) in 1/Å and vectors (n_centres, d) of one frame, numerical in DScribe."""
+        """Derivatives (n_centres, n_atoms, 3, d) in 1/Å and vectors (n_centres, d) of one frame."""
         (checked,) = self._check(atoms)
         made = self._of(checked)
         if not hasattr(made, "derivatives"):
@@ -146,6 +146,6 @@ class DScribeACSF(_DScribe):
         from dscribe.descriptors import ACSF
 
         return ACSF(
-            r_cut=self.cutoff, g2_params=[list(p) for p in self.g2], g4_params=[list(p) for p in self.g4], species=symbols,
-            periodic=periodic, sparse=False, dtype="float64",
+            species=symbols, r_cut=self.cutoff, g2_params=[list(p) for p in self.g2],
+            g4_params=[list(p) for p in self.g4], periodic=periodic, sparse=False, dtype="float64",
         )  # fmt: skip

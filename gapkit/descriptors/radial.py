@@ -80,7 +80,7 @@ class GaussianBasis:
         alpha, grid = self._alpha, self._grid
         r = np.asarray(distances, float)[:, None, None]
         argument = 2.0 * alpha * r * grid
-        degrees = np.arange(self.l_max + 1)[None, :, None]
+        degrees = np.arange(self.l_max + 1.0)[None, :, None]
         scaled = _scaled_bessel(degrees, argument)
         return np.asarray(np.exp(-alpha * (r - grid) ** 2) * scaled @ self._factors()[1])
 
@@ -140,7 +140,7 @@ class GTOBasis:
 
 @dataclass(frozen=True)
 class PolynomialBasis:
-    """Orthonormalised (r_c - r)^(n + 2), n = 1..n_max, integrated numerically against the Gaussians: DScribe's `polynomial`.
+    """Orthonormalised (r_c - r)^(n + 2), n = 1..n_max, integrated numerically: DScribe's `polynomial`.
 
     Source: Himanen et al., Comput. Phys. Commun. 247, 106949 (2020), eqs 26-28; Bartók et al. (2013) eq. 25.
     """
@@ -160,7 +160,7 @@ class PolynomialBasis:
         functions = mixing @ (self.cutoff - x) ** (power[:, None] + 2)
         eta = 1.0 / (2.0 * self.sigma**2)
         r = np.asarray(distances, float)[:, None, None]
-        degree = np.arange(self.l_max + 1)[None, :, None]
+        degree = np.arange(self.l_max + 1.0)[None, :, None]
         bessel = _scaled_bessel(degree, 2.0 * eta * r * x) * np.exp(-eta * (r - x) ** 2)
         measure = 4.0 * np.pi * (0.5 * self.cutoff * weights) * x**2
         return np.asarray((bessel * measure) @ functions.T)

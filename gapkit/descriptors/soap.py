@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from math import factorial
 
 import numpy as np
-from ase import Atoms
 
 from gapkit._core.rows import count_legs, fill_legs
 from gapkit._core.soap import soap_jacobian, soap_pullback, soap_values
@@ -99,10 +98,6 @@ class SOAP(Descriptor):
             normalize=self.normalize,
         )
 
-    def transform(self, frames: Atoms | Sequence[Atoms]) -> FloatArray:
-        """Power spectra of all atoms, (n_atoms, d), l fastest; raises UnknownSpeciesError for species not seen in `fit`."""
-        return np.take(super().transform(frames), self.engine_.public_order, axis=1)
-
     def _check(self) -> None:
         if not (np.isfinite(self.cutoff) and 0.5 <= self.cutoff <= 20.0):
             raise InputError(f"`cutoff` must be between 0.5 and 20 Å, got {self.cutoff}; 4 to 7 Å is usual")
@@ -185,7 +180,8 @@ class SOAPView:
         degrees = np.arange(engine.l_max + 1)
         factors = np.stack([1.0 / np.sqrt(2.0 * degrees + 1.0), np.sqrt(2.0 / (2.0 * degrees + 1.0))], axis=1)
         self._tables = (
-            engine.reach, engine.table.nodes, engine.table.spacing, _harmonic_norms(engine.l_max), factors, engine.normalize,
+            engine.reach, engine.table.nodes, engine.table.spacing, _harmonic_norms(engine.l_max), factors,
+            engine.normalize,
         )  # fmt: skip
 
     def centres(self, block: Block) -> IntArray:
@@ -200,8 +196,8 @@ class SOAPView:
         x = np.empty((n, engine.n_features))
         lengths = np.empty(n)
         soap_values(
-            *self._shapes, centres, int(self._channel_of_species[block[0]]), engine.centre, *self._geometry, self._weights,
-            *self._tables, coefficients, x, lengths,
+            *self._shapes, centres, int(self._channel_of_species[block[0]]), engine.centre, *self._geometry,
+            self._weights, *self._tables, coefficients, x, lengths,
         )  # fmt: skip
         return Features(x, np.ones(n), centres, (coefficients, lengths))
 

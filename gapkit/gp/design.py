@@ -118,8 +118,8 @@ def _derivatives(
         norm_change = np.einsum("ncd,nd->nc", dx.reshape(n_legs, 3, d), scaled[of_leg])
         k_n = 2.0 * f * k_n
     accumulate_rows(
-        jacobian.legs.offsets, jacobian.legs.edges, features.centres, frame, neighbours.indices, neighbours.vectors, first,
-        f * k_q, projected, _NONE if k_n is None else k_n, norm_change,
+        jacobian.legs.offsets, jacobian.legs.edges, features.centres, frame, neighbours.indices, neighbours.vectors,
+        first, f * k_q, projected, _NONE if k_n is None else k_n, norm_change,
         _NONE if jacobian.dfactors is None else k, _NONE if jacobian.dfactors is None else jacobian.dfactors,
         block.columns.start, force_rows, virial_rows,
     )  # fmt: skip

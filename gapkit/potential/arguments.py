@@ -33,6 +33,6 @@ def check_reach(terms: Sequence[Term], engines: Sequence[Engine], nearest: float
     for term, engine in zip(terms, engines, strict=True):
         if nearest is not None and engine.reach <= nearest:
             raise InputError(
-                f"`cutoff` of the {type(term.descriptor).__name__} term must exceed the shortest distance of the training "
-                f"set, {nearest:.3g} Å, got {engine.reach:g} Å; two to three bond lengths are usual"
+                f"`cutoff` of the {type(term.descriptor).__name__} term must exceed the shortest distance of the "
+                f"training set, {nearest:.3g} Å, got {engine.reach:g} Å; two to three bond lengths are usual"
             )

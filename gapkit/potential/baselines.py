@@ -73,7 +73,8 @@ class ZBL:
         edge_forces(
             neighbours.offsets, neighbours.indices, neighbours.vectors, batch.frame_of_atom, gradient, forces, virials
         )
-        return np.bincount(neighbours.centres, energy * switch, batch.n_atoms), forces, virials
+        local: FloatArray = np.bincount(neighbours.centres, energy * switch, batch.n_atoms).astype(np.float64)
+        return local, forces, virials
 
 
 BASELINES: dict[str, type[ZBL]] = {"ZBL": ZBL}

@@ -45,10 +45,10 @@ def encode(value: Any) -> Any:
         raise InputError(
             f"a model file cannot hold a {name}; use gapkit's own classes, or save the parts that you need"
         )
-    if hasattr(value, "get_params"):
-        arguments = value.get_params(deep=False) if not is_dataclass(value) else value.get_params()
-    else:
+    if is_dataclass(value) and not isinstance(value, type):
         arguments = {field.name: getattr(value, field.name) for field in fields(value)}
+    else:
+        arguments = value.get_params(deep=False)
     return {"class": name, "arguments": {key: encode(item) for key, item in arguments.items()}}
 
 

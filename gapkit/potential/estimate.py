@@ -13,7 +13,7 @@ from gapkit.parallel import resolve_n_jobs
 from gapkit.potential.training import ROW_BYTES
 from gapkit.structures import AtomsBatch
 
-# Floating-point operations per second and thread of the two matrix products that dominate; measured on a 2.6 GHz server core.
+# Floating-point operations per second and thread of the products that dominate, measured on a 2.6 GHz server core.
 RATE = 2.5e10
 
 

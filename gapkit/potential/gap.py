@@ -35,7 +35,7 @@ from gapkit.potential.reference_energies import ReferenceEnergies, reference_ene
 from gapkit.potential.sparsify import select_points
 from gapkit.potential.terms import Term, as_term
 from gapkit.potential.training import accumulate, make_targets
-from gapkit.structures import AtomsBatch, LabelKeys, describe, to_batch
+from gapkit.structures import AtomsBatch, DataReport, LabelKeys, describe, to_batch
 from gapkit.typing import FloatArray
 
 SINGLE_THREAD_BELOW = 400
@@ -161,7 +161,7 @@ class GAP(BaseEstimator):
             self._solve(start, factors, chosen.noise, chosen.scales)
         done = time.perf_counter()
         self.terms_ = terms
-        self.report_ = report
+        self.report_: DataReport | None = report
         times = {
             "select": selected - begin, "rows": accumulated - selected, "evidence": optimised - accumulated,
             "solve": done - optimised,
@@ -185,8 +185,8 @@ class GAP(BaseEstimator):
             return self.fit(frames)
         if self._factors is None:
             raise NotFittedModelError(
-                "`partial_fit` needs the factors of the training rows, which this model file does not hold; save the model "
-                "with `factors=True`"
+                "`partial_fit` needs the factors of the training rows, which this model file does not hold; save the "
+                "model with `factors=True`"
             )
         batch = self._labelled(frames)
         check_species(batch.species, self.model_.species)

@@ -13,8 +13,8 @@ from gapkit.gp.noise import DEFAULT_NOISE, Noise
 from gapkit.gp.solver import PriorBlock
 from gapkit.potential.terms import Term
 
-# Free evidence inflates the energy noise, because a local model explains many forces better than few total energies, while
-# users want energy differences right.  The ratio (in Å per atom) is the one of residuals seen in converged potentials.
+# Free evidence inflates the energy noise, because a local model explains many forces better than few total energies,
+# while users want energy differences right.  The ratio (Å per atom) is that of residuals seen in converged potentials.
 ENERGY_TO_FORCE = 0.03
 
 # Largest gradient of the evidence at convergence, over the square root of the rows: the noise is then found to 1 %.
@@ -46,8 +46,8 @@ def choose_hyperparameters(
 ) -> Hyperparameters:
     """Maximise the evidence over everything that was not given.
 
-    Force and virial noise and the kernel scales are free; the energy noise follows the force noise at a fixed ratio (it is
-    free when there are no forces).
+    Force and virial noise and the kernel scales are free; the energy noise follows the force noise at a fixed ratio (it
+    is free when there are no forces).
     """
     kernels = [term.resolved_kernel() for term in terms]
     used = sorted(set(term_of_block))

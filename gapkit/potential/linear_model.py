@@ -68,7 +68,8 @@ class LinearModel:
         )
         local = result.local_energies + self._table()[batch.numbers]
         forces, virials = result.forces, result.virials
-        assert forces is not None and virials is not None
+        assert forces is not None
+        assert virials is not None
         if self.baseline is not None:
             extra = self.baseline(batch, neighbours)
             local, forces, virials = local + extra[0], forces + extra[1], virials + extra[2]
@@ -92,8 +93,8 @@ class LinearModel:
         )
 
     def offsets(self, batch: AtomsBatch) -> tuple[FloatArray, tuple[FloatArray, FloatArray] | None]:
-        """What the sparse Gaussian process does not model: energies (n_frames,), and the baseline's forces and virials."""
-        energy = np.bincount(batch.frame_of_atom, self._table()[batch.numbers], batch.n_frames)
+        """What the sparse Gaussian process does not model: energies (n_frames,), baseline's forces and virials."""
+        energy = np.bincount(batch.frame_of_atom, self._table()[batch.numbers], batch.n_frames).astype(np.float64)
         return add_baseline(self.baseline, batch, energy)
 
     def _table(self) -> FloatArray:

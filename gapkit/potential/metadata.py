@@ -43,7 +43,7 @@ def summarise(model: GAP) -> str:
     """The fitted model in words and units."""
     training = model.metadata_["training_set"]
     lines = [
-        f"GAP for {', '.join(model.species_)}, fitted to {training['n_frames']} frames with {training['n_atoms']} atoms",
+        f"GAP for {', '.join(model.species_)}, fitted to {training['n_frames']} frames, {training['n_atoms']} atoms",
         f"  sparse points: {model.n_sparse_}",
     ]
     for term, basis, delta in zip(model.terms_, model.model_.basis.terms, model.scales_, strict=True):

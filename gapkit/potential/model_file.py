@@ -69,7 +69,7 @@ def read_archive(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str
                 raise ModelFileError(f"`{path}` is not a gapkit model file; expected one written by `model.save`")
             if header["format_version"] > FORMAT_VERSION:
                 raise ModelFileError(
-                    f"`{path}` has format version {header['format_version']}, this gapkit reads up to {FORMAT_VERSION}; "
+                    f"`{path}` is of format {header['format_version']}, this gapkit reads up to {FORMAT_VERSION}: "
                     "it was written by a newer version: upgrade gapkit"
                 )
             if hashlib.sha256(text).hexdigest() != seal:

@@ -46,7 +46,7 @@ def reference_energies(
     missing = [chemical_symbols[z] for z in species if z not in isolated]
     if given == "isolated" and missing:
         raise DataError(
-            f'`reference_energies="isolated"` needs a frame of a single atom with an energy for every species, got none '
+            f'`reference_energies="isolated"` needs a frame of one atom with an energy for every species, got none '
             f'for {", ".join(missing)}; add them, use "least_squares", or give the values'
         )
     if given == "isolated" or (given == "auto" and not missing):
@@ -80,7 +80,7 @@ def _least_squares(batch: AtomsBatch, fixed: dict[int, float]) -> dict[int, floa
     unknown = [chemical_symbols[z] for z, seen in zip(free, counts.sum(axis=0), strict=True) if seen == 0]
     if labels is None or unknown:
         raise DataError(
-            f"species {', '.join(unknown) or 'of the data'} must occur in a frame with an energy, found none; add an energy "
+            f"species {', '.join(unknown) or 'of the data'} must occur in a frame with an energy, found none; add a "
             f'label, or give `reference_energies` such as {{"{(unknown or ["Si"])[0]}": 0.0}}'
         )
     energy = labels.energy[use] - batch.compositions(list(fixed))[use] @ np.array(list(fixed.values()), float)

@@ -34,7 +34,7 @@ def waves(batch: AtomsBatch, n_atoms: int = ATOMS_PER_WAVE) -> Iterator[range]:
 def candidates(
     engine: Engine, batch: AtomsBatch, rng: np.random.Generator
 ) -> tuple[dict[Block, FloatArray], dict[Block, int]]:
-    """Descriptor vectors (n, d) of a random part of the training instances, and how many instances there are, by block."""
+    """Descriptor vectors (n, d) of a random part of the instances, and how many instances there are, by block."""
     limit = max(100, min(MAX_CANDIDATES, MAX_NUMBERS // engine.n_features))
     kept: dict[Block, list[FloatArray]] = {block: [] for block in engine.blocks}
     counts = dict.fromkeys(engine.blocks, 0)
@@ -95,8 +95,8 @@ def select_points(
         total = sum(counts.values())
         if given and number > total:
             raise InputError(
-                f"`n_sparse` = {number} of the {type(term.descriptor).__name__} term is more than the {total} environments of "
-                "the training set; ask for at most that many, or for none to let gapkit choose"
+                f"`n_sparse` = {number} of the {type(term.descriptor).__name__} term exceeds the {total} environments "
+                "of the training set; ask for at most that many, or for none to let gapkit choose"
             )
         selector = term.resolved_selector()
         share = allocate({block: len(x) for block, x in found.items()}, number)

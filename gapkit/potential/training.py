@@ -15,7 +15,6 @@ from gapkit.neighbours import build_neighbour_list
 from gapkit.parallel import limit_blas, map_blocks
 from gapkit.potential.linear_model import VOIGT
 from gapkit.potential.sparsify import waves
-
 from gapkit.progress import track
 from gapkit.structures import AtomsBatch, Labels
 from gapkit.typing import BoolArray, FloatArray

@@ -119,7 +119,7 @@ def duplicates(batch: AtomsBatch) -> list[Finding]:
 
 
 def energy_outliers(batch: AtomsBatch, nearest: FloatArray) -> list[Finding]:
-    """Frames whose energy per atom lies far from that of all others of the same composition, isolated atoms left out."""
+    """Frames whose energy per atom lies far from all others of the composition; isolated atoms do not count."""
     labels = batch.labels
     if labels is None:
         return []

@@ -1,0 +1,264 @@
+"""Plain NumPy twins of the kernels of gapkit._core: the same arguments, the formulas as they stand in the literature.
+
+Derivatives are fourth-order differences of the twins of the values, so that they share nothing with the kernels.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import scipy.special
+
+STEP = 1e-3
+
+
+def edge_vectors(offsets, indices, shifts, positions, cells, frame_of_atom, vectors, distances):
+    centres = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
+    images = np.einsum("ek,ekx->ex", shifts.astype(float), cells[frame_of_atom[centres]])
+    vectors[:] = positions[indices] + images - positions[centres]
+    distances[:] = np.linalg.norm(vectors, axis=1)
+
+
+# ---------------------------------------------------------------------- powers
+
+
+def integer_power(q, offset, scale, zeta, out):
+    out[:] = scale * (q + offset) ** zeta
+
+
+def integer_power_and_slope(q, offset, scale, zeta, value, slope):
+    base = q + offset
+    value[:] = scale * base**zeta
+    slope[:] = scale * zeta * base ** (zeta - 1)
+
+
+def real_power_and_slope(q, offset, scale, zeta, value, slope):
+    inside = q + offset > 0
+    base = np.where(inside, q + offset, 1.0)
+    value[:] = np.where(inside, scale * base**zeta, 0.0)
+    slope[:] = np.where(inside, scale * zeta * base ** (zeta - 1), 0.0)
+
+
+# ---------------------------------------------------------------------- legs, forces, rows
+
+
+def legs_of(centre, offsets, distances, channels, cutoff):
+    edges = np.arange(offsets[centre], offsets[centre + 1])
+    return edges[(channels[edges] >= 0) & (distances[edges] < cutoff)]
+
+
+def count_legs(centres, offsets, distances, channels, cutoff, leg_offsets):
+    counts = [len(legs_of(i, offsets, distances, channels, cutoff)) for i in centres]
+    leg_offsets[:] = np.concatenate([[0], np.cumsum(counts)])
+
+
+def fill_legs(centres, offsets, distances, channels, cutoff, leg_edges):
+    leg_edges[:] = np.concatenate([legs_of(i, offsets, distances, channels, cutoff) for i in centres])
+
+
+def edge_forces(offsets, indices, vectors, frame_of_atom, edge_gradients, forces, virials):
+    centres = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
+    np.add.at(forces, centres, edge_gradients)
+    np.add.at(forces, indices, -edge_gradients)
+    np.add.at(virials, frame_of_atom[centres], -edge_gradients[:, :, None] * vectors[:, None, :])
+
+
+def accumulate_rows(
+    leg_offsets, leg_edges, atoms, frames, neighbours, vectors, first_atom, slope_q, projected, slope_n, norm_change,
+    value, factor_change, column, force_rows, virial_rows,
+):  # fmt: skip
+    of_leg = np.repeat(np.arange(len(slope_q)), np.diff(leg_offsets))
+    change = slope_q[of_leg, None, :] * projected
+    if len(slope_n):
+        change = change + slope_n[of_leg, None, :] * norm_change[:, :, None]
+    if len(value):
+        change = change + value[of_leg, None, :] * factor_change[:, :, None]
+    columns = slice(column, column + slope_q.shape[1])
+    np.add.at(force_rows[:, :, columns], atoms[of_leg] - first_atom, change)
+    np.add.at(force_rows[:, :, columns], neighbours[leg_edges] - first_atom, -change)
+    if len(virial_rows):
+        virial = -change[:, :, None, :] * vectors[leg_edges][:, None, :, None]
+        # xx, yy, zz, yz, xz, xy, each shear through its larger axis
+        voigt = np.stack([virial[:, a, b] for a, b in ((0, 0), (1, 1), (2, 2), (2, 1), (2, 0), (1, 0))], axis=1)
+        np.add.at(virial_rows[:, :, columns], frames[of_leg], voigt)
+
+
+# ---------------------------------------------------------------------- triplets
+
+
+def triplets_of(centres, offsets, indices, distances, numbers, cutoff, z1, z2):
+    found = []
+    for i in centres:
+        edges = [e for e in range(offsets[i], offsets[i + 1]) if distances[e] < cutoff]
+        first = [e for e in edges if numbers[indices[e]] == z1]
+        second = [e for e in edges if numbers[indices[e]] == z2]
+        found += [(i, a, b) for a in first for b in second if (a < b if z1 == z2 else True)]
+    return np.array(found, dtype=np.int64).reshape(-1, 3)
+
+
+def count_triplets(*arguments):
+    return len(triplets_of(*arguments))
+
+
+def fill_triplets(centres, offsets, indices, distances, numbers, cutoff, z1, z2, triplet_centres, edges):
+    found = triplets_of(centres, offsets, indices, distances, numbers, cutoff, z1, z2)
+    triplet_centres[:] = found[:, 0]
+    edges[:] = found[:, 1:]
+
+
+def triplet_coordinates(one, two):
+    """x (n, 3) of pairs of edge vectors (n, 3)."""
+    r, s = np.linalg.norm(one, axis=-1), np.linalg.norm(two, axis=-1)
+    return np.stack([r + s, (r - s) ** 2, np.linalg.norm(two - one, axis=-1)], axis=-1)
+
+
+def triplet_values(edges, vectors, distances, x):
+    x[:] = triplet_coordinates(vectors[edges[:, 0]], vectors[edges[:, 1]])
+
+
+def differences(function, at):
+    """d function / d at (n, 3) by differences, the axis of the derivative second."""
+    parts = []
+    for axis in range(3):
+        step = np.zeros(3)
+        step[axis] = STEP
+        parts.append(sum(w * function(at + o * step) for o, w in zip((-2, -1, 1, 2), (1, -8, 8, -1), strict=True)))
+    return np.stack(parts, axis=1) / (12 * STEP)
+
+
+def triplet_jacobian(edges, vectors, distances, weights, slopes, multiplicity, x, dx, df):
+    one, two = vectors[edges[:, 0]], vectors[edges[:, 1]]
+
+    def weight(edge, vector):
+        return weights[edge] + slopes[edge] * (np.linalg.norm(vector, axis=-1) - distances[edge])
+
+    dx[0::2] = differences(lambda v: triplet_coordinates(v, two), one)
+    dx[1::2] = differences(lambda v: triplet_coordinates(one, v), two)
+    df[0::2] = differences(lambda v: multiplicity * weight(edges[:, 0], v) * weights[edges[:, 1]], one)
+    df[1::2] = differences(lambda v: multiplicity * weight(edges[:, 1], v) * weights[edges[:, 0]], two)
+
+
+def triplet_pullback(edges, vectors, distances, weights, slopes, multiplicity, x, gx, gf, edge_gradients):
+    dx, df = np.empty((2 * len(edges), 3, 3)), np.empty((2 * len(edges), 3))
+    triplet_jacobian(edges, vectors, distances, weights, slopes, multiplicity, x, dx, df)
+    of_leg = np.repeat(np.arange(len(edges)), 2)
+    change = np.einsum("lad,ld->la", dx, gx[of_leg]) + df * gf[of_leg, None]
+    np.add.at(edge_gradients, edges.ravel(), change)
+
+
+# ---------------------------------------------------------------------- SOAP
+
+
+def real_harmonics(l_max, vectors):
+    """Real, orthonormal Y_lm without Condon-Shortley phase, (n, lm), m = -l .. l: sin for m < 0, cos for m > 0."""
+    r = np.linalg.norm(vectors, axis=1)
+    polar, azimuth = np.arccos(np.clip(vectors[:, 2] / r, -1, 1)), np.arctan2(vectors[:, 1], vectors[:, 0])
+    columns = []
+    for degree in range(l_max + 1):
+        for m in range(-degree, degree + 1):
+            if hasattr(scipy.special, "sph_harm_y"):
+                y = scipy.special.sph_harm_y(degree, abs(m), polar, azimuth)
+            else:  # SciPy before 1.15
+                y = scipy.special.sph_harm(abs(m), degree, azimuth, polar)
+            part = y.real if m >= 0 else y.imag
+            columns.append(part * (np.sqrt(2.0) * (-1.0) ** m if m else 1.0))
+    return np.stack(columns, axis=1)
+
+
+def radial_functions(distances, table, spacing):
+    """Quintic Hermite interpolation of value, slope and curvature at the nodes, (n, l * n)."""
+    node = np.minimum((distances / spacing).astype(int), len(table) - 2)
+    p = distances / spacing - node
+    conditions = np.zeros((6, 6))
+    for k in range(6):
+        conditions[:, k] = [k == 0, k == 1, 2 * (k == 2), 1, k, k * (k - 1)]
+    data = np.concatenate([table[node], table[node + 1]], axis=1)
+    coefficients = np.einsum("ki,nix->nkx", np.linalg.inv(conditions), data)
+    return np.einsum("nk,nkx->nx", p[:, None] ** np.arange(6), coefficients)
+
+
+def density(n_shape, l_shape, vectors, channels, weights, table, spacing, n_channels):
+    """Coefficients (lm, K) of the neighbours alone."""
+    n_max, size = len(n_shape), len(l_shape)
+    y = real_harmonics(size - 1, vectors)
+    r = radial_functions(np.linalg.norm(vectors, axis=1), table, spacing).reshape(-1, size, n_max)
+    c = np.zeros((size * size, n_channels // n_max, n_max))
+    for degree in range(size):
+        for lm in range(degree**2, (degree + 1) ** 2):
+            np.add.at(c[lm], channels, (weights * y[:, lm])[:, None] * r[:, degree])
+    return c.reshape(size * size, n_channels)
+
+
+def power_spectrum(c, l_max, normalise):
+    """x with l slowest, then A, then B <= A, and its length."""
+    parts = []
+    for degree in range(l_max + 1):
+        block = c[degree**2 : (degree + 1) ** 2]
+        p = block.T @ block / np.sqrt(2 * degree + 1)
+        p = p * (np.sqrt(2.0) - (np.sqrt(2.0) - 1.0) * np.eye(len(p)))
+        parts.append(p[np.tril_indices(len(p))])
+    x = np.concatenate(parts)
+    length = np.linalg.norm(x) if normalise else 1.0
+    return (x / length if length > 0 else x), length
+
+
+def soap_values(
+    n_shape, l_shape, centres, centre_channel, centre_density, offsets, vectors, distances, channels, weights, cutoff,
+    table, spacing, norms, factors, normalise, coefficients, x, lengths,
+):  # fmt: skip
+    n_max = len(n_shape)
+    for i, atom in enumerate(centres):
+        e = legs_of(atom, offsets, distances, channels, cutoff)
+        c = density(n_shape, l_shape, vectors[e], channels[e], weights[e], table, spacing, coefficients.shape[2])
+        if centre_channel >= 0:
+            c[0, centre_channel * n_max : (centre_channel + 1) * n_max] += centre_density
+        coefficients[i] = c
+        x[i], lengths[i] = power_spectrum(c, len(l_shape) - 1, normalise)
+
+
+def soap_jacobian(
+    n_shape, l_shape, centres, offsets, vectors, distances, channels, weights, slopes, cutoff,
+    table, spacing, norms, factors, normalise, coefficients, x, lengths, dx,
+):  # fmt: skip
+    leg = 0
+    for i, atom in enumerate(centres):
+        for e in legs_of(atom, offsets, distances, channels, cutoff):
+            channel = channels[e : e + 1]
+            n_channels = coefficients.shape[2]
+
+            def one(vector, e=e, channel=channel, n_channels=n_channels):
+                weight = weights[e] + slopes[e] * (np.linalg.norm(vector, axis=1) - distances[e])
+                return density(n_shape, l_shape, vector, channel, weight, table, spacing, n_channels)
+
+            rest = coefficients[i] - one(vectors[e : e + 1])
+
+            def spectrum(vector, rest=rest, one=one):
+                return power_spectrum(rest + one(vector), len(l_shape) - 1, normalise)[0][None]
+
+            dx[leg] = differences(spectrum, vectors[e : e + 1])[0]
+            leg += 1
+    return leg
+
+
+def soap_pullback(
+    n_shape, l_shape, centres, offsets, vectors, distances, channels, weights, slopes, cutoff,
+    table, spacing, norms, factors, normalise, coefficients, x, lengths, gx, edge_gradients,
+):  # fmt: skip
+    legs = [legs_of(atom, offsets, distances, channels, cutoff) for atom in centres]
+    edges = np.concatenate(legs)
+    dx = np.empty((len(edges), 3, x.shape[1]))
+    soap_jacobian(
+        n_shape, l_shape, centres, offsets, vectors, distances, channels, weights, slopes, cutoff,
+        table, spacing, norms, factors, normalise, coefficients, x, lengths, dx,
+    )  # fmt: skip
+    owner = np.repeat(np.arange(len(centres)), [len(leg) for leg in legs])
+    np.add.at(edge_gradients, edges, np.einsum("lad,ld->la", dx, gx[owner]))
+
+
+TWINS = {
+    "edges": (edge_vectors,),
+    "power": (integer_power, integer_power_and_slope, real_power_and_slope),
+    "rows": (count_legs, fill_legs, edge_forces, accumulate_rows),
+    "triplets": (count_triplets, fill_triplets, triplet_values, triplet_jacobian, triplet_pullback),
+    "soap": (soap_values, soap_pullback, soap_jacobian),
+}
+"""Twins of the public kernels by their module."""
