@@ -64,7 +64,11 @@ def choose_hyperparameters(
         n_starts=2 if prior[-1].columns.stop <= SEVERAL_STARTS_UP_TO else 1, tolerance=TOLERANCE,
         max_iterations=MAX_ITERATIONS, max_columns=1_000_000,
     )  # fmt: skip
+    # The search works in logarithms, which round: what was given is returned as it was given.
+    found = [
+        delta if group in fixed_scales else new for delta, new, group in zip(scales, result.scales, groups, strict=True)
+    ]
+    sigmas = {**result.noise, **{kind: start[kind] for kind in given}}
     return Hyperparameters(
-        dict(result.noise), list(result.scales), result.log_marginal_likelihood, result.n_evaluations, result.converged,
-        result.message,
-    )  # fmt: skip
+        sigmas, found, result.log_marginal_likelihood, result.n_evaluations, result.converged, result.message
+    )

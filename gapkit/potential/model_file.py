@@ -8,6 +8,7 @@ import json
 import os
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -86,10 +87,13 @@ def read_archive(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str
                 arrays[name] = np.load(io.BytesIO(content), allow_pickle=False)
     except FileNotFoundError:
         raise ModelFileError(f"model file `{path}` does not exist; check the path") from None
-    except (zipfile.BadZipFile, KeyError, EOFError, json.JSONDecodeError, UnicodeDecodeError) as error:
+    except ModelFileError:
+        raise
+    # Damage anywhere in an archive surfaces as whatever zipfile, json or numpy trip over.
+    except (zipfile.BadZipFile, zlib.error, KeyError, ValueError, EOFError, OSError, RuntimeError, OverflowError) as e:
         raise ModelFileError(
-            f"`{path}` is not a complete gapkit model file ({error}); it may be truncated: copy or fit it again"
-        ) from error
+            f"`{path}` is not a complete gapkit model file ({e}); it may be truncated: copy or fit it again"
+        ) from e
     return header, arrays
 
 

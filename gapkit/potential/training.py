@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -115,7 +114,8 @@ def _fold(
     for kind in KINDS:
         mask, values, sigmas = local.of(kind)
         rows, targets, relative = [], [], []
-        for chunk, design in _chunks_of(kind, done):
+        for chunk, of_chunk in done:
+            design: FloatArray | None = getattr(of_chunk, kind)
             span = slice(chunk.start, chunk.stop)
             if kind == "forces":
                 span = slice(int(part.offsets[chunk.start]), int(part.offsets[chunk.stop]))
@@ -128,16 +128,4 @@ def _fold(
             relative.append(np.repeat(sigmas[span][use], chosen.shape[1] if chosen.ndim == 3 else 1))
         if rows:
             factor = factors.setdefault(kind, TriangularFactor(n_columns))
-            for r, y, s in (
-                zip(rows, targets, relative, strict=True) if kind == "forces" else [_joined(rows, targets, relative)]
-            ):
-                factor.update(r, y, s)
-
-
-def _chunks_of(kind: str, done: list[tuple[range, DesignRows]]) -> Iterator[tuple[range, FloatArray | None]]:
-    for chunk, design in done:
-        yield chunk, getattr(design, kind)
-
-
-def _joined(rows: list[FloatArray], targets: list[FloatArray], sigmas: list[FloatArray]) -> tuple[FloatArray, ...]:
-    return np.concatenate(rows), np.concatenate(targets), np.concatenate(sigmas)
+            factor.update(np.concatenate(rows), np.concatenate(targets), np.concatenate(relative))

@@ -127,6 +127,8 @@ def test_predictions_of_a_gap_fit_model(tmp_path, n_species, gap):
         energy, forces = atoms.get_potential_energy(), atoms.get_forces()
         assert abs(p.energy[0] - energy) < MODELS * max(1.0, abs(energy))
         np.testing.assert_allclose(p.forces, forces, rtol=0, atol=MODELS * max(1.0, np.abs(forces).max()))
-        np.testing.assert_allclose(p.local_energies, quip.get_energies(atoms), rtol=0, atol=MODELS * max(1.0, abs(energy)))
+        np.testing.assert_allclose(
+            p.local_energies, quip.get_energies(atoms), rtol=0, atol=MODELS * max(1.0, abs(energy))
+        )
         virial = -atoms.get_stress(voigt=False) * atoms.get_volume()
         np.testing.assert_allclose(p.virial[0], virial, rtol=0, atol=MODELS * max(1.0, np.abs(virial).max()))

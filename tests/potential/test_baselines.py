@@ -32,7 +32,12 @@ def test_formula():
     r, z1, z2 = 0.7, 8, 14
     a = 0.8854 * units.Bohr / (z1**0.23 + z2**0.23)
     x = r / a
-    phi = 0.1818 * np.exp(-3.2 * x) + 0.5099 * np.exp(-0.9423 * x) + 0.2802 * np.exp(-0.4029 * x) + 0.02817 * np.exp(-0.2016 * x)
+    phi = (
+        0.1818 * np.exp(-3.2 * x)
+        + 0.5099 * np.exp(-0.9423 * x)
+        + 0.2802 * np.exp(-0.4029 * x)
+        + 0.02817 * np.exp(-0.2016 * x)
+    )
     coulomb = units._e / (4 * np.pi * units._eps0) * 1e10 / r
     local, _, _ = evaluate(ZBL(2.0, 1.0), [Atoms("OSi", positions=[[0, 0, 0], [0, 0, r]])])
     assert local[0] == local[1]

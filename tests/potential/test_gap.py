@@ -67,9 +67,9 @@ def listed_terms(copper):
 @pytest.fixture(scope="module")
 def listed(listed_terms):
     """Fits the same model to any frames."""
-    return lambda frames, **changes: small_model(
-        terms=listed_terms, reference_energies={"Cu": 0.1}, **changes
-    ).fit(frames)
+    return lambda frames, **changes: small_model(terms=listed_terms, reference_energies={"Cu": 0.1}, **changes).fit(
+        frames
+    )
 
 
 # ---------------------------------------------------------------------- predictions
@@ -113,8 +113,8 @@ def test_asking_for_uncertainty_changes_no_prediction(fitted, new_frames):
 
 @pytest.mark.parametrize("baseline", [None, ZBL(cutoff=2.8, inner=1.5)], ids=["plain", "zbl"])
 def test_derivatives_of_the_whole_model(alloy, baseline):
-    terms = [*small_terms(), Term(ThreeBody(3.2), n_sparse=12)]
-    terms = [*terms[:2], Term(ThreeBody(3.2), SquaredExponential(0.3, (1.0, 2.0, 1.0), delta_bounds="fixed"), 24)]
+    triplets = SquaredExponential(0.3, (1.0, 2.0, 1.0), delta_bounds="fixed")
+    terms = [*small_terms(), Term(ThreeBody(3.2), triplets, n_sparse=24)]
     model = small_model(terms=terms, baseline=baseline).fit(alloy)
     atoms = alloy[3].copy()
     atoms.numbers[:2] = 79, 29
@@ -127,7 +127,9 @@ def test_derivatives_of_the_whole_model(alloy, baseline):
     np.testing.assert_allclose(p.forces, forces, rtol=0, atol=DERIVATIVE * np.abs(forces).max())
     np.testing.assert_allclose(p.virial[0], virial, rtol=0, atol=DERIVATIVE * np.abs(virial).max())
     ordered = virial[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]]
-    np.testing.assert_allclose(p.stress[0] * atoms.get_volume(), -ordered, rtol=0, atol=DERIVATIVE * np.abs(virial).max())
+    np.testing.assert_allclose(
+        p.stress[0] * atoms.get_volume(), -ordered, rtol=0, atol=DERIVATIVE * np.abs(virial).max()
+    )
 
 
 def test_frames_are_left_alone(alloy, new_frames):
@@ -355,7 +357,9 @@ def test_only_isolated_atoms_cannot_be_fitted_silently():
 def test_reference_energies_by_least_squares(alloy):
     """A shift of every copper and gold atom's energy goes into e0 and nowhere else."""
     shifted = [
-        with_results(a, energy=a.calc.results["energy"] - 100.0 * (a.numbers == 29).sum() - 700.0 * (a.numbers == 79).sum())
+        with_results(
+            a, energy=a.calc.results["energy"] - 100.0 * (a.numbers == 29).sum() - 700.0 * (a.numbers == 79).sum()
+        )
         for a in alloy
     ]
     one, other = small_model().fit(alloy), small_model().fit(shifted)
@@ -368,7 +372,10 @@ def test_reference_energies_by_least_squares(alloy):
 
 
 def test_given_reference_energies(alloy, copper):
-    assert small_model(reference_energies={"Cu": 1.0, "Au": 2.0}).fit(alloy).reference_energies_ == {"Cu": 1.0, "Au": 2.0}
+    assert small_model(reference_energies={"Cu": 1.0, "Au": 2.0}).fit(alloy).reference_energies_ == {
+        "Cu": 1.0,
+        "Au": 2.0,
+    }
     part = small_model(reference_energies={"Cu": 1.0}).fit(alloy).reference_energies_
     assert part["Cu"] == 1.0
     assert np.isfinite(part["Au"])
@@ -400,16 +407,30 @@ def test_more_data_less_data_variance(listed, copper):
 
 
 def test_novelty():
-    frames = make_frames(5, seed=2)
-    terms = [Term(SOAP(4.0, 4, 3, 0.5), DotProduct(0.5, 8, delta_bounds="fixed"), n_sparse=20)]
+    frames = make_frames(4, seed=2)
+    for atoms in make_frames(4, seed=3):
+        gold = atoms.copy()
+        gold.numbers[:] = 79
+        gold.set_cell(gold.cell.array * 1.12, scale_atoms=True)
+        frames.append(label(gold))
+    terms = [Term(SOAP(4.0, 4, 3, 0.5), DotProduct(0.5, 8, delta_bounds="fixed"), n_sparse=32)]
     model = small_model(terms=terms).fit(frames)
-    known = model.predict(frames, return_std=True).novelty
-    cluster = Atoms("Cu4", positions=[[0, 0, 0], [1.4, 0, 0], [0, 1.4, 0], [0, 0, 1.4]])
-    chain = Atoms("Cu", cell=[9.0, 9.0, 1.2], pbc=True)
-    strange = model.predict([cluster, chain], return_std=True).novelty
-    assert known.max() < 1e-5  # every environment is a sparse point
-    assert strange.min() > 0.9
-    assert strange.max() <= 1.0
+    known = model.predict(frames, return_std=True)
+    assert known.novelty.max() < 1e-8  # every environment is a sparse point
+    assert known.local_prior_variance.max() < 1e-8 * 0.5**2
+    # Copper squeezed away from the data, and a gold atom in copper, where each has seen its own kind alone.
+    cells = [bulk("Cu", cubic=True) for _ in range(5)]
+    for atoms, factor in zip(cells, (1.0, 0.95, 0.9, 0.8, 0.7), strict=True):
+        atoms.set_cell(atoms.cell.array * factor, scale_atoms=True)
+    squeezed = model.predict(cells, return_std=True).novelty[::4]
+    assert (np.diff(squeezed) > 0).all()
+    assert squeezed[0] < 1e-3
+    assert 0.9 < squeezed[-1] <= 1.0
+    stranger = bulk("Cu", cubic=True)
+    stranger.numbers[0] = 79
+    p = model.predict(stranger, return_std=True)
+    assert 0.9 < p.novelty[0] <= 1.0
+    np.testing.assert_allclose(p.local_prior_variance, 0.5**2 * p.novelty, rtol=1e-12)
 
 
 def test_no_novelty_without_an_atomic_term(copper):
