@@ -7,6 +7,8 @@ import numpy as np
 from gapkit.neighbours import NeighbourList
 from gapkit.potential.linear_model import LinearModel
 from gapkit.structures import AtomsBatch
+from gapkit.structures.batch import SINGULAR_CELL
+from gapkit.typing import FloatArray
 
 
 class SkinnedNeighbours:
@@ -17,7 +19,6 @@ class SkinnedNeighbours:
         self._skin = skin
         self._batch: AtomsBatch | None = None
         self._list: NeighbourList | None = None
-        self._largest_shift = np.zeros(3)
         self.n_builds = 0
 
     def of(self, batch: AtomsBatch) -> NeighbourList:
@@ -26,7 +27,6 @@ class SkinnedNeighbours:
             return self._list.moved(batch)
         self._list = self._model.neighbours(batch, self._skin)
         self._batch = batch
-        self._largest_shift = np.abs(self._list.shifts).max(axis=0, initial=0).astype(float)
         self.n_builds += 1
         return self._list
 
@@ -36,9 +36,24 @@ class SkinnedNeighbours:
             return False
         if not np.array_equal(old.pbc, batch.pbc):
             return False
-        moved = np.sqrt(((batch.positions - old.positions) ** 2).sum(axis=1).max(initial=0.0))
-        # An image S of an atom moves with the cell by S . (change of cell); pairs inside one cell do not.
-        strained = float(self._largest_shift @ np.linalg.norm(batch.cells[0] - old.cells[0], axis=1))
-        # Pairs that were beyond every listed shift need one more cell vector.
-        strained += float(np.linalg.norm(batch.cells[0] - old.cells[0], axis=1).sum())
-        return bool(2.0 * moved + strained < self._skin)
+        # Positions follow the cell (r -> r F) but for displacements u. A pair that is not listed was reach + skin or more
+        # apart, whatever its cell shift, so that it now is at least (reach + skin) s - 2 |u| apart, s the smallest
+        # singular value of F.
+        strain = _deformation(old.cells[0], batch.cells[0])
+        if strain is None:
+            return False
+        displacements = batch.positions - old.positions @ strain
+        displacements -= displacements.mean(axis=0)
+        largest = np.sqrt((displacements**2).sum(axis=1).max(initial=0.0))
+        smallest = np.linalg.svd(strain, compute_uv=False).min()
+        reach = self._model.reach
+        return bool((reach + self._skin) * smallest - 2.0 * largest > reach)
+
+
+def _deformation(old: FloatArray, new: FloatArray) -> FloatArray | None:
+    """F (3, 3) with old @ F = new; None where a singular cell leaves it open."""
+    if np.array_equal(old, new):
+        return np.eye(3)
+    if abs(np.linalg.det(old)) <= SINGULAR_CELL * np.prod(np.linalg.norm(old, axis=1)):
+        return None
+    return np.asarray(np.linalg.solve(old, new))

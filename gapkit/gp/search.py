@@ -12,6 +12,8 @@ from gapkit.exceptions import InputError
 from gapkit.gp.whitened import WhitenedProblem
 from gapkit.typing import FloatArray
 
+_SCALED_TOLERANCE = 1e-3
+
 
 @dataclass(frozen=True)
 class LogNormalPrior:
@@ -136,12 +138,14 @@ class EvidenceSearch:
         free = lower < upper
         x = start.copy()
         history: list[float] = []
+        # SciPy caps the gradient that it tests by the distance to the bounds: scaled, the tested number is small.
+        unit = gradient_tolerance / _SCALED_TOLERANCE
 
         def objective(t: FloatArray) -> tuple[float, FloatArray]:
             x[free] = t
             self.apply_ties(x)
             value, gradient = self(x)
-            return value, gradient[free]
+            return value / unit, gradient[free] / unit
 
         self.apply_ties(x)
         if not free.any():
@@ -152,9 +156,9 @@ class EvidenceSearch:
             jac=True,
             method="L-BFGS-B",
             bounds=np.column_stack([lower[free], upper[free]]),
-            callback=lambda intermediate_result: history.append(-float(intermediate_result.fun)),
-            options={"maxiter": max_iterations, "gtol": gradient_tolerance, "ftol": 1e-7},
+            callback=lambda intermediate_result: history.append(-unit * float(intermediate_result.fun)),
+            options={"maxiter": max_iterations, "gtol": _SCALED_TOLERANCE, "ftol": 1e-7},
         )
         x[free] = found.x
         self.apply_ties(x)
-        return SearchRun(x, -float(found.fun), bool(found.success), str(found.message), history)
+        return SearchRun(x, -unit * float(found.fun), bool(found.success), str(found.message), history)

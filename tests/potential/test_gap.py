@@ -17,7 +17,7 @@ from gapkit.kernels import DotProduct, SquaredExponential
 from gapkit.potential import ZBL
 from gapkit.sparse import FromList, Random
 from tests.descriptors.cases import numerical_forces, numerical_virial
-from tests.potential.conftest import NOISE, label, make_frames, small_model, small_terms
+from tests.potential.models import NOISE, label, make_frames, small_model, small_terms
 
 SAME_FIT = 1e-8  # two ways to the same fit, relative to the largest element
 DERIVATIVE = 1e-6

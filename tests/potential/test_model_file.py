@@ -13,7 +13,7 @@ from sklearn.base import clone
 from gapkit import load
 from gapkit.exceptions import InputError, ModelFileError, NotFittedModelError
 from gapkit.potential import ZBL
-from tests.potential.conftest import make_frames, small_model, small_terms
+from tests.potential.models import make_frames, small_model, small_terms
 from tests.potential.test_gap import assert_identical
 
 
