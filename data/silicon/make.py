@@ -35,6 +35,7 @@ A0 = 5.47  # PBE lattice constant of diamond silicon, Angstrom
 PSEUDO = "Si.pbe-rrkj.UPF"
 K_SPACING = 0.29  # 1/Angstrom, 2 pi included
 K_SPACING_SMALL = 0.25  # cells of up to four atoms
+K_SPACING_LARGE = 0.26  # 1/Å, cells of more than 12 atoms: 0.29 would round to three points where four are needed
 TEST_FRACTION = 0.2
 FIRST_WRITE = 20  # finished frames before the output files are first written
 INPUT = {
@@ -61,7 +62,8 @@ class Frame:
         """Gamma-centred grid from the heights of the cell; None is the Gamma point alone."""
         if self.config_type == "isolated_atom":
             return None
-        spacing = K_SPACING_SMALL if len(self.atoms) <= 4 else K_SPACING
+        size = len(self.atoms)
+        spacing = K_SPACING_SMALL if size <= 4 else K_SPACING_LARGE if size > 12 else K_SPACING
         reciprocal = 2 * np.pi * np.linalg.norm(self.atoms.cell.reciprocal(), axis=1)
         n = np.maximum(1, np.round(reciprocal / spacing)).astype(int)
         if self.config_type == "surface":

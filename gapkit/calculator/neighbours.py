@@ -36,9 +36,9 @@ class SkinnedNeighbours:
             return False
         if not np.array_equal(old.pbc, batch.pbc):
             return False
-        # Positions follow the cell (r -> r F) but for displacements u. A pair that is not listed was reach + skin or more
-        # apart, whatever its cell shift, so that it now is at least (reach + skin) s - 2 |u| apart, s the smallest
-        # singular value of F.
+        # Positions follow the cell (r -> r F) but for displacements u. A pair that is not listed was at least
+        # reach + skin apart, whatever its cell shift, so that now it is at least (reach + skin) s - 2 |u| apart, with s
+        # the smallest singular value of F.
         strain = _deformation(old.cells[0], batch.cells[0])
         if strain is None:
             return False

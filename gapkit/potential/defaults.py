@@ -19,6 +19,8 @@ MIN_SIGMA, MAX_SIGMA = 0.5, 0.6
 # Å of cutoff for each radial function: about the width that the Gaussians can resolve; coarser where channels multiply.
 RADIAL_SPACING, COARSE_SPACING = 0.6, 0.75
 MANY_SPECIES = 4
+# Part of the cutoff over which neighbours fade: they then weigh less the farther they are.
+TRANSITION = 0.75
 
 
 def _sample(batch: AtomsBatch) -> tuple[AtomsBatch, NeighbourList]:
@@ -53,13 +55,14 @@ def default_terms(batch: AtomsBatch, cutoff: float | None = None) -> list[Term]:
     cutoff = default_cutoff(batch) if cutoff is None else cutoff
     many = len(batch.species) >= MANY_SPECIES
     n_max = int(np.clip(round(cutoff / (COARSE_SPACING if many else RADIAL_SPACING)), 4, 12))
-    soap = SOAP(cutoff, n_max, 5 if many else 6, default_sigma(batch), transition=0.75 * cutoff)
+    soap = SOAP(cutoff, n_max, 5 if many else 6, default_sigma(batch), transition=TRANSITION * cutoff)
     return [Term(TwoBody(cutoff)), Term(soap)]
 
 
 def default_n_sparse(batch: AtomsBatch) -> int:
-    """Sparse points of the SOAP term: a third of the atoms, at most 2,000 for one species and 3,000 for several."""
-    return int(np.clip(batch.n_atoms / 3, 50, 2000 if len(batch.species) == 1 else 3000))
+    """Sparse points of the SOAP term: all atoms of a small set, a third of a large one; a cap keeps it to minutes."""
+    cap = 2000 if len(batch.species) == 1 else 3000
+    return int(min(batch.n_atoms, max(1000, batch.n_atoms // 3), cap))
 
 
 N_SPARSE_PER_BLOCK = {1: 15, 3: 100}

@@ -38,8 +38,6 @@ from gapkit.potential.training import accumulate, make_targets
 from gapkit.structures import AtomsBatch, DataReport, LabelKeys, describe, to_batch
 from gapkit.typing import FloatArray
 
-SINGLE_THREAD_BELOW = 400
-
 
 class GAP(BaseEstimator):
     """Sparse Gaussian process potential for energies, forces and virials.
@@ -144,7 +142,7 @@ class GAP(BaseEstimator):
         points = select_points(terms, engines, numbers, batch, rng, explicit=explicit)
         selected = time.perf_counter()
 
-        with limit_blas(self.n_jobs):
+        with limit_blas(self.n_jobs, sum(numbers)):
             basis = SparseBasis.build(engines, [term.resolved_kernel() for term in terms], points)
             blank = Posterior(np.eye(basis.n_columns), basis.prior(), None)
         start = LinearModel(basis, blank, np.zeros(basis.n_columns), energies, self.baseline)
@@ -152,7 +150,7 @@ class GAP(BaseEstimator):
         self._accumulate(start, batch, factors)
         accumulated = time.perf_counter()
 
-        with limit_blas(self._blas_threads(basis.n_columns)):
+        with limit_blas(self.n_jobs, basis.n_columns):
             chosen = choose_hyperparameters(
                 factors, start.posterior.prior, basis.term_of_block, terms, self.noise or Noise(), rng
             )
@@ -192,7 +190,7 @@ class GAP(BaseEstimator):
         check_species(batch.species, self.model_.species)
         factors = {kind: factor.copy() for kind, factor in self._factors.items()}
         self._accumulate(self.model_, batch, factors)
-        with limit_blas(self.n_jobs):
+        with limit_blas(self.n_jobs, self.n_sparse_):
             self._solve(self.model_, factors, self._noise, self.model_.posterior.scales or ())
         self.metadata_.setdefault("partial_fit", []).append({"n_frames": batch.n_frames, "n_atoms": batch.n_atoms})
         return self
@@ -314,10 +312,6 @@ class GAP(BaseEstimator):
         by_term = dict(zip(model.basis.term_of_block, model.posterior.scales or (), strict=True))
         self.scales_ = [by_term.get(i, float("nan")) for i in range(len(model.basis.terms))]
         self.n_sparse_ = model.basis.n_columns
-
-    def _blas_threads(self, n_columns: int) -> int | None:
-        """Small factorisations lose more to the start of threads than they gain."""
-        return 1 if n_columns < SINGLE_THREAD_BELOW else self.n_jobs
 
     def _check_fitted(self) -> None:
         if not hasattr(self, "model_"):

@@ -81,7 +81,7 @@ def accumulate(
 
             chunks = list(waves(part, max(min(128, part.n_atoms // 8), 1)))
             done = map_blocks(rows_of, chunks, n_jobs)
-            with limit_blas(n_jobs):
+            with limit_blas(n_jobs, basis.n_columns):
                 _fold(list(zip(chunks, done, strict=True)), part, local, factors, basis.n_columns)
             bar.update(len(frames))
 

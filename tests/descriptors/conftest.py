@@ -1,6 +1,6 @@
 """Small matrices: threads in BLAS only cost time."""
 
-from functools import lru_cache
+from functools import cache
 
 import pytest
 from sklearn.base import clone
@@ -15,7 +15,7 @@ def one_blas_thread():
         yield
 
 
-@lru_cache(maxsize=None)
+@cache
 def _toy(name: str, n_species: int) -> Toy:
     return Toy.make(CASES[name], SPECIES[n_species])
 

@@ -21,7 +21,7 @@ N_MAX, L_MAX = 4, 3
 
 
 def dscribe_vectors(atoms, species, basis, cutoff=4.0, sigma=0.5):
-    """DScribe's power spectrum, pi sqrt(8 / (2l + 1)) c c*, in our order: A, B <= A, l fastest; sqrt(2) off the diagonal."""
+    """DScribe's power spectrum, pi sqrt(8 / (2l + 1)) c c*, in our order (A, B <= A, l), sqrt(2) off the diagonal."""
     reference = DScribe(
         species=list(species), r_cut=cutoff, n_max=N_MAX, l_max=L_MAX, sigma=sigma, rbf=basis,
         periodic=bool(atoms.pbc.any()), dtype="float64",

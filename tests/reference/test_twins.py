@@ -160,10 +160,8 @@ def triplet_jacobian(rng):
 
 def triplet_pullback(rng):
     h, edges, x = _triplets(rng)
-    outputs = rng.normal(size=h.vectors.shape)
-    yield (
-        edges, h.vectors, h.distances, h.weights, h.slopes, 2.0, x, rng.normal(size=(4, 3)), rng.normal(size=4), outputs,
-    )  # fmt: skip
+    arguments = edges, h.vectors, h.distances, h.weights, h.slopes, 2.0, x
+    yield *arguments, rng.normal(size=(4, 3)), rng.normal(size=4), rng.normal(size=h.vectors.shape)
 
 
 N_MAX, L_MAX, CUTOFF = 4, 3, 4.0
