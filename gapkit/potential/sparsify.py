@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from gapkit.descriptors.base import Block, Engine
-from gapkit.exceptions import DataError, InputError
+from gapkit.exceptions import DataError, DataWarning, InputError
 from gapkit.neighbours import build_neighbour_list
 from gapkit.potential.terms import Term
 from gapkit.sparse import allocate
@@ -100,13 +101,11 @@ def select_points(
             )
         selector = term.resolved_selector()
         share = allocate({block: len(x) for block, x in found.items()}, number)
-        points.append(
-            [
-                (block, selector.select(x, share[block], rng=rng).points)
-                for block, x in found.items()
-                if share[block] > 0
-            ]
-        )
+        with warnings.catch_warnings():
+            if not given:  # the number was ours: that some environments are alike needs no warning
+                warnings.simplefilter("ignore", DataWarning)
+            chosen = {b: selector.select(x, share[b], rng=rng).points for b, x in found.items() if share[b] > 0}
+        points.append(list(chosen.items()))
     if not any(points):
         raise DataError(
             "no atom of the training set has a neighbour within the cutoffs; give larger cutoffs or denser frames"
