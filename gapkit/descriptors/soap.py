@@ -35,13 +35,14 @@ class SOAP(Descriptor):
     sigma : float
         Width of the Gaussian that stands for an atom, Å.
     transition : float or None
-        Width in Å over which neighbours are switched off by a quintic (C2) switch; None: three quarters of the cutoff.
+        Width in Å over which neighbours are switched off by a quintic (C2) switch; None: the whole cutoff.
     cutoff_function : CutoffFunction or None
         Another switch, such as ``CosineCutoff(0.5)``; then `transition` must be None.
     basis : {"gaussian", "gto", "polynomial"}
         Radial basis: QUIP's, or DScribe's two.
     central_weight : float
-        Weight of the central atom in its own density.
+        Weight of the central atom in its own density.  With 0 and `normalize` the vector of an atom jumps when its last
+        neighbour leaves: keep it > 0 for a potential.
     normalize : bool
         Divide by the Euclidean norm.
     species : sequence of str or int, or None
@@ -81,9 +82,7 @@ class SOAP(Descriptor):
     def engine(self, species: Sequence[int]) -> SOAPEngine:
         """Tables for the atomic numbers `species`; raises InputError for a parameter out of range."""
         self._check()
-        switch = self.cutoff_function or QuinticCutoff(
-            0.75 * self.cutoff if self.transition is None else self.transition
-        )
+        switch = self.cutoff_function or QuinticCutoff(self.cutoff if self.transition is None else self.transition)
         basis = BASES[self.basis](self.n_max, self.l_max, self.sigma, self.cutoff)
         reach = basis.reach if isinstance(switch, NoCutoff) else self.cutoff
         return SOAPEngine(

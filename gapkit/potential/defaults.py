@@ -17,10 +17,10 @@ TARGET_NEIGHBOURS = 45.0
 MIN_CUTOFF, MAX_CUTOFF = 4.5, 6.5
 MIN_SIGMA, MAX_SIGMA = 0.5, 0.6
 # Å of cutoff for each radial function: about the width that the Gaussians can resolve; coarser where channels multiply.
-RADIAL_SPACING, COARSE_SPACING = 0.6, 0.75
+RADIAL_SPACING, COARSE_SPACING = 0.5, 0.75
 MANY_SPECIES = 4
 # Part of the cutoff over which neighbours fade: they then weigh less the farther they are.
-TRANSITION = 0.75
+TRANSITION = 1.0
 
 
 def _sample(batch: AtomsBatch) -> tuple[AtomsBatch, NeighbourList]:
@@ -54,7 +54,7 @@ def default_terms(batch: AtomsBatch, cutoff: float | None = None) -> list[Term]:
     """A two-body and a SOAP term; `cutoff` in Å, None: from the density of the data."""
     cutoff = default_cutoff(batch) if cutoff is None else cutoff
     many = len(batch.species) >= MANY_SPECIES
-    n_max = int(np.clip(round(cutoff / (COARSE_SPACING if many else RADIAL_SPACING)), 4, 12))
+    n_max = int(np.clip(round(cutoff / (COARSE_SPACING if many else RADIAL_SPACING)), 4, 10))
     soap = SOAP(cutoff, n_max, 5 if many else 6, default_sigma(batch), transition=TRANSITION * cutoff)
     return [Term(TwoBody(cutoff)), Term(soap)]
 

@@ -11,7 +11,7 @@ from gapkit.descriptors.base import Block, Engine
 from gapkit.exceptions import DataError, DataWarning, InputError
 from gapkit.neighbours import build_neighbour_list
 from gapkit.potential.terms import Term
-from gapkit.sparse import allocate
+from gapkit.sparse import Selection, allocate
 from gapkit.structures import AtomsBatch
 from gapkit.typing import FloatArray
 
@@ -65,6 +65,14 @@ def _thin(items: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
     return items if len(items) <= n else np.sort(rng.choice(items, n, replace=False))
 
 
+def _internal(engine: Engine, selection: Selection) -> FloatArray:
+    """Points in the order that kernels use; those that are no rows of candidates are given in the public order."""
+    points = selection.points.copy()
+    given = np.flatnonzero(selection.indices < 0)
+    points[np.ix_(given, engine.public_order)] = selection.points[given]
+    return points
+
+
 def select_points(
     terms: Sequence[Term],
     engines: Sequence[Engine],
@@ -104,7 +112,9 @@ def select_points(
         with warnings.catch_warnings():
             if not given:  # the number was ours: that some environments are alike needs no warning
                 warnings.simplefilter("ignore", DataWarning)
-            chosen = {b: selector.select(x, share[b], rng=rng).points for b, x in found.items() if share[b] > 0}
+            chosen = {
+                b: _internal(engine, selector.select(x, share[b], rng=rng)) for b, x in found.items() if share[b] > 0
+            }
         points.append(list(chosen.items()))
     if not any(points):
         raise DataError(
