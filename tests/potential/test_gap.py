@@ -413,7 +413,7 @@ def test_novelty():
         gold.numbers[:] = 79
         gold.set_cell(gold.cell.array * 1.12, scale_atoms=True)
         frames.append(label(gold))
-    terms = [Term(SOAP(4.0, 4, 3, 0.5), DotProduct(0.5, 8, delta_bounds="fixed"), n_sparse=32)]
+    terms = [Term(SOAP(4.0, 4, 3, 0.5, transition=3.0), DotProduct(0.5, 8, delta_bounds="fixed"), n_sparse=32)]
     model = small_model(terms=terms).fit(frames)
     known = model.predict(frames, return_std=True)
     assert known.novelty.max() < 1e-8  # every environment is a sparse point
