@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager
 from functools import lru_cache
+from threading import Event
 from typing import TypeVar, cast
 
 from threadpoolctl import ThreadpoolController
@@ -16,7 +17,7 @@ from gapkit.exceptions import InputError
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-SINGLE_THREAD_BELOW = 1000
+SINGLE_THREAD_BELOW = 1500
 
 
 def resolve_n_jobs(n_jobs: int | None) -> int:
@@ -43,6 +44,26 @@ def map_blocks(function: Callable[[Item], Result], blocks: Iterable[Item], n_job
             return [function(block) for block in blocks]
         with ThreadPoolExecutor(n_threads) as pool:
             return list(pool.map(function, blocks))
+
+
+def run_workers(function: Callable[[int, Event], None], n_workers: int) -> None:
+    """Call `function(worker, stop)` in a thread of each worker; BLAS runs one thread each.
+
+    Workers should look at `stop` between pieces of work: it is set when another one failed or the user interrupts.
+    """
+    stop = Event()
+    with _controller().limit(limits=1, user_api="blas"):
+        if n_workers == 1:
+            function(0, stop)
+            return
+        with ThreadPoolExecutor(n_workers) as pool:
+            futures = [pool.submit(function, worker, stop) for worker in range(n_workers)]
+            try:
+                wait(futures, return_when=FIRST_EXCEPTION)
+            finally:  # nothing is left to stop unless a worker failed or the user interrupted the wait
+                stop.set()
+        for future in futures:
+            future.result()
 
 
 def limit_blas(n_jobs: int | None, order: int) -> AbstractContextManager[object]:

@@ -10,7 +10,7 @@ import numpy as np
 from gapkit.descriptors.base import Engine
 from gapkit.neighbours import build_neighbour_list
 from gapkit.parallel import resolve_n_jobs
-from gapkit.potential.training import ROW_BYTES
+from gapkit.potential.training import ATOMS_PER_CHUNK, ROWS_AT_ONCE
 from gapkit.structures import AtomsBatch
 
 # Floating-point operations per second and thread of the products that dominate, measured on a 2.6 GHz server core.
@@ -66,7 +66,9 @@ def estimate_fit(batch: AtomsBatch, engines: list[Engine], n_sparse: list[int], 
             legs = per_atom if engine.n_features == 1 else per_atom**2
             operations += 60.0 * batch.n_atoms * legs * number / len(engine.blocks)
     seconds = operations / (RATE * resolve_n_jobs(n_jobs))
-    return FitEstimate(n_rows, m, 0.3e9 + 3.0 * ROW_BYTES + 10 * 8.0 * m**2, seconds)
+    largest_frame = int(batch.n_atoms_per_frame.max())
+    per_thread = 8.0 * m * (3.0 * ROWS_AT_ONCE + 10.0 * max(ATOMS_PER_CHUNK, largest_frame)) + 3.0 * 8.0 * m**2
+    return FitEstimate(n_rows, m, 0.3e9 + resolve_n_jobs(n_jobs) * per_thread + 12 * 8.0 * m**2, seconds)
 
 
 def available_memory() -> float | None:

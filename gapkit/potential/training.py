@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from threading import Event
 
 import numpy as np
 
 from gapkit.gp.basis import SparseBasis
-from gapkit.gp.design import DesignRows, design_rows, views_of
+from gapkit.gp.design import design_rows, views_of
 from gapkit.gp.factors import TriangularFactor
 from gapkit.gp.noise import KINDS, Noise, row_sigmas
 from gapkit.neighbours import build_neighbour_list
-from gapkit.parallel import limit_blas, map_blocks
+from gapkit.parallel import resolve_n_jobs, run_workers
 from gapkit.potential.linear_model import VOIGT
 from gapkit.potential.sparsify import waves
 from gapkit.progress import track
 from gapkit.structures import AtomsBatch, Labels
 from gapkit.typing import BoolArray, FloatArray
 
-# Bytes of design rows that are held before they are folded into the factors.
-ROW_BYTES = 96_000_000
+# Atoms whose design rows a thread holds together, and rows that it folds at once.
+ATOMS_PER_CHUNK = 64
+ROWS_AT_ONCE = 500
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,67 +67,79 @@ def accumulate(
     n_jobs: int | None = None,
     progress: bool = False,
 ) -> None:
-    """Fold all labelled rows of `batch` into `factors` (made where a kind is new)."""
-    width = 8.0 * basis.n_columns
-    n_rows = max(int(ROW_BYTES / width), 500)
+    """Fold all labelled rows of `batch` into `factors` (made where a kind is new).
+
+    Every thread takes its share of the frames, always the same for the same `n_jobs`, into triangles of its own, which
+    are merged at the end: the order of threads does not change the result, and memory does not grow with the data.
+    """
+    chunks = list(waves(batch, ATOMS_PER_CHUNK))
+    sinks = [RowSink(basis.n_columns) for _ in range(min(resolve_n_jobs(n_jobs), len(chunks)))]
     with track(batch.n_frames, "training rows", "frame", progress) as bar:
-        for frames in waves(batch, max(n_rows // 4, 1)):
-            part = batch.select(np.arange(frames.start, frames.stop))
-            neighbours = build_neighbour_list(part, basis.reach)
-            views = views_of(basis, part, neighbours)
-            local = _Slice(targets, frames, range(int(batch.offsets[frames.start]), int(batch.offsets[frames.stop])))
 
-            def rows_of(chunk: range, part=part, neighbours=neighbours, views=views, local=local) -> DesignRows:  # type: ignore[no-untyped-def]
-                wants = local.wants(chunk, part)
-                return design_rows(basis, views, part, neighbours, chunk, forces=wants[0], virial=wants[1])
+        def work(share: int, stop: Event) -> None:
+            for chunk in chunks[share :: len(sinks)]:
+                if stop.is_set():
+                    return
+                _add_rows(basis, batch, targets, chunk, sinks[share])
+                bar.update(len(chunk))
+            sinks[share].flush()
 
-            chunks = list(waves(part, max(min(128, part.n_atoms // 8), 1)))
-            done = map_blocks(rows_of, chunks, n_jobs)
-            with limit_blas(n_jobs, basis.n_columns):
-                _fold(list(zip(chunks, done, strict=True)), part, local, factors, basis.n_columns)
-            bar.update(len(frames))
-
-
-@dataclass(frozen=True, eq=False)
-class _Slice:
-    """Targets of a contiguous range of frames."""
-
-    targets: Targets
-    frames: range
-    atoms: range
-
-    def of(self, kind: str) -> tuple[BoolArray, FloatArray, FloatArray]:
-        span = self.atoms if kind == "forces" else self.frames
-        here = slice(span.start, span.stop)
-        return self.targets.has[kind][here], getattr(self.targets, kind)[here], self.targets.sigmas[kind][here]
-
-    def wants(self, chunk: range, part: AtomsBatch) -> tuple[bool, bool]:
-        atoms = slice(int(part.offsets[chunk.start]), int(part.offsets[chunk.stop]))
-        return bool(self.of("forces")[0][atoms].any()), bool(self.of("virial")[0][chunk.start : chunk.stop].any())
+        run_workers(work, len(sinks))
+    for sink in sinks:
+        for kind, factor in sink.factors.items():
+            if kind in factors:
+                factors[kind].merge(factor)
+            else:
+                factors[kind] = factor
 
 
-def _fold(
-    done: list[tuple[range, DesignRows]],
-    part: AtomsBatch,
-    local: _Slice,
-    factors: dict[str, TriangularFactor],
-    n_columns: int,
-) -> None:
-    for kind in KINDS:
-        mask, values, sigmas = local.of(kind)
-        rows, targets, relative = [], [], []
-        for chunk, of_chunk in done:
-            design: FloatArray | None = getattr(of_chunk, kind)
-            span = slice(chunk.start, chunk.stop)
-            if kind == "forces":
-                span = slice(int(part.offsets[chunk.start]), int(part.offsets[chunk.stop]))
-            use = mask[span]
-            if design is None or not use.any():
-                continue
-            chosen = design if use.all() else design[use]
-            rows.append(chosen.reshape(-1, n_columns))
-            targets.append(values[span][use].ravel())
-            relative.append(np.repeat(sigmas[span][use], chosen.shape[1] if chosen.ndim == 3 else 1))
-        if rows:
-            factor = factors.setdefault(kind, TriangularFactor(n_columns))
-            factor.update(np.concatenate(rows), np.concatenate(targets), np.concatenate(relative))
+class RowSink:
+    """Triangles of one thread; rows wait until there are enough of them to be folded at speed."""
+
+    def __init__(self, n_columns: int) -> None:
+        self.factors: dict[str, TriangularFactor] = {}
+        self._n_columns = n_columns
+        self._waiting: dict[str, list[tuple[FloatArray, FloatArray, FloatArray]]] = {kind: [] for kind in KINDS}
+
+    def add(self, kind: str, rows: FloatArray, targets: FloatArray, sigmas: FloatArray) -> None:
+        """Take rows (n, M), targets (n,) and relative sigmas (n,) of one kind."""
+        self._waiting[kind].append((rows, targets, sigmas))
+        if sum(len(waiting) for _, waiting, _ in self._waiting[kind]) >= ROWS_AT_ONCE:
+            self._fold(kind)
+
+    def flush(self) -> None:
+        """Fold what waits."""
+        for kind in KINDS:
+            self._fold(kind)
+
+    def _fold(self, kind: str) -> None:
+        if self._waiting[kind]:
+            rows, targets, sigmas = (np.concatenate(parts) for parts in zip(*self._waiting[kind], strict=True))
+            self.factors.setdefault(kind, TriangularFactor(self._n_columns)).update(rows, targets, sigmas)
+            self._waiting[kind] = []
+
+
+def _add_rows(basis: SparseBasis, batch: AtomsBatch, targets: Targets, frames: range, sink: RowSink) -> None:
+    """Design rows of a range of frames, those with labels into the sink."""
+    atoms = slice(int(batch.offsets[frames.start]), int(batch.offsets[frames.stop]))
+    spans = {"energy": slice(frames.start, frames.stop), "forces": atoms, "virial": slice(frames.start, frames.stop)}
+    has = {kind: targets.has[kind][span] for kind, span in spans.items()}
+    part = batch.select(np.arange(frames.start, frames.stop))
+    neighbours = build_neighbour_list(part, basis.reach)
+    rows = design_rows(
+        basis, views_of(basis, part, neighbours), part, neighbours, range(part.n_frames),
+        forces=bool(has["forces"].any()), virial=bool(has["virial"].any()),
+    )  # fmt: skip
+    for kind, span in spans.items():
+        use = has[kind]
+        design: FloatArray | None = getattr(rows, kind)
+        if design is None or not use.any():
+            continue
+        chosen = design if use.all() else design[use]
+        components = chosen.shape[1] if chosen.ndim == 3 else 1
+        sink.add(
+            kind,
+            chosen.reshape(-1, basis.n_columns),
+            getattr(targets, kind)[span][use].ravel(),
+            np.repeat(targets.sigmas[kind][span][use], components),
+        )
