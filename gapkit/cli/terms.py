@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 PLAIN_TYPES = {"float": (int, float), "int": (int,), "str": (str,), "bool": (bool,), "None": (type(None),)}
 
+OF_TERM = ("n_sparse", "n_sparse_per_config_type", "kernel", "selector")
+
 
 def build_terms(config: FitConfig) -> list[Term] | None:
     """Return the terms that a configuration lists, None where gapkit is to choose them.
@@ -38,10 +40,7 @@ def choose_terms(cutoff: float, frames: Sequence[Atoms]) -> list[Term]:
     from gapkit.potential.defaults import default_terms
     from gapkit.structures import to_batch
 
-    terms = default_terms(to_batch(frames, labels=False))
-    for term in terms:
-        term.descriptor.set_params(cutoff=cutoff, transition=None)
-    return terms
+    return default_terms(to_batch(frames, labels=False), cutoff)
 
 
 def _build_term(mapping: Mapping[str, Any], where: str) -> Term:
@@ -54,16 +53,24 @@ def _build_term(mapping: Mapping[str, Any], where: str) -> Term:
     switches = {switch.__name__: switch for switch in (CosineCutoff, QuinticCutoff, NoCutoff)}
     arguments = dict(mapping)
     n_sparse = arguments.pop("n_sparse", None)
-    _check_type("n_sparse", n_sparse, "int | None", where)
+    quotas = arguments.pop("n_sparse_per_config_type", None)
+    _check_counts("n_sparse", n_sparse, where)
+    _check_counts("n_sparse_per_config_type", quotas, where)
     kernel = _build(arguments.pop("kernel", None), kernels, "kernel", where)
     selector = _build(arguments.pop("selector", None), SELECTORS, "selector", where)
     if "cutoff_function" in arguments:
         arguments["cutoff_function"] = _build(arguments["cutoff_function"], switches, "cutoff function", where)
-    descriptor = _build(arguments, Descriptor.registry, "type of term", where, ("n_sparse", "kernel", "selector"))
+    descriptor = _build(arguments, Descriptor.registry, "type of term", where, OF_TERM)
     try:
-        return Term(descriptor, kernel=kernel, n_sparse=n_sparse, selector=selector)
+        return Term(descriptor, kernel, n_sparse, selector, quotas)
     except ValueError as error:
         raise ConfigError(f"{where}: {error}") from error
+
+
+def _check_counts(argument: str, value: Any, where: str) -> None:
+    """Accept a number, or numbers by name."""
+    for number in value.values() if isinstance(value, Mapping) else [value]:
+        _check_type(argument, number, "int | None", where)
 
 
 def _build(given: Any, classes: Mapping[str, type], what: str, where: str, elsewhere: Sequence[str] = ()) -> Any:

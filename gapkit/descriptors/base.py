@@ -134,7 +134,8 @@ class Descriptor(TransformerMixin, BaseEstimator, ABC):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        Descriptor.registry[cls.__name__] = cls
+        if not cls.__name__.startswith("_"):
+            Descriptor.registry[cls.__name__] = cls
 
     species: Sequence[str | int] | None
 

@@ -76,14 +76,14 @@ def share_sparse_points(
     total = default_n_sparse(batch) if n_sparse is None else n_sparse
     if total < 1:
         raise InputError(f"`n_sparse` must be >= 1, got {total}")
-    sharing = [term.n_sparse is None and engine.is_atomic for term, engine in zip(terms, engines, strict=True)]
+    sharing = [term.n_sparse_total is None and engine.is_atomic for term, engine in zip(terms, engines, strict=True)]
     numbers, explicit = [], []
     for term, engine, shares in zip(terms, engines, sharing, strict=True):
-        if term.n_sparse is not None:
-            numbers.append(term.n_sparse)
+        if term.n_sparse_total is not None:
+            numbers.append(term.n_sparse_total)
         elif shares:
             numbers.append(max(total // sum(sharing), 1))
         else:
             numbers.append(N_SPARSE_PER_BLOCK[engine.n_features] * len(engine.blocks))
-        explicit.append(term.n_sparse is not None or (n_sparse is not None and shares))
+        explicit.append(term.n_sparse_total is not None or (n_sparse is not None and shares))
     return numbers, explicit

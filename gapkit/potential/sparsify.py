@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
+from ase.data import chemical_symbols
 
 from gapkit.descriptors.base import Block, Engine
 from gapkit.exceptions import DataError, DataWarning, InputError
 from gapkit.neighbours import build_neighbour_list
 from gapkit.potential.terms import Term
-from gapkit.sparse import Selection, allocate
+from gapkit.sparse import Selection, allocate, distinct_rows
 from gapkit.structures import AtomsBatch
 from gapkit.typing import FloatArray
 
@@ -20,6 +21,8 @@ ATOMS_PER_WAVE = 4000
 # Candidates of one block: what a selector can handle in seconds, and their memory in numbers.
 MAX_CANDIDATES = 20_000
 MAX_NUMBERS = 60_000_000
+# Distance, relative to the longest vector, below which two sparse points are one.
+DUPLICATES = 1e-8
 
 
 def waves(batch: AtomsBatch, n_atoms: int = ATOMS_PER_WAVE) -> Iterator[range]:
@@ -65,6 +68,50 @@ def _thin(items: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
     return items if len(items) <= n else np.sort(rng.choice(items, n, replace=False))
 
 
+def _parts(term: Term, number: int, batch: AtomsBatch) -> list[tuple[AtomsBatch, int]]:
+    """The configuration types that have a quota of their own, and all other frames with the rest."""
+    quotas = term.n_sparse_per_config_type or {}
+    if not quotas:
+        return [(batch, number)]
+    types = np.array(["default"] * batch.n_frames if batch.labels is None else batch.labels.config_type)
+    unknown = [name for name in quotas if name not in types]
+    if unknown:
+        known = ", ".join(dict.fromkeys(types.tolist()))
+        raise InputError(f"`n_sparse_per_config_type` names {unknown[0]!r}, expected one of {known}")
+    parts = [(batch.select(np.flatnonzero(types == name)), quota) for name, quota in quotas.items()]
+    rest = np.flatnonzero(~np.isin(types, list(quotas)))
+    if len(rest) and number > sum(quotas.values()):
+        parts.append((batch.select(rest), number - sum(quotas.values())))
+    return parts
+
+
+def _of_part(
+    term: Term, engine: Engine, number: int, given: bool, batch: AtomsBatch, rng: np.random.Generator
+) -> dict[Block, FloatArray]:
+    """Sparse points (m, d) of one term from the environments of `batch`."""
+    found, counts = candidates(engine, batch, rng)
+    total = sum(counts.values())
+    if given and number > total:
+        raise InputError(
+            f"`n_sparse` = {number} of the {type(term.descriptor).__name__} term exceeds the {total} environments "
+            "of the training set; ask for at most that many, or for none to let gapkit choose"
+        )
+    available = {block: len(x) for block, x in found.items()}
+    quotas = None
+    if isinstance(term.n_sparse, Mapping):
+        names = {"-".join(chemical_symbols[z] for z in block): block for block in found}
+        unknown = [name for name in term.n_sparse if name not in names]
+        if unknown:
+            raise InputError(f"`n_sparse` names {unknown[0]!r}, expected one of {', '.join(names)}")
+        quotas = {names[name]: n for name, n in term.n_sparse.items()}
+    share = allocate(available, number, quotas)
+    selector = term.resolved_selector()
+    with warnings.catch_warnings():
+        if not given:  # the number was ours: that some environments are alike needs no warning
+            warnings.simplefilter("ignore", DataWarning)
+        return {b: _internal(engine, selector.select(x, share[b], rng=rng)) for b, x in found.items() if share[b] > 0}
+
+
 def _internal(engine: Engine, selection: Selection) -> FloatArray:
     """Points in the order that kernels use; those that are no rows of candidates are given in the public order."""
     points = selection.points.copy()
@@ -100,22 +147,12 @@ def select_points(
     """
     points: list[list[tuple[Block, FloatArray]]] = []
     for term, engine, number, given in zip(terms, engines, n_sparse, explicit, strict=True):
-        found, counts = candidates(engine, batch, rng)
-        total = sum(counts.values())
-        if given and number > total:
-            raise InputError(
-                f"`n_sparse` = {number} of the {type(term.descriptor).__name__} term exceeds the {total} environments "
-                "of the training set; ask for at most that many, or for none to let gapkit choose"
-            )
-        selector = term.resolved_selector()
-        share = allocate({block: len(x) for block, x in found.items()}, number)
-        with warnings.catch_warnings():
-            if not given:  # the number was ours: that some environments are alike needs no warning
-                warnings.simplefilter("ignore", DataWarning)
-            chosen = {
-                b: _internal(engine, selector.select(x, share[b], rng=rng)) for b, x in found.items() if share[b] > 0
-            }
-        points.append(list(chosen.items()))
+        chosen: dict[Block, list[FloatArray]] = {}
+        for part, share in _parts(term, number, batch):
+            for block, x in _of_part(term, engine, share, given, part, rng).items():
+                chosen.setdefault(block, []).append(x)
+        joined = {block: np.concatenate(parts) for block, parts in chosen.items()}
+        points.append([(block, x[distinct_rows(x, DUPLICATES)]) for block, x in joined.items()])
     if not any(points):
         raise DataError(
             "no atom of the training set has a neighbour within the cutoffs; give larger cutoffs or denser frames"

@@ -505,3 +505,27 @@ def test_given_points_are_in_the_public_order(listed, copper):
     """An atom that is a sparse point has no prior residual; in the wrong order of components it would."""
     p = listed(copper[:3]).predict(copper[0], return_std=True)
     assert p.novelty.max() < 1e-7
+
+
+def test_sparse_points_by_species_and_config_type():
+    frames = make_frames(6, seed=5)
+    for i, atoms in enumerate(frames):
+        atoms.info["config_type"] = "hot" if i < 2 else "cold"
+        atoms.symbols[:2] = "Au"
+        frames[i] = label(atoms)
+        frames[i].info["config_type"] = "hot" if i < 2 else "cold"
+    soap = SOAP(4.0, 4, 3, 0.5)
+
+    def counts(term):
+        basis = small_model(terms=[term]).fit(frames).model_.basis
+        return {block.block: len(block.points) for block in basis.terms[0].blocks}
+
+    kernel = DotProduct(0.5, 3, delta_bounds="fixed")
+    assert counts(Term(soap, kernel, {"Cu": 7, "Au": 3})) == {(29,): 7, (79,): 3}
+    assert sum(counts(Term(soap, kernel, 12, n_sparse_per_config_type={"hot": 4})).values()) == 12
+    with pytest.raises(InputError, match="'Si'"):
+        counts(Term(soap, kernel, {"Si": 2}))
+    with pytest.raises(InputError, match="'warm'"):
+        counts(Term(soap, kernel, 12, n_sparse_per_config_type={"warm": 4}))
+    with pytest.raises(InputError, match=">= 1"):
+        Term(soap, kernel, {"Cu": 0})
