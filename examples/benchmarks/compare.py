@@ -39,6 +39,7 @@ def fit_gapkit(train: str, output: str, n_sparse: int, e0: float, n_jobs: int) -
     from gapkit.gp.noise import Noise
     from gapkit.kernels import DotProduct
     from gapkit.potential import Term
+    from gapkit.structures import LabelKeys
 
     term = Term(
         Soap(**SOAP, cutoff_function=CosineCutoff(TRANSITION)), DotProduct(zeta=ZETA, delta_bounds="fixed"), n_sparse
@@ -58,8 +59,9 @@ def gap_fit_command(train: str, output: str, n_sparse: int, e0: float, number: i
     """The same setting for gap_fit."""
     soap = (
         f"soap cutoff={SOAP['cutoff']} cutoff_transition_width={TRANSITION} n_max={SOAP['n_max']} "
-        f"l_max={SOAP['l_max']} atom_sigma={SOAP['sigma']} zeta={ZETA} delta=1.0 covariance_type=dot_product sparse_method=cur_points "
-        f"n_sparse={n_sparse} add_species=F n_Z=1 Z={{{number}}} n_species=1 species_Z={{{number}}}"
+        f"l_max={SOAP['l_max']} atom_sigma={SOAP['sigma']} zeta={ZETA} delta=1.0 "
+        f"covariance_type=dot_product sparse_method=cur_points n_sparse={n_sparse} add_species=F "
+        f"n_Z=1 Z={{{number}}} n_species=1 species_Z={{{number}}}"
     )
     return [
         "gap_fit", f"at_file={train}", f"gap={{{soap}}}", f"e0={e0}",

@@ -38,7 +38,7 @@ class GAPCalculator(Calculator):
     Properties, in ASE's units and signs: `energy`, `free_energy` (eV), `energies` (n_atoms,; eV), `forces` (n_atoms, 3;
     eV/Å), `stress` (6,; eV/Å^3, only for a three-dimensional cell), and on request `energies_std` (n_atoms,; eV), its
     parts `energies_data_std` (posterior: what more data would reduce) and `energies_prior_std` (prior residual: what
-    the sparse points cannot see), and `novelty` (n_atoms,; 0 known to 1 unlike anything in training).
+    the sparse points cannot see), and `novelty` (n_atoms,; prior residual over prior, 0 to 1).
     """
 
     implemented_properties: ClassVar[list[str]] = ["energy", "free_energy", "energies", "forces", "stress", *UNCERTAIN]
@@ -91,5 +91,5 @@ class GAPCalculator(Calculator):
         return np.asarray(self.get_property("energies_std", atoms))
 
     def get_novelty(self, atoms: Atoms | None = None) -> FloatArray:
-        """Novelty (n_atoms,) of every atom's neighbourhood, 0 to 1."""
+        """Novelty (n_atoms,) of every atom's neighbourhood: prior residual over prior, 0 to 1."""
         return np.asarray(self.get_property("novelty", atoms))

@@ -20,14 +20,15 @@ class Predictions:
                                                         without a three-dimensional cell
     virial                (n_frames, 3, 3)   eV         -stress * volume
     local_energies        (n_atoms,)         eV         contributions of the atoms; they sum to `energy`
+    offsets               (n_frames + 1,)    1          atoms of frame f are offsets[f] .. offsets[f + 1] - 1
     local_energies_std    (n_atoms,)         eV         square root of data variance plus prior residual
     local_data_variance   (n_atoms,)         eV^2       posterior variance that more data would reduce
     local_prior_variance  (n_atoms,)         eV^2       prior variance that the sparse points cannot see
-    novelty               (n_atoms,)         1          prior residual over prior, 0 (known) to 1 (unlike all)
-    offsets               (n_frames + 1,)    1          atoms of frame f are offsets[f] .. offsets[f + 1] - 1
+    novelty               (n_atoms,)         1          prior residual over prior, 0 (a sparse point) to 1
     ====================  =================  =========  ==================================================
 
-    The last four but `offsets` are None unless the standard deviation was asked for.
+    The four from `local_energies_std` on are None unless they were asked for.  Novelty is a ratio of variances and is
+    small in absolute terms for the smooth kernels of SOAP: judge it against its own values on the training set.
     """
 
     energy: FloatArray
