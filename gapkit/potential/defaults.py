@@ -54,7 +54,7 @@ def default_terms(batch: AtomsBatch, cutoff: float | None = None) -> list[Term]:
     """A two-body and a SOAP term; `cutoff` in Å, None: from the density of the data."""
     cutoff = default_cutoff(batch) if cutoff is None else cutoff
     many = len(batch.species) >= MANY_SPECIES
-    n_max = int(np.clip(round(cutoff / (COARSE_SPACING if many else RADIAL_SPACING)), 4, 10))
+    n_max = int(np.clip(round(cutoff / (COARSE_SPACING if many else RADIAL_SPACING)), 4, 12))
     soap = SOAP(cutoff, n_max, 5 if many else 6, default_sigma(batch), transition=TRANSITION * cutoff)
     return [Term(TwoBody(cutoff)), Term(soap)]
 
