@@ -29,7 +29,7 @@ from gapkit.potential.baselines import Baseline
 from gapkit.potential.estimate import FitEstimate, available_memory, estimate_fit
 from gapkit.potential.hyperparameters import choose_hyperparameters
 from gapkit.potential.linear_model import LinearModel
-from gapkit.potential.metadata import describe_fit, summarise
+from gapkit.potential.metadata import describe_fit, summarise, training_set
 from gapkit.potential.predictions import Predictions
 from gapkit.potential.reference_energies import ReferenceEnergies, reference_energies
 from gapkit.potential.sparsify import select_points
@@ -192,7 +192,7 @@ class GAP(BaseEstimator):
         self._accumulate(self.model_, batch, factors)
         with limit_blas(self.n_jobs, self.n_sparse_):
             self._solve(self.model_, factors, self._noise, self.model_.posterior.scales or ())
-        self.metadata_.setdefault("partial_fit", []).append({"n_frames": batch.n_frames, "n_atoms": batch.n_atoms})
+        self.metadata_.setdefault("partial_fit", []).append(training_set(batch))
         return self
 
     def estimate(self, frames: Atoms | Sequence[Atoms]) -> FitEstimate:

@@ -28,10 +28,15 @@ def training_digest(batch: AtomsBatch) -> str:
     return digest.hexdigest()
 
 
+def training_set(batch: AtomsBatch) -> dict[str, Any]:
+    """Digest and size of what a model was fitted to, or of what `partial_fit` added."""
+    return {"sha256": training_digest(batch), "n_frames": batch.n_frames, "n_atoms": batch.n_atoms}
+
+
 def describe_fit(batch: AtomsBatch, report: DataReport, seconds: dict[str, float]) -> dict[str, Any]:
     """Digest, counts, versions and times of a fit."""
     return {
-        "training_set": {"sha256": training_digest(batch), "n_frames": batch.n_frames, "n_atoms": batch.n_atoms},
+        "training_set": training_set(batch),
         "report": str(report),
         "versions": {name: version(name) for name in ("numpy", "scipy", "numba", "ase", "scikit-learn")},
         "created": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),

@@ -55,7 +55,9 @@ class LabelKeys:
                 raise InputError(f"`{field.name}` of LabelKeys must be a name or None (to ignore it), got {key!r}")
 
 
-def to_batch(frames: Atoms | Sequence[Atoms], *, keys: LabelKeys | None = None, labels: bool = True) -> AtomsBatch:
+def to_batch(
+    frames: Atoms | Sequence[Atoms], *, keys: LabelKeys | None = None, labels: bool = True, strict: bool = True
+) -> AtomsBatch:
     """Copy ASE atoms into a frozen batch, checking everything on the way.
 
     Parameters
@@ -66,6 +68,9 @@ def to_batch(frames: Atoms | Sequence[Atoms], *, keys: LabelKeys | None = None, 
         Where to look for labels.
     labels : bool
         False leaves labels out, whatever the frames hold.
+    strict : bool
+        A key of your own that no frame has is an error; False where some kinds of labels may be missing altogether, as
+        in a test set.
 
     Returns
     -------
@@ -89,7 +94,7 @@ def to_batch(frames: Atoms | Sequence[Atoms], *, keys: LabelKeys | None = None, 
         positions=np.concatenate([atoms.positions for atoms in atoms_list]),
         cells=np.array([atoms.cell.array for atoms in atoms_list]),
         pbc=np.array([atoms.pbc for atoms in atoms_list]),
-        labels=_read_labels(atoms_list, keys) if labels else None,
+        labels=_read_labels(atoms_list, keys, strict) if labels else None,
     )
 
 
@@ -172,9 +177,10 @@ def _independent(vectors: FloatArray) -> bool:
     return bool(np.linalg.svd(vectors / lengths[:, None], compute_uv=False).min(initial=1.0) > SINGULAR_CELL)
 
 
-def _read_labels(atoms_list: list[Atoms], keys: LabelKeys) -> Labels:
+def _read_labels(atoms_list: list[Atoms], keys: LabelKeys, strict: bool) -> Labels:
     found = [parse.frame_labels(atoms, keys, index) for index, atoms in enumerate(atoms_list)]
-    _check_keys_used(atoms_list, keys, found)
+    if strict:
+        _check_keys_used(atoms_list, keys, found)
 
     energy = np.array([f.energy for f in found])
     forces = np.concatenate([f.forces for f in found])

@@ -174,7 +174,7 @@ def compare(model: GAP, frames: Sequence[Atoms], keys: LabelKeys | None = None) 
     UnknownSpeciesError
         If a frame holds a species that the model does not know.
     """
-    batch = to_batch(frames, keys=keys if keys is not None else model.label_keys)
+    batch = to_batch(frames, keys=keys or model.label_keys, strict=keys is not None)
     labels = batch.labels
     has_stress = np.zeros(0, dtype=bool) if labels is None else labels.has_virial & np.isfinite(batch.volumes)
     if labels is None or not (labels.has_energy.any() or labels.has_forces.any() or has_stress.any()):

@@ -11,7 +11,7 @@ import pytest
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 
-from gapkit.exceptions import DataError
+from gapkit.exceptions import DataError, InputError
 from gapkit.report.parity import parity_figure
 from gapkit.structures import LabelKeys
 from gapkit.validation import compare, evaluate
@@ -126,3 +126,12 @@ def test_parity_figure_has_a_panel_for_each_quantity() -> None:
     assert "force" in figure.axes[1].get_ylabel()
     points = [line.get_xdata() for line in figure.axes[1].get_lines()[1:]]
     np.testing.assert_array_equal(np.concatenate(points), np.ones(3))
+
+
+def test_a_key_of_the_model_may_be_missing_from_a_test_set() -> None:
+    """A model fitted to bulk with a stress key of its own is evaluated on molecules; a key given here must exist."""
+    frames = [frame(1, None, energy=1.0)]
+    keys = LabelKeys(stress="dft_stress")
+    assert evaluate(Predictor(label_keys=keys), frames).to_dict()["stress_mae"] is None
+    with pytest.raises(InputError, match="dft_stress"):
+        evaluate(Predictor(), frames, keys=keys)
