@@ -28,7 +28,8 @@ class Predictions:
     ====================  =================  =========  ==================================================
 
     The four from `local_energies_std` on are None unless they were asked for.  Novelty is a ratio of variances and is
-    small in absolute terms for the smooth kernels of SOAP: judge it against its own values on the training set.
+    small in absolute terms for the smooth kernels of SOAP: judge it against its values where errors are known.  Local
+    energies are not labels: their std is large where only sums of them are determined.
     """
 
     energy: FloatArray
