@@ -14,7 +14,7 @@ from gapkit.gp.posterior import Posterior
 from gapkit.neighbours import NeighbourList
 from gapkit.parallel import map_blocks
 from gapkit.structures import AtomsBatch
-from gapkit.typing import FloatArray
+from gapkit.typing import FloatArray, IntArray
 
 # Atoms of a block: their kernel values against 1,000 sparse points then stay in the second-level cache.
 ATOMS_PER_BLOCK = 64
@@ -86,6 +86,10 @@ def predict(
         Threads over blocks of atoms.
     """
     views = views_of(basis, batch, neighbours)
+    # Found once: a search through all atoms in every block of atoms would make the cost quadratic.
+    members = [
+        [view.centres(block.block) for block in term.blocks] for term, view in zip(basis.terms, views, strict=True)
+    ]
     local = np.zeros(batch.n_atoms)
     gradients = np.zeros((neighbours.n_edges, 3)) if forces else None
     variances = np.full((3, batch.n_atoms), np.nan) if posterior is not None else None
@@ -94,7 +98,7 @@ def predict(
         last = min(first + ATOMS_PER_BLOCK, batch.n_atoms)
         rows = np.zeros((last - first, basis.n_columns)) if posterior is not None else None
         residuals = np.zeros((3, last - first)) if posterior is not None else None
-        _block(basis, weights, views, first, last, local, gradients, rows, residuals, posterior)
+        _block(basis, weights, views, members, first, last, local, gradients, rows, residuals, posterior)
         if posterior is not None and variances is not None and rows is not None and residuals is not None:
             variances[0, first:last] = posterior.data_variance(rows)
             variances[1, first:last] = residuals[0] ** 2
@@ -114,15 +118,15 @@ def predict(
 
 
 def _block(
-    basis: SparseBasis, weights: FloatArray, views: list[View], first: int, last: int, local: FloatArray,
+    basis: SparseBasis, weights: FloatArray, views: list[View], members: list[list[IntArray]],
+    first: int, last: int, local: FloatArray,
     gradients: FloatArray | None, rows: FloatArray | None, residuals: FloatArray | None, posterior: Posterior | None,
 ) -> None:  # fmt: skip
     """Add one block of atoms to the arrays given; `residuals` holds residual std, one-instance residual and prior."""
     index = -1
-    for term, view in zip(basis.terms, views, strict=True):
-        for block in term.blocks:
+    for term, view, of_term in zip(basis.terms, views, members, strict=True):
+        for block, centres in zip(term.blocks, of_term, strict=True):
             index += 1
-            centres = view.centres(block.block)
             centres = centres[np.searchsorted(centres, first) : np.searchsorted(centres, last)]
             for start in range(0, len(centres), view.centres_per_chunk):
                 features = view.features(block.block, centres[start : start + view.centres_per_chunk])

@@ -13,7 +13,7 @@ from gapkit.parallel import resolve_n_jobs
 from gapkit.potential.training import ATOMS_PER_CHUNK, ROWS_AT_ONCE
 from gapkit.structures import AtomsBatch
 
-# Floating-point operations per second and thread of the products that dominate, measured on a 2.6 GHz server core.
+# Operations per second and thread assumed: about 40e9 were measured for one product, less for a whole fit.
 RATE = 2.5e10
 
 

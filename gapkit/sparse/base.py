@@ -34,7 +34,7 @@ class Selection:
 
 
 class SparseSelector(BaseEstimator):
-    """Chooses sparse points from candidates; a subclass writes `_select`, on distinct rows and a possible number.
+    """Chooses sparse points for candidates; a subclass writes `_choose`.
 
     Parameters
     ----------
@@ -109,6 +109,14 @@ class SparseSelector(BaseEstimator):
                 stacklevel=2,
             )
         return selection
+
+    @abstractmethod
+    def _choose(self, X: FloatArray, n_select: int, rng: np.random.Generator, weights: FloatArray | None) -> Selection:
+        """At most `n_select` distinct points for the candidates `X`."""
+
+
+class RowSelector(SparseSelector):
+    """A selector whose points are rows of the candidates; a subclass writes `_select`, on distinct rows."""
 
     def _choose(self, X: FloatArray, n_select: int, rng: np.random.Generator, weights: FloatArray | None) -> Selection:
         """Remove duplicates, then let the subclass choose among distinct rows."""

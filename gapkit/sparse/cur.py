@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from gapkit.exceptions import InputError
-from gapkit.sparse.base import SparseSelector, draw_without_replacement
+from gapkit.sparse.base import RowSelector, draw_without_replacement
 from gapkit.typing import FloatArray, IntArray
 
 _DEFAULT_RANK = 60
 
 
-class CUR(SparseSelector):
+class CUR(RowSelector):
     """Draws rows in proportion to their leverage on the leading singular subspace of the candidates.
 
     The leverage of row i is the squared norm of row i of U_k, the k leading left singular vectors of X. Rows that are

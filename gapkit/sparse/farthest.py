@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from gapkit.sparse.base import SparseSelector
+from gapkit.sparse.base import RowSelector
 from gapkit.typing import FloatArray, IntArray
 
 
-class FarthestPoint(SparseSelector):
+class FarthestPoint(RowSelector):
     """Adds, again and again, the row farthest from all rows chosen so far; the first is drawn by `rng`.
 
     Own loop rather than scikit-matter's: one matrix-vector product per point and nothing else. Cost n d n_select.

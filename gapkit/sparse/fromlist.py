@@ -51,6 +51,3 @@ class FromList(SparseSelector):
             indices = np.full(len(points), -1, dtype=np.int64)
         rows = distinct_rows(points, self.duplicate_tolerance)[:n_select]
         return Selection(points[rows], indices[rows])
-
-    def _select(self, X: FloatArray, n_select: int, rng: np.random.Generator, weights: FloatArray | None) -> IntArray:
-        raise NotImplementedError("FromList does not choose")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from gapkit.exceptions import InputError
-from gapkit.sparse.base import Selection, SparseSelector
+from gapkit.sparse.base import RowSelector, Selection, SparseSelector
 from gapkit.typing import FloatArray, IntArray
 
 
@@ -24,11 +24,8 @@ class Uniform1D(SparseSelector):
         points = np.linspace(low, high, possible) if possible > 1 else np.array([0.5 * (low + high)])
         return Selection(points[:, None], np.full(possible, -1, dtype=np.int64))
 
-    def _select(self, X: FloatArray, n_select: int, rng: np.random.Generator, weights: FloatArray | None) -> IntArray:
-        raise NotImplementedError("Uniform1D gives points, not rows")
 
-
-class Grid(SparseSelector):
+class Grid(RowSelector):
     """One row from each occupied cell of a regular grid over the data's range, for up to four features.
 
     The grid is refined, with the same number of cells along each feature, until at least `n_select` cells are occupied;

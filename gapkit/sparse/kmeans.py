@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 from sklearn.cluster import MiniBatchKMeans
 
-from gapkit.sparse.base import SparseSelector
+from gapkit.sparse.base import RowSelector
 from gapkit.typing import FloatArray, IntArray
 
 _PIECE = 64  # centres compared with all rows at once
 
 
-class KMeans(SparseSelector):
+class KMeans(RowSelector):
     """Clusters the candidates (mini-batch k-means) and takes the row nearest to each centre.
 
     A row that is nearest to two centres counts for one; the other takes its next nearest.

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from gapkit.sparse.base import SparseSelector, draw_without_replacement
+from gapkit.sparse.base import RowSelector, draw_without_replacement
 from gapkit.typing import FloatArray, IntArray
 
 
-class Random(SparseSelector):
+class Random(RowSelector):
     """Draws distinct rows without replacement, uniformly or in proportion to `weights`."""
 
     def _select(self, X: FloatArray, n_select: int, rng: np.random.Generator, weights: FloatArray | None) -> IntArray:
