@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from gapkit._core.jit import jit
+from gapkit._core.simd import add, fill8, fma, load8, mul, store, total8
 
 _PIECE = 512
 
@@ -67,3 +68,29 @@ def real_power_and_slope(q, offset, scale, zeta, value, slope):
                 k = scale * base**zeta
                 value[i, j] = k
                 slope[i, j] = zeta * k / base
+
+
+@jit
+def contract_power(q, offset, scale, zeta, weights, energies):
+    """Add sum_s w_s scale (q_s + offset)^zeta to `energies` (n,) and replace q (n, m) by w_s times the slopes in q."""
+    n_cols = q.shape[1]
+    whole = n_cols // 8 * 8
+    for i in range(q.shape[0]):
+        total = fill8(0.0)
+        row = i * n_cols
+        for j in range(0, whole, 8):
+            base = add(load8(q, row + j), offset)
+            power = mul(scale, load8(weights, j))
+            for _ in range(zeta - 1):
+                power = mul(power, base)
+            total = fma(power, base, total)
+            store(q, row + j, mul(float(zeta), power))
+        energy = total8(total)
+        for j in range(whole, n_cols):
+            base_j = q[i, j] + offset
+            power_j = scale * weights[j]
+            for _ in range(zeta - 1):
+                power_j *= base_j
+            energy += power_j * base_j
+            q[i, j] = zeta * power_j
+        energies[i] += energy

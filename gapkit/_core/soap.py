@@ -1,451 +1,766 @@
 """SOAP in one fused kernel family: values, pullback (reverse mode) and Jacobian rows (for training).
 
-Neighbours are taken in tiles of `TILE`, so that radial functions and spherical harmonics vectorise over neighbours; the
-expansion vectorises over the radial index.  `n_shape` and `l_shape` are tuples whose *lengths* are n_max and l_max + 1:
-a tuple's length is part of its type, so that LLVM sees loop counts as constants.
+Neighbours are taken in tiles of `TILE` of one species.  Harmonics and the last step of the pullback work on all
+neighbours of a tile at once, everything else on four channels at once (`simd`).
 
-Notation: K = n_species * n_max channels, A = s * n_max + n; lm = l * l + l + m; an edge is (centre, neighbour).
-Power spectra are kept with l slowest, which keeps every inner loop contiguous; the public order is a permutation of it.
-All jitted helpers live in this file because Numba's on-disk cache does not see edits across files.
+Notation: a *channel* is a radial function of a neighbour species, n + s * n_stride with n_stride a multiple of four; lm =
+l * l + l + m; an edge is (centre, neighbour).  The density coefficients of an atom are mixed (or copied) into columns, of
+which pairs (a, b) with first[a] <= b < last[a] make the power spectrum; those with b < kept[l, a] are kept, l slowest.
+Coefficients have three rows more than there are lm, so that rows can be taken by fours.
 """
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import numpy as np
 
 from gapkit._core.jit import jit
+from gapkit._core.simd import add, fill4, fill8, fma, load4, load8, mul, store, sub, total4, transpose8
 
 TILE = 8
 
 
+class Edges(NamedTuple):
+    """Edges of all atoms: those of atom i are offsets[i] .. offsets[i + 1] - 1; channel -1 is left out."""
+
+    offsets: Any  # (n_atoms + 1,)
+    vectors: Any  # (n_edges, 3)
+    distances: Any  # (n_edges,)
+    channels: Any  # (n_edges,), neighbour species
+    weights: Any  # (n_edges,), cutoff function
+    slopes: Any  # (n_edges,), its derivative
+
+
+class Tables(NamedTuple):
+    """What does not depend on the atoms."""
+
+    l_max: int
+    n_max: int
+    n_stride: int  # n_max rounded up to a multiple of four
+    cutoff: float
+    nodes: Any  # (n_nodes, 3, width): radial functions l * n_stride + n, their slopes and curvatures per spacing
+    spacing: float
+    harmonics: Any  # (4, l_max + 1, l_max + 1): recurrence in l, and the two coefficients of the gradient
+    diagonal: Any  # (l_max + 1,): where the recurrence of each m starts
+    centre: Any  # (n_max,): density of the central atom
+    mixing: Any  # (l_max + 1, channels, columns); (0, 0, 0): columns are channels
+    unmixing: Any  # (l_max + 1, columns, channels), its transpose
+    first: Any  # (n,): column a < n makes pairs with first[a] <= b < last[a]; first is a multiple of four
+    last: Any  # (n,)
+    kept: Any  # (l_max + 1, n): those with b < kept[l, a] are features
+    lowest: Any  # (columns / 4,): the columns that a group of four columns is paired with, from either side
+    highest: Any  # (columns / 4,)
+    factors: Any  # (l_max + 1, n, columns): factor of each pair, zero for those that are none
+    kept_factors: Any  # the same, zero for those that are not kept
+    normalise: bool
+
+
 @jit
-def _gather(start, stop, cutoff, distances, channels, tile):
-    """Fill `tile` with up to TILE edges of one channel; return (count, channel, next edge)."""
+def _gather(start, stop, cutoff, edges, tile, u, inverse):
+    """Fill `tile` with up to TILE edges of one channel and u (3, TILE) with their directions, padding along z.
+
+    Returns (count, channel, next edge).
+    """
     edge = start
     count = 0
     channel = -1
     while edge < stop and count < TILE:
-        if channels[edge] < 0 or distances[edge] >= cutoff:
+        if edges.channels[edge] < 0 or edges.distances[edge] >= cutoff:
             edge += 1
             continue
         if count == 0:
-            channel = channels[edge]
-        elif channels[edge] != channel:
+            channel = edges.channels[edge]
+        elif edges.channels[edge] != channel:
             break
         tile[count] = edge
+        inverse[count] = 1.0 / edges.distances[edge]
+        for axis in range(3):
+            u[axis, count] = edges.vectors[edge, axis] * inverse[count]
         count += 1
         edge += 1
+    for t in range(count, TILE):
+        inverse[t] = 0.0
+        u[0, t] = 0.0
+        u[1, t] = 0.0
+        u[2, t] = 1.0
     return count, channel, edge
 
 
 @jit
-def _directions(count, tile, vectors, distances, u):
-    """Unit vectors of a tile, u (3, TILE); padding points along z."""
-    for t in range(TILE):
-        u[0, t] = 0.0
-        u[1, t] = 0.0
-        u[2, t] = 1.0
-    for t in range(count):
-        inverse = 1.0 / distances[tile[t]]
-        for axis in range(3):
-            u[axis, t] = vectors[tile[t], axis] * inverse
+def _legendre(tables, u, q, c, s):
+    """Normalised Legendre polynomials without their sin^m factor, q (l, m, TILE), and (x + iy)^m = c + is."""
+    size = tables.l_max + 1
+    x = load8(u, 0)
+    y = load8(u, 8)
+    z = load8(u, 16)
+    real = fill8(1.0)
+    imaginary = fill8(0.0)
+    for m in range(size):
+        store(c, 8 * m, real)
+        store(s, 8 * m, imaginary)
+        turned = sub(mul(x, real), mul(y, imaginary))
+        imaginary = fma(x, imaginary, mul(y, real))
+        real = turned
+        before = fill8(0.0)
+        current = fill8(tables.diagonal[m])
+        store(q, 8 * (m * size + m), current)
+        for l in range(m + 1, size):
+            following = sub(mul(mul(tables.harmonics[0, l, m], z), current), mul(tables.harmonics[1, l, m], before))
+            before = current
+            current = following
+            store(q, 8 * (l * size + m), current)
 
 
 @jit
-def _legendre(l_shape, u, q, c, s):
-    """Associated Legendre polynomials without their sin^m factor, q (l, m, TILE), and (x + iy)^m = c + is.
-
-    Entries with m > l stay as they were: zero, which ends the recurrences of the gradient.
-    """
-    size = len(l_shape)
-    for t in range(TILE):
-        c[0, t] = 1.0
-        s[0, t] = 0.0
-        q[0, 0, t] = 1.0
-    for m in range(1, size):
-        for t in range(TILE):
-            c[m, t] = u[0, t] * c[m - 1, t] - u[1, t] * s[m - 1, t]
-            s[m, t] = u[0, t] * s[m - 1, t] + u[1, t] * c[m - 1, t]
-    for l in range(1, size):
-        for m in range(l - 1):
-            f1 = (2.0 * l - 1.0) / (l - m)
-            f2 = (l + m - 1.0) / (l - m)
-            for t in range(TILE):
-                q[l, m, t] = f1 * u[2, t] * q[l - 1, m, t] - f2 * q[l - 2, m, t]
-        for t in range(TILE):
-            q[l, l - 1, t] = (2.0 * l - 1.0) * u[2, t] * q[l - 1, l - 1, t]
-            q[l, l, t] = (2.0 * l - 1.0) * q[l - 1, l - 1, t]
-
-
-@jit
-def _harmonics(l_shape, count, norms, q, c, s, y):
-    """Real spherical harmonics y[0] (lm, TILE), zero on padding."""
-    size = len(l_shape)
+def _harmonics(tables, q, c, s, y):
+    """Real spherical harmonics y[0] (lm, TILE)."""
+    size = tables.l_max + 1
     for l in range(size):
         zero = l * l + l
-        for t in range(TILE):
-            y[0, zero, t] = norms[l, 0] * q[l, 0, t]
+        store(y, 8 * zero, load8(q, 8 * l * size))
         for m in range(1, l + 1):
-            norm = norms[l, m]
-            for t in range(TILE):
-                y[0, zero + m, t] = norm * q[l, m, t] * c[m, t]
-                y[0, zero - m, t] = norm * q[l, m, t] * s[m, t]
-    for lm in range(size * size):
-        for t in range(count, TILE):
-            y[0, lm, t] = 0.0
+            value = load8(q, 8 * (l * size + m))
+            store(y, 8 * (zero + m), mul(value, load8(c, 8 * m)))
+            store(y, 8 * (zero - m), mul(value, load8(s, 8 * m)))
 
 
 @jit
-def _harmonic_gradients(l_shape, norms, u, q, c, s, y):
-    """Gradients y[1:] (3, lm, TILE) of the solid harmonics at the unit vectors; their radial part remains."""
-    size = len(l_shape)
-    for t in range(TILE):
-        y[1, 0, t] = 0.0
-        y[2, 0, t] = 0.0
-        y[3, 0, t] = 0.0
-    for l in range(1, size):
-        # dQ_l^m/dx = -x Q_{l-1}^{m+1}, dQ_l^m/dz = (l + m) Q_{l-1}^m
+def _harmonic_gradients(tables, u, q, c, s, y):
+    """Gradients y[1:] (3, lm, TILE) of the solid harmonics at the unit vectors; their radial part remains.
+
+    For the polynomials without norm: dQ_l^m/dx = -x Q_{l-1}^{m+1}, dQ_l^m/dz = (l + m) Q_{l-1}^m.
+    """
+    size = tables.l_max + 1
+    along = 8 * size * size
+    ux = load8(u, 0)
+    uy = load8(u, 8)
+    nothing = fill8(0.0)
+    for l in range(size):
         zero = l * l + l
-        norm = norms[l, 0]
-        for t in range(TILE):
-            y[1, zero, t] = -norm * u[0, t] * q[l - 1, 1, t]
-            y[2, zero, t] = -norm * u[1, t] * q[l - 1, 1, t]
-            y[3, zero, t] = norm * l * q[l - 1, 0, t]
+        side = nothing
+        up = nothing
+        if l > 0:
+            up = mul(tables.harmonics[3, l, 0], load8(q, 8 * (l - 1) * size))
+        if l > 1:
+            side = mul(-tables.harmonics[2, l, 0], load8(q, 8 * ((l - 1) * size + 1)))
+        store(y, along + 8 * zero, mul(side, ux))
+        store(y, 2 * along + 8 * zero, mul(side, uy))
+        store(y, 3 * along + 8 * zero, up)
         for m in range(1, l + 1):
-            norm = norms[l, m]
-            plus = zero + m
-            minus = zero - m
-            for t in range(TILE):
-                f = norm * m * q[l, m, t]
-                side = norm * q[l - 1, m + 1, t]
-                up = norm * (l + m) * q[l - 1, m, t]
-                y[1, plus, t] = f * c[m - 1, t] - u[0, t] * side * c[m, t]
-                y[2, plus, t] = -f * s[m - 1, t] - u[1, t] * side * c[m, t]
-                y[3, plus, t] = up * c[m, t]
-                y[1, minus, t] = f * s[m - 1, t] - u[0, t] * side * s[m, t]
-                y[2, minus, t] = f * c[m - 1, t] - u[1, t] * side * s[m, t]
-                y[3, minus, t] = up * s[m, t]
+            plus = 8 * (zero + m)
+            minus = 8 * (zero - m)
+            f = mul(float(m), load8(q, 8 * (l * size + m)))
+            side = nothing
+            up = nothing
+            if m < l:
+                up = mul(tables.harmonics[3, l, m], load8(q, 8 * ((l - 1) * size + m)))
+            if m < l - 1:
+                side = mul(-tables.harmonics[2, l, m], load8(q, 8 * ((l - 1) * size + m + 1)))
+            cm = load8(c, 8 * m)
+            sm = load8(s, 8 * m)
+            fc = mul(f, load8(c, 8 * (m - 1)))
+            fs = mul(f, load8(s, 8 * (m - 1)))
+            side_x = mul(side, ux)
+            side_y = mul(side, uy)
+            store(y, along + plus, fma(side_x, cm, fc))
+            store(y, 2 * along + plus, sub(mul(side_y, cm), fs))
+            store(y, 3 * along + plus, mul(up, cm))
+            store(y, along + minus, fma(side_x, sm, fs))
+            store(y, 2 * along + minus, fma(side_y, sm, fc))
+            store(y, 3 * along + minus, mul(up, sm))
 
 
 @jit
-def _radial(n_shape, l_shape, count, tile, distances, weights, slopes, table, spacing, r, gradient):
-    """Radial functions r[0] (TILE, l * n) times the cutoff, by quintic Hermite interpolation; r[1] their slopes."""
-    width = len(n_shape) * len(l_shape)
+def _radial(tables, count, tile, edges, r):
+    """Radial functions r[0] (TILE, l * n_stride + n) times the cutoff, by quintic Hermite interpolation."""
+    width = tables.nodes.shape[2]
+    last = tables.nodes.shape[0] - 2
     for t in range(count):
         edge = tile[t]
-        scaled = distances[edge] / spacing
-        node = min(int(scaled), table.shape[0] - 2)
+        scaled = edges.distances[edge] / tables.spacing
+        node = min(int(scaled), last)
         p = scaled - node
         p2 = p * p
         p3 = p2 * p
         p4 = p3 * p
         p5 = p4 * p
-        w = weights[edge]
+        w = edges.weights[edge]
         b0 = w * (1.0 - 10.0 * p3 + 15.0 * p4 - 6.0 * p5)
         b1 = w * (p - 6.0 * p3 + 8.0 * p4 - 3.0 * p5)
         b2 = w * (0.5 * p2 - 1.5 * p3 + 1.5 * p4 - 0.5 * p5)
         e0 = w - b0
         e1 = w * (-4.0 * p3 + 7.0 * p4 - 3.0 * p5)
         e2 = w * (0.5 * p3 - p4 + 0.5 * p5)
-        left = table[node]
-        right = table[node + 1]
-        for i in range(width):
-            r[0, t, i] = (
-                b0 * left[0, i]
-                + b1 * left[1, i]
-                + b2 * left[2, i]
-                + e0 * right[0, i]
-                + e1 * right[1, i]
-                + e2 * right[2, i]
-            )
-        if gradient:
-            f = w / spacing
-            d0 = f * (-30.0 * p2 + 60.0 * p3 - 30.0 * p4)
-            d1 = f * (1.0 - 18.0 * p2 + 32.0 * p3 - 15.0 * p4)
-            d2 = f * (p - 4.5 * p2 + 6.0 * p3 - 2.5 * p4)
-            g1 = f * (-12.0 * p2 + 28.0 * p3 - 15.0 * p4)
-            g2 = f * (1.5 * p2 - 4.0 * p3 + 2.5 * p4)
-            ratio = slopes[edge] / w if w != 0.0 else 0.0
-            for i in range(width):
-                r[1, t, i] = (
-                    ratio * r[0, t, i]
-                    + d0 * (left[0, i] - right[0, i])
-                    + d1 * left[1, i]
-                    + d2 * left[2, i]
-                    + g1 * right[1, i]
-                    + g2 * right[2, i]
-                )
-
-
-@jit
-def _transpose(width, count, r, rt):
-    """Neighbours innermost: rt (2, l * n, TILE), zero on padding."""
-    for k in range(2):
-        for i in range(width):
-            for t in range(count):
-                rt[k, i, t] = r[k, t, i]
-            for t in range(count, TILE):
-                rt[k, i, t] = 0.0
-
-
-@jit
-def _expand(n_shape, l_shape, count, channel, y, r, c):
-    """Add a tile's density to the coefficients c (lm, K)."""
-    n_max = len(n_shape)
-    size = len(l_shape)
-    first = channel * n_max
+        left = node * 3 * width
+        out = t * width
+        for i in range(0, width, 4):
+            at = left + i
+            value = fma(b2, load4(tables.nodes, at + 2 * width), mul(b1, load4(tables.nodes, at + width)))
+            value = fma(b0, load4(tables.nodes, at), value)
+            right = fma(e2, load4(tables.nodes, at + 5 * width), mul(e1, load4(tables.nodes, at + 4 * width)))
+            right = fma(e0, load4(tables.nodes, at + 3 * width), right)
+            store(r, out + i, add(value, right))
     for t in range(count, TILE):
-        r[0, t] = 0.0
-    for l in range(size):
-        for lm in range(l * l, (l + 1) * (l + 1)):
-            for n in range(n_max):
-                total = 0.0
-                for t in range(TILE):
-                    total += y[0, lm, t] * r[0, t, l * n_max + n]
-                c[lm, first + n] += total
+        for i in range(0, width, 4):
+            store(r, t * width + i, fill4(0.0))
 
 
 @jit
-def _power_spectrum(n_shape, l_shape, c, factors, p, x):
-    """Power spectrum x[l * pairs + A (A + 1) / 2 + B], A >= B, of the coefficients c (lm, K); p (K, K) is workspace."""
-    n_max = len(n_shape)
-    size = len(l_shape)
-    k = c.shape[1]
+def _radial_and_slopes(tables, count, tile, edges, r):
+    """Radial functions r[0] (TILE, l * n_stride + n) times the cutoff, and their derivatives r[1]."""
+    width = tables.nodes.shape[2]
+    last = tables.nodes.shape[0] - 2
+    slopes = TILE * width
+    for t in range(count):
+        edge = tile[t]
+        scaled = edges.distances[edge] / tables.spacing
+        node = min(int(scaled), last)
+        p = scaled - node
+        p2 = p * p
+        p3 = p2 * p
+        p4 = p3 * p
+        p5 = p4 * p
+        b0 = 1.0 - 10.0 * p3 + 15.0 * p4 - 6.0 * p5
+        b1 = p - 6.0 * p3 + 8.0 * p4 - 3.0 * p5
+        b2 = 0.5 * p2 - 1.5 * p3 + 1.5 * p4 - 0.5 * p5
+        e1 = -4.0 * p3 + 7.0 * p4 - 3.0 * p5
+        e2 = 0.5 * p3 - p4 + 0.5 * p5
+        f = 1.0 / tables.spacing
+        d0 = f * (-30.0 * p2 + 60.0 * p3 - 30.0 * p4)
+        d1 = f * (1.0 - 18.0 * p2 + 32.0 * p3 - 15.0 * p4)
+        d2 = f * (p - 4.5 * p2 + 6.0 * p3 - 2.5 * p4)
+        g1 = f * (-12.0 * p2 + 28.0 * p3 - 15.0 * p4)
+        g2 = f * (1.5 * p2 - 4.0 * p3 + 2.5 * p4)
+        w = edges.weights[edge]
+        dw = edges.slopes[edge]
+        left = node * 3 * width
+        out = t * width
+        for i in range(0, width, 4):
+            at = left + i
+            l0 = load4(tables.nodes, at)
+            l1 = load4(tables.nodes, at + width)
+            l2 = load4(tables.nodes, at + 2 * width)
+            r0 = load4(tables.nodes, at + 3 * width)
+            r1 = load4(tables.nodes, at + 4 * width)
+            r2 = load4(tables.nodes, at + 5 * width)
+            step = sub(l0, r0)
+            value = fma(b0, step, r0)
+            value = add(fma(b1, l1, fma(b2, l2, value)), fma(e1, r1, mul(e2, r2)))
+            slope = add(fma(d1, l1, fma(d2, l2, mul(d0, step))), fma(g1, r1, mul(g2, r2)))
+            store(r, out + i, mul(w, value))
+            store(r, slopes + out + i, fma(dw, value, mul(w, slope)))
+    for t in range(count, TILE):
+        for i in range(0, width, 4):
+            store(r, t * width + i, fill4(0.0))
+            store(r, slopes + t * width + i, fill4(0.0))
+
+
+@jit
+def _expand(tables, channel, y, r, density):
+    """Add a tile's density to the coefficients (lm, channels)."""
+    size = tables.l_max + 1
+    width = tables.nodes.shape[2]
+    stride = density.shape[1]
+    for l in range(size):
+        for n in range(0, tables.n_stride, 4):
+            i = l * tables.n_stride + n
+            r0 = load4(r, i)
+            r1 = load4(r, width + i)
+            r2 = load4(r, 2 * width + i)
+            r3 = load4(r, 3 * width + i)
+            r4 = load4(r, 4 * width + i)
+            r5 = load4(r, 5 * width + i)
+            r6 = load4(r, 6 * width + i)
+            r7 = load4(r, 7 * width + i)
+            column = channel * tables.n_stride + n
+            for lm in range(l * l, (l + 1) * (l + 1)):
+                at = lm * stride + column
+                one = fma(y[0, lm, 0], r0, load4(density, at))
+                two = mul(y[0, lm, 1], r1)
+                one = fma(y[0, lm, 2], r2, one)
+                two = fma(y[0, lm, 3], r3, two)
+                one = fma(y[0, lm, 4], r4, one)
+                two = fma(y[0, lm, 5], r5, two)
+                one = fma(y[0, lm, 6], r6, one)
+                two = fma(y[0, lm, 7], r7, two)
+                store(density, at, add(one, two))
+
+
+@jit
+def _mix(tables, density, c):
+    """Columns c (lm, columns) of channels (lm, channels), zero beyond the last column."""
+    stride = c.shape[1]
+    if tables.mixing.shape[0] > 0:
+        for l in range(tables.l_max + 1):
+            start = l * density.shape[1] * stride
+            for lm in range(l * l, (l + 1) * (l + 1)):
+                for a in range(0, stride, 4):
+                    total = fill4(0.0)
+                    for channel in range(density.shape[1]):
+                        total = fma(density[lm, channel], load4(tables.mixing, start + channel * stride + a), total)
+                    store(c, lm * stride + a, total)
+    elif tables.n_max == tables.n_stride:
+        for i in range(0, density.size, 4):
+            store(c, i, load4(density, i))
+    else:
+        for lm in range(density.shape[0]):
+            a = 0
+            for start in range(0, density.shape[1], tables.n_stride):
+                for n in range(tables.n_max):
+                    c[lm, a] = density[lm, start + n]
+                    a += 1
+            for b in range(a, stride):
+                c[lm, b] = 0.0
+
+
+@jit
+def _unmix(tables, gc, g_density):
+    """Gradient with respect to channels (lm, channels) of a gradient with respect to columns gc (lm, columns)."""
+    stride = gc.shape[1]
+    width = g_density.shape[1]
+    if tables.mixing.shape[0] > 0:
+        for l in range(tables.l_max + 1):
+            start = l * stride * width
+            for lm in range(l * l, (l + 1) * (l + 1)):
+                for channel in range(0, width, 4):
+                    total = fill4(0.0)
+                    for a in range(stride):
+                        total = fma(gc[lm, a], load4(tables.unmixing, start + a * width + channel), total)
+                    store(g_density, lm * width + channel, total)
+    elif tables.n_max == tables.n_stride:
+        for i in range(0, g_density.size, 4):
+            store(g_density, i, load4(gc, i))
+    else:
+        for lm in range(g_density.shape[0]):
+            a = 0
+            for start in range(0, width, tables.n_stride):
+                for n in range(tables.n_max):
+                    g_density[lm, start + n] = gc[lm, a]
+                    a += 1
+
+
+@jit
+def _products(l, a, start, stop, c, p):
+    """p[i, b] = sum_m c[m, a + i] c[m, b] for i = 0 .. 3 and b from start to stop."""
+    stride = c.shape[1]
+    for b in range(start // 4 * 4, stop, 4):
+        p0 = fill4(0.0)
+        p1 = fill4(0.0)
+        p2 = fill4(0.0)
+        p3 = fill4(0.0)
+        for lm in range(l * l, (l + 1) * (l + 1)):
+            row = load4(c, lm * stride + b)
+            p0 = fma(c[lm, a], row, p0)
+            p1 = fma(c[lm, a + 1], row, p1)
+            p2 = fma(c[lm, a + 2], row, p2)
+            p3 = fma(c[lm, a + 3], row, p3)
+        store(p, b, p0)
+        store(p, stride + b, p1)
+        store(p, 2 * stride + b, p2)
+        store(p, 3 * stride + b, p3)
+
+
+@jit
+def _power_spectrum(tables, c, p, x):
+    """Kept part of the power spectrum of the columns c (lm, columns), x (d + 4,); returns the squared length of all of it.
+
+    Pairs are taken by fours; what is written beyond the last pair of a column is overwritten by the next column.
+    """
+    stride = c.shape[1]
+    n_columns = tables.first.shape[0]
+    square = fill4(0.0)
     index = 0
-    for l in range(size):
-        p[:, :] = 0.0
-        for lm in range(l * l, (l + 1) * (l + 1)):
-            for a in range(k):
-                f = c[lm, a]
-                for block in range(a // n_max + 1):
-                    for n in range(n_max):
-                        p[a, block * n_max + n] += f * c[lm, block * n_max + n]
-        for a in range(k):
-            for b in range(a + 1):
-                x[index + b] = factors[l, 1] * p[a, b]
-            index += a + 1
-            x[index - 1] = factors[l, 0] * p[a, a]
+    for l in range(tables.l_max + 1):
+        for group in range(0, n_columns, 4):
+            end = min(group + 4, n_columns)
+            _products(l, group, tables.first[group], tables.last[end - 1], c, p)
+            for a in range(group, end):
+                start = tables.first[a]
+                kept = tables.kept[l, a]
+                row = (a - group) * stride
+                factors = (l * n_columns + a) * stride
+                for b in range(start, tables.last[a], 4):
+                    value = mul(load4(tables.factors, factors + b), load4(p, row + b))
+                    square = fma(value, value, square)
+                    if b < kept:
+                        store(x, index + b - start, value)
+                index += max(kept - start, 0)
+    return total4(square)
 
 
 @jit
-def _power_pullback(n_shape, l_shape, c, factors, gx, x, dot, inverse, g, gc):
-    """Gradient gc (lm, K) with respect to c, of a function whose gradient with respect to the unit vector x is gx."""
-    n_max = len(n_shape)
-    size = len(l_shape)
-    k = c.shape[1]
+def _power_pullback(tables, c, gx, dot, length, p, g, gc):
+    """Gradient gc (lm, columns) with respect to c, given that with respect to the kept part of the unit vector, gx (d + 4,).
+
+    `dot` is the inner product of gx and the unit vector (0: no normalisation).  g (columns, columns) is workspace, zero at
+    all places that no pair uses.  Rows are taken by fours: those beyond a degree are overwritten by the next one.
+    """
+    stride = c.shape[1]
+    n_columns = tables.first.shape[0]
+    inverse = 1.0 / length
+    along = -dot * inverse * inverse
     index = 0
-    gc[:, :] = 0.0
+    for l in range(tables.l_max + 1):
+        for group in range(0, n_columns, 4):
+            end = min(group + 4, n_columns)
+            if dot != 0.0:
+                _products(l, group, tables.first[group], tables.last[end - 1], c, p)
+            for a in range(group, end):
+                start = tables.first[a]
+                stop = tables.last[a]
+                kept = tables.kept[l, a]
+                row = (a - group) * stride
+                factors = (l * n_columns + a) * stride
+                for b in range(start, stop, 4):
+                    value = fill4(0.0)
+                    if b < kept:
+                        kept_factor = mul(inverse, load4(tables.kept_factors, factors + b))
+                        value = mul(kept_factor, load4(gx, index + b - start))
+                    if dot != 0.0:
+                        factor = load4(tables.factors, factors + b)
+                        value = fma(mul(along, mul(factor, factor)), load4(p, row + b), value)
+                    store(g, a * stride + b, value)
+                index += max(kept - start, 0)
+                for b in range(start, stop):
+                    g[b, a] = g[a, b]
+                if start <= a < stop:
+                    g[a, a] *= 2.0
+        for column in range(0, stride, 4):
+            for lm in range(l * l, (l + 1) * (l + 1), 4):
+                g0 = fill4(0.0)
+                g1 = fill4(0.0)
+                g2 = fill4(0.0)
+                g3 = fill4(0.0)
+                for b in range(tables.lowest[column // 4], tables.highest[column // 4]):
+                    row = load4(g, b * stride + column)
+                    g0 = fma(c[lm, b], row, g0)
+                    g1 = fma(c[lm + 1, b], row, g1)
+                    g2 = fma(c[lm + 2, b], row, g2)
+                    g3 = fma(c[lm + 3, b], row, g3)
+                at = lm * stride + column
+                store(gc, at, g0)
+                store(gc, at + stride, g1)
+                store(gc, at + 2 * stride, g2)
+                store(gc, at + 3 * stride, g3)
+
+
+@jit
+def _transpose(r, rt):
+    """Neighbours innermost: rt (2, l * n_stride + n, TILE)."""
+    width = r.shape[2]
+    for k in range(2):
+        for i in range(0, width - 7, 8):
+            transpose8(r, k * TILE * width + i, width, rt, (k * width + i) * TILE)
+        for i in range(width // 8 * 8, width):
+            for t in range(TILE):
+                rt[k, i, t] = r[k, t, i]
+
+
+@jit
+def _contract(tables, channel, g, rt, y, total):
+    """Radial part and gradient of the solid part, total (4, TILE), of the derivative along every edge of a tile."""
+    size = tables.l_max + 1
+    along = 8 * size * size
+    slopes = 8 * rt.shape[1]
+    first = channel * tables.n_stride
+    t0 = fill8(0.0)
+    t1 = fill8(0.0)
+    t2 = fill8(0.0)
+    t3 = fill8(0.0)
     for l in range(size):
-        for a in range(k):
-            for b in range(a + 1):
-                g[a, b] = (gx[index + b] - dot * x[index + b]) * inverse * factors[l, 1]
-            index += a + 1
-            g[a, a] = 2.0 * (gx[index - 1] - dot * x[index - 1]) * inverse * factors[l, 0]
-        for a in range(k):
-            for b in range(a):
-                g[b, a] = g[a, b]
+        row = 8 * l * tables.n_stride
+        zero = l * l + l
+        angular = fill8(0.0)
+        radial = fill8(0.0)
+        for n in range(tables.n_max):
+            f = g[zero, first + n]
+            angular = fma(f, load8(rt, row + 8 * n), angular)
+            radial = fma(f, load8(rt, slopes + row + 8 * n), radial)
+        t0 = fma(radial, load8(y, 8 * zero), t0)
+        t1 = fma(angular, load8(y, along + 8 * zero), t1)
+        t2 = fma(angular, load8(y, 2 * along + 8 * zero), t2)
+        t3 = fma(angular, load8(y, 3 * along + 8 * zero), t3)
+        for m in range(1, l + 1):
+            # + m and - m together: they share the radial functions
+            angular = fill8(0.0)
+            radial = fill8(0.0)
+            angular_minus = fill8(0.0)
+            radial_minus = fill8(0.0)
+            for n in range(tables.n_max):
+                f = g[zero + m, first + n]
+                h = g[zero - m, first + n]
+                function = load8(rt, row + 8 * n)
+                slope = load8(rt, slopes + row + 8 * n)
+                angular = fma(f, function, angular)
+                radial = fma(f, slope, radial)
+                angular_minus = fma(h, function, angular_minus)
+                radial_minus = fma(h, slope, radial_minus)
+            plus = 8 * (zero + m)
+            minus = 8 * (zero - m)
+            t0 = fma(radial, load8(y, plus), fma(radial_minus, load8(y, minus), t0))
+            t1 = fma(angular, load8(y, along + plus), fma(angular_minus, load8(y, along + minus), t1))
+            t2 = fma(angular, load8(y, 2 * along + plus), fma(angular_minus, load8(y, 2 * along + minus), t2))
+            t3 = fma(angular, load8(y, 3 * along + plus), fma(angular_minus, load8(y, 3 * along + minus), t3))
+    store(total, 0, t0)
+    store(total, 8, t1)
+    store(total, 16, t2)
+    store(total, 24, t3)
+
+
+@jit
+def _edge_gradients(total, u, inverse):
+    """From radial and solid parts to Cartesian gradients, total[1:] (3, TILE), in place."""
+    x = load8(u, 0)
+    y = load8(u, 8)
+    z = load8(u, 16)
+    gx = load8(total, 8)
+    gy = load8(total, 16)
+    gz = load8(total, 24)
+    f = load8(inverse, 0)
+    along = mul(f, fma(gx, x, fma(gy, y, mul(gz, z))))
+    radial = sub(load8(total, 0), along)
+    store(total, 8, fma(radial, x, mul(f, gx)))
+    store(total, 16, fma(radial, y, mul(f, gy)))
+    store(total, 24, fma(radial, z, mul(f, gz)))
+
+
+@jit
+def _coefficient_changes(tables, t, u, inverse, y, r, change):
+    """Derivatives change (3, lm, n_stride) of the coefficients of neighbour t's own channels."""
+    width = r.shape[2]
+    for l in range(tables.l_max + 1):
         for lm in range(l * l, (l + 1) * (l + 1)):
-            for b in range(k):
-                f = c[lm, b]
-                for block in range(k // n_max):
-                    for n in range(n_max):
-                        gc[lm, block * n_max + n] += f * g[b, block * n_max + n]
+            along = y[1, lm, t] * u[0, t] + y[2, lm, t] * u[1, t] + y[3, lm, t] * u[2, t]
+            for axis in range(3):
+                tangent = (y[1 + axis, lm, t] - along * u[axis, t]) * inverse[t]
+                normal = y[0, lm, t] * u[axis, t]
+                for n in range(0, tables.n_stride, 4):
+                    at = t * width + l * tables.n_stride + n
+                    value = fma(tangent, load4(r, at), mul(normal, load4(r, TILE * width + at)))
+                    store(change, (axis * change.shape[1] + lm) * tables.n_stride + n, value)
 
 
 @jit
-def _power_jacobian(n_shape, l, k, channel, w, factors, start, out):
-    """Change of the power spectrum of degree l when one channel changes; w (n, K) = sum_m dc[lm, n] c[lm, K]."""
-    n_max = len(n_shape)
-    first = channel * n_max
-    last = first + n_max
-    for n in range(n_max):
-        a = first + n
-        index = start + a * (a + 1) // 2
-        for b in range(first):
-            out[index + b] = factors[l, 1] * w[n, b]
-        for b in range(n):
-            out[index + first + b] = factors[l, 1] * (w[n, first + b] + w[b, a])
-        out[index + a] = 2.0 * factors[l, 0] * w[n, a]
-    for a in range(last, k):
-        index = start + a * (a + 1) // 2
-        for n in range(n_max):
-            out[index + first + n] = factors[l, 1] * w[n, a]
+def _mix_change(tables, channel, change, dc):
+    """Change dc (lm, columns) of the columns for a change (lm, n_stride) of one species' channels."""
+    stride = dc.shape[1]
+    if tables.mixing.shape[0] > 0:
+        for l in range(tables.l_max + 1):
+            start = (l * tables.mixing.shape[1] + channel * tables.n_stride) * stride
+            for lm in range(l * l, (l + 1) * (l + 1)):
+                for a in range(0, stride, 4):
+                    total = fill4(0.0)
+                    for n in range(tables.n_max):
+                        total = fma(change[lm, n], load4(tables.mixing, start + n * stride + a), total)
+                    store(dc, lm * stride + a, total)
+    else:
+        first = channel * tables.n_max
+        for lm in range(change.shape[0]):
+            for n in range(tables.n_max):
+                dc[lm, first + n] = change[lm, n]
 
 
 @jit
-def soap_values(
-    n_shape, l_shape, centres, centre_channel, centre_density, offsets, vectors, distances, channels, weights, cutoff,
-    table, spacing, norms, factors, normalise, coefficients, x, lengths,
-):  # fmt: skip
-    """Coefficients (n, lm, K), power spectra x (n, d) and their lengths (n,) before normalisation."""
-    n_max = len(n_shape)
-    size = len(l_shape)
-    width = n_max * size
-    n_channels = coefficients.shape[2]
+def _product_changes(l, a, start, stop, low, high, c, dc, p):
+    """Change of p[i, b] of `_products` where the columns low .. high - 1 change by dc."""
+    stride = c.shape[1]
+    own = a < high and a + 4 > low
+    for b in range(start // 4 * 4, stop, 4):
+        p0 = fill4(0.0)
+        p1 = fill4(0.0)
+        p2 = fill4(0.0)
+        p3 = fill4(0.0)
+        if own:
+            for lm in range(l * l, (l + 1) * (l + 1)):
+                row = load4(c, lm * stride + b)
+                p0 = fma(dc[lm, a], row, p0)
+                p1 = fma(dc[lm, a + 1], row, p1)
+                p2 = fma(dc[lm, a + 2], row, p2)
+                p3 = fma(dc[lm, a + 3], row, p3)
+        if b < high and b + 4 > low:
+            for lm in range(l * l, (l + 1) * (l + 1)):
+                row = load4(dc, lm * stride + b)
+                p0 = fma(c[lm, a], row, p0)
+                p1 = fma(c[lm, a + 1], row, p1)
+                p2 = fma(c[lm, a + 2], row, p2)
+                p3 = fma(c[lm, a + 3], row, p3)
+        store(p, b, p0)
+        store(p, stride + b, p1)
+        store(p, 2 * stride + b, p2)
+        store(p, 3 * stride + b, p3)
+
+
+@jit
+def _power_change(tables, c, dc, low, high, p, x, dot, scale, out):
+    """Change (dp - dot x) scale of the kept part x (d + 4,) of the unit vector; the columns low .. high - 1 change by dc."""
+    stride = c.shape[1]
+    n_columns = tables.first.shape[0]
+    along = -dot * scale
+    index = 0
+    for l in range(tables.l_max + 1):
+        for group in range(0, n_columns, 4):
+            end = min(group + 4, n_columns)
+            start = tables.first[group]
+            stop = 0
+            for a in range(group, end):
+                stop = max(stop, tables.kept[l, a])
+            touched = (group < high and end > low) or (start < high and stop > low)
+            if touched:
+                _product_changes(l, group, start, stop, low, high, c, dc, p)
+            for a in range(group, end):
+                start = tables.first[a]
+                kept = tables.kept[l, a]
+                row = (a - group) * stride
+                factors = (l * n_columns + a) * stride
+                for b in range(start, kept, 4):
+                    at = index + b - start
+                    value = mul(along, load4(x, at))
+                    if touched:
+                        value = fma(mul(scale, load4(tables.kept_factors, factors + b)), load4(p, row + b), value)
+                    store(out, at, value)
+                index += max(kept - start, 0)
+
+
+@jit
+def _workspace(tables, n_kinds):
+    """Harmonics (with gradients where n_kinds = 2), radial functions and what leads to them."""
+    size = tables.l_max + 1
     tile = np.empty(TILE, np.int64)
     u = np.empty((3, TILE))
-    q = np.zeros((size, size + 1, TILE))
+    inverse = np.empty(TILE)
+    q = np.zeros((size, size, TILE))
     c = np.empty((size, TILE))
     s = np.empty((size, TILE))
-    y = np.empty((1, size * size, TILE))
-    r = np.empty((1, TILE, width))
-    p = np.empty((n_channels, n_channels))
+    y = np.empty((3 * n_kinds - 2, size * size, TILE))
+    r = np.empty((n_kinds, TILE, tables.nodes.shape[2]))
+    return tile, u, inverse, q, c, s, y, r
+
+
+@jit
+def soap_values(tables, n_channels, centres, channel, edges, coefficients, x, lengths):
+    """Columns of coefficients (n, lm, columns), power spectra x (n, d) and their lengths (n,) before normalisation.
+
+    `n_channels` is that of the density; `channel` the species of the centres (-1: none) for their own density.
+    """
+    tile, u, inverse, q, c, s, y, r = _workspace(tables, 1)
+    density = np.empty(((tables.l_max + 1) ** 2, n_channels))
+    p = np.empty((4, coefficients.shape[2]))
+    spectrum = np.empty(x.shape[1] + 4)
     for i in range(centres.shape[0]):
         atom = centres[i]
-        density = coefficients[i]
         density[:, :] = 0.0
-        if centre_channel >= 0:
-            for n in range(n_max):
-                density[0, centre_channel * n_max + n] = centre_density[n]
-        edge = offsets[atom]
-        while edge < offsets[atom + 1]:
-            count, channel, edge = _gather(edge, offsets[atom + 1], cutoff, distances, channels, tile)
+        if channel >= 0:
+            for n in range(tables.n_max):
+                density[0, channel * tables.n_stride + n] = tables.centre[n]
+        edge = edges.offsets[atom]
+        stop = edges.offsets[atom + 1]
+        while edge < stop:
+            count, species, edge = _gather(edge, stop, tables.cutoff, edges, tile, u, inverse)
             if count == 0:
                 break
-            _directions(count, tile, vectors, distances, u)
-            _legendre(l_shape, u, q, c, s)
-            _harmonics(l_shape, count, norms, q, c, s, y)
-            _radial(n_shape, l_shape, count, tile, distances, weights, weights, table, spacing, r, False)
-            _expand(n_shape, l_shape, count, channel, y, r, density)
-        _power_spectrum(n_shape, l_shape, density, factors, p, x[i])
-        if normalise:
-            square = 0.0
-            for k in range(x.shape[1]):
-                square += x[i, k] * x[i, k]
-            length = np.sqrt(square)
-            lengths[i] = length
-            if length > 0.0:
-                inverse = 1.0 / length
-                for k in range(x.shape[1]):
-                    x[i, k] *= inverse
-        else:
-            lengths[i] = 1.0
+            _legendre(tables, u, q, c, s)
+            _harmonics(tables, q, c, s, y)
+            _radial(tables, count, tile, edges, r)
+            _expand(tables, species, y, r, density)
+        _mix(tables, density, coefficients[i])
+        length = np.sqrt(_power_spectrum(tables, coefficients[i], p, spectrum))
+        lengths[i] = length if tables.normalise else 1.0
+        scale = 1.0 / lengths[i] if lengths[i] != 0.0 else 1.0
+        for k in range(x.shape[1]):
+            x[i, k] = scale * spectrum[k]
 
 
 @jit
-def soap_pullback(
-    n_shape, l_shape, centres, offsets, vectors, distances, channels, weights, slopes, cutoff,
-    table, spacing, norms, factors, normalise, coefficients, x, lengths, gx, edge_gradients,
-):  # fmt: skip
+def soap_pullback(tables, n_channels, centres, edges, coefficients, x, lengths, gx, edge_gradients):
     """Add dE/d(edge vector) to edge_gradients (n_edges, 3), given dE/dx in gx (n, d)."""
-    n_max = len(n_shape)
-    size = len(l_shape)
-    width = n_max * size
-    k = coefficients.shape[2]
-    tile = np.empty(TILE, np.int64)
-    u = np.empty((3, TILE))
-    q = np.zeros((size, size + 1, TILE))
-    c = np.empty((size, TILE))
-    s = np.empty((size, TILE))
-    y = np.empty((4, size * size, TILE))
-    r = np.empty((2, TILE, width))
-    rt = np.empty((2, width, TILE))
-    g = np.empty((k, k))
-    gc = np.empty((size * size, k))
+    tile, u, inverse, q, c, s, y, r = _workspace(tables, 2)
+    n_columns = coefficients.shape[2]
+    rt = np.empty((2, r.shape[2], TILE))
+    g = np.zeros((n_columns, n_columns))
+    gc = np.empty((coefficients.shape[1], n_columns))
+    g_density = np.empty(((tables.l_max + 1) ** 2, n_channels))
+    p = np.empty((4, n_columns))
+    padded = np.zeros(x.shape[1] + 4)
     total = np.empty((4, TILE))
     for i in range(centres.shape[0]):
         if lengths[i] == 0.0:
             continue
         atom = centres[i]
         dot = 0.0
-        if normalise:
-            for j in range(x.shape[1]):
-                dot += x[i, j] * gx[i, j]
-        _power_pullback(n_shape, l_shape, coefficients[i], factors, gx[i], x[i], dot, 1.0 / lengths[i], g, gc)
-        edge = offsets[atom]
-        while edge < offsets[atom + 1]:
-            count, channel, edge = _gather(edge, offsets[atom + 1], cutoff, distances, channels, tile)
+        for j in range(x.shape[1]):
+            dot += x[i, j] * gx[i, j]
+            padded[j] = gx[i, j]
+        if not tables.normalise:
+            dot = 0.0
+        _power_pullback(tables, coefficients[i], padded, dot, lengths[i], p, g, gc)
+        _unmix(tables, gc, g_density)
+        edge = edges.offsets[atom]
+        stop = edges.offsets[atom + 1]
+        while edge < stop:
+            count, species, edge = _gather(edge, stop, tables.cutoff, edges, tile, u, inverse)
             if count == 0:
                 break
-            _directions(count, tile, vectors, distances, u)
-            _legendre(l_shape, u, q, c, s)
-            _harmonics(l_shape, count, norms, q, c, s, y)
-            _harmonic_gradients(l_shape, norms, u, q, c, s, y)
-            _radial(n_shape, l_shape, count, tile, distances, weights, slopes, table, spacing, r, True)
-            _transpose(width, count, r, rt)
-            first = channel * n_max
-            total[:, :] = 0.0
-            for l in range(size):
-                for lm in range(l * l, (l + 1) * (l + 1)):
-                    for t in range(TILE):
-                        angular = 0.0
-                        radial = 0.0
-                        for n in range(n_max):
-                            angular += gc[lm, first + n] * rt[0, l * n_max + n, t]
-                            radial += gc[lm, first + n] * rt[1, l * n_max + n, t]
-                        total[0, t] += radial * y[0, lm, t]
-                        total[1, t] += angular * y[1, lm, t]
-                        total[2, t] += angular * y[2, lm, t]
-                        total[3, t] += angular * y[3, lm, t]
+            _legendre(tables, u, q, c, s)
+            _harmonics(tables, q, c, s, y)
+            _harmonic_gradients(tables, u, q, c, s, y)
+            _radial_and_slopes(tables, count, tile, edges, r)
+            _transpose(r, rt)
+            _contract(tables, species, g_density, rt, y, total)
+            _edge_gradients(total, u, inverse)
             for t in range(count):
-                inverse = 1.0 / distances[tile[t]]
-                along = total[1, t] * u[0, t] + total[2, t] * u[1, t] + total[3, t] * u[2, t]
                 for axis in range(3):
-                    tangent = (total[1 + axis, t] - along * u[axis, t]) * inverse
-                    edge_gradients[tile[t], axis] += total[0, t] * u[axis, t] + tangent
+                    edge_gradients[tile[t], axis] += total[1 + axis, t]
 
 
 @jit
-def soap_jacobian(
-    n_shape, l_shape, centres, offsets, vectors, distances, channels, weights, slopes, cutoff,
-    table, spacing, norms, factors, normalise, coefficients, x, lengths, dx,
-):  # fmt: skip
+def soap_jacobian(tables, n_channels, centres, edges, coefficients, x, lengths, dx):
     """dx/d(edge vector) for all edges within the cutoff of `centres`, in edge order, into dx (n_legs, 3, d)."""
-    n_max = len(n_shape)
-    size = len(l_shape)
-    width = n_max * size
-    k = coefficients.shape[2]
-    tile = np.empty(TILE, np.int64)
-    u = np.empty((3, TILE))
-    q = np.zeros((size, size + 1, TILE))
-    c = np.empty((size, TILE))
-    s = np.empty((size, TILE))
-    y = np.empty((4, size * size, TILE))
-    r = np.empty((2, TILE, width))
-    dc = np.empty((3, n_max))
-    w = np.empty((3, n_max, k))
+    tile, u, inverse, q, c, s, y, r = _workspace(tables, 2)
+    n_columns = coefficients.shape[2]
+    change = np.empty((3, (tables.l_max + 1) ** 2, tables.n_stride))
+    dc = np.empty(coefficients.shape[1:])
+    p = np.empty((4, n_columns))
+    g = np.zeros((n_columns, n_columns))
+    gc = np.empty(coefficients.shape[1:])
+    nothing = np.zeros(x.shape[1] + 4)
+    padded = np.zeros(x.shape[1] + 4)
+    out = np.empty(x.shape[1] + 4)
+    used = change.shape[1] * n_columns
     leg = 0
     for i in range(centres.shape[0]):
         atom = centres[i]
-        density = coefficients[i]
-        inverse_length = 1.0 / lengths[i] if lengths[i] > 0.0 else 0.0
-        edge = offsets[atom]
-        while edge < offsets[atom + 1]:
-            count, channel, edge = _gather(edge, offsets[atom + 1], cutoff, distances, channels, tile)
+        edge = edges.offsets[atom]
+        stop = edges.offsets[atom + 1]
+        scale = 1.0 / lengths[i] if lengths[i] > 0.0 else 0.0
+        if tables.normalise and lengths[i] > 0.0:
+            # gc: gradient of the length itself, with its sign turned
+            _power_pullback(tables, coefficients[i], nothing, lengths[i], lengths[i], p, g, gc)
+        padded[: x.shape[1]] = x[i]
+        while edge < stop:
+            count, species, edge = _gather(edge, stop, tables.cutoff, edges, tile, u, inverse)
             if count == 0:
                 break
-            _directions(count, tile, vectors, distances, u)
-            _legendre(l_shape, u, q, c, s)
-            _harmonics(l_shape, count, norms, q, c, s, y)
-            _harmonic_gradients(l_shape, norms, u, q, c, s, y)
-            _radial(n_shape, l_shape, count, tile, distances, weights, slopes, table, spacing, r, True)
+            _legendre(tables, u, q, c, s)
+            _harmonics(tables, q, c, s, y)
+            _harmonic_gradients(tables, u, q, c, s, y)
+            _radial_and_slopes(tables, count, tile, edges, r)
+            low = species * tables.n_max
+            high = low + tables.n_max
+            if tables.mixing.shape[0] > 0:
+                low = 0
+                high = n_columns
+            dc[:, :] = 0.0
             for t in range(count):
-                inverse = 1.0 / distances[tile[t]]
-                if k > n_max:
-                    dx[leg] = 0.0
-                for l in range(size):
-                    w[:, :, :] = 0.0
-                    for lm in range(l * l, (l + 1) * (l + 1)):
-                        along = y[1, lm, t] * u[0, t] + y[2, lm, t] * u[1, t] + y[3, lm, t] * u[2, t]
-                        for axis in range(3):
-                            tangent = (y[1 + axis, lm, t] - along * u[axis, t]) * inverse
-                            normal = y[0, lm, t] * u[axis, t]
-                            for n in range(n_max):
-                                dc[axis, n] = tangent * r[0, t, l * n_max + n] + normal * r[1, t, l * n_max + n]
-                            for n in range(n_max):
-                                f = dc[axis, n]
-                                for block in range(k // n_max):
-                                    for b in range(n_max):
-                                        w[axis, n, block * n_max + b] += f * density[lm, block * n_max + b]
-                    for axis in range(3):
-                        _power_jacobian(n_shape, l, k, channel, w[axis], factors, l * k * (k + 1) // 2, dx[leg, axis])
-                if normalise:
-                    for axis in range(3):
-                        out = dx[leg, axis]
-                        dot = 0.0
-                        for j in range(out.shape[0]):
-                            dot += out[j] * x[i, j]
-                        for j in range(out.shape[0]):
-                            out[j] = (out[j] - dot * x[i, j]) * inverse_length
+                _coefficient_changes(tables, t, u, inverse, y, r, change)
+                for axis in range(3):
+                    _mix_change(tables, species, change[axis], dc)
+                    dot = fill4(0.0)
+                    if tables.normalise:
+                        for j in range(0, used, 4):
+                            dot = fma(load4(dc, j), load4(gc, j), dot)
+                    _power_change(tables, coefficients[i], dc, low, high, p, padded, -total4(dot), scale, out)
+                    for j in range(x.shape[1]):
+                        dx[leg, axis, j] = out[j]
                 leg += 1
     return leg

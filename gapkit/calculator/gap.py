@@ -12,11 +12,12 @@ from ase.calculators.calculator import Calculator, all_changes
 
 from gapkit.calculator.neighbours import SkinnedNeighbours
 from gapkit.exceptions import InputError
+from gapkit.gp.prediction import Uncertainty
 from gapkit.potential import GAP, load
 from gapkit.structures import to_batch
 from gapkit.typing import FloatArray
 
-UNCERTAIN = ("energies_std", "energies_data_std", "energies_prior_std", "novelty")
+PARTS = ("energies_data_std", "energies_prior_std", "novelty")
 
 
 class GAPCalculator(Calculator):
@@ -41,7 +42,15 @@ class GAPCalculator(Calculator):
     the sparse points cannot see), and `novelty` (n_atoms,; prior residual over prior, 0 to 1).
     """
 
-    implemented_properties: ClassVar[list[str]] = ["energy", "free_energy", "energies", "forces", "stress", *UNCERTAIN]
+    implemented_properties: ClassVar[list[str]] = [
+        "energy",
+        "free_energy",
+        "energies",
+        "forces",
+        "stress",
+        "energies_std",
+        *PARTS,
+    ]
 
     def __init__(
         self, model: GAP | str | os.PathLike[str], *, skin: float = 0.5, n_jobs: int | None = None, **kwargs: Any
@@ -60,7 +69,7 @@ class GAPCalculator(Calculator):
         properties: Sequence[str] = ("energy",),
         system_changes: Sequence[str] = all_changes,
     ) -> None:
-        """Compute all cheap properties, and the uncertainties if one of them is asked for.
+        """Compute all cheap properties, and the uncertainties if they are asked for.
 
         Raises
         ------
@@ -70,8 +79,10 @@ class GAPCalculator(Calculator):
         super().calculate(atoms, properties, system_changes)
         batch = to_batch(self.atoms, labels=False)
         neighbours = self._neighbours.of(batch)
-        uncertain = any(name in UNCERTAIN for name in properties)
-        p = self.model.model_.predict(batch, neighbours, return_std=uncertain, n_jobs=self.n_jobs)
+        uncertainty: Uncertainty = "total" if "energies_std" in properties else "none"
+        if any(name in PARTS for name in properties):
+            uncertainty = "parts"
+        p = self.model.model_.predict(batch, neighbours, uncertainty=uncertainty, n_jobs=self.n_jobs)
         self.results = {
             "energy": float(p.energy[0]),
             "free_energy": float(p.energy[0]),
@@ -80,8 +91,9 @@ class GAPCalculator(Calculator):
         }
         if np.isfinite(p.stress[0]).all():
             self.results["stress"] = p.stress[0]
-        if p.local_data_variance is not None and p.local_prior_variance is not None:
+        if p.local_energies_std is not None:
             self.results["energies_std"] = p.local_energies_std
+        if p.local_data_variance is not None and p.local_prior_variance is not None:
             self.results["energies_data_std"] = np.sqrt(p.local_data_variance)
             self.results["energies_prior_std"] = np.sqrt(p.local_prior_variance)
             self.results["novelty"] = p.novelty

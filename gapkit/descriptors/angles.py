@@ -20,6 +20,7 @@ from gapkit.descriptors.cutoffs import CutoffFunction
 from gapkit.descriptors.distances import switch_of
 from gapkit.neighbours import NeighbourList
 from gapkit.typing import FloatArray, IntArray
+from gapkit.workspace import Workspace
 
 # Both orders of the two neighbours count, as in QUIP's angle_3b.
 MULTIPLICITY = 2.0
@@ -82,6 +83,10 @@ class TripletEngine:
         """One block for each central species and unordered pair of neighbour species."""
         return tuple((z, *pair) for z in self.species for pair in combinations_with_replacement(self.species, 2))
 
+    def centre_species(self, block: Block) -> tuple[int, ...]:
+        """The first species."""
+        return block[:1]
+
     def view(self, numbers: IntArray, neighbours: NeighbourList) -> TripletView:
         """Apply to atoms of atomic numbers `numbers` (n_atoms,) and their neighbours."""
         return TripletView(self, numbers, neighbours)
@@ -102,7 +107,7 @@ class TripletView:
         """Atoms of the central species."""
         return np.flatnonzero(self._numbers == block[0])
 
-    def features(self, block: Block, centres: IntArray) -> Features:
+    def features(self, block: Block, centres: IntArray, workspace: Workspace | None = None) -> Features:
         """Triplets of `block` around `centres`."""
         neighbours = self._neighbours
         where = (

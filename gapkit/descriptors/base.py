@@ -20,10 +20,12 @@ from ase import Atoms
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
+from gapkit._core.rows import count_legs, fill_legs
 from gapkit.exceptions import InputError, UnknownSpeciesError
 from gapkit.neighbours import NeighbourList, build_neighbour_list
 from gapkit.structures import to_batch
 from gapkit.typing import FloatArray, IntArray
+from gapkit.workspace import Workspace
 
 Block: TypeAlias = tuple[int, ...]
 
@@ -42,12 +44,15 @@ class Features:
         Central atom of each instance; atoms may repeat.
     state : Any
         What the view that made them needs to go back to edges.
+    squares : ndarray (n,) or None
+        Squared norms of the whole vectors, where x is only the part of them that matters to the sparse points.
     """
 
     x: FloatArray
     factors: FloatArray
     centres: IntArray
     state: Any
+    squares: FloatArray | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +61,17 @@ class Legs:
 
     offsets: IntArray
     edges: IntArray
+
+    @classmethod
+    def of_centres(
+        cls, centres: IntArray, offsets: IntArray, distances: FloatArray, channels: IntArray, cutoff: float
+    ) -> Legs:
+        """All edges of `centres` that are shorter than the cutoff and of a known species (channel >= 0), in order."""
+        counts = np.empty(len(centres) + 1, np.int64)
+        count_legs(centres, offsets, distances, channels, cutoff, counts)
+        edges = np.empty(counts[-1], np.int64)
+        fill_legs(centres, offsets, distances, channels, cutoff, edges)
+        return cls(counts, edges)
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,8 +102,8 @@ class View(Protocol):
         """Atoms that can be the centre of an instance of `block`, ascending."""
         ...
 
-    def features(self, block: Block, centres: IntArray) -> Features:
-        """Instances of `block` with these centres."""
+    def features(self, block: Block, centres: IntArray, workspace: Workspace | None = None) -> Features:
+        """Instances of `block` with these centres; their arrays live in the workspace, until it is used again."""
         ...
 
     def pullback(self, features: Features, gx: FloatArray, gf: FloatArray, edge_gradients: FloatArray) -> None:
@@ -121,6 +137,10 @@ class Engine(Protocol):
     @property
     def is_atomic(self) -> bool:
         """Whether every atom is one instance, so that its prior residual is a novelty of its whole neighbourhood."""
+
+    def centre_species(self, block: Block) -> tuple[int, ...]:
+        """Atomic numbers of the atoms that can be the centre of an instance of `block`."""
+        ...
 
     def view(self, numbers: IntArray, neighbours: NeighbourList) -> View:
         """Apply to atoms of atomic numbers `numbers` (n_atoms,) and their neighbours."""

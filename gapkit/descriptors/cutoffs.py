@@ -7,6 +7,7 @@ from typing import Protocol
 
 import numpy as np
 
+from gapkit._core.switch import cosine_switch, quintic_switch
 from gapkit.exceptions import InputError
 from gapkit.typing import FloatArray
 
@@ -32,9 +33,9 @@ class CosineCutoff:
         _check_width(self.width)
 
     def __call__(self, distances: FloatArray, cutoff: float) -> tuple[FloatArray, FloatArray]:
-        p = np.clip((distances - cutoff + self.width) / self.width, 0.0, 1.0)
-        slope = np.where((p > 0.0) & (p < 1.0), -0.5 * np.pi / self.width * np.sin(np.pi * p), 0.0)
-        return 0.5 * (1.0 + np.cos(np.pi * p)), slope
+        values, slopes = np.empty_like(distances), np.empty_like(distances)
+        cosine_switch(distances, cutoff, self.width, values, slopes)
+        return values, slopes
 
 
 @dataclass(frozen=True)
@@ -51,9 +52,9 @@ class QuinticCutoff:
         _check_width(self.width)
 
     def __call__(self, distances: FloatArray, cutoff: float) -> tuple[FloatArray, FloatArray]:
-        p = np.clip((distances - cutoff + self.width) / self.width, 0.0, 1.0)
-        value = 1.0 - p**3 * (10.0 - p * (15.0 - 6.0 * p))
-        return value, -30.0 * (p * (1.0 - p)) ** 2 / self.width
+        values, slopes = np.empty_like(distances), np.empty_like(distances)
+        quintic_switch(distances, cutoff, self.width, values, slopes)
+        return values, slopes
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from gapkit.descriptors.cutoffs import CutoffFunction, QuinticCutoff
 from gapkit.exceptions import InputError
 from gapkit.neighbours import NeighbourList
 from gapkit.typing import FloatArray, IntArray
+from gapkit.workspace import Workspace
 
 
 class TwoBody(Descriptor):
@@ -80,6 +81,10 @@ class PairEngine:
         """One block for each unordered pair of species."""
         return tuple(combinations_with_replacement(self.species, 2))
 
+    def centre_species(self, block: Block) -> tuple[int, ...]:
+        """Either species of the pair."""
+        return tuple(set(block))
+
     def view(self, numbers: IntArray, neighbours: NeighbourList) -> PairView:
         """Apply to atoms of atomic numbers `numbers` (n_atoms,) and their neighbours."""
         return PairView(self, numbers, neighbours)
@@ -100,7 +105,7 @@ class PairView:
         """Atoms of either species of the pair."""
         return np.flatnonzero((self._numbers == block[0]) | (self._numbers == block[1]))
 
-    def features(self, block: Block, centres: IntArray) -> Features:
+    def features(self, block: Block, centres: IntArray, workspace: Workspace | None = None) -> Features:
         """Distances of the pairs of `block` around `centres`."""
         neighbours = self._neighbours
         starts, stops = neighbours.offsets[centres], neighbours.offsets[centres + 1]

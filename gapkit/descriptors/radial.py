@@ -186,7 +186,7 @@ class RadialTable:
 
     Attributes
     ----------
-    nodes : ndarray (n_nodes, 3, (l_max + 1) * n_max)
+    nodes : ndarray (n_nodes, 3, (l_max + 1) * stride)
     spacing : float
         Å.
     reach : float
@@ -198,8 +198,11 @@ class RadialTable:
     reach: float
 
 
-def tabulate(basis: RadialBasis, sigma: float, reach: float) -> RadialTable:
-    """Sample `basis` up to `reach` Å; derivatives come from a degree 7 spline through twice as many samples."""
+def tabulate(basis: RadialBasis, sigma: float, reach: float, stride: int) -> RadialTable:
+    """Sample `basis` up to `reach` Å; derivatives come from a degree 7 spline through twice as many samples.
+
+    Every degree takes `stride` places, at least n_max; those beyond n_max are zero.
+    """
     n_nodes = int(np.ceil(reach / sigma * NODES_PER_SIGMA)) + 2
     spacing = reach / (n_nodes - 2)
     r = np.arange(-16, 2 * n_nodes + 16) * (0.5 * spacing)
@@ -208,5 +211,7 @@ def tabulate(basis: RadialBasis, sigma: float, reach: float) -> RadialTable:
     sampled[r < 0.0] *= ((-1.0) ** np.arange(sampled.shape[1]))[None, :, None]
     spline = make_interp_spline(r, sampled.reshape(r.size, -1), k=7)
     at = np.arange(n_nodes) * spacing
-    nodes = np.stack([spline(at, order) * spacing**order for order in range(3)], axis=1)
-    return RadialTable(np.ascontiguousarray(nodes), spacing, reach)
+    values = np.stack([spline(at, order) * spacing**order for order in range(3)], axis=1)
+    nodes = np.zeros((n_nodes, 3, sampled.shape[1], stride))
+    nodes[..., : sampled.shape[2]] = values.reshape(n_nodes, 3, *sampled.shape[1:])
+    return RadialTable(nodes.reshape(n_nodes, 3, -1), spacing, reach)

@@ -8,16 +8,21 @@ from math import factorial
 
 import numpy as np
 
-from gapkit._core.rows import count_legs, fill_legs
-from gapkit._core.soap import soap_jacobian, soap_pullback, soap_values
+from gapkit._core.soap import Edges, Tables, soap_jacobian, soap_pullback, soap_values
 from gapkit.descriptors.base import Block, Descriptor, Features, Jacobian, Legs
 from gapkit.descriptors.cutoffs import CutoffFunction, NoCutoff, QuinticCutoff
 from gapkit.descriptors.radial import BASES, RadialTable, tabulate
 from gapkit.exceptions import InputError
 from gapkit.neighbours import NeighbourList
 from gapkit.typing import FloatArray, IntArray
+from gapkit.workspace import Workspace
 
 MAX_L = 20
+
+
+def n_stride(n_max: int) -> int:
+    """Radial functions of one degree as the kernels keep them: a multiple of four."""
+    return -(-n_max // 4) * 4
 
 
 class SOAP(Descriptor):
@@ -85,17 +90,10 @@ class SOAP(Descriptor):
         switch = self.cutoff_function or QuinticCutoff(self.cutoff if self.transition is None else self.transition)
         basis = BASES[self.basis](self.n_max, self.l_max, self.sigma, self.cutoff)
         reach = basis.reach if isinstance(switch, NoCutoff) else self.cutoff
-        return SOAPEngine(
-            species=tuple(species),
-            n_max=self.n_max,
-            l_max=self.l_max,
-            cutoff=self.cutoff,
-            reach=reach,
-            switch=switch,
-            table=tabulate(basis, self.sigma, reach),
-            centre=self.central_weight * basis.values(np.zeros(1))[0, 0] / np.sqrt(4.0 * np.pi),
-            normalize=self.normalize,
-        )
+        centre = self.central_weight * basis.values(np.zeros(1))[0, 0] / np.sqrt(4.0 * np.pi)
+        radial = tabulate(basis, self.sigma, reach, n_stride(self.n_max))
+        tables = make_tables(radial, self.n_max, self.l_max, len(species), centre, normalise=bool(self.normalize))
+        return SOAPEngine(tuple(species), reach, switch, self.cutoff, tables)
 
     def _check(self) -> None:
         if not (np.isfinite(self.cutoff) and 0.5 <= self.cutoff <= 20.0):
@@ -117,17 +115,29 @@ class SOAP(Descriptor):
 
 @dataclass(frozen=True, eq=False)
 class SOAPEngine:
-    """SOAP for fixed species, with its radial table."""
+    """SOAP for fixed species, with its tables.
+
+    Attributes
+    ----------
+    species : tuple of int
+        Atomic numbers in the order of the channels.
+    reach : float
+        Å.
+    switch : CutoffFunction
+    cutoff : float
+        Å; of the switch.
+    tables : Tables
+        What the kernels need to know.
+    rotation : ndarray or None
+        Of a truncated engine.
+    """
 
     species: tuple[int, ...]
-    n_max: int
-    l_max: int
-    cutoff: float
     reach: float
     switch: CutoffFunction
-    table: RadialTable
-    centre: FloatArray
-    normalize: bool
+    cutoff: float
+    tables: Tables
+    rotation: FloatArray | None = None
     is_atomic: bool = True
 
     @property
@@ -137,18 +147,27 @@ class SOAPEngine:
 
     @property
     def n_channels(self) -> int:
-        """K, species times radial functions."""
-        return len(self.species) * self.n_max
+        """Radial functions of all species, padding included."""
+        return len(self.species) * self.tables.n_stride
+
+    @property
+    def n_columns(self) -> int:
+        """Columns of the coefficients of an atom, padding included."""
+        return 4 * len(self.tables.lowest)
 
     @property
     def n_features(self) -> int:
         """Length of the power spectrum."""
-        return (self.l_max + 1) * self.n_channels * (self.n_channels + 1) // 2
+        return int(np.maximum(self.tables.kept - self.tables.first, 0).sum())
 
     @property
     def public_order(self) -> IntArray:
         """Where each element of the public vector (l fastest) stands in the internal one (l slowest)."""
-        return np.arange(self.n_features).reshape(self.l_max + 1, -1).T.ravel()
+        return np.arange(self.n_features).reshape(self.tables.l_max + 1, -1).T.ravel()
+
+    def centre_species(self, block: Block) -> tuple[int, ...]:
+        """The species of the block."""
+        return block
 
     def view(self, numbers: IntArray, neighbours: NeighbourList) -> SOAPView:
         """Apply to atoms of atomic numbers `numbers` (n_atoms,) and their neighbours."""
@@ -166,69 +185,126 @@ class SOAPView:
         channel = np.full(256, -1, np.int32)
         channel[list(engine.species)] = np.arange(len(engine.species), dtype=np.int32)
         self._channel_of_species = channel
-        weights, slopes = engine.switch(neighbours.distances, engine.cutoff)
-        self._shapes = ((0,) * engine.n_max, (0,) * (engine.l_max + 1))
-        self._offsets = neighbours.offsets
-        self._geometry = (
-            neighbours.offsets,
-            neighbours.vectors,
-            neighbours.distances,
-            channel[numbers][neighbours.indices],
-        )
-        self._weights, self._slopes = weights, slopes
-        degrees = np.arange(engine.l_max + 1)
-        factors = np.stack([1.0 / np.sqrt(2.0 * degrees + 1.0), np.sqrt(2.0 / (2.0 * degrees + 1.0))], axis=1)
-        self._tables = (
-            engine.reach, engine.table.nodes, engine.table.spacing, _harmonic_norms(engine.l_max), factors,
-            engine.normalize,
+        self._edges = Edges(
+            neighbours.offsets, neighbours.vectors, neighbours.distances, channel[numbers][neighbours.indices],
+            *engine.switch(neighbours.distances, engine.cutoff),
         )  # fmt: skip
 
     def centres(self, block: Block) -> IntArray:
         """Atoms of the block's species."""
         return np.flatnonzero(self._numbers == block[0])
 
-    def features(self, block: Block, centres: IntArray) -> Features:
+    def features(self, block: Block, centres: IntArray, workspace: Workspace | None = None) -> Features:
         """Power spectra of `centres`."""
         engine = self._engine
         n = len(centres)
-        coefficients = np.empty((n, (engine.l_max + 1) ** 2, engine.n_channels))
-        x = np.empty((n, engine.n_features))
-        lengths = np.empty(n)
-        soap_values(
-            *self._shapes, centres, int(self._channel_of_species[block[0]]), engine.centre, *self._geometry,
-            self._weights, *self._tables, coefficients, x, lengths,
-        )  # fmt: skip
-        return Features(x, np.ones(n), centres, (coefficients, lengths))
+        arrays = Workspace() if workspace is None else workspace
+        coefficients = arrays.array("coefficients", n, (engine.tables.l_max + 1) ** 2 + 3, engine.n_columns)
+        x, lengths = arrays.array("x", n, engine.n_features), np.empty(n)
+        channel = int(self._channel_of_species[block[0]])
+        soap_values(engine.tables, engine.n_channels, centres, channel, self._edges, coefficients, x, lengths)
+        squares = (lengths > 0.0).astype(np.float64) if engine.tables.normalise else None
+        return Features(x, np.ones(n), centres, (coefficients, lengths), squares)
+
+    def coefficients(self, block: Block, centres: IntArray) -> FloatArray:
+        """Density coefficients (n, lm, columns) over the square root of the vector's length; atoms of length 0 left out."""
+        features = self.features(block, centres)
+        coefficients, lengths = features.state
+        rows = slice((self._engine.tables.l_max + 1) ** 2)
+        known = lengths > 0.0
+        n = len(self._engine.tables.first)
+        return np.asarray(coefficients[known, rows, :n] / np.sqrt(lengths[known])[:, None, None])
 
     def pullback(self, features: Features, gx: FloatArray, gf: FloatArray, edge_gradients: FloatArray) -> None:
         """Add dE/d(edge vector) for dE/dx `gx`; f is 1 for SOAP."""
+        engine = self._engine
         coefficients, lengths = features.state
         soap_pullback(
-            *self._shapes, features.centres, *self._geometry, self._weights, self._slopes, *self._tables,
-            coefficients, features.x, lengths, gx, edge_gradients,
+            engine.tables, engine.n_channels, features.centres, self._edges, coefficients, features.x, lengths, gx,
+            edge_gradients,
         )  # fmt: skip
 
     def jacobian(self, features: Features) -> Jacobian:
         """Derivatives of the power spectra with respect to each neighbour."""
+        engine, edges = self._engine, self._edges
         coefficients, lengths = features.state
-        offsets, _, distances, channels = self._geometry
-        leg_offsets = np.empty(len(features.centres) + 1, np.int64)
-        count_legs(features.centres, offsets, distances, channels, self._engine.reach, leg_offsets)
-        leg_edges = np.empty(leg_offsets[-1], np.int64)
-        fill_legs(features.centres, offsets, distances, channels, self._engine.reach, leg_edges)
-        dx = np.empty((leg_offsets[-1], 3, self._engine.n_features))
-        soap_jacobian(
-            *self._shapes, features.centres, *self._geometry, self._weights, self._slopes, *self._tables,
-            coefficients, features.x, lengths, dx,
-        )  # fmt: skip
-        return Jacobian(Legs(leg_offsets, leg_edges), dx, None)
+        legs = Legs.of_centres(features.centres, edges.offsets, edges.distances, edges.channels, engine.reach)
+        dx = np.empty((len(legs.edges), 3, engine.n_features))
+        soap_jacobian(engine.tables, engine.n_channels, features.centres, edges, coefficients, features.x, lengths, dx)
+        return Jacobian(legs, dx, None)
 
 
-def _harmonic_norms(l_max: int) -> FloatArray:
-    """Norms (l, m) of real spherical harmonics, with sqrt(2) for m > 0."""
+def make_tables(
+    radial: RadialTable, n_max: int, l_max: int, n_species: int, centre: FloatArray, *, normalise: bool
+) -> Tables:
+    """Tables of the kernels from a radial table whose rows hold n_stride(n_max) functions of each degree."""
+    n_columns = n_species * n_max
+    first, last = np.zeros(n_columns, np.int64), np.arange(1, n_columns + 1)
+    recurrence, diagonal = harmonic_tables(l_max)
+    lowest, highest = partners(first, last, n_columns)
+    kept = np.tile(last, (l_max + 1, 1))
+    return Tables(
+        l_max=l_max,
+        n_max=n_max,
+        n_stride=n_stride(n_max),
+        cutoff=radial.reach,
+        nodes=radial.nodes,
+        spacing=radial.spacing,
+        harmonics=recurrence,
+        diagonal=diagonal,
+        centre=centre,
+        mixing=np.empty((0, 0, 0)),
+        unmixing=np.empty((0, 0, 0)),
+        first=first,
+        last=last,
+        kept=kept,
+        lowest=lowest,
+        highest=highest,
+        factors=pair_factors(first, np.tile(last, (l_max + 1, 1)), 4 * len(lowest)),
+        kept_factors=pair_factors(first, kept, 4 * len(lowest)),
+        normalise=normalise,
+    )
+
+
+def pair_factors(first: IntArray, last: IntArray, n_columns: int) -> FloatArray:
+    """Factors (l, a, b) of the pairs first[a] <= b < last[l, a]: 1 / sqrt(2 l + 1), times sqrt(2) where a and b differ."""
+    columns = np.arange(n_columns)
+    factors = np.where(columns == np.arange(len(first))[:, None], 1.0, np.sqrt(2.0))
+    inside = (first[:, None] <= columns) & (columns < last[:, :, None])
+    return inside * factors / np.sqrt(2.0 * np.arange(len(last)) + 1.0)[:, None, None]
+
+
+def partners(first: IntArray, last: IntArray, n_columns: int) -> tuple[IntArray, IntArray]:
+    """For every group of four columns, the span of the columns that any of them makes a pair with."""
+    columns = np.arange(n_columns)
+    paired = np.zeros((n_columns, n_columns), bool)
+    paired[: len(first)] = (first[:, None] <= columns) & (columns < last[:, None])
+    paired |= paired.T
+    lowest, highest = [], []
+    for start in range(0, len(columns), 4):
+        where = np.flatnonzero(paired[start : start + 4].any(axis=0))
+        lowest.append(where[0] if len(where) else 0)
+        highest.append(where[-1] + 1 if len(where) else 0)
+    return np.array(lowest, np.int64), np.array(highest, np.int64)
+
+
+def harmonic_tables(l_max: int) -> tuple[FloatArray, FloatArray]:
+    """Coefficients (4, l, m) of the normalised recurrence in l and of the gradient, and its start (m,).
+
+    Q[l, m] = c0 z Q[l - 1, m] - c1 Q[l - 2, m]; the gradient needs c2 Q[l - 1, m + 1] and c3 Q[l - 1, m].
+    """
     norms = np.zeros((l_max + 1, l_max + 1))
     for degree in range(l_max + 1):
         for m in range(degree + 1):
             ratio = factorial(degree - m) / factorial(degree + m) * (2 if m else 1)
             norms[degree, m] = np.sqrt((2 * degree + 1) / (4 * np.pi) * ratio)
-    return norms
+    table = np.zeros((4, l_max + 1, l_max + 1))
+    for degree in range(1, l_max + 1):
+        for m in range(degree):
+            table[0, degree, m] = (2 * degree - 1) / (degree - m) * norms[degree, m] / norms[degree - 1, m]
+            table[3, degree, m] = (degree + m) * norms[degree, m] / norms[degree - 1, m]
+        for m in range(degree - 1):
+            table[1, degree, m] = (degree + m - 1) / (degree - m) * norms[degree, m] / norms[degree - 2, m]
+            table[2, degree, m] = norms[degree, m] / norms[degree - 1, m + 1]
+    start = np.array([norms[m, m] * np.prod(np.arange(1.0, 2 * m, 2)) for m in range(l_max + 1)])
+    return table, start

@@ -25,10 +25,13 @@ class SparseBlock:
         Species of the instances.
     points : ndarray (m, d)
         Descriptor vectors.
-    scaled, norms : ndarray (m, d), (m,)
-        The same as the kernel sees them, and their squared norms.
+    scaled, norms : ndarray (m, r), (m,)
+        The same as the kernel sees them, projected, and their squared norms.
     columns : slice
         Its columns in the linear model.
+    projection : ndarray (d, r) or None
+        Orthonormal directions that hold all points, where there are fewer of them than features: inner products with the
+        points need no more.
     """
 
     block: Block
@@ -36,6 +39,15 @@ class SparseBlock:
     scaled: FloatArray
     norms: FloatArray
     columns: slice
+    projection: FloatArray | None = None
+
+    def reduce(self, x: FloatArray, out: FloatArray | None = None) -> FloatArray:
+        """Scaled features (n, d) as far as inner products with the points need them, (n, r)."""
+        return x if self.projection is None else np.dot(x, self.projection, out=out)
+
+    def expand(self, gradient: FloatArray, out: FloatArray | None = None) -> FloatArray:
+        """The gradient (n, d) with respect to scaled features from that with respect to reduced ones (n, r)."""
+        return gradient if self.projection is None else np.dot(gradient, self.projection.T, out=out)
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,8 +71,18 @@ class SparseBasis:
         engines: Sequence[Engine],
         kernels: Sequence[GapKernel],
         points: Sequence[Sequence[tuple[Block, FloatArray]]],
+        *,
+        tolerance: float = 0.0,
     ) -> SparseBasis:
-        """Number the columns of the sparse points (block, (m, d)) of every term; blocks without points are left out."""
+        """Number the columns of the sparse points (block, (m, d)) of every term; blocks without points are left out.
+
+        Parameters
+        ----------
+        tolerance : float
+            Where the kernel is one of inner products, the points are replaced by their projection on their leading
+            directions; what is left out of them is at most this part of their norm (root mean square).  A sparse point
+            need not be the vector of any atom, so that the model stays exact; it is just another model.
+        """
         terms = []
         start = 0
         for engine, kernel, blocks in zip(engines, kernels, points, strict=True):
@@ -69,9 +91,28 @@ class SparseBasis:
             for block, x in blocks:
                 if len(x) == 0:
                     continue
-                scaled = np.ascontiguousarray(unit.scale_features(x))
-                columns = slice(start, start + len(x))
-                sparse.append(SparseBlock(block, x, scaled, np.einsum("md,md->m", scaled, scaled), columns))
+                projection = None if unit.uses_norms else leading_directions(x, tolerance)
+                reduced = x if projection is None else x @ projection
+                sparse.append(_block(unit, block, reduced, projection, slice(start, start + len(x))))
+                start += len(x)
+            terms.append(BasisTerm(engine, unit, tuple(sparse)))
+        return cls(tuple(terms))
+
+    @classmethod
+    def restore(
+        cls,
+        engines: Sequence[Engine],
+        kernels: Sequence[GapKernel],
+        points: Sequence[Sequence[tuple[Block, FloatArray, FloatArray | None]]],
+    ) -> SparseBasis:
+        """The basis of given blocks: (block, points (m, d), None) or (block, reduced points (m, r), projection (d, r))."""
+        terms = []
+        start = 0
+        for engine, kernel, blocks in zip(engines, kernels, points, strict=True):
+            unit = kernel.unit_scale()
+            sparse = []
+            for block, x, projection in blocks:
+                sparse.append(_block(unit, block, x, projection, slice(start, start + len(x))))
                 start += len(x)
             terms.append(BasisTerm(engine, unit, tuple(sparse)))
         return cls(tuple(terms))
@@ -101,3 +142,31 @@ class SparseBasis:
                 factor = cholesky(term.kernel.value(q, block.norms, block.norms), name=f"K_MM of {name} {block.block}")
                 blocks.append(PriorBlock(block.columns, factor.L, factor.jitter))
         return blocks
+
+
+def _block(
+    kernel: GapKernel, block: Block, points: FloatArray, projection: FloatArray | None, columns: slice
+) -> SparseBlock:
+    if projection is None:
+        scaled = np.ascontiguousarray(kernel.scale_features(points))
+    else:  # such kernels do not scale
+        scaled, points = np.ascontiguousarray(points), points @ projection.T
+    return SparseBlock(block, points, scaled, np.einsum("md,md->m", scaled, scaled), columns, projection)
+
+
+# A projection costs a product of its own: fewer directions than this part of the features pay for it.
+WORTHWHILE = 0.7
+
+
+def leading_directions(x: FloatArray, tolerance: float) -> FloatArray | None:
+    """Orthonormal directions (d, r) that hold the rows of x (m, d) but for a part `tolerance` of their norm; None: no gain."""
+    if tolerance <= 0.0 or len(x) < 2 or x.shape[1] < 2:
+        return None
+    values, vectors = np.linalg.eigh(x.T @ x)
+    values, vectors = np.maximum(values[::-1], 0.0), vectors[:, ::-1]
+    # eigenvalues are squares, rounded: below 1e-15 of the sum they say nothing
+    total = values.sum()
+    left = np.cumsum(values[::-1])[::-1]
+    rank = int(np.count_nonzero(left > max(tolerance**2, 1e-15) * total))
+    worthwhile = rank * (x.shape[1] + len(x)) < WORTHWHILE * x.shape[1] * len(x)
+    return np.ascontiguousarray(vectors[:, :rank]) if worthwhile else None

@@ -95,7 +95,9 @@ def _instances(term: BasisTerm, block: SparseBlock, features: Features, energy: 
     """Kernel values and slopes, and the energy rows."""
     scaled = term.kernel.scale_features(features.x)
     norms = np.einsum("nd,nd->n", scaled, scaled)
-    k, k_q, k_n = term.kernel.value_and_slopes(scaled @ block.scaled.T, norms, block.norms, overwrite_q=True)
+    k, k_q, k_n = term.kernel.value_and_slopes(
+        block.reduce(scaled) @ block.scaled.T, norms, block.norms, overwrite_q=True
+    )
     starts = np.flatnonzero(np.diff(frame, prepend=-1))
     energy[frame[starts], block.columns] += np.add.reduceat(features.factors[:, None] * k, starts, axis=0)
     return k, k_q, k_n, scaled
@@ -110,7 +112,7 @@ def _derivatives(
     jacobian = view.jacobian(features)
     n_legs, _, d = jacobian.dx.shape
     dx = term.kernel.scale_features(jacobian.dx.reshape(-1, d))
-    projected = (dx @ block.scaled.T).reshape(n_legs, 3, len(block.scaled))
+    projected = (block.reduce(dx) @ block.scaled.T).reshape(n_legs, 3, len(block.scaled))
     f = features.factors[:, None]
     norm_change = _NONE
     if k_n is not None:

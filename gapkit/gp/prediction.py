@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
 from gapkit._core.rows import edge_forces
-from gapkit.descriptors.base import View
-from gapkit.gp.basis import SparseBasis
+from gapkit.descriptors.base import Features, View
+from gapkit.exceptions import VarianceWarning
+from gapkit.gp.basis import BasisTerm, SparseBasis, SparseBlock
 from gapkit.gp.design import views_of
+from gapkit.gp.local_variance import LocalVarianceForms
 from gapkit.gp.posterior import Posterior
 from gapkit.neighbours import NeighbourList
 from gapkit.parallel import map_blocks
 from gapkit.structures import AtomsBatch
-from gapkit.typing import FloatArray, IntArray
+from gapkit.typing import FloatArray
+from gapkit.workspace import Workspace, WorkspacePool
 
-# Atoms of a block: their kernel values against 1,000 sparse points then stay in the second-level cache.
+# Atoms of a block, and sparse points taken together: their kernel values then stay in the second-level cache.
 ATOMS_PER_BLOCK = 64
+POINTS_PER_TILE = 512
+
+Uncertainty = Literal["none", "total", "parts"]
+
+# A variance may be negative by this part of the prior, from single precision.
+_ROUNDING = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,17 +37,20 @@ class LocalVariance:
 
     Attributes
     ----------
-    data : ndarray (n_atoms,)
-        Posterior variance |R^-T phi|^2: what more data would reduce.
-    prior_residual : ndarray (n_atoms,)
+    total : ndarray (n_atoms,)
+        The sum of both parts.
+    data : ndarray (n_atoms,) or None
+        Posterior variance |R^-T phi|^2: what more data would reduce.  None unless parts were asked for.
+    prior_residual : ndarray (n_atoms,) or None
         What the sparse points cannot see; an upper bound where an atom has several instances of a term.
-    novelty : ndarray (n_atoms,)
+    novelty : ndarray (n_atoms,) or None
         Prior residual over prior variance of the most local, one-instance terms, in [0, 1]; NaN without such a term.
     """
 
-    data: FloatArray
-    prior_residual: FloatArray
-    novelty: FloatArray
+    total: FloatArray
+    data: FloatArray | None = None
+    prior_residual: FloatArray | None = None
+    novelty: FloatArray | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,8 +81,11 @@ def predict(
     neighbours: NeighbourList,
     *,
     forces: bool = True,
+    uncertainty: Uncertainty = "none",
     posterior: Posterior | None = None,
+    variances: LocalVarianceForms | None = None,
     n_jobs: int | None = None,
+    workspaces: WorkspacePool | None = None,
 ) -> LinearPrediction:
     """Evaluate the linear model on a batch.
 
@@ -80,82 +97,180 @@ def predict(
         Of the batch, with a cutoff of at least `basis.reach`; longer edges are skipped.
     forces : bool
         Also forces and virials.
-    posterior : Posterior or None
-        When given (with its scales), local variances are computed in the same pass.
+    uncertainty : {"none", "total", "parts"}
+        Local variances in the same pass: their total, or also its two parts at about twice the price.
+    posterior, variances : Posterior, LocalVarianceForms
+        Needed for the uncertainty; the posterior with its scales.
     n_jobs : int or None
         Threads over blocks of atoms.
+    workspaces : WorkspacePool or None
+        Kept by the caller, it saves allocations in the next call.
     """
-    views = views_of(basis, batch, neighbours)
-    # Found once: a search through all atoms in every block of atoms would make the cost quadratic.
-    members = [
-        [view.centres(block.block) for block in term.blocks] for term, view in zip(basis.terms, views, strict=True)
-    ]
-    local = np.zeros(batch.n_atoms)
-    gradients = np.zeros((neighbours.n_edges, 3)) if forces else None
-    variances = np.full((3, batch.n_atoms), np.nan) if posterior is not None else None
+    pass_ = _Pass(basis, weights, batch, neighbours, forces, uncertainty, posterior, variances)
+    pool = WorkspacePool() if workspaces is None else workspaces
 
     def block_of_atoms(first: int) -> None:
-        last = min(first + ATOMS_PER_BLOCK, batch.n_atoms)
-        rows = np.zeros((last - first, basis.n_columns)) if posterior is not None else None
-        residuals = np.zeros((3, last - first)) if posterior is not None else None
-        _block(basis, weights, views, members, first, last, local, gradients, rows, residuals, posterior)
-        if posterior is not None and variances is not None and rows is not None and residuals is not None:
-            variances[0, first:last] = posterior.data_variance(rows)
-            variances[1, first:last] = residuals[0] ** 2
-            with np.errstate(invalid="ignore"):
-                variances[2, first:last] = np.clip(residuals[1] / residuals[2], 0.0, 1.0)
+        with pool.borrow() as workspace:
+            pass_.block(first, min(first + ATOMS_PER_BLOCK, batch.n_atoms), workspace)
 
     map_blocks(block_of_atoms, range(0, batch.n_atoms, ATOMS_PER_BLOCK), n_jobs)
-    variance = None if variances is None else LocalVariance(*variances)
-    if gradients is None:
-        return LinearPrediction(local, None, None, variance)
+    variance = pass_.variance()
+    if pass_.gradients is None:
+        return LinearPrediction(pass_.local, None, None, variance)
     atom_forces = np.zeros((batch.n_atoms, 3))
     virials = np.zeros((batch.n_frames, 3, 3))
     edge_forces(
-        neighbours.offsets, neighbours.indices, neighbours.vectors, batch.frame_of_atom, gradients, atom_forces, virials
-    )
-    return LinearPrediction(local, atom_forces, virials, variance)
+        neighbours.offsets, neighbours.indices, neighbours.vectors, batch.frame_of_atom, pass_.gradients, atom_forces,
+        virials,
+    )  # fmt: skip
+    return LinearPrediction(pass_.local, atom_forces, virials, variance)
 
 
-def _block(
-    basis: SparseBasis, weights: FloatArray, views: list[View], members: list[list[IntArray]],
-    first: int, last: int, local: FloatArray,
-    gradients: FloatArray | None, rows: FloatArray | None, residuals: FloatArray | None, posterior: Posterior | None,
-) -> None:  # fmt: skip
-    """Add one block of atoms to the arrays given; `residuals` holds residual std, one-instance residual and prior."""
-    index = -1
-    for term, view, of_term in zip(basis.terms, views, members, strict=True):
-        for block, centres in zip(term.blocks, of_term, strict=True):
-            index += 1
-            centres = centres[np.searchsorted(centres, first) : np.searchsorted(centres, last)]
-            for start in range(0, len(centres), view.centres_per_chunk):
-                features = view.features(block.block, centres[start : start + view.centres_per_chunk])
-                if len(features.x) == 0:
-                    continue
-                w = weights[block.columns]
-                scaled = term.kernel.scale_features(features.x)
-                norms = np.einsum("nd,nd->n", scaled, scaled)
-                q = scaled @ block.scaled.T
-                if gradients is None:
-                    k = term.kernel.value(q, norms, block.norms, overwrite_q=True)
-                else:
-                    k, k_q, k_n = term.kernel.value_and_slopes(q, norms, block.norms, overwrite_q=True)
-                    k_q *= w
-                    gx = k_q @ block.scaled
-                    if k_n is not None:
-                        gx += 2.0 * (k_n @ w)[:, None] * scaled
-                    gx = term.kernel.scale_features(gx) * features.factors[:, None]
-                    view.pullback(features, gx, k @ w, gradients)
-                where = features.centres - first
-                np.add.at(local, features.centres, features.factors * (k @ w))
-                if rows is None or residuals is None or posterior is None:
-                    continue
-                phi = features.factors[:, None] * k
-                starts = np.flatnonzero(np.diff(where, prepend=-1))
-                rows[where[starts], block.columns] += np.add.reduceat(phi, starts, axis=0)
-                prior = term.kernel.diag_value(norms)
-                residual = posterior.prior_residual(prior, k, index)
-                np.add.at(residuals[0], where, np.abs(features.factors) * np.sqrt(residual))
-                if term.engine.is_atomic:
-                    residuals[1, where] += residual
-                    residuals[2, where] += prior * posterior.variance_scale(index)
+class _Pass:
+    """One evaluation: what the blocks of atoms share and what they fill, each its own part."""
+
+    def __init__(
+        self, basis: SparseBasis, weights: FloatArray, batch: AtomsBatch, neighbours: NeighbourList, forces: bool,
+        uncertainty: Uncertainty, posterior: Posterior | None, variances: LocalVarianceForms | None,
+    ) -> None:  # fmt: skip
+        self._basis = basis
+        self._weights = weights
+        self._numbers = batch.numbers
+        self._views = views_of(basis, batch, neighbours)
+        # Found once: a search through all atoms in every block of atoms would make the cost quadratic.
+        self._members = [
+            [view.centres(block.block) for block in term.blocks]
+            for term, view in zip(basis.terms, self._views, strict=True)
+        ]
+        self._uncertainty = uncertainty
+        self._posterior = posterior
+        self._forms = variances
+        self.local = np.zeros(batch.n_atoms)
+        self.gradients = np.zeros((neighbours.n_edges, 3)) if forces else None
+        if uncertainty != "none":
+            assert posterior is not None
+            assert variances is not None
+            for species in batch.species:  # made here, so that the threads find them
+                variances.of(int(species))
+            # reduction of the prior by points and data; by points alone; data part; prior and residual std of the others
+            self._found = np.zeros((5, batch.n_atoms))
+
+    def block(self, first: int, last: int, workspace: Workspace) -> None:
+        """All terms for the atoms first .. last - 1."""
+        rows = None
+        if self._uncertainty != "none":
+            rows = workspace.array("phi", last - first, self._basis.n_columns)
+            rows[:] = 0.0
+        index = -1
+        for term, view, of_term in zip(self._basis.terms, self._views, self._members, strict=True):
+            for block, centres in zip(term.blocks, of_term, strict=True):
+                index += 1
+                centres = centres[np.searchsorted(centres, first) : np.searchsorted(centres, last)]
+                for start in range(0, len(centres), view.centres_per_chunk):
+                    chunk = centres[start : start + view.centres_per_chunk]
+                    features = view.features(block.block, chunk, workspace)
+                    if len(features.x):
+                        self._instances(term, view, block, index, features, first, rows, workspace)
+        if rows is not None:
+            self._variances(first, last, rows, workspace)
+
+    def _instances(
+        self, term: BasisTerm, view: View, block: SparseBlock, index: int, features: Features, first: int,
+        rows: FloatArray | None, workspace: Workspace,
+    ) -> None:  # fmt: skip
+        """Energies and edge gradients of the instances of one block of sparse points; with `rows` also theirs."""
+        kernel = term.kernel
+        scaled = kernel.scale_features(features.x)
+        n, r = len(scaled), block.scaled.shape[1]
+        norms = np.einsum("nd,nd->n", scaled, scaled)
+        y = scaled if block.projection is None else block.reduce(scaled, workspace.array("reduced", n, r))
+        weights = self._weights[block.columns]
+        gy = workspace.array("gy", n, r)
+        piece = workspace.array("piece", n, r)
+        energies, norm_slopes = np.zeros(n), None
+        for start in range(0, len(block.scaled), POINTS_PER_TILE):
+            tile = slice(start, start + POINTS_PER_TILE)
+            points = block.scaled[tile]
+            q = np.dot(y, points.T, out=workspace.array("q", n, len(points)))
+            if rows is not None:
+                k = kernel.value(q, norms, block.norms[tile])
+                self._add_rows(term, block, index, features, first, rows, start, k, norms)
+            energy, weighted, slopes = kernel.contract(q, norms, block.norms[tile], weights[tile])
+            energies += energy
+            if self.gradients is None:
+                continue
+            np.dot(weighted, points, out=gy if start == 0 else piece)
+            if start:
+                gy += piece
+            if slopes is not None:
+                norm_slopes = slopes if norm_slopes is None else norm_slopes + slopes
+        if term.engine.is_atomic:
+            self.local[features.centres] += energies
+        else:
+            np.add.at(self.local, features.centres, features.factors * energies)
+        if self.gradients is None:
+            return
+        gx = block.expand(gy, None if block.projection is None else workspace.array("gx", *scaled.shape))
+        if norm_slopes is not None:
+            gx += 2.0 * norm_slopes[:, None] * scaled
+        if not term.engine.is_atomic:
+            gx = kernel.scale_features(gx) * features.factors[:, None]
+        view.pullback(features, gx, energies, self.gradients)
+
+    def _add_rows(
+        self, term: BasisTerm, block: SparseBlock, index: int, features: Features, first: int, rows: FloatArray,
+        start: int, k: FloatArray, norms: FloatArray,
+    ) -> None:  # fmt: skip
+        """Rows of a tile of sparse points, and the prior of the instances."""
+        where = features.centres - first
+        columns = slice(block.columns.start + start, block.columns.start + start + k.shape[1])
+        assert self._posterior is not None
+        if term.engine.is_atomic:
+            rows[where, columns] += k
+            if start == 0:
+                prior = term.kernel.diag_value(norms if features.squares is None else features.squares)
+                self._found[3, features.centres] += prior * self._posterior.variance_scale(index)
+            return
+        starts = np.flatnonzero(np.diff(where, prepend=-1))
+        rows[where[starts], columns] += np.add.reduceat(features.factors[:, None] * k, starts, axis=0)
+        if k.shape[1] == len(block.points):
+            residual = self._posterior.prior_residual(term.kernel.diag_value(norms), k, index)
+            np.add.at(self._found[4], features.centres, np.abs(features.factors) * np.sqrt(residual))
+
+    def _variances(self, first: int, last: int, rows: FloatArray, workspace: Workspace) -> None:
+        assert self._forms is not None
+        numbers = self._numbers[first:last]
+        for species in np.unique(numbers):
+            own = np.flatnonzero(numbers == species)
+            form = self._forms.of(int(species))
+            phi = rows if len(own) == len(rows) else rows[own]
+            if self._uncertainty == "total":
+                self._found[0, first + own] = form.total_reduction(phi, workspace)
+            else:
+                self._found[1, first + own], self._found[2, first + own] = form.parts(phi, workspace)
+
+    def variance(self) -> LocalVariance | None:
+        """Variances from what was found; terms are independent a priori, so that theirs add."""
+        if self._uncertainty == "none":
+            return None
+        reduction, seen, data, prior, others = self._found
+        others = others**2
+        if self._uncertainty == "total":
+            return LocalVariance(_clipped(prior - reduction, prior) + others)
+        residual = _clipped(prior - seen, prior)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            novelty = np.clip(residual / prior, 0.0, 1.0)
+        return LocalVariance(data + residual + others, data, residual + others, novelty)
+
+
+def _clipped(variance: FloatArray, prior: FloatArray) -> FloatArray:
+    """Variances not below zero, with a warning where more than rounding is clipped."""
+    n_clipped = int(np.count_nonzero(variance < -_ROUNDING * prior))
+    if n_clipped:
+        warnings.warn(
+            f"{n_clipped} of {len(variance)} local variances were negative and set to zero (lowest "
+            f"{np.nanmin(variance):.3g} eV^2); K_MM is ill-conditioned",
+            VarianceWarning,
+            stacklevel=3,
+        )
+    return np.maximum(variance, 0.0)

@@ -13,7 +13,7 @@ The classes are scikit-learn kernels (`theta`, `bounds`, `clone_with_theta`, `ge
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any, Literal, overload
+from typing import Any, ClassVar, Literal, overload
 
 import numpy as np
 from sklearn.base import clone
@@ -30,6 +30,8 @@ class GapKernel(Kernel):
     """
 
     delta: float
+    uses_norms: ClassVar[bool] = True
+    """Whether kappa depends on the norms and features are scaled; False: it is a function of inner products alone."""
 
     # ------------------------------------------------------------------ the part a subclass writes
 
@@ -68,6 +70,30 @@ class GapKernel(Kernel):
         k, k_q : arrays of shape (N, M)
         k_n : array of shape (N, M), or None where kappa does not depend on n
         """
+
+    def contract(
+        self, q: FloatArray, n: FloatArray, n_s: FloatArray, weights: FloatArray
+    ) -> tuple[FloatArray, FloatArray, FloatArray | None]:
+        """Kernel values and slopes summed with weights, for predictions; `q` is overwritten.
+
+        Parameters
+        ----------
+        q, n, n_s
+            As for `value`.
+        weights : array of shape (M,)
+
+        Returns
+        -------
+        energies : array of shape (N,)
+            sum_s w_s k.
+        weighted : array of shape (N, M)
+            w_s k_q, in the memory of `q`.
+        norm_slopes : array of shape (N,), or None where kappa does not depend on n
+            sum_s w_s k_n.
+        """
+        k, k_q, k_n = self.value_and_slopes(q, n, n_s, overwrite_q=True)
+        k_q *= weights
+        return k @ weights, k_q, None if k_n is None else k_n @ weights
 
     @abstractmethod
     def diag_value(self, n: FloatArray) -> FloatArray:

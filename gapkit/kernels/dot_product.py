@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 from sklearn.gaussian_process.kernels import Hyperparameter
 
-from gapkit._core.power import integer_power, integer_power_and_slope, real_power_and_slope
+from gapkit._core.power import contract_power, integer_power, integer_power_and_slope, real_power_and_slope
 from gapkit.exceptions import InputError
 from gapkit.kernels.base import GapKernel, check_positive
 from gapkit.typing import FloatArray
@@ -32,6 +34,8 @@ class DotProduct(GapKernel):
     ----------
     Bartok, Kondor, Csanyi, Phys. Rev. B 87, 184115 (2013), eq. 36.
     """
+
+    uses_norms: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -111,6 +115,18 @@ class DotProduct(GapKernel):
         else:
             real_power_and_slope(q, offset, scale, float(self.zeta), k, k_q)
         return k, k_q, None
+
+    def contract(
+        self, q: FloatArray, n: FloatArray, n_s: FloatArray, weights: FloatArray
+    ) -> tuple[FloatArray, FloatArray, FloatArray | None]:
+        zeta = self._integer_zeta()
+        if zeta is None or not q.flags.c_contiguous:
+            return super().contract(q, n, n_s, weights)
+        energies = np.zeros(len(q))
+        contract_power(
+            q, float(self.sigma0) ** 2, float(self.delta) ** 2, zeta, np.ascontiguousarray(weights), energies
+        )
+        return energies, q, None
 
     def diag_value(self, n: FloatArray) -> FloatArray:
         self._validate()

@@ -12,7 +12,7 @@ from gapkit.potential.terms import Term
 from gapkit.structures import LabelKeys
 
 
-def check_arguments(terms: object, n_sparse: object, noise: object, label_keys: object) -> None:
+def check_arguments(terms: object, n_sparse: object, truncation: object, noise: object, label_keys: object) -> None:
     """Raise InputError for an argument of `GAP` of the wrong kind."""
     if terms is not None:
         if not isinstance(terms, Sequence) or isinstance(terms, str) or len(terms) == 0:
@@ -22,6 +22,10 @@ def check_arguments(terms: object, n_sparse: object, noise: object, label_keys: 
                 raise InputError(f"`terms` must hold Terms or descriptors such as SOAP(), got {item!r}")
     if n_sparse is not None and (isinstance(n_sparse, bool) or not isinstance(n_sparse, int) or n_sparse < 1):
         raise InputError(f"`n_sparse` must be an integer >= 1 or None, got {n_sparse!r}")
+    if isinstance(truncation, bool) or not isinstance(truncation, int | float) or not 0.0 <= truncation <= 0.01:
+        raise InputError(
+            f"`truncation` must be between 0 (nothing left out) and 0.01, got {truncation!r}; 1e-5 is usual"
+        )
     if noise is not None and not isinstance(noise, Noise):
         raise InputError(f"`noise` must be a Noise such as Noise(energy=0.001, forces=0.05), or None, got {noise!r}")
     if label_keys is not None and not isinstance(label_keys, LabelKeys):

@@ -7,6 +7,7 @@ import sys
 import time
 import warnings
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 from ase import Atoms
@@ -21,6 +22,7 @@ from gapkit.gp.basis import SparseBasis
 from gapkit.gp.factors import TriangularFactor
 from gapkit.gp.noise import KINDS, Noise
 from gapkit.gp.posterior import Posterior
+from gapkit.gp.prediction import Uncertainty
 from gapkit.gp.solver import solve_weights
 from gapkit.parallel import limit_blas
 from gapkit.potential import defaults
@@ -32,7 +34,7 @@ from gapkit.potential.linear_model import LinearModel
 from gapkit.potential.metadata import describe_fit, summarise, training_set
 from gapkit.potential.predictions import Predictions
 from gapkit.potential.reference_energies import ReferenceEnergies, reference_energies
-from gapkit.potential.sparsify import select_points
+from gapkit.potential.sparsify import select_points, truncated
 from gapkit.potential.terms import Term, as_term
 from gapkit.potential.training import accumulate, make_targets
 from gapkit.structures import AtomsBatch, DataReport, LabelKeys, describe, to_batch
@@ -48,6 +50,9 @@ class GAP(BaseEstimator):
         Parts of the energy; None: a two-body and a SOAP term with cutoffs chosen from the data.
     n_sparse : int or None
         Sparse points shared by the atomic terms that do not name theirs; None: chosen from the data's size.
+    truncation : float
+        Part of a SOAP vector's length that may be left out where the training set never shows it (root mean square over
+        the atoms): vectors, and with them fits and predictions, become several times shorter.  0: nothing is left out.
     noise : Noise or None
         Standard deviations of the labels; those left None are found by evidence.
     reference_energies : {"auto", "isolated", "least_squares"} or mapping of symbol to eV
@@ -95,6 +100,7 @@ class GAP(BaseEstimator):
         terms: Sequence[Term | Descriptor] | None = None,
         *,
         n_sparse: int | None = None,
+        truncation: float = 1e-5,
         noise: Noise | None = None,
         reference_energies: ReferenceEnergies = "auto",
         baseline: Baseline | None = None,
@@ -105,6 +111,7 @@ class GAP(BaseEstimator):
     ) -> None:
         self.terms = terms
         self.n_sparse = n_sparse
+        self.truncation = truncation
         self.noise = noise
         self.reference_energies = reference_energies
         self.baseline = baseline
@@ -131,19 +138,21 @@ class GAP(BaseEstimator):
             If a parameter is out of range, or more sparse points are asked for than there are environments.
         """
         begin = time.perf_counter()
-        check_arguments(self.terms, self.n_sparse, self.noise, self.label_keys)
+        check_arguments(self.terms, self.n_sparse, self.truncation, self.noise, self.label_keys)
         batch = self._labelled(frames)
         rng = np.random.default_rng(check_random_state(self.random_state).randint(2**31 - 1))
         report = describe(batch)
         energies = reference_energies(batch, self.reference_energies, report.isolated_atoms)
         terms, engines, numbers, explicit = self._plan(batch)
         check_reach(terms, engines, report.nearest_distance)
+        engines = [truncated(term, engine, batch, self.truncation) for term, engine in zip(terms, engines, strict=True)]
         self._announce(estimate_fit(batch, engines, numbers, self.n_jobs))
         points = select_points(terms, engines, numbers, batch, rng, explicit=explicit)
         selected = time.perf_counter()
 
         with limit_blas(self.n_jobs, sum(numbers)):
-            basis = SparseBasis.build(engines, [term.resolved_kernel() for term in terms], points)
+            kernels = [term.resolved_kernel() for term in terms]
+            basis = SparseBasis.build(engines, kernels, points, tolerance=self.truncation)
             blank = Posterior(np.eye(basis.n_columns), basis.prior(), None)
         start = LinearModel(basis, blank, np.zeros(basis.n_columns), energies, self.baseline)
         factors: dict[str, TriangularFactor] = {}
@@ -201,8 +210,14 @@ class GAP(BaseEstimator):
         _, engines, numbers, _ = self._plan(batch)
         return estimate_fit(batch, engines, numbers, self.n_jobs)
 
-    def predict(self, frames: Atoms | Sequence[Atoms], return_std: bool = False) -> Predictions:
-        """Energies, forces, stresses and local energies; with `return_std` also their uncertainty and novelty.
+    def predict(self, frames: Atoms | Sequence[Atoms], return_std: bool | Literal["total"] = False) -> Predictions:
+        """Energies, forces, stresses and local energies.
+
+        Parameters
+        ----------
+        return_std : bool or "total"
+            Also the standard deviations of the local energies, their two parts and the novelty; "total": the standard
+            deviations alone, at about half the price.
 
         Raises
         ------
@@ -212,7 +227,8 @@ class GAP(BaseEstimator):
         self._check_fitted()
         batch = to_batch(frames, labels=False)
         neighbours = self.model_.neighbours(batch)
-        return self.model_.predict(batch, neighbours, return_std=return_std, n_jobs=self.n_jobs)
+        uncertainty: Uncertainty = "none" if not return_std else "total" if return_std == "total" else "parts"
+        return self.model_.predict(batch, neighbours, uncertainty=uncertainty, n_jobs=self.n_jobs)
 
     def score(self, frames: Atoms | Sequence[Atoms], y: object = None) -> float:
         """Coefficient of determination R^2 of the force components (of energies per atom where there are no forces).

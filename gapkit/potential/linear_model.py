@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from gapkit.descriptors.base import check_species
+from gapkit.descriptors.soap import SOAPEngine
+from gapkit.descriptors.truncation import rotate
 from gapkit.gp.basis import SparseBasis
+from gapkit.gp.local_variance import LocalVarianceForms
 from gapkit.gp.posterior import Posterior
-from gapkit.gp.prediction import predict
+from gapkit.gp.prediction import Uncertainty, predict
 from gapkit.neighbours import NeighbourList, build_neighbour_list
 from gapkit.potential.baselines import Baseline
 from gapkit.potential.predictions import Predictions
 from gapkit.structures import AtomsBatch
 from gapkit.typing import FloatArray
+from gapkit.workspace import WorkspacePool
 
 # Voigt order xx, yy, zz, yz, xz, xy
 VOIGT = (np.array([0, 1, 2, 1, 0, 0]), np.array([0, 1, 2, 2, 2, 1]))
@@ -43,6 +48,11 @@ class LinearModel:
     weights: FloatArray
     energies: dict[int, float]
     baseline: Baseline | None = None
+    _workspaces: WorkspacePool = field(default_factory=WorkspacePool, repr=False)
+
+    @cached_property
+    def _variances(self) -> LocalVarianceForms:
+        return LocalVarianceForms(self.basis, self.posterior)
 
     @property
     def species(self) -> tuple[int, ...]:
@@ -60,12 +70,14 @@ class LinearModel:
         return build_neighbour_list(batch, self.reach + skin)
 
     def predict(
-        self, batch: AtomsBatch, neighbours: NeighbourList, *, return_std: bool = False, n_jobs: int | None = None
-    ) -> Predictions:
+        self, batch: AtomsBatch, neighbours: NeighbourList, *, uncertainty: Uncertainty = "none",
+        n_jobs: int | None = None,
+    ) -> Predictions:  # fmt: skip
         """Evaluate on a batch with its neighbour list."""
         result = predict(
-            self.basis, self.weights, batch, neighbours, posterior=self.posterior if return_std else None, n_jobs=n_jobs
-        )
+            self.basis, self.weights, batch, neighbours, uncertainty=uncertainty, posterior=self.posterior,
+            variances=self._variances, n_jobs=n_jobs, workspaces=self._workspaces,
+        )  # fmt: skip
         local = result.local_energies + self._table()[batch.numbers]
         forces, virials = result.forces, result.virials
         assert forces is not None
@@ -77,7 +89,7 @@ class LinearModel:
         uncertain: dict[str, Any] = {}
         if result.variance is not None:
             uncertain = {
-                "local_energies_std": np.sqrt(result.variance.data + result.variance.prior_residual),
+                "local_energies_std": np.sqrt(result.variance.total),
                 "local_data_variance": result.variance.data,
                 "local_prior_variance": result.variance.prior_residual,
                 "novelty": result.variance.novelty,
@@ -107,7 +119,12 @@ class LinearModel:
         arrays = {"weights": self.weights, "posterior": self.posterior.R, "scales": np.array(self.posterior.scales)}
         for i, term in enumerate(self.basis.terms):
             for j, block in enumerate(term.blocks):
-                arrays[f"points_{i}_{j}"] = block.points
+                arrays[f"points_{i}_{j}"] = block.points if block.projection is None else block.scaled
+                if block.projection is not None:
+                    arrays[f"projection_{i}_{j}"] = block.projection
+            if isinstance(term.engine, SOAPEngine) and term.engine.rotation is not None:
+                arrays[f"rotation_{i}"] = term.engine.rotation
+                arrays[f"kept_{i}"] = term.engine.tables.kept
         return arrays
 
     def blocks(self) -> list[list[list[int]]]:
@@ -126,10 +143,17 @@ class LinearModel:
     ) -> LinearModel:
         """The model whose `to_arrays` and `blocks` are given."""
         points = [
-            [(tuple(block), arrays[f"points_{i}_{j}"]) for j, block in enumerate(of_term)]
+            [
+                (tuple(block), arrays[f"points_{i}_{j}"], arrays.get(f"projection_{i}_{j}"))
+                for j, block in enumerate(of_term)
+            ]
             for i, of_term in enumerate(blocks)
         ]
-        basis = SparseBasis.build(engines, kernels, points)
+        engines = [
+            rotate(engine, arrays[f"rotation_{i}"], arrays[f"kept_{i}"]) if f"rotation_{i}" in arrays else engine
+            for i, engine in enumerate(engines)
+        ]
+        basis = SparseBasis.restore(engines, kernels, points)
         posterior = Posterior(arrays["posterior"], basis.prior(), arrays["scales"].tolist())
         return cls(basis, posterior, arrays["weights"], energies, baseline)
 

@@ -9,6 +9,8 @@ import numpy as np
 from ase.data import chemical_symbols
 
 from gapkit.descriptors.base import Block, Engine
+from gapkit.descriptors.soap import SOAPEngine
+from gapkit.descriptors.truncation import truncate
 from gapkit.exceptions import DataError, DataWarning, InputError
 from gapkit.neighbours import build_neighbour_list
 from gapkit.potential.terms import Term
@@ -33,6 +35,29 @@ def waves(batch: AtomsBatch, n_atoms: int = ATOMS_PER_WAVE) -> Iterator[range]:
         stop = max(stop, start + 1)
         yield range(start, stop)
         start = stop
+
+
+# Atoms whose vectors say what may be left out of them.
+ATOMS_FOR_TRUNCATION = 3000
+
+
+def truncated(term: Term, engine: Engine, batch: AtomsBatch, tolerance: float) -> Engine:
+    """The engine without the features that a sample of the training set does not show; points given keep all."""
+    given = getattr(term.resolved_selector(), "points", None) is not None
+    if tolerance <= 0.0 or given or not isinstance(engine, SOAPEngine):
+        return engine
+    parts = []
+    every = max(1, batch.n_atoms // ATOMS_FOR_TRUNCATION)
+    for frames in waves(batch):
+        part = batch.select(np.arange(frames.start, frames.stop))
+        view = engine.view(part.numbers, build_neighbour_list(part, engine.reach))
+        for block in engine.blocks:
+            centres = view.centres(block)
+            # some of every species in every wave: what only the rare ones show matters as well
+            centres = centres[:: min(every, max(1, len(centres) // 20))]
+            if len(centres):
+                parts.append((block, view.coefficients(block, centres)))
+    return truncate(engine, parts, tolerance)
 
 
 def candidates(
@@ -116,7 +141,8 @@ def _internal(engine: Engine, selection: Selection) -> FloatArray:
     """Points in the order that kernels use; those that are no rows of candidates are given in the public order."""
     points = selection.points.copy()
     given = np.flatnonzero(selection.indices < 0)
-    points[np.ix_(given, engine.public_order)] = selection.points[given]
+    if len(given):
+        points[np.ix_(given, engine.public_order)] = selection.points[given]
     return points
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import importlib
 import pkgutil
+from functools import cache
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,9 +13,11 @@ import pytest
 from numba.core.dispatcher import Dispatcher
 
 import gapkit._core
+from gapkit._core.soap import Edges
 from gapkit.descriptors.radial import GaussianBasis, tabulate
-from gapkit.descriptors.soap import _harmonic_norms
-from tests.reference.twins import TWINS, real_harmonics
+from gapkit.descriptors.soap import make_tables, n_stride, pair_factors, partners
+from tests.reference import twins
+from tests.reference.twins import TWINS, pair_factor, real_harmonics
 
 ARITHMETIC = 1e-12  # the same formula in another order, relative to the largest element
 DIFFERENCES = 1e-9  # against fourth-order differences
@@ -77,6 +81,18 @@ def real_power_and_slope(rng):
         yield q, 0.3, 1.7, zeta, np.empty_like(q), np.empty_like(q)
 
 
+def contract_power(rng):
+    for zeta, width in ((1, 3), (2, 64), (4, 37), (7, 16)):
+        q = rng.normal(size=(3, width))
+        yield q, 0.3, 1.7, zeta, rng.normal(size=width), rng.normal(size=3)
+
+
+def switch(rng):
+    edges = np.array([2.5, 2.5 - 1e-9, 2.5 + 1e-9, 4.0, 4.0 - 1e-9, 4.0 + 1e-9])
+    for distances in (np.concatenate([edges, rng.uniform(1.0, 5.0, 50)]), np.empty(0)):
+        yield distances, 4.0, 1.5, np.empty_like(distances), np.empty_like(distances)
+
+
 def count_legs(rng):
     h = neighbourhood(rng)
     yield np.array([0, 1, 3]), h.offsets, h.distances, h.channels, 3.9, np.empty(4, np.int64)
@@ -130,11 +146,9 @@ def count_triplets(rng):
 
 
 def fill_triplets(rng):
-    from tests.reference.twins import triplets_of
-
     h = neighbourhood(rng)
     for z1, z2 in ((8, 14), (14, 14), (6, 8)):
-        n = len(triplets_of(*_where(h, z1, z2)))
+        n = len(twins.triplets_of(*_where(h, z1, z2)))
         yield *_where(h, z1, z2), np.empty(n, np.int64), np.empty((n, 2), np.int64)
 
 
@@ -164,66 +178,156 @@ def triplet_pullback(rng):
     yield *arguments, rng.normal(size=(4, 3)), rng.normal(size=4), rng.normal(size=h.vectors.shape)
 
 
-N_MAX, L_MAX, CUTOFF = 4, 3, 4.0
+CUTOFF = 4.0
 
 
-def _soap(rng, normalise):
-    h = neighbourhood(rng)
-    table = tabulate(GaussianBasis(N_MAX, L_MAX, 0.5, CUTOFF), 0.5, CUTOFF)
-    degrees = np.arange(L_MAX + 1)
-    factors = np.stack([1 / np.sqrt(2.0 * degrees + 1), np.sqrt(2 / (2.0 * degrees + 1))], axis=1)
-    tables = CUTOFF, table.nodes, table.spacing, _harmonic_norms(L_MAX), factors, normalise
-    shapes = (0,) * N_MAX, (0,) * (L_MAX + 1)
-    centres = np.array([0, 1, 3])
-    n_features = (L_MAX + 1) * (2 * N_MAX) * (2 * N_MAX + 1) // 2
-    results = np.empty((3, (L_MAX + 1) ** 2, 2 * N_MAX)), np.empty((3, n_features)), np.empty(3)
-    geometry = h.offsets, h.vectors, h.distances, h.channels
-    return h, shapes, centres, geometry, tables, results
+def plain_tables(rng, n_species, n_max, l_max):
+    radial = tabulate(GaussianBasis(n_max, l_max, 0.5, CUTOFF), 0.5, CUTOFF, n_stride(n_max))
+    return make_tables(radial, n_max, l_max, n_species, rng.normal(size=n_max), normalise=True)
+
+
+def spans(first, last):
+    """`lowest` and `highest` of Tables, pair by pair."""
+    pairs = [(a, b) for a in range(len(first)) for b in range(first[a], last[a])]
+    groups = range(-(-max(len(first), *last) // 4))
+    partners = [[j for i, j in pairs + [(b, a) for a, b in pairs] if i // 4 == group] for group in groups]
+    lowest = np.array([min(group, default=0) for group in partners])
+    return lowest, np.array([max(group, default=-1) + 1 for group in partners])
+
+
+def with_pairs(tables, first, last, kept=None):
+    """Other pairs, or fewer features; the columns stay."""
+    first, last = np.array(first), np.array(last)
+    everything = np.tile(last, (tables.l_max + 1, 1))
+    kept = everything if kept is None else np.array(kept)
+    lowest, highest = spans(first, last)
+    n_columns = 4 * len(lowest)
+    return tables._replace(
+        first=first, last=last, kept=kept, lowest=lowest, highest=highest,
+        factors=pair_factors(first, everything, n_columns), kept_factors=pair_factors(first, kept, n_columns),
+    )  # fmt: skip
+
+
+def with_mixing(rng, tables, n_channels, n_columns):
+    """Dense and random, different for each l; `tables` has the pairs of the columns already."""
+    mixing = np.zeros((tables.l_max + 1, n_channels, 4 * len(tables.lowest)))
+    mixing[:, :, :n_columns] = rng.normal(size=(tables.l_max + 1, n_channels, n_columns))
+    return tables._replace(mixing=mixing, unmixing=np.ascontiguousarray(mixing.transpose(0, 2, 1)))
+
+
+def triangle(n):
+    return np.zeros(n, np.int64), np.arange(1, n + 1)
+
+
+def some_of(rng, tables):
+    """`kept` at random from nothing to everything, and nothing for some columns of every degree."""
+    kept = rng.integers(tables.first, tables.last + 1, (tables.l_max + 1, len(tables.first)))
+    kept[:, 1] = 0
+    kept[-1, -2:] = 0
+    return kept
+
+
+@cache
+def soap_cases():
+    """Tables and number of species: both kinds of n_max, and all that can be done with columns and pairs."""
+    rng = np.random.default_rng(3)
+    two = plain_tables(rng, 2, 4, 3)
+    padded = plain_tables(rng, 2, 3, 3)
+    rectangle = [4] * 4, [7] * 4
+    cases = {
+        "one species": (plain_tables(rng, 1, 4, 3), 1),
+        "one species, padded": (plain_tables(rng, 1, 5, 2), 1),
+        "l_max 0": (plain_tables(rng, 2, 6, 0), 2),
+        "two species": (two, 2),
+        "two species, padded": (padded, 2),
+        "some kept": (with_pairs(two, *triangle(8), some_of(rng, two)), 2),
+        "some kept, padded": (with_pairs(padded, *triangle(6), some_of(rng, padded)), 2),
+        "within species": (with_pairs(two, [0] * 4 + [4] * 4, np.arange(1, 9)), 2),
+        "rectangle": (with_pairs(two, *rectangle), 2),
+        "short rectangle": (with_pairs(two, [4] * 3, [8] * 3), 2),
+        "rectangle, padded": (with_pairs(padded, [4] * 4, [6] * 4), 2),
+    }
+    for name, tables, n_columns, pairs in (
+        ("mixed", two, 5, triangle(5)), ("mixed, padded", padded, 6, triangle(6)),
+        ("mixed, one group", padded, 3, triangle(3)), ("mixed, rectangle", padded, 7, rectangle),
+    ):  # fmt: skip
+        mixed = with_mixing(rng, with_pairs(tables, *pairs), 8, n_columns)
+        cases[name] = mixed, 2
+        cases[f"{name}, some kept"] = with_pairs(mixed, *pairs, some_of(rng, mixed)), 2
+    return cases
+
+
+def _soap(rng):
+    """Every case with and without norm: arguments that all SOAP kernels share, and outputs full of NaN."""
+    for tables, n_species in soap_cases().values():
+        for normalise in (True, False):
+            h = neighbourhood(rng)
+            channels = np.where(h.channels < n_species, h.channels, -1)
+            edges = Edges(h.offsets, h.vectors, h.distances, channels, h.weights, h.slopes)
+            n_features = int(np.maximum(tables.kept - tables.first, 0).sum())
+            shapes = (3, (tables.l_max + 1) ** 2 + 3, 4 * len(tables.lowest)), (3, n_features), (3,)
+            outputs = [np.full(shape, np.nan) for shape in shapes]
+            yield tables._replace(normalise=normalise), n_species * tables.n_stride, np.array([0, 1, 3]), edges, outputs
 
 
 def soap_values(rng):
-    for normalise in (True, False):
-        for channel in (1, -1):
-            h, shapes, centres, geometry, tables, results = _soap(rng, normalise)
-            yield *shapes, centres, channel, rng.normal(size=N_MAX), *geometry, h.weights, *tables, *results
+    for tables, n_channels, centres, edges, outputs in _soap(rng):
+        for channel in (n_channels // tables.n_stride - 1, -1):
+            yield tables, n_channels, centres, channel, edges, *outputs
 
 
-def _with_values(rng, normalise):
-    from tests.reference.twins import soap_values as twin
-
-    h, shapes, centres, geometry, tables, results = _soap(rng, normalise)
-    twin(*shapes, centres, 0, rng.normal(size=N_MAX), *geometry, h.weights, *tables, *results)
-    return h, (*shapes, centres, *geometry, h.weights, h.slopes, *tables, *results), results[1].shape
+def _with_values(rng):
+    for tables, n_channels, centres, edges, outputs in _soap(rng):
+        twins.soap_values(tables, n_channels, centres, 0, edges, *outputs)
+        yield tables, n_channels, centres, edges, *outputs
 
 
 def soap_pullback(rng):
-    for normalise in (True, False):
-        h, arguments, shape = _with_values(rng, normalise)
-        yield *arguments, rng.normal(size=shape), rng.normal(size=h.vectors.shape)
+    for arguments in _with_values(rng):
+        edges, x = arguments[3], arguments[5]
+        yield *arguments, rng.normal(size=x.shape), rng.normal(size=edges.vectors.shape)
 
 
 def soap_jacobian(rng):
-    for normalise in (True, False):
-        h, arguments, shape = _with_values(rng, normalise)
-        centres = arguments[2]
-        n = sum(
-            (h.distances[e] < CUTOFF) and h.channels[e] >= 0
-            for i in centres
-            for e in range(h.offsets[i], h.offsets[i + 1])
-        )
-        yield *arguments, np.empty((n, 3, shape[1]))
+    for arguments in _with_values(rng):
+        tables, _, centres, edges, _, x, _ = arguments
+        legs = [twins.legs_of(i, edges.offsets, edges.distances, edges.channels, tables.cutoff) for i in centres]
+        yield *arguments, np.full((sum(map(len, legs)), 3, x.shape[1]), np.nan)
 
 
 INPUTS = {
-    function.__name__: function
-    for function in (
-        edge_vectors, integer_power, integer_power_and_slope, real_power_and_slope, count_legs, fill_legs, edge_forces,
-        accumulate_rows, count_triplets, fill_triplets, triplet_values, triplet_jacobian, triplet_pullback, soap_values,
-        soap_pullback, soap_jacobian,
-    )
-}  # fmt: skip
+    "edge_vectors": edge_vectors,
+    "integer_power": integer_power,
+    "integer_power_and_slope": integer_power_and_slope,
+    "real_power_and_slope": real_power_and_slope,
+    "contract_power": contract_power,
+    "count_legs": count_legs,
+    "fill_legs": fill_legs,
+    "edge_forces": edge_forces,
+    "accumulate_rows": accumulate_rows,
+    "cosine_switch": switch,
+    "quintic_switch": switch,
+    "count_triplets": count_triplets,
+    "fill_triplets": fill_triplets,
+    "triplet_values": triplet_values,
+    "triplet_jacobian": triplet_jacobian,
+    "triplet_pullback": triplet_pullback,
+    "soap_values": soap_values,
+    "soap_pullback": soap_pullback,
+    "soap_jacobian": soap_jacobian,
+}
+UNDEFINED = {"soap_values": lambda arguments: arguments[5][:, -3:]}  # the padding of the coefficients
 BY_DIFFERENCES = {"triplet_jacobian", "triplet_pullback", "soap_pullback", "soap_jacobian"}
 PAIRS = {(module, twin.__name__): twin for module, twins in TWINS.items() for twin in twins}
+
+
+def arrays(arguments):
+    """All arrays among arguments and within tuples of them."""
+    for a in arguments:
+        if isinstance(a, tuple):
+            yield from arrays(a)
+        elif isinstance(a, np.ndarray):
+            yield a
 
 
 def test_every_kernel_has_a_twin_and_input():
@@ -238,16 +342,38 @@ def test_kernel_equals_twin(key):
     kernel, twin = kernels()[key], PAIRS[key]
     rng = np.random.default_rng(7)
     tolerance = DIFFERENCES if key[1] in BY_DIFFERENCES else ARITHMETIC
-    for arguments in INPUTS[key[1]](rng):
-        ours = [a.copy() if isinstance(a, np.ndarray) else a for a in arguments]
-        theirs = [a.copy() if isinstance(a, np.ndarray) else a for a in arguments]
+    for number, arguments in enumerate(INPUTS[key[1]](rng)):
+        ours, theirs = copy.deepcopy(arguments), copy.deepcopy(arguments)
         assert kernel(*ours) == twin(*theirs)
+        if key[1] in UNDEFINED:
+            UNDEFINED[key[1]](ours)[:] = UNDEFINED[key[1]](theirs)
         changed = 0
-        for before, a, b in zip(arguments, ours, theirs, strict=True):
-            if isinstance(a, np.ndarray):
-                np.testing.assert_allclose(a, b, rtol=0, atol=tolerance * np.abs(b).max(initial=1e-300))
-                changed += not np.array_equal(before, a)
-        assert changed or key[1].startswith("count_tri") or all(a.size == 0 for a in arguments[-2:])
+        for before, a, b in zip(arrays(arguments), arrays(ours), arrays(theirs), strict=True):
+            tolerable = tolerance * np.nan_to_num(np.abs(b)).max(initial=1e-300)
+            np.testing.assert_allclose(a, b, rtol=0, atol=tolerable, err_msg=f"input {number}")
+            changed += not np.array_equal(before, a, equal_nan=True)
+        assert changed or key[1].startswith("count_tri") or all(np.size(a) == 0 for a in arguments[-2:])
+
+
+@pytest.mark.parametrize("case", soap_cases())
+def test_soap_tables_hold_the_factors_of_the_twin(case):
+    tables, _ = soap_cases()[case]
+    degree, a, b = np.indices(tables.factors.shape)
+    paired = (tables.first[a] <= b) & (b < tables.last[a])
+    factors = paired * pair_factor(degree, a, b)
+    np.testing.assert_allclose(tables.factors, factors, rtol=1e-15)
+    np.testing.assert_allclose(tables.kept_factors, factors * (b < tables.kept[degree, a]), rtol=1e-15)
+
+
+@pytest.mark.parametrize("case", soap_cases())
+def test_partners_are_those_of_the_pairs(case):
+    tables, _ = soap_cases()[case]
+    expected = spans(tables.first, tables.last)
+    n_columns = max(len(tables.first), *tables.last)
+    for n in (n_columns, 4 * len(tables.lowest)):
+        np.testing.assert_array_equal(partners(tables.first, tables.last, n), expected)
+    without_pairs = np.pad(expected, ((0, 0), (0, 1)))
+    np.testing.assert_array_equal(partners(tables.first, tables.last, 4 * len(tables.lowest) + 1), without_pairs)
 
 
 def test_harmonics_are_orthonormal():

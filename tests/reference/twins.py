@@ -38,6 +38,32 @@ def real_power_and_slope(q, offset, scale, zeta, value, slope):
     slope[:] = np.where(inside, scale * zeta * base ** (zeta - 1), 0.0)
 
 
+def contract_power(q, offset, scale, zeta, weights, energies):
+    base = q + offset
+    energies += (weights * scale * base**zeta).sum(axis=1)
+    q[:] = weights * scale * zeta * base ** (zeta - 1)
+
+
+# ---------------------------------------------------------------------- cutoff functions
+
+
+def switch(value, slope, distances, cutoff, width, values, slopes):
+    """One up to cutoff - width, zero from cutoff on."""
+    p = (distances - (cutoff - width)) / width
+    outside = [p <= 0, p >= 1]
+    values[:] = np.select(outside, [1.0, 0.0], value(p))
+    slopes[:] = np.select(outside, [0.0, 0.0], slope(p) / width)
+
+
+def cosine_switch(*arguments):
+    switch(lambda p: np.cos(0.5 * np.pi * p) ** 2, lambda p: -0.5 * np.pi * np.sin(np.pi * p), *arguments)
+
+
+def quintic_switch(*arguments):
+    polynomial = np.polynomial.Polynomial([1, 0, 0, -10, 15, -6])
+    switch(polynomial, polynomial.deriv(), *arguments)
+
+
 # ---------------------------------------------------------------------- legs, forces, rows
 
 
@@ -165,7 +191,7 @@ def real_harmonics(l_max, vectors):
 
 
 def radial_functions(distances, table, spacing):
-    """Quintic Hermite interpolation of value, slope and curvature at the nodes, (n, l * n)."""
+    """Quintic Hermite interpolation of value, slope and curvature at the nodes, (n, l * n_stride)."""
     node = np.minimum((distances / spacing).astype(int), len(table) - 2)
     p = distances / spacing - node
     conditions = np.zeros((6, 6))
@@ -176,87 +202,96 @@ def radial_functions(distances, table, spacing):
     return np.einsum("nk,nkx->nx", p[:, None] ** np.arange(6), coefficients)
 
 
-def density(n_shape, l_shape, vectors, channels, weights, table, spacing, n_channels):
-    """Coefficients (lm, K) of the neighbours alone."""
-    n_max, size = len(n_shape), len(l_shape)
-    y = real_harmonics(size - 1, vectors)
-    r = radial_functions(np.linalg.norm(vectors, axis=1), table, spacing).reshape(-1, size, n_max)
-    c = np.zeros((size * size, n_channels // n_max, n_max))
+def density(tables, vectors, channels, weights, n_channels):
+    """Coefficients (lm, channel) of the neighbours alone; a species takes n_stride channels."""
+    size = tables.l_max + 1
+    y = real_harmonics(tables.l_max, vectors)
+    r = radial_functions(np.linalg.norm(vectors, axis=1), tables.nodes, tables.spacing)
+    r = r.reshape(len(vectors), size, tables.n_stride)
+    c = np.zeros((size * size, n_channels // tables.n_stride, tables.n_stride))
     for degree in range(size):
         for lm in range(degree**2, (degree + 1) ** 2):
             np.add.at(c[lm], channels, (weights * y[:, lm])[:, None] * r[:, degree])
     return c.reshape(size * size, n_channels)
 
 
-def power_spectrum(c, l_max, normalise):
-    """x with l slowest, then A, then B <= A, and its length."""
-    parts = []
-    for degree in range(l_max + 1):
+def columns_of(c, tables, n_columns):
+    """Columns (lm, column) of the channels c (lm, channel): mixed for each l, or n_max of every species in a row."""
+    if len(tables.mixing):
+        degree_of = np.repeat(np.arange(tables.l_max + 1), 2 * np.arange(tables.l_max + 1) + 1)
+        return np.einsum("ik,ika->ia", c, tables.mixing[degree_of])
+    mixed = np.zeros((len(c), n_columns))
+    kept = c.reshape(len(c), -1, tables.n_stride)[:, :, : tables.n_max].reshape(len(c), -1)
+    mixed[:, : kept.shape[1]] = kept
+    return mixed
+
+
+def pair_factor(degree, a, b):
+    """What the product of the columns a and b is multiplied by."""
+    return np.where(a == b, 1.0, np.sqrt(2.0)) / np.sqrt(2 * degree + 1)
+
+
+def power_spectrum(c, tables):
+    """x with l slowest, then a, then first[a] <= b < kept[l, a], and the length of all with first[a] <= b < last[a]."""
+    a, b = np.arange(len(tables.first))[:, None], np.arange(c.shape[1])[None, :]
+    paired = (tables.first[:, None] <= b) & (b < tables.last[:, None])
+    parts, everything = [], []
+    for degree in range(tables.l_max + 1):
         block = c[degree**2 : (degree + 1) ** 2]
-        p = block.T @ block / np.sqrt(2 * degree + 1)
-        p = p * (np.sqrt(2.0) - (np.sqrt(2.0) - 1.0) * np.eye(len(p)))
-        parts.append(p[np.tril_indices(len(p))])
+        p = (block.T @ block)[: len(a)] * pair_factor(degree, a, b)
+        everything.append(p[paired])
+        parts.append(p[paired & (b < tables.kept[degree][:, None])])
     x = np.concatenate(parts)
-    length = np.linalg.norm(x) if normalise else 1.0
+    length = np.linalg.norm(np.concatenate(everything)) if tables.normalise else 1.0
     return (x / length if length > 0 else x), length
 
 
-def soap_values(
-    n_shape, l_shape, centres, centre_channel, centre_density, offsets, vectors, distances, channels, weights, cutoff,
-    table, spacing, norms, factors, normalise, coefficients, x, lengths,
-):  # fmt: skip
-    n_max = len(n_shape)
+def soap_values(tables, n_channels, centres, channel, edges, coefficients, x, lengths):
+    n_rows = (tables.l_max + 1) ** 2  # three more rows are left as they are
     for i, atom in enumerate(centres):
-        e = legs_of(atom, offsets, distances, channels, cutoff)
-        c = density(n_shape, l_shape, vectors[e], channels[e], weights[e], table, spacing, coefficients.shape[2])
-        if centre_channel >= 0:
-            c[0, centre_channel * n_max : (centre_channel + 1) * n_max] += centre_density
-        coefficients[i] = c
-        x[i], lengths[i] = power_spectrum(c, len(l_shape) - 1, normalise)
+        e = legs_of(atom, edges.offsets, edges.distances, edges.channels, tables.cutoff)
+        c = density(tables, edges.vectors[e], edges.channels[e], edges.weights[e], n_channels)
+        if channel >= 0:
+            c[0, channel * tables.n_stride :][: tables.n_max] += tables.centre
+        columns = columns_of(c, tables, coefficients.shape[2])
+        coefficients[i, :n_rows] = columns
+        x[i], lengths[i] = power_spectrum(columns, tables)
 
 
-def soap_jacobian(
-    n_shape, l_shape, centres, offsets, vectors, distances, channels, weights, slopes, cutoff,
-    table, spacing, norms, factors, normalise, coefficients, x, lengths, dx,
-):  # fmt: skip
+def soap_jacobian(tables, n_channels, centres, edges, coefficients, x, lengths, dx):
+    n_rows = (tables.l_max + 1) ** 2
     leg = 0
     for i, atom in enumerate(centres):
-        for e in legs_of(atom, offsets, distances, channels, cutoff):
-            channel = channels[e : e + 1]
-            n_channels = coefficients.shape[2]
+        for e in legs_of(atom, edges.offsets, edges.distances, edges.channels, tables.cutoff):
 
-            def one(vector, e=e, channel=channel, n_channels=n_channels):
-                weight = weights[e] + slopes[e] * (np.linalg.norm(vector, axis=1) - distances[e])
-                return density(n_shape, l_shape, vector, channel, weight, table, spacing, n_channels)
+            def one(vector, e=e):
+                weight = edges.weights[e] + edges.slopes[e] * (np.linalg.norm(vector, axis=1) - edges.distances[e])
+                c = density(tables, vector, edges.channels[e : e + 1], weight, n_channels)
+                return columns_of(c, tables, coefficients.shape[2])
 
-            rest = coefficients[i] - one(vectors[e : e + 1])
+            rest = coefficients[i, :n_rows] - one(edges.vectors[e : e + 1])
 
             def spectrum(vector, rest=rest, one=one):
-                return power_spectrum(rest + one(vector), len(l_shape) - 1, normalise)[0][None]
+                return power_spectrum(rest + one(vector), tables)[0][None]
 
-            dx[leg] = differences(spectrum, vectors[e : e + 1])[0]
+            dx[leg] = differences(spectrum, edges.vectors[e : e + 1])[0]
             leg += 1
     return leg
 
 
-def soap_pullback(
-    n_shape, l_shape, centres, offsets, vectors, distances, channels, weights, slopes, cutoff,
-    table, spacing, norms, factors, normalise, coefficients, x, lengths, gx, edge_gradients,
-):  # fmt: skip
-    legs = [legs_of(atom, offsets, distances, channels, cutoff) for atom in centres]
-    edges = np.concatenate(legs)
-    dx = np.empty((len(edges), 3, x.shape[1]))
-    soap_jacobian(
-        n_shape, l_shape, centres, offsets, vectors, distances, channels, weights, slopes, cutoff,
-        table, spacing, norms, factors, normalise, coefficients, x, lengths, dx,
-    )  # fmt: skip
+def soap_pullback(tables, n_channels, centres, edges, coefficients, x, lengths, gx, edge_gradients):
+    legs = [legs_of(atom, edges.offsets, edges.distances, edges.channels, tables.cutoff) for atom in centres]
+    of_leg = np.concatenate(legs)
+    dx = np.empty((len(of_leg), 3, x.shape[1]))
+    soap_jacobian(tables, n_channels, centres, edges, coefficients, x, lengths, dx)
     owner = np.repeat(np.arange(len(centres)), [len(leg) for leg in legs])
-    np.add.at(edge_gradients, edges, np.einsum("lad,ld->la", dx, gx[owner]))
+    np.add.at(edge_gradients, of_leg, np.einsum("lad,ld->la", dx, gx[owner]))
 
 
 TWINS = {
     "edges": (edge_vectors,),
-    "power": (integer_power, integer_power_and_slope, real_power_and_slope),
+    "power": (integer_power, integer_power_and_slope, real_power_and_slope, contract_power),
+    "switch": (cosine_switch, quintic_switch),
     "rows": (count_legs, fill_legs, edge_forces, accumulate_rows),
     "triplets": (count_triplets, fill_triplets, triplet_values, triplet_jacobian, triplet_pullback),
     "soap": (soap_values, soap_pullback, soap_jacobian),

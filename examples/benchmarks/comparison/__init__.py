@@ -1,0 +1,1 @@
+"""Parts of compare.py: one module for each program compared, and what they share."""

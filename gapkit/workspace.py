@@ -1,0 +1,47 @@
+"""Arrays that are filled again and again, so that a step of molecular dynamics allocates nothing that is large."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+
+from gapkit.typing import FloatArray
+
+
+class Workspace:
+    """Named arrays of one thread; what they held before is lost when they are asked for again."""
+
+    def __init__(self) -> None:
+        self._buffers: dict[str, FloatArray] = {}
+
+    def array(self, name: str, *shape: int) -> FloatArray:
+        """An array (shape) of float64 with arbitrary contents; the memory of `name` grows to the largest one asked for."""
+        size = int(np.prod(shape))
+        buffer = self._buffers.get(name)
+        if buffer is None or buffer.size < size:
+            buffer = self._buffers[name] = np.empty(size)
+        return buffer[:size].reshape(shape)
+
+
+class WorkspacePool:
+    """Workspaces for as many threads as ask at the same time; they outlive the threads.  A copy starts empty."""
+
+    def __init__(self) -> None:
+        self._idle: list[Workspace] = []
+
+    @contextmanager
+    def borrow(self) -> Iterator[Workspace]:
+        """A workspace that no other thread has; it comes back at the end."""
+        try:
+            workspace = self._idle.pop()  # atomic
+        except IndexError:
+            workspace = Workspace()
+        try:
+            yield workspace
+        finally:
+            self._idle.append(workspace)
+
+    def __reduce__(self) -> tuple[type[WorkspacePool], tuple[()]]:
+        return WorkspacePool, ()
