@@ -71,26 +71,37 @@ def real_power_and_slope(q, offset, scale, zeta, value, slope):
 
 
 @jit
-def contract_power(q, offset, scale, zeta, weights, energies):
-    """Add sum_s w_s scale (q_s + offset)^zeta to `energies` (n,) and replace q (n, m) by w_s times the slopes in q."""
+def contract_power(q, offset, scale, zeta, weights, energies, values, column):
+    """Add sum_s w_s k_s, k = scale (q + offset)^zeta, to `energies` (n,) and replace q (n, m) by w_s times the slopes in q.
+
+    `values` (n, M), where it has rows, gets k in the columns column .. column + m - 1.
+    """
     n_cols = q.shape[1]
     whole = n_cols // 8 * 8
+    stride = values.shape[1]
+    with_values = values.shape[0] > 0
     for i in range(q.shape[0]):
         total = fill8(0.0)
         row = i * n_cols
         for j in range(0, whole, 8):
             base = add(load8(q, row + j), offset)
-            power = mul(scale, load8(weights, j))
+            power = fill8(scale)
             for _ in range(zeta - 1):
                 power = mul(power, base)
+            if with_values:
+                store(values, i * stride + column + j, mul(power, base))
+            power = mul(load8(weights, j), power)
             total = fma(power, base, total)
             store(q, row + j, mul(float(zeta), power))
         energy = total8(total)
         for j in range(whole, n_cols):
             base_j = q[i, j] + offset
-            power_j = scale * weights[j]
+            power_j = scale
             for _ in range(zeta - 1):
                 power_j *= base_j
+            if with_values:
+                values[i, column + j] = power_j * base_j
+            power_j *= weights[j]
             energy += power_j * base_j
             q[i, j] = zeta * power_j
         energies[i] += energy

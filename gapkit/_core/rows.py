@@ -47,39 +47,54 @@ def edge_forces(offsets, indices, vectors, frame_of_atom, edge_gradients, forces
 
 @jit
 def accumulate_rows(
-    leg_offsets, leg_edges, atoms, frames, neighbours, vectors, first_atom, slope_q, projected, slope_n, norm_change,
-    value, factor_change, column, force_rows, virial_rows,
+    leg_offsets, leg_edges, atoms, frames, neighbours, vectors, first_atom, slope_q, projected, single, slope_n,
+    norm_change, value, factor_change, start, column, force_rows, virial_rows,
 ):  # fmt: skip
     """Fold derivatives of instances into force and virial rows, chain rule included.
 
-    The derivative of row entry f k with respect to an edge vector is
-    slope_q (n, m) * projected (n_legs, 3, m) + slope_n (n, m) * norm_change (n_legs, 3) + value (n, m) * factor_change
-    (n_legs, 3); the last two are left out when their first argument has no rows.  `atoms` (n,) are the central atoms,
-    `frames` (n,) their frames counted from the first row of virial_rows.  force_rows (n_atoms, 3, M) and virial_rows
-    (n_frames, 6, M; order xx, yy, zz, yz, xz, xy; no rows: not wanted) get columns column .. column + m - 1.
+    The derivative of row entry f k with respect to an edge vector, for the m sparse points from `start` on, is
+    slope_q (n, M) * (projected + single) (n_legs, 3, m) + slope_n (n, M) * norm_change (n_legs, 3) + value (n, M) *
+    factor_change (n_legs, 3); `single` and the last two terms are left out where their first array has no rows.  `atoms`
+    (n,) are the central atoms, `frames` (n,) their frames counted from the first row of virial_rows.  force_rows
+    (n_atoms, 3, M) and virial_rows (n_frames, 6, M; order xx, yy, zz, yz, xz, xy; no rows: not wanted) get columns
+    column .. column + m - 1.
     """
-    m = slope_q.shape[1]
+    m = projected.shape[2]
     stop = column + m
+    with_single = single.shape[0] > 0
     with_norm = slope_n.shape[0] > 0
     with_factor = value.shape[0] > 0
     with_virial = virial_rows.shape[0] > 0
+    plain = not (with_norm or with_factor or with_virial)
     term = np.empty(m)
+    own = np.empty((3, m))
     for n in range(slope_q.shape[0]):
         atom = atoms[n] - first_atom
+        slope = slope_q[n, start : start + m]
+        own[:, :] = 0.0
         for leg in range(leg_offsets[n], leg_offsets[n + 1]):
             edge = leg_edges[leg]
             other = neighbours[edge] - first_atom
             for a in range(3):
+                if plain and other != atom:
+                    if with_single:
+                        _mixed(slope, projected[leg, a], single[leg, a], own[a], force_rows[other, a, column:stop])
+                    else:
+                        _double(slope, projected[leg, a], own[a], force_rows[other, a, column:stop])
+                    continue
                 for k in range(m):
-                    term[k] = slope_q[n, k] * projected[leg, a, k]
+                    term[k] = slope[k] * projected[leg, a, k]
+                if with_single:
+                    for k in range(m):
+                        term[k] += slope[k] * single[leg, a, k]
                 if with_norm:
                     for k in range(m):
-                        term[k] += slope_n[n, k] * norm_change[leg, a]
+                        term[k] += slope_n[n, start + k] * norm_change[leg, a]
                 if with_factor:
                     for k in range(m):
-                        term[k] += value[n, k] * factor_change[leg, a]
+                        term[k] += value[n, start + k] * factor_change[leg, a]
                 if atom != other:
-                    _add(force_rows[atom, a, column:stop], 1.0, term)
+                    _add(own[a], 1.0, term)
                     _add(force_rows[other, a, column:stop], -1.0, term)
                 if with_virial:
                     rows = virial_rows[frames[n]]
@@ -90,6 +105,24 @@ def accumulate_rows(
                     elif a == 2:
                         _add(rows[3, column:stop], -vectors[edge, 1], term)
                         _add(rows[4, column:stop], -vectors[edge, 0], term)
+        for a in range(3):
+            _add(force_rows[atom, a, column:stop], 1.0, own[a])
+
+
+@jit
+def _mixed(slope, double, single, own, other):
+    for k in range(slope.shape[0]):
+        term = slope[k] * (double[k] + single[k])
+        own[k] += term
+        other[k] -= term
+
+
+@jit
+def _double(slope, double, own, other):
+    for k in range(slope.shape[0]):
+        term = slope[k] * double[k]
+        own[k] += term
+        other[k] -= term
 
 
 @jit

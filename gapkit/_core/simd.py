@@ -13,6 +13,7 @@ from typing import Any
 from llvmlite import ir
 from numba.core import types
 from numba.core.datamodel import models
+from numba.core.errors import TypingError
 from numba.extending import intrinsic, register_model
 
 # Products and sums may be fused; nothing is assumed about NaN or infinity.
@@ -52,9 +53,18 @@ def _splat(builder: Any, value: Any, group: Group) -> Any:
     return builder.shuffle_vector(vector, ir.Constant(_vector(group), ir.Undefined), lanes)
 
 
+def _check(*arrays: Any) -> None:
+    """Raise TypingError unless all are contiguous arrays of float64: other ones would be read at the wrong places."""
+    for array in arrays:
+        if not (isinstance(array, types.Array) and array.dtype == types.float64 and array.layout == "C"):
+            raise TypingError(f"groups are loaded from and stored in C-contiguous arrays of float64, got {array}")
+
+
 def _loader(group: Group) -> Any:
     @intrinsic
     def load(typing_context, array, index):
+        _check(array)
+
         def generate(context, builder, signature, arguments):
             where = context.cast(builder, arguments[1], signature.args[1], types.intp)
             return builder.load(
@@ -84,6 +94,11 @@ fill4, fill8 = _filler(FOUR), _filler(EIGHT)
 @intrinsic
 def store(typing_context, array, index, group):
     """Write a group to elements index .. of a contiguous array."""
+    _check(array)
+    if not array.mutable:
+        raise TypingError(f"groups are stored in arrays that may be written, got {array}")
+    if not isinstance(group, Group):
+        raise TypingError(f"`store` writes groups, got {group}; make one of a number with fill4 or fill8")
 
     def generate(context, builder, signature, arguments):
         where = context.cast(builder, arguments[1], signature.args[1], types.intp)
@@ -147,8 +162,9 @@ total4, total8 = _summer(FOUR), _summer(EIGHT)
 
 
 @intrinsic
-def transpose8(typing_context, source, start, stride, target, at):
-    """Transpose the 8 x 8 block of `source` with rows at start, start + stride, ... into elements at .. at + 63."""
+def transpose8(typing_context, source, start, stride, target, at, target_stride):
+    """Transpose the 8 x 8 block with rows at start, start + stride, ... into rows at, at + target_stride, ... of `target`."""
+    _check(source, target)
 
     def generate(context, builder, signature, arguments):
         def index(k):
@@ -178,7 +194,7 @@ def transpose8(typing_context, source, start, stride, target, at):
             builder.store(
                 row, _pointer(context, builder, signature.args[3], arguments[3], where, EIGHT), align=_ALIGNMENT
             )
-            where = builder.add(where, ir.Constant(where.type, 8))
+            where = builder.add(where, index(5))
         return context.get_dummy_value()
 
-    return types.void(source, start, stride, target, at), generate
+    return types.void(source, start, stride, target, at, target_stride), generate

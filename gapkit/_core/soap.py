@@ -451,7 +451,7 @@ def _transpose(r, rt):
     width = r.shape[2]
     for k in range(2):
         for i in range(0, width - 7, 8):
-            transpose8(r, k * TILE * width + i, width, rt, (k * width + i) * TILE)
+            transpose8(r, k * TILE * width + i, width, rt, (k * width + i) * TILE, TILE)
         for i in range(width // 8 * 8, width):
             for t in range(TILE):
                 rt[k, i, t] = r[k, t, i]
@@ -526,100 +526,105 @@ def _edge_gradients(total, u, inverse):
 
 
 @jit
-def _coefficient_changes(tables, t, u, inverse, y, r, change):
-    """Derivatives change (3, lm, n_stride) of the coefficients of neighbour t's own channels."""
-    width = r.shape[2]
-    for l in range(tables.l_max + 1):
-        for lm in range(l * l, (l + 1) * (l + 1)):
-            along = y[1, lm, t] * u[0, t] + y[2, lm, t] * u[1, t] + y[3, lm, t] * u[2, t]
-            for axis in range(3):
-                tangent = (y[1 + axis, lm, t] - along * u[axis, t]) * inverse[t]
-                normal = y[0, lm, t] * u[axis, t]
-                for n in range(0, tables.n_stride, 4):
-                    at = t * width + l * tables.n_stride + n
-                    value = fma(tangent, load4(r, at), mul(normal, load4(r, TILE * width + at)))
-                    store(change, (axis * change.shape[1] + lm) * tables.n_stride + n, value)
-
-
-@jit
-def _mix_change(tables, channel, change, dc):
-    """Change dc (lm, columns) of the columns for a change (lm, n_stride) of one species' channels."""
-    stride = dc.shape[1]
-    if tables.mixing.shape[0] > 0:
-        for l in range(tables.l_max + 1):
-            start = (l * tables.mixing.shape[1] + channel * tables.n_stride) * stride
-            for lm in range(l * l, (l + 1) * (l + 1)):
-                for a in range(0, stride, 4):
-                    total = fill4(0.0)
-                    for n in range(tables.n_max):
-                        total = fma(change[lm, n], load4(tables.mixing, start + n * stride + a), total)
-                    store(dc, lm * stride + a, total)
-    else:
-        first = channel * tables.n_max
-        for lm in range(change.shape[0]):
+def _coefficient_changes(tables, l, u, inverse, y, rt, change):
+    """Derivatives change (3, m, n_stride, TILE) of the coefficients of degree l of a tile's own channels, by neighbour."""
+    size = tables.l_max + 1
+    along_y = 8 * size * size
+    slopes = 8 * rt.shape[1]
+    f = load8(inverse, 0)
+    for m in range(2 * l + 1):
+        lm = 8 * (l * l + m)
+        value = load8(y, lm)
+        along = mul(load8(y, along_y + lm), load8(u, 0))
+        along = fma(load8(y, 2 * along_y + lm), load8(u, 8), along)
+        along = fma(load8(y, 3 * along_y + lm), load8(u, 16), along)
+        for axis in range(3):
+            direction = load8(u, 8 * axis)
+            tangent = mul(f, sub(load8(y, (1 + axis) * along_y + lm), mul(along, direction)))
+            normal = mul(value, direction)
             for n in range(tables.n_max):
-                dc[lm, first + n] = change[lm, n]
+                at = 8 * (l * tables.n_stride + n)
+                out = 8 * ((axis * change.shape[1] + m) * tables.n_stride + n)
+                store(change, out, fma(tangent, load8(rt, at), mul(normal, load8(rt, slopes + at))))
 
 
 @jit
-def _product_changes(l, a, start, stop, low, high, c, dc, p):
-    """Change of p[i, b] of `_products` where the columns low .. high - 1 change by dc."""
-    stride = c.shape[1]
-    own = a < high and a + 4 > low
-    for b in range(start // 4 * 4, stop, 4):
-        p0 = fill4(0.0)
-        p1 = fill4(0.0)
-        p2 = fill4(0.0)
-        p3 = fill4(0.0)
-        if own:
-            for lm in range(l * l, (l + 1) * (l + 1)):
-                row = load4(c, lm * stride + b)
-                p0 = fma(dc[lm, a], row, p0)
-                p1 = fma(dc[lm, a + 1], row, p1)
-                p2 = fma(dc[lm, a + 2], row, p2)
-                p3 = fma(dc[lm, a + 3], row, p3)
-        if b < high and b + 4 > low:
-            for lm in range(l * l, (l + 1) * (l + 1)):
-                row = load4(dc, lm * stride + b)
-                p0 = fma(c[lm, a], row, p0)
-                p1 = fma(c[lm, a + 1], row, p1)
-                p2 = fma(c[lm, a + 2], row, p2)
-                p3 = fma(c[lm, a + 3], row, p3)
-        store(p, b, p0)
-        store(p, stride + b, p1)
-        store(p, 2 * stride + b, p2)
-        store(p, 3 * stride + b, p3)
+def _mix_changes(tables, l, channel, change, dc):
+    """Changes dc (3, m, columns, TILE) of the columns for changes (3, m, n_stride, TILE) of one species' channels."""
+    stride = dc.shape[2]
+    mixed = tables.mixing.shape[0] > 0
+    start = channel * tables.n_stride
+    first = channel * tables.n_max
+    for axis in range(3):
+        for m in range(2 * l + 1):
+            row = axis * dc.shape[1] + m
+            source = 8 * (axis * change.shape[1] + m) * tables.n_stride
+            if mixed:
+                for a in range(stride):
+                    total = fill8(0.0)
+                    for n in range(tables.n_max):
+                        total = fma(tables.mixing[l, start + n, a], load8(change, source + 8 * n), total)
+                    store(dc, 8 * (row * stride + a), total)
+            else:
+                for n in range(tables.n_max):
+                    store(dc, 8 * (row * stride + first + n), load8(change, source + 8 * n))
 
 
 @jit
-def _power_change(tables, c, dc, low, high, p, x, dot, scale, out):
-    """Change (dp - dot x) scale of the kept part x (d + 4,) of the unit vector; the columns low .. high - 1 change by dc."""
+def _power_changes(tables, l, axis, c, dc, low, high, scale, index, out):
+    """Changes out (d, TILE) of the pairs of degree l, from `index` on, where the columns low .. high - 1 change by dc.
+
+    Returns the index of the next degree.
+    """
     stride = c.shape[1]
-    n_columns = tables.first.shape[0]
-    along = -dot * scale
-    index = 0
-    for l in range(tables.l_max + 1):
-        for group in range(0, n_columns, 4):
-            end = min(group + 4, n_columns)
-            start = tables.first[group]
-            stop = 0
-            for a in range(group, end):
-                stop = max(stop, tables.kept[l, a])
-            touched = (group < high and end > low) or (start < high and stop > low)
-            if touched:
-                _product_changes(l, group, start, stop, low, high, c, dc, p)
-            for a in range(group, end):
-                start = tables.first[a]
-                kept = tables.kept[l, a]
-                row = (a - group) * stride
-                factors = (l * n_columns + a) * stride
-                for b in range(start, kept, 4):
-                    at = index + b - start
-                    value = mul(along, load4(x, at))
-                    if touched:
-                        value = fma(mul(scale, load4(tables.kept_factors, factors + b)), load4(p, row + b), value)
-                    store(out, at, value)
-                index += max(kept - start, 0)
+    columns = 8 * stride
+    block = axis * dc.shape[1] * columns
+    for a in range(tables.first.shape[0]):
+        start = tables.first[a]
+        kept = tables.kept[l, a]
+        own = low <= a < high
+        for b in range(start, kept, 4):
+            t0 = fill8(0.0)
+            t1 = fill8(0.0)
+            t2 = fill8(0.0)
+            t3 = fill8(0.0)
+            if own:
+                for m in range(2 * l + 1):
+                    lm = l * l + m
+                    d = load8(dc, block + m * columns + 8 * a)
+                    t0 = fma(c[lm, b], d, t0)
+                    t1 = fma(c[lm, b + 1], d, t1)
+                    t2 = fma(c[lm, b + 2], d, t2)
+                    t3 = fma(c[lm, b + 3], d, t3)
+            if b < high and b + 4 > low:
+                for m in range(2 * l + 1):
+                    f = fill8(c[l * l + m, a])
+                    row = block + m * columns + 8 * b
+                    t0 = fma(f, load8(dc, row), t0)
+                    t1 = fma(f, load8(dc, row + 8), t1)
+                    t2 = fma(f, load8(dc, row + 16), t2)
+                    t3 = fma(f, load8(dc, row + 24), t3)
+            at = 8 * (index + b - start)
+            store(out, at, mul(scale * tables.kept_factors[l, a, b], t0))
+            store(out, at + 8, mul(scale * tables.kept_factors[l, a, b + 1], t1))
+            store(out, at + 16, mul(scale * tables.kept_factors[l, a, b + 2], t2))
+            store(out, at + 24, mul(scale * tables.kept_factors[l, a, b + 3], t3))
+        index += max(kept - start, 0)
+    return index
+
+
+@jit
+def _along(l, axis, dc, gc, total):
+    """Add the inner product of the changes of degree l with gc (lm, columns) to `total`, for each neighbour."""
+    stride = dc.shape[2]
+    one = total
+    two = fill8(0.0)
+    for m in range(2 * l + 1):
+        row = 8 * (axis * dc.shape[1] + m) * stride
+        for a in range(0, stride, 2):
+            one = fma(gc[l * l + m, a], load8(dc, row + 8 * a), one)
+            two = fma(gc[l * l + m, a + 1], load8(dc, row + 8 * a + 8), two)
+    return add(one, two)
 
 
 @jit
@@ -715,28 +720,32 @@ def soap_pullback(tables, n_channels, centres, edges, coefficients, x, lengths, 
 
 @jit
 def soap_jacobian(tables, n_channels, centres, edges, coefficients, x, lengths, dx):
-    """dx/d(edge vector) for all edges within the cutoff of `centres`, in edge order, into dx (n_legs, 3, d)."""
+    """dx/d(edge vector) for all edges within the cutoff of `centres`, in edge order, into dx (n_legs + TILE, 3, d).
+
+    What is left in the last TILE rows has no meaning.  Returns the number of legs.
+    """
     tile, u, inverse, q, c, s, y, r = _workspace(tables, 2)
+    d = x.shape[1]
     n_columns = coefficients.shape[2]
-    change = np.empty((3, (tables.l_max + 1) ** 2, tables.n_stride))
-    dc = np.empty(coefficients.shape[1:])
+    rt = np.empty((2, r.shape[2], TILE))
+    change = np.empty((3, 2 * tables.l_max + 1, tables.n_stride, TILE))
+    dc = np.zeros((3, 2 * tables.l_max + 1, n_columns, TILE))
+    out = np.empty((3, d + 8, TILE))
     p = np.empty((4, n_columns))
     g = np.zeros((n_columns, n_columns))
-    gc = np.empty(coefficients.shape[1:])
-    nothing = np.zeros(x.shape[1] + 4)
-    padded = np.zeros(x.shape[1] + 4)
-    out = np.empty(x.shape[1] + 4)
-    used = change.shape[1] * n_columns
+    gc = np.zeros(coefficients.shape[1:])
+    nothing = np.zeros(d + 4)
+    last_species = -1
     leg = 0
     for i in range(centres.shape[0]):
         atom = centres[i]
         edge = edges.offsets[atom]
         stop = edges.offsets[atom + 1]
         scale = 1.0 / lengths[i] if lengths[i] > 0.0 else 0.0
-        if tables.normalise and lengths[i] > 0.0:
-            # gc: gradient of the length itself, with its sign turned
+        normalise = tables.normalise and lengths[i] > 0.0
+        if normalise:
+            # minus the gradient of the length itself
             _power_pullback(tables, coefficients[i], nothing, lengths[i], lengths[i], p, g, gc)
-        padded[: x.shape[1]] = x[i]
         while edge < stop:
             count, species, edge = _gather(edge, stop, tables.cutoff, edges, tile, u, inverse)
             if count == 0:
@@ -745,22 +754,44 @@ def soap_jacobian(tables, n_channels, centres, edges, coefficients, x, lengths, 
             _harmonics(tables, q, c, s, y)
             _harmonic_gradients(tables, u, q, c, s, y)
             _radial_and_slopes(tables, count, tile, edges, r)
+            _transpose(r, rt)
             low = species * tables.n_max
             high = low + tables.n_max
             if tables.mixing.shape[0] > 0:
                 low = 0
                 high = n_columns
-            dc[:, :] = 0.0
-            for t in range(count):
-                _coefficient_changes(tables, t, u, inverse, y, r, change)
+            elif species != last_species:
+                dc[:, :, :, :] = 0.0
+                last_species = species
+            along0 = fill8(0.0)
+            along1 = fill8(0.0)
+            along2 = fill8(0.0)
+            index = 0
+            for l in range(tables.l_max + 1):
+                _coefficient_changes(tables, l, u, inverse, y, rt, change)
+                _mix_changes(tables, l, species, change, dc)
+                following = index
                 for axis in range(3):
-                    _mix_change(tables, species, change[axis], dc)
-                    dot = fill4(0.0)
-                    if tables.normalise:
-                        for j in range(0, used, 4):
-                            dot = fma(load4(dc, j), load4(gc, j), dot)
-                    _power_change(tables, coefficients[i], dc, low, high, p, padded, -total4(dot), scale, out)
-                    for j in range(x.shape[1]):
-                        dx[leg, axis, j] = out[j]
-                leg += 1
+                    following = _power_changes(tables, l, axis, coefficients[i], dc, low, high, scale, index, out[axis])
+                index = following
+                if normalise:
+                    along0 = _along(l, 0, dc, gc, along0)
+                    along1 = _along(l, 1, dc, gc, along1)
+                    along2 = _along(l, 2, dc, gc, along2)
+            along0 = mul(scale, along0)
+            along1 = mul(scale, along1)
+            along2 = mul(scale, along2)
+            for k in range(d):
+                store(out, 8 * k, fma(x[i, k], along0, load8(out, 8 * k)))
+                at = 8 * (d + 8 + k)
+                store(out, at, fma(x[i, k], along1, load8(out, at)))
+                at = 8 * (2 * (d + 8) + k)
+                store(out, at, fma(x[i, k], along2, load8(out, at)))
+            for axis in range(3):
+                for k in range(0, d - 7, 8):
+                    transpose8(out, 8 * (axis * (d + 8) + k), 8, dx, (3 * leg + axis) * d + k, 3 * d)
+                for k in range(d // 8 * 8, d):
+                    for t in range(count):
+                        dx[leg + t, axis, k] = out[axis, k, t]
+            leg += count
     return leg

@@ -44,7 +44,7 @@ def choose_terms(cutoff: float, frames: Sequence[Atoms]) -> list[Term]:
 
 
 def _build_term(mapping: Mapping[str, Any], where: str) -> Term:
-    from gapkit.descriptors import CosineCutoff, Descriptor, NoCutoff, QuinticCutoff
+    from gapkit.descriptors import COMPRESSIONS, CosineCutoff, Descriptor, NoCutoff, QuinticCutoff
     from gapkit.kernels import KERNELS
     from gapkit.potential import Term
     from gapkit.sparse import SELECTORS
@@ -60,6 +60,8 @@ def _build_term(mapping: Mapping[str, Any], where: str) -> Term:
     selector = _build(arguments.pop("selector", None), SELECTORS, "selector", where)
     if "cutoff_function" in arguments:
         arguments["cutoff_function"] = _build(arguments["cutoff_function"], switches, "cutoff function", where)
+    if "compression" in arguments:
+        arguments["compression"] = _build(arguments["compression"], COMPRESSIONS, "compression", where)
     descriptor = _build(arguments, Descriptor.registry, "type of term", where, OF_TERM)
     try:
         return Term(descriptor, kernel, n_sparse, selector, quotas)

@@ -2,8 +2,22 @@
 
 from gapkit.descriptors.angles import ThreeBody
 from gapkit.descriptors.base import Descriptor, Features
+from gapkit.descriptors.compression import COMPRESSIONS, Channels, Mixing, TensorReduced
 from gapkit.descriptors.cutoffs import CosineCutoff, NoCutoff, QuinticCutoff
 from gapkit.descriptors.distances import TwoBody
 from gapkit.descriptors.soap import SOAP
 
-__all__ = ["SOAP", "CosineCutoff", "Descriptor", "Features", "NoCutoff", "QuinticCutoff", "ThreeBody", "TwoBody"]
+__all__ = [
+    "COMPRESSIONS",
+    "SOAP",
+    "Channels",
+    "CosineCutoff",
+    "Descriptor",
+    "Features",
+    "Mixing",
+    "NoCutoff",
+    "QuinticCutoff",
+    "TensorReduced",
+    "ThreeBody",
+    "TwoBody",
+]

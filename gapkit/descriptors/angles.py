@@ -128,7 +128,7 @@ class TripletView:
             MULTIPLICITY, features.x, gx, gf, edge_gradients,
         )  # fmt: skip
 
-    def jacobian(self, features: Features) -> Jacobian:
+    def jacobian(self, features: Features, workspace: Workspace | None = None) -> Jacobian:
         """Derivatives with respect to both edges of every triplet."""
         edges = features.state
         n = len(edges)

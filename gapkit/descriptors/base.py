@@ -110,8 +110,8 @@ class View(Protocol):
         """Add dE/d(edge vector) (n_edges, 3) for given dE/dx (n, d) and dE/df (n,)."""
         ...
 
-    def jacobian(self, features: Features) -> Jacobian:
-        """Derivative of every instance."""
+    def jacobian(self, features: Features, workspace: Workspace | None = None) -> Jacobian:
+        """Derivative of every instance; arrays in the workspace."""
         ...
 
 

@@ -122,7 +122,7 @@ class PairView:
         along = (gx[:, 0] + gf * self._slopes[edges]) / self._neighbours.distances[edges]
         edge_gradients[edges] += along[:, None] * self._neighbours.vectors[edges]
 
-    def jacobian(self, features: Features) -> Jacobian:
+    def jacobian(self, features: Features, workspace: Workspace | None = None) -> Jacobian:
         """Unit vectors of the pairs."""
         edges = features.state
         unit = self._neighbours.vectors[edges] / self._neighbours.distances[edges, None]

@@ -8,8 +8,9 @@ from math import factorial
 
 import numpy as np
 
-from gapkit._core.soap import Edges, Tables, soap_jacobian, soap_pullback, soap_values
+from gapkit._core.soap import TILE, Edges, Tables, soap_jacobian, soap_pullback, soap_values
 from gapkit.descriptors.base import Block, Descriptor, Features, Jacobian, Legs
+from gapkit.descriptors.compression import COMPRESSIONS, Columns, Compression
 from gapkit.descriptors.cutoffs import CutoffFunction, NoCutoff, QuinticCutoff
 from gapkit.descriptors.radial import BASES, RadialTable, tabulate
 from gapkit.exceptions import InputError
@@ -50,13 +51,16 @@ class SOAP(Descriptor):
         neighbour leaves: keep it > 0 for a potential.
     normalize : bool
         Divide by the Euclidean norm.
+    compression : Channels, Mixing, TensorReduced or None
+        Fewer products than those of all pairs of channels, for many species; None: all.
     species : sequence of str or int, or None
         Chemical species in the order of the channels; None: those of the data, by atomic number.
 
     Notes
     -----
     Order of the vector: A (n fastest within species), B <= A, l fastest. Length (l_max + 1) K (K + 1) / 2 with
-    K = n_species * n_max. Source: Bartók, Kondor and Csányi, Phys. Rev. B 87, 184115 (2013), eqs 21-36.
+    K = n_species * n_max; with `compression`, as that says.
+    Source: Bartók, Kondor and Csányi, Phys. Rev. B 87, 184115 (2013), eqs 21-36.
     """
 
     def __init__(
@@ -71,6 +75,7 @@ class SOAP(Descriptor):
         basis: str = "gaussian",
         central_weight: float = 1.0,
         normalize: bool = True,
+        compression: Compression | None = None,
         species: Sequence[str | int] | None = None,
     ) -> None:
         self.cutoff = cutoff
@@ -82,6 +87,7 @@ class SOAP(Descriptor):
         self.basis = basis
         self.central_weight = central_weight
         self.normalize = normalize
+        self.compression = compression
         self.species = species
 
     def engine(self, species: Sequence[int]) -> SOAPEngine:
@@ -92,7 +98,12 @@ class SOAP(Descriptor):
         reach = basis.reach if isinstance(switch, NoCutoff) else self.cutoff
         centre = self.central_weight * basis.values(np.zeros(1))[0, 0] / np.sqrt(4.0 * np.pi)
         radial = tabulate(basis, self.sigma, reach, n_stride(self.n_max))
-        tables = make_tables(radial, self.n_max, self.l_max, len(species), centre, normalise=bool(self.normalize))
+        columns = None
+        if self.compression is not None:
+            columns = self.compression.columns(species, self.n_max, self.l_max)
+        tables = make_tables(
+            radial, self.n_max, self.l_max, len(species), centre, normalise=bool(self.normalize), columns=columns
+        )
         return SOAPEngine(tuple(species), reach, switch, self.cutoff, tables)
 
     def _check(self) -> None:
@@ -106,6 +117,11 @@ class SOAP(Descriptor):
             raise InputError(f"`sigma` must be between 0.05 Å and the cutoff, got {self.sigma}; 0.3 to 0.6 Å is usual")
         if self.basis not in BASES:
             raise InputError(f"`basis` must be one of {', '.join(BASES)}, got {self.basis!r}")
+        if self.compression is not None and not isinstance(self.compression, tuple(COMPRESSIONS.values())):
+            raise InputError(
+                f"`compression` must be None or one of {', '.join(COMPRESSIONS)}, such as `Channels(nu_R=1, nu_S=1)`, "
+                f"got {self.compression!r}"
+            )
         if self.transition is not None and self.cutoff_function is not None:
             raise InputError("`transition` must be None when `cutoff_function` is given, which has a width of its own")
         width = getattr(self.cutoff_function, "width", self.transition)
@@ -177,7 +193,7 @@ class SOAPEngine:
 class SOAPView:
     """SOAP of the atoms of one neighbour list."""
 
-    centres_per_chunk = 64
+    centres_per_chunk = 128
 
     def __init__(self, engine: SOAPEngine, numbers: IntArray, neighbours: NeighbourList) -> None:
         self._engine = engine
@@ -207,7 +223,7 @@ class SOAPView:
         return Features(x, np.ones(n), centres, (coefficients, lengths), squares)
 
     def coefficients(self, block: Block, centres: IntArray) -> FloatArray:
-        """Density coefficients (n, lm, columns) over the square root of the vector's length; atoms of length 0 left out."""
+        """Density coefficients (n, lm, columns) over the root of the vector's length, without atoms of length 0."""
         features = self.features(block, centres)
         coefficients, lengths = features.state
         rows = slice((self._engine.tables.l_max + 1) ** 2)
@@ -224,25 +240,45 @@ class SOAPView:
             edge_gradients,
         )  # fmt: skip
 
-    def jacobian(self, features: Features) -> Jacobian:
+    def jacobian(self, features: Features, workspace: Workspace | None = None) -> Jacobian:
         """Derivatives of the power spectra with respect to each neighbour."""
         engine, edges = self._engine, self._edges
         coefficients, lengths = features.state
         legs = Legs.of_centres(features.centres, edges.offsets, edges.distances, edges.channels, engine.reach)
-        dx = np.empty((len(legs.edges), 3, engine.n_features))
+        arrays = Workspace() if workspace is None else workspace
+        dx = arrays.array("dx", len(legs.edges) + TILE, 3, engine.n_features)
         soap_jacobian(engine.tables, engine.n_channels, features.centres, edges, coefficients, features.x, lengths, dx)
-        return Jacobian(legs, dx, None)
+        return Jacobian(legs, dx[: len(legs.edges)], None)
 
 
 def make_tables(
-    radial: RadialTable, n_max: int, l_max: int, n_species: int, centre: FloatArray, *, normalise: bool
+    radial: RadialTable,
+    n_max: int,
+    l_max: int,
+    n_species: int,
+    centre: FloatArray,
+    *,
+    normalise: bool,
+    columns: Columns | None = None,
 ) -> Tables:
-    """Tables of the kernels from a radial table whose rows hold n_stride(n_max) functions of each degree."""
-    n_columns = n_species * n_max
-    first, last = np.zeros(n_columns, np.int64), np.arange(1, n_columns + 1)
+    """Tables of the kernels from a radial table whose rows hold n_stride(n_max) functions of each degree.
+
+    With `columns` None they are the channels, in all pairs.
+    """
+    if columns is None:
+        n_columns = n_species * n_max
+        first, last, is_symmetric = np.zeros(n_columns, np.int64), np.arange(1, n_columns + 1), True
+        mixing = np.empty((0, 0, 0))
+    else:
+        n_columns = columns.mixing.shape[2]
+        first, last, is_symmetric = columns.first, columns.last, columns.is_symmetric
+        padded = np.zeros((l_max + 1, n_species, n_stride(n_max), -(-n_columns // 4) * 4))
+        padded[:, :, :n_max, :n_columns] = columns.mixing.reshape(l_max + 1, n_species, n_max, n_columns)
+        mixing = padded.reshape(l_max + 1, -1, padded.shape[3])
     recurrence, diagonal = harmonic_tables(l_max)
     lowest, highest = partners(first, last, n_columns)
     kept = np.tile(last, (l_max + 1, 1))
+    factors = pair_factors(first, kept, 4 * len(lowest), is_symmetric=is_symmetric)
     return Tables(
         l_max=l_max,
         n_max=n_max,
@@ -253,25 +289,28 @@ def make_tables(
         harmonics=recurrence,
         diagonal=diagonal,
         centre=centre,
-        mixing=np.empty((0, 0, 0)),
-        unmixing=np.empty((0, 0, 0)),
+        mixing=mixing,
+        unmixing=np.ascontiguousarray(mixing.transpose(0, 2, 1)),
         first=first,
         last=last,
         kept=kept,
         lowest=lowest,
         highest=highest,
-        factors=pair_factors(first, np.tile(last, (l_max + 1, 1)), 4 * len(lowest)),
-        kept_factors=pair_factors(first, kept, 4 * len(lowest)),
+        factors=factors,
+        kept_factors=factors,
         normalise=normalise,
     )
 
 
-def pair_factors(first: IntArray, last: IntArray, n_columns: int) -> FloatArray:
-    """Factors (l, a, b) of the pairs first[a] <= b < last[l, a]: 1 / sqrt(2 l + 1), times sqrt(2) where a and b differ."""
+def pair_factors(first: IntArray, last: IntArray, n_columns: int, *, is_symmetric: bool = True) -> FloatArray:
+    """Factors (l, a, b) of the pairs first[a] <= b < last[l, a]: 1 / sqrt(2 l + 1).
+
+    Times sqrt(2) where a and b differ and (b, a) is a pair of the same product, of which this one `is_symmetric`.
+    """
     columns = np.arange(n_columns)
-    factors = np.where(columns == np.arange(len(first))[:, None], 1.0, np.sqrt(2.0))
+    twice = (columns != np.arange(len(first))[:, None]) & is_symmetric
     inside = (first[:, None] <= columns) & (columns < last[:, :, None])
-    return inside * factors / np.sqrt(2.0 * np.arange(len(last)) + 1.0)[:, None, None]
+    return inside * np.where(twice, np.sqrt(2.0), 1.0) / np.sqrt(2.0 * np.arange(len(last)) + 1.0)[:, None, None]
 
 
 def partners(first: IntArray, last: IntArray, n_columns: int) -> tuple[IntArray, IntArray]:

@@ -9,14 +9,18 @@ import numpy as np
 from gapkit._core.rows import accumulate_rows
 from gapkit.descriptors.base import Features, View
 from gapkit.gp.basis import BasisTerm, SparseBasis, SparseBlock
+from gapkit.gp.products import Products
 from gapkit.neighbours import NeighbourList
 from gapkit.structures import AtomsBatch
 from gapkit.typing import FloatArray, IntArray
+from gapkit.workspace import Workspace
 
 # Edges whose derivative rows are formed together: small enough for their block of the row matrix to stay in cache.
 LEGS_PER_CHUNK = 256
+POINTS_PER_TILE = 1024
 
 _NONE = np.empty((0, 0))
+_NO_SINGLE = np.empty((0, 0, 0), np.float32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +55,7 @@ def design_rows(
     *,
     forces: bool,
     virial: bool,
+    workspace: Workspace | None = None,
 ) -> DesignRows:
     """Rows of the frames `frames` (a contiguous range) of the batch.
 
@@ -60,7 +65,10 @@ def design_rows(
         From `views_of` for the same batch and neighbours.
     forces, virial : bool
         Which derivative rows are wanted.
+    workspace : Workspace or None
+        Memory that the rows are made with (not of the rows themselves).
     """
+    workspace = Workspace() if workspace is None else workspace
     first, last = int(batch.offsets[frames.start]), int(batch.offsets[frames.stop])
     m = basis.n_columns
     energy = np.zeros((len(frames), m))
@@ -73,13 +81,15 @@ def design_rows(
             centres = centres[np.searchsorted(centres, first) : np.searchsorted(centres, last)]
             step = min(per_chunk, view.centres_per_chunk) if force_rows is not None else view.centres_per_chunk
             for start in range(0, len(centres), step):
-                features = view.features(block.block, centres[start : start + step])
+                features = view.features(block.block, centres[start : start + step], workspace)
                 if len(features.x) == 0:
                     continue
                 frame = batch.frame_of_atom[features.centres] - frames.start
                 q = _instances(term, block, features, energy, frame)
                 if force_rows is not None:
-                    _derivatives(term, view, block, features, q, frame, neighbours, first, force_rows, virial_rows)
+                    _derivatives(
+                        term, view, block, features, q, frame, neighbours, first, force_rows, virial_rows, workspace
+                    )
     return DesignRows(energy, force_rows if forces else None, virial_rows if virial else None)
 
 
@@ -105,23 +115,31 @@ def _instances(term: BasisTerm, block: SparseBlock, features: Features, energy: 
 
 def _derivatives(
     term: BasisTerm, view: View, block: SparseBlock, features: Features, kernel: _Kernel, frame: IntArray,
-    neighbours: NeighbourList, first: int, force_rows: FloatArray, virial_rows: FloatArray,
+    neighbours: NeighbourList, first: int, force_rows: FloatArray, virial_rows: FloatArray, workspace: Workspace,
 ) -> None:  # fmt: skip
     """Force and virial rows of a chunk of instances: dk/dD = (dk/dq x_s + 2 dk/dn x) . dx/dD."""
     k, k_q, k_n, scaled = kernel
-    jacobian = view.jacobian(features)
+    jacobian = view.jacobian(features, workspace)
     n_legs, _, d = jacobian.dx.shape
     dx = term.kernel.scale_features(jacobian.dx.reshape(-1, d))
-    projected = (block.reduce(dx) @ block.scaled.T).reshape(n_legs, 3, len(block.scaled))
     f = features.factors[:, None]
     norm_change = _NONE
     if k_n is not None:
         of_leg = np.repeat(np.arange(len(scaled)), np.diff(jacobian.legs.offsets))
         norm_change = np.einsum("ncd,nd->nc", dx.reshape(n_legs, 3, d), scaled[of_leg])
         k_n = 2.0 * f * k_n
-    accumulate_rows(
-        jacobian.legs.offsets, jacobian.legs.edges, features.centres, frame, neighbours.indices, neighbours.vectors,
-        first, f * k_q, projected, _NONE if k_n is None else k_n, norm_change,
-        _NONE if jacobian.dfactors is None else k, _NONE if jacobian.dfactors is None else jacobian.dfactors,
-        block.columns.start, force_rows, virial_rows,
-    )  # fmt: skip
+    if not term.engine.is_atomic:
+        k_q = f * k_q
+    if block.projection is not None:
+        dx = block.reduce(dx, workspace.array("reduced changes", len(dx), block.projection.shape[1]))
+    products = Products(block, dx, single=True, workspace=workspace)
+    for start in range(0, len(block.scaled), POINTS_PER_TILE):
+        tile = slice(start, min(start + POINTS_PER_TILE, len(block.scaled)))
+        projected, small = products.parts(tile)
+        shape = (n_legs, 3, tile.stop - tile.start)
+        accumulate_rows(
+            jacobian.legs.offsets, jacobian.legs.edges, features.centres, frame, neighbours.indices,
+            neighbours.vectors, first, k_q, projected.reshape(shape), _NO_SINGLE if small is None else small.reshape(shape), _NONE if k_n is None else k_n, norm_change,
+            _NONE if jacobian.dfactors is None else k, _NONE if jacobian.dfactors is None else jacobian.dfactors,
+            start, block.columns.start + start, force_rows, virial_rows,
+        )  # fmt: skip

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-from scipy.linalg import lapack
 
 from gapkit.exceptions import DataError, InputError
+from gapkit.gp.lapack import fold_trapezoid
 from gapkit.typing import FloatArray
 
 _BLOCK = 32  # columns per block reflector; measured fastest of 16..128 for widths of 300 to 3,000
@@ -154,24 +154,12 @@ class TriangularFactor:
 
 def fold_rows(R: FloatArray, rows: FloatArray) -> None:
     """Replace R by the triangle of [R; rows], in place; `rows` (Fortran order, any number of them) is destroyed."""
-    _fold(R, rows, 0)
+    fold_trapezoid(R, rows, 0, _BLOCK)
 
 
 def fold_triangle(R: FloatArray, triangle: FloatArray) -> None:
     """The same for an upper triangular `triangle` of the same order, at a third of the cost; it is destroyed."""
-    _fold(R, triangle, R.shape[0])
-
-
-def _fold(R: FloatArray, B: FloatArray, n_trapezoidal: int) -> None:
-    if B.shape[0] == 0:
-        return
-    if not (R.flags.f_contiguous and B.flags.f_contiguous):
-        raise InputError("`R` and the rows must be in Fortran order to be folded in place")
-    result, _, _, info = lapack.dtpqrt(n_trapezoidal, min(_BLOCK, R.shape[0]), R, B, overwrite_a=1, overwrite_b=1)
-    if info != 0:
-        raise InputError(f"LAPACK dtpqrt rejected its argument {-info}")
-    if result is not R and not np.shares_memory(result, R):
-        R[...] = result
+    fold_trapezoid(R, triangle, R.shape[0], _BLOCK)
 
 
 def _check_finite(rows: FloatArray, targets: FloatArray) -> None:

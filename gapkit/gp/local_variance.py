@@ -22,12 +22,13 @@ import numpy as np
 from scipy.linalg import block_diag, lapack, solve_triangular
 
 from gapkit.gp.basis import SparseBasis
+from gapkit.gp.lapack import multiply_triangular
 from gapkit.gp.posterior import Posterior
 from gapkit.typing import FloatArray, IntArray
 from gapkit.workspace import Workspace
 
 # Leading sparse points that are taken in double precision.
-N_LEADING = 96
+N_LEADING = 64
 # Relative shift that keeps H real where the data say nothing.
 _SHIFT = 1e-12
 
@@ -39,56 +40,63 @@ class SpeciesVariance:
     Attributes
     ----------
     columns : ndarray (m,) of int
-        Columns of the linear model, pivots first; the leading `n_leading` in double precision.
+        Columns of the linear model, pivots first; the leading p in double precision.
     n_plain : int
         The first of them belong to terms that are not atomic.
+    leading : ndarray (p, p)
+        v_1 = leading phi_1.
+    removed : ndarray (m - p, p)
+        What is left of phi_2 is phi_2 - removed v_1.
+    rest : ndarray (m - p, m - p), single
+        v_2 = rest times what is left.
+    data : ndarray (m, m), single
+        G, lower triangular.
+    total_1, total_21, total_2 : ndarray (p, p), and (m - p, p) and (m - p, m - p) in single
+        H v = (total_1 v_1, total_21 v_1 + total_2 times what is left).
     """
 
     columns: IntArray
     n_plain: int
-    n_leading: int
-    leading: FloatArray  # (p, p): v_1 = leading phi_1
-    removed: FloatArray  # (m - p, p): phi_2 - removed v_1 is what is left
-    rest: FloatArray  # (m - p, m - p), single: v_2 = rest (phi_2 - removed v_1)
-    data: FloatArray  # (m, m), single: G
-    total: tuple[FloatArray, FloatArray, FloatArray]  # H_11; H_21 and H_22 rest, single
+    leading: FloatArray
+    removed: FloatArray
+    rest: np.ndarray
+    data: np.ndarray
+    total_1: FloatArray
+    total_21: np.ndarray
+    total_2: np.ndarray
 
     def total_reduction(self, phi: FloatArray, workspace: Workspace) -> FloatArray:
         """What points and data take from the prior of the atomic terms, (n,) for rows phi (n, M); eV^2."""
-        one, left = self._leading(phi, workspace)
-        h11, h21, h22 = self.total
-        first = one @ h11.T
-        rest = triangular_product(left, h22)
-        rest += one.astype(np.float32) @ h21.T
-        return _squares(first) + _squares(rest) - _squares(one[:, : self.n_plain])
+        one, both = self._leading(phi, workspace)
+        p = len(self.leading)
+        multiply_triangular(both[:, p:], self.total_2)
+        both[:, p:] += both[:, :p] @ self.total_21.T
+        return _squares(one @ self.total_1.T) + _squares(both[:, p:]) - _squares(one[:, : self.n_plain])
 
     def parts(self, phi: FloatArray, workspace: Workspace) -> tuple[FloatArray, FloatArray]:
         """What the points take from the prior of the atomic terms, and the data part, (n,) each; eV^2."""
-        one, left = self._leading(phi, workspace)
-        two = triangular_product(left, self.rest)
-        seen = _squares(one[:, self.n_plain :]) + _squares(two)
-        data = triangular_product(np.concatenate([one.astype(np.float32), two], axis=1), self.data)
-        return seen, _squares(data)
+        one, both = self._leading(phi, workspace)
+        p = len(self.leading)
+        multiply_triangular(both[:, p:], self.rest)
+        seen = _squares(one[:, self.n_plain :]) + _squares(both[:, p:])
+        multiply_triangular(both, self.data)
+        return seen, _squares(both)
 
-    def _leading(self, phi: FloatArray, workspace: Workspace) -> tuple[FloatArray, FloatArray]:
-        rows = np.take(phi, self.columns, axis=1, out=workspace.array("rows", len(phi), len(self.columns)))
-        one = rows[:, : self.n_leading] @ self.leading.T
-        return one, (rows[:, self.n_leading :] - one @ self.removed.T).astype(np.float32)
+    def _leading(self, phi: FloatArray, workspace: Workspace) -> tuple[FloatArray, np.ndarray]:
+        """v_1 (n, p) and, in single precision, v_1 beside what it leaves of phi, (n, m)."""
+        n, m, p = len(phi), len(self.columns), len(self.leading)
+        rows = np.take(phi, self.columns, axis=1, out=workspace.array("rows", n, m), mode="clip")
+        one = rows[:, :p] @ self.leading.T
+        both = workspace.array("single", n, m // 2 + 1).view(np.float32)[:, :m]
+        both[:, :p] = one
+        taken = np.dot(one, self.removed.T, out=workspace.array("taken", n, m - p))
+        np.subtract(rows[:, p:], taken, out=both[:, p:], casting="same_kind")
+        return one, both
 
 
-def _squares(x: FloatArray) -> FloatArray:
-    return np.einsum("ij,ij->i", x, x, dtype=np.float64)
-
-
-def triangular_product(x: FloatArray, lower: FloatArray, n_pieces: int = 6) -> FloatArray:
-    """X lower^T for a lower triangular matrix, without most of its zeros."""
-    m = len(lower)
-    out = np.empty((len(x), m), x.dtype)
-    bounds = np.linspace(0, m, n_pieces + 1).astype(int)
-    for start, stop in zip(bounds[:-1], bounds[1:], strict=True):
-        if stop > start:
-            out[:, start:stop] = x[:, :stop] @ lower[start:stop, :stop].T
-    return out
+def _squares(x: np.ndarray) -> FloatArray:
+    """Squared norms of rows; sums of single precision are exact enough pairwise."""
+    return np.asarray(np.einsum("ij,ij->i", x, x), np.float64)
 
 
 class LocalVarianceForms:
@@ -162,28 +170,29 @@ def _forms(
     data = _lower_square_root(S)
     total = _lower_square_root(np.eye(m) - S)
     inverse = solve_triangular(L, np.eye(m), lower=True)
-    single = np.float32
     return SpeciesVariance(
         columns=columns,
         n_plain=n_plain,
-        n_leading=p,
         leading=inverse[:p, :p].copy(),
         removed=L[p:, :p].copy(),
-        rest=inverse[p:, p:].astype(single),
-        data=data.astype(single),
-        total=(
-            total[:p, :p].copy(),
-            total[p:, :p].astype(single),
-            (total[p:, p:] @ inverse[p:, p:]).astype(single),
-        ),
+        rest=_single(inverse[p:, p:]),
+        data=_single(data),
+        total_1=total[:p, :p].copy(),
+        total_21=_single(total[p:, :p]),
+        total_2=_single(total[p:, p:] @ inverse[p:, p:]),
     )
+
+
+def _single(matrix: FloatArray) -> np.ndarray:
+    return np.asarray(matrix, np.float32, order="F")
 
 
 def _lower_square_root(A: FloatArray) -> FloatArray:
     """Lower triangular B with B^T B = A, for a symmetric positive semi-definite A with eigenvalues up to about one."""
-    shift = _SHIFT
-    while True:
-        flipped, info = lapack.dpotrf((A + shift * np.eye(len(A)))[::-1, ::-1], lower=1, clean=1)
-        if info == 0:
-            return np.ascontiguousarray(flipped[::-1, ::-1].T)
-        shift *= 10.0
+    flipped, info = lapack.dpotrf((A + _SHIFT * np.eye(len(A)))[::-1, ::-1], lower=1, clean=1)
+    if info == 0:
+        return np.ascontiguousarray(flipped[::-1, ::-1].T)
+    # Negative eigenvalues from rounding: a larger shift would be felt in all directions, so these alone are set to zero.
+    values, vectors = np.linalg.eigh(A)
+    root = np.sqrt(np.maximum(values, 0.0))[:, None] * vectors.T
+    return np.ascontiguousarray(np.linalg.qr(root[:, ::-1])[1][::-1, ::-1])

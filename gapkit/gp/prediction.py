@@ -15,6 +15,8 @@ from gapkit.gp.basis import BasisTerm, SparseBasis, SparseBlock
 from gapkit.gp.design import views_of
 from gapkit.gp.local_variance import LocalVarianceForms
 from gapkit.gp.posterior import Posterior
+from gapkit.gp.products import Products
+from gapkit.kernels.base import QuadraticForm
 from gapkit.neighbours import NeighbourList
 from gapkit.parallel import map_blocks
 from gapkit.structures import AtomsBatch
@@ -22,8 +24,8 @@ from gapkit.typing import FloatArray
 from gapkit.workspace import Workspace, WorkspacePool
 
 # Atoms of a block, and sparse points taken together: their kernel values then stay in the second-level cache.
-ATOMS_PER_BLOCK = 64
-POINTS_PER_TILE = 512
+ATOMS_PER_BLOCK = 128
+POINTS_PER_TILE = 1024
 
 Uncertainty = Literal["none", "total", "parts"]
 
@@ -74,6 +76,37 @@ class LinearPrediction:
     variance: LocalVariance | None
 
 
+@dataclass(frozen=True, eq=False)
+class PredictionPlan:
+    """What follows from basis and weights alone.
+
+    Attributes
+    ----------
+    weights : ndarray (M,)
+        For unit-scale kernels.
+    quadratic : tuple of QuadraticForm or None
+        For every block of sparse points: the energy as a quadratic form, where that is cheaper than all the points.
+    single : bool
+        Take features that are small in all sparse points in single precision.
+    """
+
+    weights: FloatArray
+    quadratic: tuple[QuadraticForm | None, ...]
+    single: bool = False
+
+    @classmethod
+    def of(cls, basis: SparseBasis, weights: FloatArray, *, single: bool = False) -> PredictionPlan:
+        """Plan for a basis and its weights (M,)."""
+        forms = [
+            term.kernel.quadratic_form(block.scaled, weights[block.columns])
+            if block.scaled.shape[1] < 2 * len(block.scaled)
+            else None
+            for term in basis.terms
+            for block in term.blocks
+        ]
+        return cls(weights, tuple(forms), single)
+
+
 def predict(
     basis: SparseBasis,
     weights: FloatArray,
@@ -85,6 +118,7 @@ def predict(
     posterior: Posterior | None = None,
     variances: LocalVarianceForms | None = None,
     n_jobs: int | None = None,
+    plan: PredictionPlan | None = None,
     workspaces: WorkspacePool | None = None,
 ) -> LinearPrediction:
     """Evaluate the linear model on a batch.
@@ -103,10 +137,13 @@ def predict(
         Needed for the uncertainty; the posterior with its scales.
     n_jobs : int or None
         Threads over blocks of atoms.
+    plan : PredictionPlan or None
+        Of the same basis and weights; kept by the caller, it saves work in the next call.
     workspaces : WorkspacePool or None
         Kept by the caller, it saves allocations in the next call.
     """
-    pass_ = _Pass(basis, weights, batch, neighbours, forces, uncertainty, posterior, variances)
+    plan = PredictionPlan.of(basis, weights) if plan is None else plan
+    pass_ = _Pass(basis, plan, batch, neighbours, forces, uncertainty, posterior, variances)
     pool = WorkspacePool() if workspaces is None else workspaces
 
     def block_of_atoms(first: int) -> None:
@@ -130,11 +167,11 @@ class _Pass:
     """One evaluation: what the blocks of atoms share and what they fill, each its own part."""
 
     def __init__(
-        self, basis: SparseBasis, weights: FloatArray, batch: AtomsBatch, neighbours: NeighbourList, forces: bool,
+        self, basis: SparseBasis, plan: PredictionPlan, batch: AtomsBatch, neighbours: NeighbourList, forces: bool,
         uncertainty: Uncertainty, posterior: Posterior | None, variances: LocalVarianceForms | None,
     ) -> None:  # fmt: skip
         self._basis = basis
-        self._weights = weights
+        self._plan = plan
         self._numbers = batch.numbers
         self._views = views_of(basis, batch, neighbours)
         # Found once: a search through all atoms in every block of atoms would make the cost quadratic.
@@ -152,7 +189,7 @@ class _Pass:
             assert variances is not None
             for species in batch.species:  # made here, so that the threads find them
                 variances.of(int(species))
-            # reduction of the prior by points and data; by points alone; data part; prior and residual std of the others
+            # reduction of the prior by points and data; by points alone; data part; prior; residual std of other terms
             self._found = np.zeros((5, batch.n_atoms))
 
     def block(self, first: int, last: int, workspace: Workspace) -> None:
@@ -184,26 +221,36 @@ class _Pass:
         n, r = len(scaled), block.scaled.shape[1]
         norms = np.einsum("nd,nd->n", scaled, scaled)
         y = scaled if block.projection is None else block.reduce(scaled, workspace.array("reduced", n, r))
-        weights = self._weights[block.columns]
+        weights = self._plan.weights[block.columns]
         gy = workspace.array("gy", n, r)
         piece = workspace.array("piece", n, r)
         energies, norm_slopes = np.zeros(n), None
-        for start in range(0, len(block.scaled), POINTS_PER_TILE):
-            tile = slice(start, start + POINTS_PER_TILE)
-            points = block.scaled[tile]
-            q = np.dot(y, points.T, out=workspace.array("q", n, len(points)))
-            if rows is not None:
-                k = kernel.value(q, norms, block.norms[tile])
-                self._add_rows(term, block, index, features, first, rows, start, k, norms)
-            energy, weighted, slopes = kernel.contract(q, norms, block.norms[tile], weights[tile])
-            energies += energy
-            if self.gradients is None:
-                continue
-            np.dot(weighted, points, out=gy if start == 0 else piece)
-            if start:
-                gy += piece
-            if slopes is not None:
-                norm_slopes = slopes if norm_slopes is None else norm_slopes + slopes
+        quadratic = self._plan.quadratic[index]
+        if quadratic is not None and rows is None:
+            np.dot(y, quadratic.matrix, out=gy)
+            energies = np.einsum("nr,nr->n", gy, y) + 2.0 * (y @ quadratic.vector) + quadratic.constant
+            gy += quadratic.vector
+            gy *= 2.0
+        else:
+            values = None if rows is None else self._values(term, block, rows, n, workspace)
+            column = block.columns.start if values is rows else 0
+            products = Products(block, y, single=self._plan.single, workspace=workspace)
+            for start in range(0, len(block.scaled), POINTS_PER_TILE):
+                tile = slice(start, min(start + POINTS_PER_TILE, len(block.scaled)))
+                q = products.forward(tile)
+                energy, weighted, slopes = kernel.contract(
+                    q, norms, block.norms[tile], weights[tile], values, column + start
+                )
+                energies += energy
+                if self.gradients is None:
+                    continue
+                products.backward(weighted, tile, gy if start == 0 else piece)
+                if start:
+                    gy += piece
+                if slopes is not None:
+                    norm_slopes = slopes if norm_slopes is None else norm_slopes + slopes
+            if rows is not None and values is not None:
+                self._note_prior(term, block, index, features, first, rows, values, norms)
         if term.engine.is_atomic:
             self.local[features.centres] += energies
         else:
@@ -213,29 +260,35 @@ class _Pass:
         gx = block.expand(gy, None if block.projection is None else workspace.array("gx", *scaled.shape))
         if norm_slopes is not None:
             gx += 2.0 * norm_slopes[:, None] * scaled
+        gx = kernel.scale_features(gx)
         if not term.engine.is_atomic:
-            gx = kernel.scale_features(gx) * features.factors[:, None]
+            gx = gx * features.factors[:, None]
         view.pullback(features, gx, energies, self.gradients)
 
-    def _add_rows(
+    @staticmethod
+    def _values(term: BasisTerm, block: SparseBlock, rows: FloatArray, n: int, workspace: Workspace) -> FloatArray:
+        """Where kernel values of n instances go: straight into the rows where every atom of the block is one of them."""
+        if term.engine.is_atomic and n == len(rows):
+            return rows
+        return workspace.array("values", n, len(block.scaled))
+
+    def _note_prior(
         self, term: BasisTerm, block: SparseBlock, index: int, features: Features, first: int, rows: FloatArray,
-        start: int, k: FloatArray, norms: FloatArray,
+        values: FloatArray, norms: FloatArray,
     ) -> None:  # fmt: skip
-        """Rows of a tile of sparse points, and the prior of the instances."""
-        where = features.centres - first
-        columns = slice(block.columns.start + start, block.columns.start + start + k.shape[1])
+        """Rows of the atoms from kernel values of instances; prior of atomic terms, residual of the others."""
         assert self._posterior is not None
+        where = features.centres - first
         if term.engine.is_atomic:
-            rows[where, columns] += k
-            if start == 0:
-                prior = term.kernel.diag_value(norms if features.squares is None else features.squares)
-                self._found[3, features.centres] += prior * self._posterior.variance_scale(index)
+            if values is not rows:
+                rows[where, block.columns] = values
+            prior = term.kernel.diag_value(norms if features.squares is None else features.squares)
+            self._found[3, features.centres] += prior * self._posterior.variance_scale(index)
             return
         starts = np.flatnonzero(np.diff(where, prepend=-1))
-        rows[where[starts], columns] += np.add.reduceat(features.factors[:, None] * k, starts, axis=0)
-        if k.shape[1] == len(block.points):
-            residual = self._posterior.prior_residual(term.kernel.diag_value(norms), k, index)
-            np.add.at(self._found[4], features.centres, np.abs(features.factors) * np.sqrt(residual))
+        rows[where[starts], block.columns] += np.add.reduceat(features.factors[:, None] * values, starts, axis=0)
+        residual = self._posterior.prior_residual(term.kernel.diag_value(norms), values, index)
+        np.add.at(self._found[4], features.centres, np.abs(features.factors) * np.sqrt(residual))
 
     def _variances(self, first: int, last: int, rows: FloatArray, workspace: Workspace) -> None:
         assert self._forms is not None

@@ -13,6 +13,7 @@ The classes are scikit-learn kernels (`theta`, `bounds`, `clone_with_theta`, `ge
 from __future__ import annotations
 
 from abc import abstractmethod
+from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, overload
 
 import numpy as np
@@ -21,6 +22,15 @@ from sklearn.gaussian_process.kernels import Kernel
 
 from gapkit.exceptions import InputError
 from gapkit.typing import FloatArray
+
+
+@dataclass(frozen=True, eq=False)
+class QuadraticForm:
+    """x.A x + 2 b.x + c: matrix A (r, r), vector b (r,), constant c."""
+
+    matrix: FloatArray
+    vector: FloatArray
+    constant: float
 
 
 class GapKernel(Kernel):
@@ -72,28 +82,37 @@ class GapKernel(Kernel):
         """
 
     def contract(
-        self, q: FloatArray, n: FloatArray, n_s: FloatArray, weights: FloatArray
-    ) -> tuple[FloatArray, FloatArray, FloatArray | None]:
+        self, q: FloatArray, n: FloatArray, n_s: FloatArray, weights: FloatArray, values: FloatArray | None = None,
+        column: int = 0,
+    ) -> tuple[FloatArray, FloatArray, FloatArray | None]:  # fmt: skip
         """Kernel values and slopes summed with weights, for predictions; `q` is overwritten.
 
         Parameters
         ----------
         q, n, n_s
             As for `value`.
-        weights : array of shape (M,)
+        weights : array of shape (m,)
+        values : array of shape (N, M), optional
+            Where the kernel values themselves are written, in the columns from `column` on.
 
         Returns
         -------
         energies : array of shape (N,)
             sum_s w_s k.
-        weighted : array of shape (N, M)
+        weighted : array of shape (N, m)
             w_s k_q, in the memory of `q`.
         norm_slopes : array of shape (N,), or None where kappa does not depend on n
             sum_s w_s k_n.
         """
         k, k_q, k_n = self.value_and_slopes(q, n, n_s, overwrite_q=True)
+        if values is not None:
+            values[:, column : column + k.shape[1]] = k
         k_q *= weights
         return k @ weights, k_q, None if k_n is None else k_n @ weights
+
+    def quadratic_form(self, points: FloatArray, weights: FloatArray) -> QuadraticForm | None:
+        """sum_s w_s k(x, x_s) as a quadratic form in the scaled features, for points (m, r); None: it is none."""
+        return None
 
     @abstractmethod
     def diag_value(self, n: FloatArray) -> FloatArray:

@@ -9,10 +9,11 @@ from sklearn.gaussian_process.kernels import Hyperparameter
 
 from gapkit._core.power import contract_power, integer_power, integer_power_and_slope, real_power_and_slope
 from gapkit.exceptions import InputError
-from gapkit.kernels.base import GapKernel, check_positive
+from gapkit.kernels.base import GapKernel, QuadraticForm, check_positive
 from gapkit.typing import FloatArray
 
 _LARGEST_INTEGER = 16
+_NO_VALUES = np.empty((0, 0))
 
 
 class DotProduct(GapKernel):
@@ -117,16 +118,25 @@ class DotProduct(GapKernel):
         return k, k_q, None
 
     def contract(
-        self, q: FloatArray, n: FloatArray, n_s: FloatArray, weights: FloatArray
-    ) -> tuple[FloatArray, FloatArray, FloatArray | None]:
+        self, q: FloatArray, n: FloatArray, n_s: FloatArray, weights: FloatArray, values: FloatArray | None = None,
+        column: int = 0,
+    ) -> tuple[FloatArray, FloatArray, FloatArray | None]:  # fmt: skip
         zeta = self._integer_zeta()
-        if zeta is None or not q.flags.c_contiguous:
-            return super().contract(q, n, n_s, weights)
+        if zeta is None:
+            return super().contract(q, n, n_s, weights, values, column)
         energies = np.zeros(len(q))
         contract_power(
-            q, float(self.sigma0) ** 2, float(self.delta) ** 2, zeta, np.ascontiguousarray(weights), energies
-        )
+            q, float(self.sigma0) ** 2, float(self.delta) ** 2, zeta, weights, energies,
+            _NO_VALUES if values is None else values, column,
+        )  # fmt: skip
         return energies, q, None
+
+    def quadratic_form(self, points: FloatArray, weights: FloatArray) -> QuadraticForm | None:
+        if self._integer_zeta() != 2:
+            return None
+        weights, offset = self.delta**2 * weights, self.sigma0**2
+        weighted = points.T * weights
+        return QuadraticForm(weighted @ points, offset * weighted.sum(axis=1), float(offset**2 * weights.sum()))
 
     def diag_value(self, n: FloatArray) -> FloatArray:
         self._validate()

@@ -24,7 +24,7 @@ def check_arguments(terms: object, n_sparse: object, truncation: object, noise: 
         raise InputError(f"`n_sparse` must be an integer >= 1 or None, got {n_sparse!r}")
     if isinstance(truncation, bool) or not isinstance(truncation, int | float) or not 0.0 <= truncation <= 0.01:
         raise InputError(
-            f"`truncation` must be between 0 (nothing left out) and 0.01, got {truncation!r}; 1e-5 is usual"
+            f"`truncation` must be between 0 (nothing left out) and 0.01, got {truncation!r}; 1e-7 is usual"
         )
     if noise is not None and not isinstance(noise, Noise):
         raise InputError(f"`noise` must be a Noise such as Noise(energy=0.001, forces=0.05), or None, got {noise!r}")

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gapkit.descriptors import CosineCutoff, Descriptor, NoCutoff, QuinticCutoff
+from gapkit.descriptors import COMPRESSIONS, CosineCutoff, Descriptor, NoCutoff, QuinticCutoff
 from gapkit.exceptions import InputError
 from gapkit.gp.noise import Noise
 from gapkit.kernels import DotProduct, SquaredExponential
@@ -20,7 +20,7 @@ from gapkit.structures import LabelKeys
 
 def _classes() -> dict[str, type]:
     known: list[type] = [CosineCutoff, QuinticCutoff, NoCutoff, DotProduct, SquaredExponential, Term, Noise, LabelKeys]
-    known += [*Descriptor.registry.values(), *SELECTORS.values(), *BASELINES.values()]
+    known += [*Descriptor.registry.values(), *COMPRESSIONS.values(), *SELECTORS.values(), *BASELINES.values()]
     return {cls.__name__: cls for cls in known}
 
 

@@ -100,7 +100,7 @@ class GAP(BaseEstimator):
         terms: Sequence[Term | Descriptor] | None = None,
         *,
         n_sparse: int | None = None,
-        truncation: float = 1e-5,
+        truncation: float = 1e-7,
         noise: Noise | None = None,
         reference_energies: ReferenceEnergies = "auto",
         baseline: Baseline | None = None,

@@ -15,7 +15,7 @@ from gapkit.descriptors.truncation import rotate
 from gapkit.gp.basis import SparseBasis
 from gapkit.gp.local_variance import LocalVarianceForms
 from gapkit.gp.posterior import Posterior
-from gapkit.gp.prediction import Uncertainty, predict
+from gapkit.gp.prediction import PredictionPlan, Uncertainty, predict
 from gapkit.neighbours import NeighbourList, build_neighbour_list
 from gapkit.potential.baselines import Baseline
 from gapkit.potential.predictions import Predictions
@@ -51,6 +51,11 @@ class LinearModel:
     _workspaces: WorkspacePool = field(default_factory=WorkspacePool, repr=False)
 
     @cached_property
+    def _plans(self) -> tuple[PredictionPlan, PredictionPlan]:
+        """In double and, as far as that is harmless, in single precision."""
+        return tuple(PredictionPlan.of(self.basis, self.weights, single=single) for single in (False, True))  # type: ignore[return-value]
+
+    @cached_property
     def _variances(self) -> LocalVarianceForms:
         return LocalVarianceForms(self.basis, self.posterior)
 
@@ -71,12 +76,12 @@ class LinearModel:
 
     def predict(
         self, batch: AtomsBatch, neighbours: NeighbourList, *, uncertainty: Uncertainty = "none",
-        n_jobs: int | None = None,
+        single: bool = False, n_jobs: int | None = None,
     ) -> Predictions:  # fmt: skip
         """Evaluate on a batch with its neighbour list."""
         result = predict(
             self.basis, self.weights, batch, neighbours, uncertainty=uncertainty, posterior=self.posterior,
-            variances=self._variances, n_jobs=n_jobs, workspaces=self._workspaces,
+            variances=self._variances, n_jobs=n_jobs, plan=self._plans[single], workspaces=self._workspaces,
         )  # fmt: skip
         local = result.local_energies + self._table()[batch.numbers]
         forces, virials = result.forces, result.virials

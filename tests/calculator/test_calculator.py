@@ -15,6 +15,7 @@ from gapkit.structures import to_batch
 from tests.potential.models import make_frames, small_model
 
 SAME = 1e-11  # sums over the same edges in another order, relative to the largest element
+SINGLE = 1e-7  # total variance and the sum of its parts: products in single precision, relative to the prior
 
 
 @pytest.fixture
@@ -38,10 +39,21 @@ def test_equals_predict(alloy_model, atoms, skin):
     close(atoms.get_forces(), p.forces)
     close(atoms.get_stress(), p.stress[0])
     close(atoms.get_potential_energies(), p.local_energies)
-    close(atoms.calc.get_energies_std(atoms), p.local_energies_std)
+    close(atoms.calc.get_energies_std(atoms), alloy_model.predict(atoms, return_std="total").local_energies_std)
     close(atoms.calc.get_novelty(atoms), p.novelty)
+    close(atoms.calc.get_energies_std(atoms), p.local_energies_std)  # with the parts at hand
     close(atoms.calc.get_property("energies_data_std", atoms) ** 2, p.local_data_variance)
     close(atoms.calc.get_property("energies_prior_std", atoms) ** 2, p.local_prior_variance)
+
+
+def test_the_total_alone_is_the_sum_of_the_parts(alloy_model, atoms):
+    calculator = GAPCalculator(alloy_model)
+    alone = calculator.get_property("energies_std", atoms)
+    assert "energies_data_std" not in calculator.results
+    parts = [calculator.get_property(f"energies_{part}_std", atoms) for part in ("data", "prior")]
+    prior = max(alloy_model.scales_) ** 2
+    np.testing.assert_allclose(alone**2, parts[0] ** 2 + parts[1] ** 2, rtol=0, atol=SINGLE * prior)
+    assert (alone**2 > 100 * SINGLE * prior).all()
 
 
 def test_from_a_file(alloy_model, atoms, tmp_path):
@@ -62,7 +74,9 @@ def test_uncertainty_costs_nothing_until_it_is_asked_for(alloy_model, atoms):
     assert "energies_std" not in atoms.calc.results
     before = atoms.get_forces()
     assert (atoms.calc.get_energies_std() > 0).all()
-    assert "novelty" in atoms.calc.results
+    assert "novelty" not in atoms.calc.results  # the total costs half of what its parts cost
+    assert (atoms.calc.get_novelty() > 0).all()
+    assert {"energies_std", "energies_data_std", "energies_prior_std"} <= set(atoms.calc.results)
     np.testing.assert_allclose(atoms.get_forces(), before, rtol=0, atol=1e-12)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numba
 import numpy as np
 import pytest
+from numba.core.errors import TypingError
 
 from gapkit._core.jit import FAST_MATH
 from gapkit._core.simd import add, fill4, fill8, fma, load4, load8, mul, store, sub, total4, total8, transpose8
@@ -156,17 +157,21 @@ def test_total(load, total, expected):
     assert apply(np.concatenate([[1e9], np.arange(1.0, 9.0) * 10.0 ** np.arange(8), [1e9]])) == expected
 
 
-@pytest.mark.parametrize(("start", "stride", "at"), [(0, 8, 0), (2, 12, 7), (np.int32(5), 13, 64)])
-def test_transpose(start, stride, at):
+@pytest.mark.parametrize(
+    ("start", "stride", "at", "target_stride"),
+    [(0, 8, 0, 8), (2, 12, 7, 9), (np.int32(5), 13, 64, np.int32(8)), (1, 8, 1, 17)],
+)
+def test_transpose(start, stride, at, target_stride):
     @compiled
-    def apply(source, start, stride, target, at):
-        transpose8(source, start, stride, target, at)
+    def apply(source, start, stride, target, at, target_stride):
+        transpose8(source, start, stride, target, at, target_stride)
 
     source = np.random.default_rng(4).normal(size=(2, 9, 8))
     target, expected = np.zeros((4, 4, 8)), np.zeros(128)
-    apply(source, start, stride, target, at)
-    rows = start + stride * np.arange(8)[:, None] + np.arange(8)
-    expected[at : at + 64] = source.ravel()[rows].T.ravel()
+    apply(source, start, stride, target, at, target_stride)
+    columns = np.arange(8)
+    rows = start + stride * columns[:, None] + columns
+    expected[at + target_stride * columns[:, None] + columns] = source.ravel()[rows].T
     np.testing.assert_array_equal(target.ravel(), expected)
 
 
@@ -203,10 +208,55 @@ def test_nan_is_not_simplified_away():
 def test_nan_is_moved_and_counted():
     @compiled
     def apply(source, target):
-        transpose8(source, 0, 8, target, 0)
+        transpose8(source, 0, 8, target, 0, 8)
         return total4(load4(source, 12)), total8(load8(source, 8)), total8(load8(source, 16))
 
     source, target = np.zeros((8, 8)), np.zeros((8, 8))
     source[1, 6] = np.nan
     np.testing.assert_array_equal(apply(source, target), [np.nan, np.nan, 0.0])
     np.testing.assert_array_equal(target, source.T)
+
+
+GOOD = np.zeros((2, 64))
+REFUSED = {
+    "single": np.zeros((2, 64), np.float32), "integer": np.zeros((2, 64), int), "fortran": np.zeros((64, 2)).T,
+    "strided": np.zeros((2, 128))[:, ::2],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("array", REFUSED.values(), ids=REFUSED)
+def test_arrays_of_another_kind_are_refused(array):
+    @compiled
+    def load(a):
+        return total4(load4(a, 0)) + total8(load8(a, 0))
+
+    @compiled
+    def write(a):
+        store(a, 0, fill4(1.0))
+
+    @compiled
+    def transpose(a, b):
+        transpose8(a, 0, 8, b, 0, 8)
+
+    calls = [(load, (array,)), (write, (array,)), (transpose, (array, GOOD)), (transpose, (GOOD, array))]
+    for function, arguments in calls:
+        with pytest.raises(TypingError, match="C-contiguous arrays of float64"):
+            function(*arguments)
+
+
+def test_what_cannot_be_stored_is_refused():
+    @compiled
+    def write(a, value):
+        store(a, 0, value)
+
+    with pytest.raises(TypingError, match="writes groups, got float64"):
+        write(GOOD, 1.0)
+    fixed = np.zeros(8)
+    fixed.flags.writeable = False
+
+    @compiled
+    def copy(a):
+        store(a, 0, load4(a, 4))
+
+    with pytest.raises(TypingError, match="may be written"):
+        copy(fixed)

@@ -8,7 +8,8 @@ import numpy as np
 from ase import Atoms
 from ase.build import bulk
 
-from gapkit.descriptors import SOAP, CosineCutoff, Descriptor, ThreeBody, TwoBody
+from gapkit.descriptors import SOAP, Channels, CosineCutoff, Descriptor, TensorReduced, ThreeBody, TwoBody
+from gapkit.descriptors.base import Engine
 from gapkit.gp.basis import SparseBasis
 from gapkit.gp.design import design_rows, views_of
 from gapkit.gp.prediction import predict
@@ -23,12 +24,18 @@ CASES: dict[str, Descriptor] = {
         3.6, 4, 3, 0.5, basis="polynomial", cutoff_function=CosineCutoff(1.0), normalize=False, central_weight=0.0
     ),
     "soap-gto": SOAP(3.8, 6, 4, 0.45, basis="gto", transition=1.5, central_weight=0.7),
+    "soap-channels": SOAP(4.0, 5, 3, 0.5, compression=Channels(nu_R=2, nu_S=1)),
+    "soap-channel-by-sum": SOAP(3.8, 4, 3, 0.5, normalize=False, compression=Channels(nu_R=1, nu_S=1)),
+    "soap-tensor-reduced": SOAP(4.0, 4, 3, 0.5, compression=TensorReduced(10, seed=2)),
     "two-body": TwoBody(4.0),
     "two-body-cosine": TwoBody(3.6, cutoff_function=CosineCutoff(0.8)),
     "three-body": ThreeBody(3.2),
 }
 # Second derivatives are continuous, too.
-TWICE_SMOOTH = ("soap-gaussian", "soap-gto", "two-body", "three-body")
+TWICE_SMOOTH = (
+    "soap-gaussian", "soap-gto", "soap-channels", "soap-channel-by-sum", "soap-tensor-reduced",
+    "two-body", "three-body",
+)  # fmt: skip
 
 SPECIES = {1: (14,), 3: (8, 14, 32)}
 STRUCTURES = ("bulk", "small", "slab", "molecule")
@@ -70,20 +77,24 @@ class Toy:
     weights: np.ndarray
 
     @classmethod
-    def make(cls, descriptor: Descriptor, species: tuple[int, ...], n_points: int = 4) -> Toy:
+    def make(
+        cls, descriptor: Descriptor, species: tuple[int, ...], n_points: int = 4, *, engine: Engine | None = None,
+        tolerance: float = 0.0,
+    ) -> Toy:  # fmt: skip
+        """With `engine` in place of the descriptor's own, and sparse points projected as far as `tolerance` allows."""
         rng = np.random.default_rng(5)
-        frames = [structure(kind, len(species), seed=9) for kind in ("bulk", "molecule")]
+        frames = [structure(kind, 1, seed=9) for kind in ("bulk", "molecule")]
         for atoms, by in zip(frames, (1, 2), strict=True):
             atoms.numbers = np.resize(species, len(atoms) * by)[::by][: len(atoms)]
         batch = to_batch(frames, labels=False)
-        engine = descriptor.engine(species)
+        engine = descriptor.engine(species) if engine is None else engine
         view = engine.view(batch.numbers, build_neighbour_list(batch, engine.reach))
         points = []
         for block in engine.blocks:
             x = view.features(block, view.centres(block)).x
             if len(x):
                 points.append((block, x[rng.choice(len(x), min(n_points, len(x)), replace=False)]))
-        basis = SparseBasis.build([engine], [kernel_of(descriptor)], [points])
+        basis = SparseBasis.build([engine], [kernel_of(descriptor)], [points], tolerance=tolerance)
         # Unnormalised kernels may be large or small: energies of the order of 1 make tolerances mean the same for all.
         scale = np.concatenate([basis.terms[0].kernel.diag_value(block.norms) for block in basis.terms[0].blocks])
         return cls(basis, rng.normal(size=basis.n_columns) / scale)
