@@ -17,7 +17,7 @@ class Workspace:
         self._buffers: dict[str, FloatArray] = {}
 
     def array(self, name: str, *shape: int) -> FloatArray:
-        """An array (shape) of float64 with arbitrary contents; the memory of `name` grows to the largest one asked for."""
+        """An array (shape) of float64, arbitrary contents; the memory of `name` grows to the largest one asked for."""
         size = int(np.prod(shape))
         buffer = self._buffers.get(name)
         if buffer is None or buffer.size < size:

@@ -72,7 +72,7 @@ def real_power_and_slope(q, offset, scale, zeta, value, slope):
 
 @jit
 def contract_power(q, offset, scale, zeta, weights, energies, values, column):
-    """Add sum_s w_s k_s, k = scale (q + offset)^zeta, to `energies` (n,) and replace q (n, m) by w_s times the slopes in q.
+    """Add sum_s w_s k_s, k = scale (q + offset)^zeta, to `energies` (n,) and replace q (n, m) by w_s dk_s/dq.
 
     `values` (n, M), where it has rows, gets k in the columns column .. column + m - 1.
     """

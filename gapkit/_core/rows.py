@@ -47,17 +47,18 @@ def edge_forces(offsets, indices, vectors, frame_of_atom, edge_gradients, forces
 
 @jit
 def accumulate_rows(
-    leg_offsets, leg_edges, atoms, frames, neighbours, vectors, first_atom, slope_q, projected, single, slope_n,
+    leg_offsets, leg_edges, atoms, frames, neighbours, vectors, row_of_atom, slope_q, projected, single, slope_n,
     norm_change, value, factor_change, start, column, force_rows, virial_rows,
 ):  # fmt: skip
     """Fold derivatives of instances into force and virial rows, chain rule included.
 
     The derivative of row entry f k with respect to an edge vector, for the m sparse points from `start` on, is
     slope_q (n, M) * (projected + single) (n_legs, 3, m) + slope_n (n, M) * norm_change (n_legs, 3) + value (n, M) *
-    factor_change (n_legs, 3); `single` and the last two terms are left out where their first array has no rows.  `atoms`
-    (n,) are the central atoms, `frames` (n,) their frames counted from the first row of virial_rows.  force_rows
-    (n_atoms, 3, M) and virial_rows (n_frames, 6, M; order xx, yy, zz, yz, xz, xy; no rows: not wanted) get columns
-    column .. column + m - 1.
+    factor_change (n_legs, 3); `single` and the last two terms are left out where their first array has no rows.
+
+    `atoms` (n,) are the central atoms, `frames` (n,) their frames counted from the first row of virial_rows; atoms whose
+    row_of_atom (n_atoms,) is negative get no rows, and as centres nothing to virials.  force_rows (n_rows, 3, M) and
+    virial_rows (n_frames, 6, M; order xx, yy, zz, yz, xz, xy; no rows: not wanted) get columns column .. column + m - 1.
     """
     m = projected.shape[2]
     stop = column + m
@@ -69,14 +70,16 @@ def accumulate_rows(
     term = np.empty(m)
     own = np.empty((3, m))
     for n in range(slope_q.shape[0]):
-        atom = atoms[n] - first_atom
+        atom = row_of_atom[atoms[n]]
         slope = slope_q[n, start : start + m]
         own[:, :] = 0.0
         for leg in range(leg_offsets[n], leg_offsets[n + 1]):
             edge = leg_edges[leg]
-            other = neighbours[edge] - first_atom
+            other = row_of_atom[neighbours[edge]]
+            if atom < 0 and other < 0:
+                continue
             for a in range(3):
-                if plain and other != atom:
+                if plain and other >= 0 and other != atom:
                     if with_single:
                         _mixed(slope, projected[leg, a], single[leg, a], own[a], force_rows[other, a, column:stop])
                     else:
@@ -95,8 +98,9 @@ def accumulate_rows(
                         term[k] += value[n, start + k] * factor_change[leg, a]
                 if atom != other:
                     _add(own[a], 1.0, term)
-                    _add(force_rows[other, a, column:stop], -1.0, term)
-                if with_virial:
+                    if other >= 0:
+                        _add(force_rows[other, a, column:stop], -1.0, term)
+                if with_virial and atom >= 0:
                     rows = virial_rows[frames[n]]
                     _add(rows[a, column:stop], -vectors[edge, a], term)
                     # shear: each component once, through its larger axis
@@ -105,8 +109,9 @@ def accumulate_rows(
                     elif a == 2:
                         _add(rows[3, column:stop], -vectors[edge, 1], term)
                         _add(rows[4, column:stop], -vectors[edge, 0], term)
-        for a in range(3):
-            _add(force_rows[atom, a, column:stop], 1.0, own[a])
+        if atom >= 0:
+            for a in range(3):
+                _add(force_rows[atom, a, column:stop], 1.0, own[a])
 
 
 @jit

@@ -1,9 +1,9 @@
 """Vectors of doubles as values of compiled code: the inner loops of the kernels, written once for every processor.
 
-LLVM's own vectoriser turns loops of a length that it knows (eight neighbours, four channels) into scalar code.  Here such
-a group is one value: `load4(a, i)` reads elements i .. i + 3 of a contiguous array, counted from its start whatever its
-shape; `add`, `sub`, `mul` and `fma` (a * b + c) work on groups; LLVM maps them to what the processor has.  Indices are
-not checked.  A NaN stays a NaN.
+LLVM's own vectoriser turns loops of a length that it knows (eight neighbours, four channels) into scalar code.  Here
+such a group is one value: `load4(a, i)` reads elements i .. i + 3 of a contiguous array, counted from its start
+whatever its shape; `add`, `sub`, `mul` and `fma` (a * b + c) work on groups; LLVM maps them to what the processor
+has.  Kinds of arrays are checked when a kernel is compiled, indices are not.  A NaN stays a NaN.
 """
 
 from __future__ import annotations
@@ -163,7 +163,7 @@ total4, total8 = _summer(FOUR), _summer(EIGHT)
 
 @intrinsic
 def transpose8(typing_context, source, start, stride, target, at, target_stride):
-    """Transpose the 8 x 8 block with rows at start, start + stride, ... into rows at, at + target_stride, ... of `target`."""
+    """Transpose the 8 x 8 block with rows at start, start + stride, ... into rows at, at + target_stride, ...."""
     _check(source, target)
 
     def generate(context, builder, signature, arguments):

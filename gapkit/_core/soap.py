@@ -3,10 +3,10 @@
 Neighbours are taken in tiles of `TILE` of one species.  Harmonics and the last step of the pullback work on all
 neighbours of a tile at once, everything else on four channels at once (`simd`).
 
-Notation: a *channel* is a radial function of a neighbour species, n + s * n_stride with n_stride a multiple of four; lm =
-l * l + l + m; an edge is (centre, neighbour).  The density coefficients of an atom are mixed (or copied) into columns, of
-which pairs (a, b) with first[a] <= b < last[a] make the power spectrum; those with b < kept[l, a] are kept, l slowest.
-Coefficients have three rows more than there are lm, so that rows can be taken by fours.
+Notation: a *channel* is a radial function of a neighbour species, n + s * n_stride with n_stride a multiple of four;
+lm is l * l + l + m; an edge is (centre, neighbour).  The density coefficients of an atom are mixed (or copied) into
+columns, of which pairs (a, b) with first[a] <= b < last[a] make the power spectrum; those with b < kept[l, a] are
+kept, l slowest. Coefficients have three rows more than there are lm, so that rows can be taken by fours.
 """
 
 from __future__ import annotations
@@ -363,7 +363,7 @@ def _products(l, a, start, stop, c, p):
 
 @jit
 def _power_spectrum(tables, c, p, x):
-    """Kept part of the power spectrum of the columns c (lm, columns), x (d + 4,); returns the squared length of all of it.
+    """Kept part x (d + 4,) of the power spectrum of the columns c (lm, columns); returns the squared length of all.
 
     Pairs are taken by fours; what is written beyond the last pair of a column is overwritten by the next column.
     """
@@ -391,10 +391,11 @@ def _power_spectrum(tables, c, p, x):
 
 @jit
 def _power_pullback(tables, c, gx, dot, length, p, g, gc):
-    """Gradient gc (lm, columns) with respect to c, given that with respect to the kept part of the unit vector, gx (d + 4,).
+    """Gradient gc (lm, columns) with respect to c, given that with respect to the kept part of the unit vector, gx.
 
-    `dot` is the inner product of gx and the unit vector (0: no normalisation).  g (columns, columns) is workspace, zero at
-    all places that no pair uses.  Rows are taken by fours: those beyond a degree are overwritten by the next one.
+    gx is (d + 4,), `dot` its inner product with the unit vector (0: no normalisation).  g (columns, columns) is
+    workspace, zero at all places that no pair uses.  Rows are taken by fours: those beyond a degree are overwritten
+    by the next one.
     """
     stride = c.shape[1]
     n_columns = tables.first.shape[0]
@@ -527,7 +528,7 @@ def _edge_gradients(total, u, inverse):
 
 @jit
 def _coefficient_changes(tables, l, u, inverse, y, rt, change):
-    """Derivatives change (3, m, n_stride, TILE) of the coefficients of degree l of a tile's own channels, by neighbour."""
+    """Derivatives change (3, m, n_stride, TILE) of the coefficients of degree l of a tile's channels, by neighbour."""
     size = tables.l_max + 1
     along_y = 8 * size * size
     slopes = 8 * rt.shape[1]
@@ -694,8 +695,10 @@ def soap_pullback(tables, n_channels, centres, edges, coefficients, x, lengths, 
         atom = centres[i]
         dot = 0.0
         for j in range(x.shape[1]):
-            dot += x[i, j] * gx[i, j]
             padded[j] = gx[i, j]
+        # On its own: beside a store, LLVM picks the order of the sum by where the arrays lie.
+        for j in range(x.shape[1]):
+            dot += x[i, j] * gx[i, j]
         if not tables.normalise:
             dot = 0.0
         _power_pullback(tables, coefficients[i], padded, dot, lengths[i], p, g, gc)

@@ -104,8 +104,8 @@ class Channels:
 class Mixing:
     """All pairs of a few random combinations of the channels.
 
-    d[k, lm] = sum_A W[l, A, k] c[A, lm], where the K columns of W[l] are orthonormal and span a random subspace, one for
-    each l; then as SOAP without compression.  With as many columns as channels, inner products are SOAP's.
+    d[k, lm] = sum_A W[l, A, k] c[A, lm], where the K columns of W[l] are orthonormal and span a random subspace, one
+    for each l; then as SOAP without compression.  With as many columns as channels, inner products are SOAP's.
 
     Parameters
     ----------
@@ -141,7 +141,7 @@ class TensorReduced:
 
     p[k, l] = sum_m u[k, lm] v[k, lm] / sqrt(2 l + 1) for k < K, where u and v are two independent Gaussian mixtures of
     all channels, others for each l.  The inner product of two vectors is an unbiased estimate of SOAP's (before they
-    are normalised), with an error that falls as 1 / sqrt(K).  The weights of a species do not depend on the other species.
+    are normalised), with an error that falls as 1 / sqrt(K).  The weights of a species do not depend on the others.
 
     Parameters
     ----------
@@ -166,7 +166,7 @@ class TensorReduced:
         """Four columns for each k: v, u and two that are zero.
 
         The partners of a column start at a multiple of four, and no two u share a partner: every v needs a group of
-        four, so that no arrangement takes fewer than 4 K columns.  With u in the group of its v, products stay within groups.
+        four, so that no arrangement takes fewer than 4 K columns.  With u beside its v, products stay within groups.
         """
         n = self.n_channels
         size = len(species) * n_max

@@ -1,9 +1,10 @@
 """Shorter SOAP vectors: channels turned to their principal axes, and pairs that the data never show left out.
 
-For every degree l the channels (radial functions of all neighbour species) are rotated so that their covariance over the
-atoms of a sample is diagonal, the strongest first.  Inner products of power spectra do not change under a rotation, and in
-the new axes most pairs of channels are zero but for rounding: they are left out up to a tolerance.  The length by which
-vectors are divided is still that of the whole, so that what is kept is part of the exact unit vector.
+For every degree l the channels (radial functions of all neighbour species) are rotated so that their covariance over
+the atoms of a sample is diagonal, the strongest first.  Inner products of power spectra do not change under a
+rotation, and in the new axes most pairs of channels are zero but for rounding: they are left out up to a tolerance.
+The length by which vectors are divided is still that of the whole, so that what is kept is part of the exact unit
+vector.
 
 Source of the rotated basis: Goscinski, Musil, Pozdnyakov, Nigam and Ceriotti, J. Chem. Phys. 155, 104106 (2021).
 """

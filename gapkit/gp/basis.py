@@ -54,8 +54,8 @@ class SparseBlock:
     columns : slice
         Its columns in the linear model.
     projection : ndarray (d, r) or None
-        Orthonormal directions that hold all points, where there are fewer of them than features: inner products with the
-        points need no more.
+        Orthonormal directions that hold all points, where there are fewer of them than features: inner products with
+        the points need no more.
     """
 
     block: Block
@@ -142,7 +142,7 @@ class SparseBasis:
         kernels: Sequence[GapKernel],
         points: Sequence[Sequence[tuple[Block, FloatArray, FloatArray | None]]],
     ) -> SparseBasis:
-        """The basis of given blocks: (block, points (m, d), None) or (block, reduced points (m, r), projection (d, r))."""
+        """The basis of blocks (block, points (m, d), None) or (block, reduced points (m, r), projection (d, r))."""
         terms = []
         start = 0
         for engine, kernel, blocks in zip(engines, kernels, points, strict=True):
@@ -196,7 +196,7 @@ WORTHWHILE = 0.7
 
 
 def leading_directions(x: FloatArray, tolerance: float) -> FloatArray | None:
-    """Orthonormal directions (d, r) that hold the rows of x (m, d) but for a part `tolerance` of their norm; None: no gain."""
+    """Orthonormal directions (d, r) that hold x (m, d) but for a part `tolerance` of its norm; None: no gain."""
     if tolerance <= 0.0 or len(x) < 2 or x.shape[1] < 2:
         return None
     values, vectors = np.linalg.eigh(x.T @ x)

@@ -1,13 +1,14 @@
 """Variances of local energies as matrix products, cheap enough for every step of molecular dynamics.
 
-An atom of species z has entries in some columns of its row phi only: those of its blocks.  With L the Cholesky factor of
-the prior of these columns and R that of the posterior precision,
+An atom of species z has entries in some columns of its row phi only: those of its blocks.  With L the Cholesky factor
+of the prior of these columns and R that of the posterior precision,
 
     prior residual   k(x, x) - |v|^2,   v = L^-1 phi            (what the sparse points cannot see)
     data part        |G v|^2,           G^T G = L^T C L, C the posterior covariance of these columns
     total            k(x, x) - |H v|^2, H^T H = 1 - G^T G,
 
-the first and the last for the atomic columns alone: other terms, whose atoms have many instances, have their own residual.
+the first and the last for the atomic columns alone: other terms, whose atoms have many instances, have a residual of
+their own.
 
 Sparse points are taken in the order of a pivoted Cholesky factorisation: the first few take nearly all of phi away, in
 double precision, and what is left of phi is so small that single precision serves for the rest (measured on a thousand
@@ -192,7 +193,7 @@ def _lower_square_root(A: FloatArray) -> FloatArray:
     flipped, info = lapack.dpotrf((A + _SHIFT * np.eye(len(A)))[::-1, ::-1], lower=1, clean=1)
     if info == 0:
         return np.ascontiguousarray(flipped[::-1, ::-1].T)
-    # Negative eigenvalues from rounding: a larger shift would be felt in all directions, so these alone are set to zero.
+    # Negative eigenvalues from rounding: a larger shift would be felt in all directions, so only they are set to zero.
     values, vectors = np.linalg.eigh(A)
     root = np.sqrt(np.maximum(values, 0.0))[:, None] * vectors.T
     return np.ascontiguousarray(np.linalg.qr(root[:, ::-1])[1][::-1, ::-1])

@@ -12,7 +12,9 @@ from gapkit.potential.terms import Term
 from gapkit.structures import LabelKeys
 
 
-def check_arguments(terms: object, n_sparse: object, truncation: object, noise: object, label_keys: object) -> None:
+def check_arguments(
+    terms: object, n_sparse: object, truncation: object, memory_limit: object, noise: object, label_keys: object
+) -> None:
     """Raise InputError for an argument of `GAP` of the wrong kind."""
     if terms is not None:
         if not isinstance(terms, Sequence) or isinstance(terms, str) or len(terms) == 0:
@@ -26,6 +28,10 @@ def check_arguments(terms: object, n_sparse: object, truncation: object, noise: 
         raise InputError(
             f"`truncation` must be between 0 (nothing left out) and 0.01, got {truncation!r}; 1e-7 is usual"
         )
+    if memory_limit is not None and (
+        isinstance(memory_limit, bool) or not isinstance(memory_limit, int | float) or not memory_limit > 0
+    ):
+        raise InputError(f"`memory_limit` must be a number of GB > 0 or None, got {memory_limit!r}")
     if noise is not None and not isinstance(noise, Noise):
         raise InputError(f"`noise` must be a Noise such as Noise(energy=0.001, forces=0.05), or None, got {noise!r}")
     if label_keys is not None and not isinstance(label_keys, LabelKeys):

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import sys
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
 
 from gapkit.descriptors.base import Engine
+from gapkit.exceptions import DataWarning
 from gapkit.neighbours import build_neighbour_list
 from gapkit.parallel import resolve_n_jobs
 from gapkit.potential.training import ATOMS_PER_CHUNK, ROWS_AT_ONCE
@@ -67,8 +70,39 @@ def estimate_fit(batch: AtomsBatch, engines: list[Engine], n_sparse: list[int], 
             operations += 60.0 * batch.n_atoms * legs * number / len(engine.blocks)
     seconds = operations / (RATE * resolve_n_jobs(n_jobs))
     largest_frame = int(batch.n_atoms_per_frame.max())
-    per_thread = 8.0 * m * (3.0 * ROWS_AT_ONCE + 10.0 * max(ATOMS_PER_CHUNK, largest_frame)) + 3.0 * 8.0 * m**2
-    return FitEstimate(n_rows, m, 0.3e9 + resolve_n_jobs(n_jobs) * per_thread + 12 * 8.0 * m**2, seconds)
+    per_thread = 8.0 * m * (4.0 * ROWS_AT_ONCE + 12.0 * max(ATOMS_PER_CHUNK, largest_frame)) + 3.0 * 8.0 * m**2
+    threads = resolve_n_jobs(n_jobs) * per_thread
+    return FitEstimate(n_rows, m, PROGRAM + threads + SQUARES * 8.0 * m**2, seconds)
+
+
+# Bytes of the program itself, and M x M matrices that exist beside those of the threads (while noise is searched for).
+PROGRAM = 0.3e9
+SQUARES = 12
+
+
+def memory_for_rows(n_columns: int, limit: float | None) -> float | None:
+    """Bytes that threads may use for rows and triangles; `limit` in GB, None: what is free."""
+    total = available_memory() if limit is None else 1e9 * limit - PROGRAM
+    return None if total is None else max(total - 2 * 8.0 * n_columns**2, 0.0)
+
+
+def check_memory(estimate: FitEstimate, limit: float | None, announce: bool) -> float | None:
+    """Say what a fit will take, and warn where it is more than the limit (GB; None: what is free); bytes for rows."""
+    if announce:
+        from tqdm.auto import tqdm
+
+        tqdm.write(f"fit: {estimate}", file=sys.stderr)
+    least = PROGRAM + SQUARES * 8.0 * estimate.n_columns**2
+    available = available_memory() if limit is None else 1e9 * limit
+    if available is not None and least > available:
+        warnings.warn(
+            f"a fit with {estimate.n_columns:,} sparse points needs at least {least / 1e9:.1f} GB, and "
+            f"{available / 1e9:.1f} GB are {'free' if limit is None else 'allowed by `memory_limit`'}; "
+            "lower `n_sparse` if it does not fit",
+            DataWarning,
+            stacklevel=4,
+        )
+    return memory_for_rows(estimate.n_columns, limit)
 
 
 def available_memory() -> float | None:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
-import warnings
 from collections.abc import Sequence
 from typing import Literal
 
@@ -17,7 +15,7 @@ from sklearn.utils import check_random_state
 
 from gapkit.descriptors import Descriptor
 from gapkit.descriptors.base import Engine, check_species
-from gapkit.exceptions import DataError, DataWarning, NotFittedModelError
+from gapkit.exceptions import DataError, NotFittedModelError
 from gapkit.gp.basis import SparseBasis
 from gapkit.gp.factors import TriangularFactor
 from gapkit.gp.noise import KINDS, Noise
@@ -28,7 +26,7 @@ from gapkit.parallel import limit_blas
 from gapkit.potential import defaults
 from gapkit.potential.arguments import check_arguments, check_reach
 from gapkit.potential.baselines import Baseline
-from gapkit.potential.estimate import FitEstimate, available_memory, estimate_fit
+from gapkit.potential.estimate import FitEstimate, check_memory, estimate_fit, memory_for_rows
 from gapkit.potential.hyperparameters import choose_hyperparameters
 from gapkit.potential.linear_model import LinearModel
 from gapkit.potential.metadata import describe_fit, summarise, training_set
@@ -63,6 +61,9 @@ class GAP(BaseEstimator):
         Where the labels are found in `atoms.info` and `atoms.arrays`.
     random_state : int, RandomState or None
         Governs every draw; the same seed gives the same model.
+    memory_limit : float or None
+        GB that a fit may use; None: what is free when it begins.  With less, fewer threads run and large frames are
+        taken in parts; triangles of n_sparse^2 numbers are the least that it takes.
     n_jobs : int or None
         Threads; None: all cores.
     progress : bool
@@ -106,6 +107,7 @@ class GAP(BaseEstimator):
         baseline: Baseline | None = None,
         label_keys: LabelKeys | None = None,
         random_state: int | np.random.RandomState | None = 0,
+        memory_limit: float | None = None,
         n_jobs: int | None = None,
         progress: bool = False,
     ) -> None:
@@ -117,6 +119,7 @@ class GAP(BaseEstimator):
         self.baseline = baseline
         self.label_keys = label_keys
         self.random_state = random_state
+        self.memory_limit = memory_limit
         self.n_jobs = n_jobs
         self.progress = progress
 
@@ -138,7 +141,7 @@ class GAP(BaseEstimator):
             If a parameter is out of range, or more sparse points are asked for than there are environments.
         """
         begin = time.perf_counter()
-        check_arguments(self.terms, self.n_sparse, self.truncation, self.noise, self.label_keys)
+        check_arguments(self.terms, self.n_sparse, self.truncation, self.memory_limit, self.noise, self.label_keys)
         batch = self._labelled(frames)
         rng = np.random.default_rng(check_random_state(self.random_state).randint(2**31 - 1))
         report = describe(batch)
@@ -146,7 +149,7 @@ class GAP(BaseEstimator):
         terms, engines, numbers, explicit = self._plan(batch)
         check_reach(terms, engines, report.nearest_distance)
         engines = [truncated(term, engine, batch, self.truncation) for term, engine in zip(terms, engines, strict=True)]
-        self._announce(estimate_fit(batch, engines, numbers, self.n_jobs))
+        memory = check_memory(estimate_fit(batch, engines, numbers, self.n_jobs), self.memory_limit, self.progress)
         points = select_points(terms, engines, numbers, batch, rng, explicit=explicit)
         selected = time.perf_counter()
 
@@ -156,7 +159,7 @@ class GAP(BaseEstimator):
             blank = Posterior(np.eye(basis.n_columns), basis.prior(), None)
         start = LinearModel(basis, blank, np.zeros(basis.n_columns), energies, self.baseline)
         factors: dict[str, TriangularFactor] = {}
-        self._accumulate(start, batch, factors)
+        self._accumulate(start, batch, factors, memory)
         accumulated = time.perf_counter()
 
         with limit_blas(self.n_jobs, basis.n_columns):
@@ -198,7 +201,7 @@ class GAP(BaseEstimator):
         batch = self._labelled(frames)
         check_species(batch.species, self.model_.species)
         factors = {kind: factor.copy() for kind, factor in self._factors.items()}
-        self._accumulate(self.model_, batch, factors)
+        self._accumulate(self.model_, batch, factors, memory_for_rows(self.n_sparse_, self.memory_limit))
         with limit_blas(self.n_jobs, self.n_sparse_):
             self._solve(self.model_, factors, self._noise, self.model_.posterior.scales or ())
         self.metadata_.setdefault("partial_fit", []).append(training_set(batch))
@@ -284,24 +287,12 @@ class GAP(BaseEstimator):
         numbers, explicit = defaults.share_sparse_points(terms, engines, self.n_sparse, batch)
         return terms, engines, numbers, explicit
 
-    def _announce(self, estimate: FitEstimate) -> None:
-        if self.progress:
-            from tqdm.auto import tqdm
-
-            tqdm.write(f"fit: {estimate}", file=sys.stderr)
-        free = available_memory()
-        if free is not None and estimate.memory > free:
-            warnings.warn(
-                f"this fit needs about {estimate.memory / 1e9:.1f} GB and {free / 1e9:.1f} GB are free; "
-                "lower `n_sparse` if it does not fit",
-                DataWarning,
-                stacklevel=3,
-            )
-
-    def _accumulate(self, model: LinearModel, batch: AtomsBatch, factors: dict[str, TriangularFactor]) -> None:
+    def _accumulate(
+        self, model: LinearModel, batch: AtomsBatch, factors: dict[str, TriangularFactor], memory: float | None
+    ) -> None:
         assert batch.labels is not None
         targets = make_targets(batch, batch.labels, *model.offsets(batch), self.noise or Noise())
-        accumulate(model.basis, batch, targets, factors, n_jobs=self.n_jobs, progress=self.progress)
+        accumulate(model.basis, batch, targets, factors, memory=memory, n_jobs=self.n_jobs, progress=self.progress)
 
     def _solve(
         self, model: LinearModel, factors: dict[str, TriangularFactor], noise: dict[str, float], scales: Sequence[float]

@@ -17,7 +17,8 @@ from gapkit.potential.linear_model import VOIGT
 from gapkit.potential.sparsify import waves
 from gapkit.progress import track
 from gapkit.structures import AtomsBatch, Labels
-from gapkit.typing import BoolArray, FloatArray
+from gapkit.typing import BoolArray, FloatArray, IntArray
+from gapkit.workspace import Workspace
 
 # Atoms whose design rows a thread holds together, and rows that it folds at once.
 ATOMS_PER_CHUNK = 64
@@ -64,6 +65,7 @@ def accumulate(
     targets: Targets,
     factors: dict[str, TriangularFactor],
     *,
+    memory: float | None = None,
     n_jobs: int | None = None,
     progress: bool = False,
 ) -> None:
@@ -71,16 +73,23 @@ def accumulate(
 
     Every thread takes its share of the frames, always the same for the same `n_jobs`, into triangles of its own, which
     are merged at the end: the order of threads does not change the result, and memory does not grow with the data.
+
+    Parameters
+    ----------
+    memory : float or None
+        Bytes that threads may use; frames too large for their share are taken in parts.
     """
     chunks = list(waves(batch, ATOMS_PER_CHUNK))
-    sinks = [RowSink(basis.n_columns) for _ in range(min(resolve_n_jobs(n_jobs), len(chunks)))]
+    plan = plan_memory(basis.n_columns, min(resolve_n_jobs(n_jobs), len(chunks)), memory)
+    sinks = [RowSink(basis.n_columns) for _ in range(plan.n_threads)]
     with track(batch.n_frames, "training rows", "frame", progress) as bar:
 
         def work(share: int, stop: Event) -> None:
+            workspace = Workspace()
             for chunk in chunks[share :: len(sinks)]:
                 if stop.is_set():
                     return
-                _add_rows(basis, batch, targets, chunk, sinks[share])
+                _add_rows(basis, batch, targets, chunk, sinks[share], plan.atoms_at_once, workspace)
                 bar.update(len(chunk))
             sinks[share].flush()
 
@@ -119,27 +128,85 @@ class RowSink:
             self._waiting[kind] = []
 
 
-def _add_rows(basis: SparseBasis, batch: AtomsBatch, targets: Targets, frames: range, sink: RowSink) -> None:
+def _add_rows(
+    basis: SparseBasis, batch: AtomsBatch, targets: Targets, frames: range, sink: RowSink, atoms_at_once: int,
+    workspace: Workspace,
+) -> None:  # fmt: skip
     """Design rows of a range of frames, those with labels into the sink."""
-    atoms = slice(int(batch.offsets[frames.start]), int(batch.offsets[frames.stop]))
-    spans = {"energy": slice(frames.start, frames.stop), "forces": atoms, "virial": slice(frames.start, frames.stop)}
+    spans = {
+        "energy": slice(frames.start, frames.stop),
+        "forces": slice(int(batch.offsets[frames.start]), int(batch.offsets[frames.stop])),
+        "virial": slice(frames.start, frames.stop),
+    }
     has = {kind: targets.has[kind][span] for kind, span in spans.items()}
+    wanted = {kind: getattr(targets, kind)[span] for kind, span in spans.items()}
+    sigmas = {kind: targets.sigmas[kind][span] for kind, span in spans.items()}
     part = batch.select(np.arange(frames.start, frames.stop))
     neighbours = build_neighbour_list(part, basis.reach)
-    rows = design_rows(
-        basis, views_of(basis, part, neighbours), part, neighbours, range(part.n_frames),
-        forces=bool(has["forces"].any()), virial=bool(has["virial"].any()),
-    )  # fmt: skip
-    for kind, span in spans.items():
-        use = has[kind]
-        design: FloatArray | None = getattr(rows, kind)
+    views = views_of(basis, part, neighbours)
+
+    def add(kind: str, design: FloatArray | None, which: IntArray | slice) -> None:
+        use = has[kind][which]
         if design is None or not use.any():
-            continue
+            return
         chosen = design if use.all() else design[use]
-        components = chosen.shape[1] if chosen.ndim == 3 else 1
         sink.add(
             kind,
             chosen.reshape(-1, basis.n_columns),
-            getattr(targets, kind)[span][use].ravel(),
-            np.repeat(targets.sigmas[kind][span][use], components),
+            wanted[kind][which][use].ravel(),
+            np.repeat(sigmas[kind][which][use], chosen.shape[1] if chosen.ndim == 3 else 1),
         )
+
+    energy: FloatArray | float = 0.0
+    virial: FloatArray | float = 0.0
+    for atoms in parts_of(part, atoms_at_once):
+        rows = design_rows(
+            basis, views, part, neighbours, range(part.n_frames), forces=bool(has["forces"].any()),
+            virial=bool(has["virial"].any()), atoms=atoms, workspace=workspace,
+        )  # fmt: skip
+        energy = rows.energy if atoms is None else energy + rows.energy
+        virial = 0.0 if rows.virial is None else rows.virial if atoms is None else virial + rows.virial
+        add("forces", rows.forces, slice(None) if atoms is None else atoms)
+    add("energy", np.asarray(energy), slice(None))
+    if has["virial"].any():
+        add("virial", np.asarray(virial), slice(None))
+
+
+def parts_of(batch: AtomsBatch, atoms_at_once: int) -> list[IntArray | None]:
+    """Slices of a large frame along its longest side, of `atoms_at_once` atoms or fewer; [None]: all atoms together."""
+    if batch.n_frames > 1 or batch.n_atoms <= atoms_at_once:
+        return [None]
+    cell = batch.cells[0]
+    spans = np.ptp(batch.positions, axis=0)
+    periodic = np.linalg.norm(cell, axis=1)
+    if batch.pbc.all():  # along a lattice vector, wrapped
+        axis = int(np.argmax(periodic))
+        along = np.linalg.solve(cell.T, batch.positions.T)[axis] % 1.0
+    else:
+        along = batch.positions[:, int(np.argmax(spans))]
+    order = np.argsort(along, kind="stable")
+    n_parts = -(-batch.n_atoms // atoms_at_once)
+    return [np.sort(part) for part in np.array_split(order, n_parts)]
+
+
+@dataclass(frozen=True)
+class MemoryPlan:
+    """How many threads run, and how many atoms' rows each of them holds at once."""
+
+    n_threads: int
+    atoms_at_once: int
+
+
+def plan_memory(n_columns: int, n_threads: int, memory: float | None) -> MemoryPlan:
+    """Threads and atoms at once for a number of bytes; None: no limit.
+
+    Every thread has a triangle for each kind of label; rows of an atom exist in some four copies while they are folded.
+    """
+    if memory is None:
+        return MemoryPlan(n_threads, 2**62)
+    triangles = len(KINDS) * 8.0 * (n_columns + 1) ** 2
+    per_atom = 4.0 * 3.0 * 8.0 * n_columns
+    least = triangles + per_atom * 2 * ATOMS_PER_CHUNK + 4.0 * 8.0 * ROWS_AT_ONCE * n_columns
+    n_threads = int(np.clip(memory // least, 1, n_threads))
+    atoms = (memory / n_threads - triangles - 4.0 * 8.0 * ROWS_AT_ONCE * n_columns) / per_atom
+    return MemoryPlan(n_threads, max(int(atoms), ATOMS_PER_CHUNK))

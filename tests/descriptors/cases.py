@@ -26,7 +26,7 @@ CASES: dict[str, Descriptor] = {
     "soap-gto": SOAP(3.8, 6, 4, 0.45, basis="gto", transition=1.5, central_weight=0.7),
     "soap-channels": SOAP(4.0, 5, 3, 0.5, compression=Channels(nu_R=2, nu_S=1)),
     "soap-channel-by-sum": SOAP(3.8, 4, 3, 0.5, normalize=False, compression=Channels(nu_R=1, nu_S=1)),
-    "soap-tensor-reduced": SOAP(4.0, 4, 3, 0.5, compression=TensorReduced(10, seed=2)),
+    "soap-tensor-reduced": SOAP(4.0, 4, 3, 0.5, transition=2.0, compression=TensorReduced(10, seed=2)),
     "two-body": TwoBody(4.0),
     "two-body-cosine": TwoBody(3.6, cutoff_function=CosineCutoff(0.8)),
     "three-body": ThreeBody(3.2),

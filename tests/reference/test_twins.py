@@ -6,6 +6,7 @@ import copy
 import importlib
 import pkgutil
 from functools import cache
+from itertools import product
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,7 +14,7 @@ import pytest
 from numba.core.dispatcher import Dispatcher
 
 import gapkit._core
-from gapkit._core.soap import Edges
+from gapkit._core.soap import TILE, Edges
 from gapkit.descriptors.radial import GaussianBasis, tabulate
 from gapkit.descriptors.soap import make_tables, n_stride, pair_factors, partners
 from tests.reference import twins
@@ -83,8 +84,9 @@ def real_power_and_slope(rng):
 
 def contract_power(rng):
     for zeta, width in ((1, 3), (2, 64), (4, 37), (7, 16)):
-        q = rng.normal(size=(3, width))
-        yield q, 0.3, 1.7, zeta, rng.normal(size=width), rng.normal(size=3)
+        for n_rows in (0, 3):
+            q, values = rng.normal(size=(3, width)), rng.normal(size=(n_rows, width + 5))
+            yield q, 0.3, 1.7, zeta, rng.normal(size=width), rng.normal(size=3), values, 2
 
 
 def switch(rng):
@@ -115,24 +117,24 @@ def edge_forces(rng):
 
 def accumulate_rows(rng):
     h = neighbourhood(rng)
-    first, m, column, n_columns = 2, 5, 3, 11
+    m, start, column, n_columns = 9, 2, 3, 13
     atoms = np.array([2, 2, 3])
     legs = np.array([0, 3, 3, 7])
     edges = rng.choice(len(h.indices), 7, replace=False)
     neighbours = np.where(np.arange(len(h.indices)) % 3 == 0, 2, rng.integers(2, 5, len(h.indices)))
-    slope_q, projected = rng.normal(size=(3, m)), rng.normal(size=(7, 3, m))
-    slope_n, value, changes = rng.normal(size=(3, m)), rng.normal(size=(3, m)), rng.normal(size=(2, 7, 3))
+    slopes = rng.normal(size=(3, 3, m + 4))
+    projected, single = rng.normal(size=(2, 7, 3, m))
+    changes = rng.normal(size=(2, 7, 3))
     none = np.empty((0, 0))
     frames = np.array([0, 0, 1])
-    for norm in (True, False):
-        for factor in (True, False):
-            for n_virials in (2, 0):
-                yield (
-                    legs, edges, atoms, frames, neighbours, h.vectors, first, slope_q, projected,
-                    slope_n if norm else none, changes[0] if norm else none, value if factor else none,
-                    changes[1] if factor else none, column, rng.normal(size=(3, 3, n_columns)),
-                    rng.normal(size=(n_virials, 6, n_columns)),
-                )  # fmt: skip
+    for rows in ((-1, -1, 0, 1, 2), (-1, -1, -1, 0, 1), (0, 0, 1, -1, 0)):
+        for norm, factor, n_virials, mixed in product((True, False), (True, False), (2, 0), (True, False)):
+            yield (
+                legs, edges, atoms, frames, neighbours, h.vectors, np.array(rows), slopes[0], projected,
+                single.astype(np.float32) if mixed else np.empty((0, 3, m), np.float32), slopes[1] if norm else none,
+                changes[0] if norm else none, slopes[2] if factor else none, changes[1] if factor else none, start,
+                column, rng.normal(size=(3, 3, n_columns)), rng.normal(size=(n_virials, 6, n_columns)),
+            )  # fmt: skip
 
 
 def _where(h, z1, z2):
@@ -292,7 +294,7 @@ def soap_jacobian(rng):
     for arguments in _with_values(rng):
         tables, _, centres, edges, _, x, _ = arguments
         legs = [twins.legs_of(i, edges.offsets, edges.distances, edges.channels, tables.cutoff) for i in centres]
-        yield *arguments, np.full((sum(map(len, legs)), 3, x.shape[1]), np.nan)
+        yield *arguments, np.full((sum(map(len, legs)) + TILE, 3, x.shape[1]), np.nan)
 
 
 INPUTS = {
@@ -316,7 +318,10 @@ INPUTS = {
     "soap_pullback": soap_pullback,
     "soap_jacobian": soap_jacobian,
 }
-UNDEFINED = {"soap_values": lambda arguments: arguments[5][:, -3:]}  # the padding of the coefficients
+UNDEFINED = {
+    "soap_values": lambda arguments: arguments[5][:, -3:],  # the padding of the coefficients
+    "soap_jacobian": lambda arguments: arguments[-1][-TILE:],  # the rows beyond the last leg
+}
 BY_DIFFERENCES = {"triplet_jacobian", "triplet_pullback", "soap_pullback", "soap_jacobian"}
 PAIRS = {(module, twin.__name__): twin for module, twins in TWINS.items() for twin in twins}
 

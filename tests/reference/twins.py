@@ -38,9 +38,11 @@ def real_power_and_slope(q, offset, scale, zeta, value, slope):
     slope[:] = np.where(inside, scale * zeta * base ** (zeta - 1), 0.0)
 
 
-def contract_power(q, offset, scale, zeta, weights, energies):
+def contract_power(q, offset, scale, zeta, weights, energies, values, column):
     base = q + offset
     energies += (weights * scale * base**zeta).sum(axis=1)
+    if len(values):
+        values[:, column : column + q.shape[1]] = scale * base**zeta
     q[:] = weights * scale * zeta * base ** (zeta - 1)
 
 
@@ -89,23 +91,26 @@ def edge_forces(offsets, indices, vectors, frame_of_atom, edge_gradients, forces
 
 
 def accumulate_rows(
-    leg_offsets, leg_edges, atoms, frames, neighbours, vectors, first_atom, slope_q, projected, slope_n, norm_change,
-    value, factor_change, column, force_rows, virial_rows,
+    leg_offsets, leg_edges, atoms, frames, neighbours, vectors, row_of_atom, slope_q, projected, single, slope_n,
+    norm_change, value, factor_change, start, column, force_rows, virial_rows,
 ):  # fmt: skip
     of_leg = np.repeat(np.arange(len(slope_q)), np.diff(leg_offsets))
-    change = slope_q[of_leg, None, :] * projected
+    m = projected.shape[2]
+    part = slice(start, start + m)
+    change = slope_q[of_leg, None, part] * (projected + single if len(single) else projected)
     if len(slope_n):
-        change = change + slope_n[of_leg, None, :] * norm_change[:, :, None]
+        change = change + slope_n[of_leg, None, part] * norm_change[:, :, None]
     if len(value):
-        change = change + value[of_leg, None, :] * factor_change[:, :, None]
-    columns = slice(column, column + slope_q.shape[1])
-    np.add.at(force_rows[:, :, columns], atoms[of_leg] - first_atom, change)
-    np.add.at(force_rows[:, :, columns], neighbours[leg_edges] - first_atom, -change)
+        change = change + value[of_leg, None, part] * factor_change[:, :, None]
+    columns = slice(column, column + m)
+    own, other = row_of_atom[atoms[of_leg]], row_of_atom[neighbours[leg_edges]]
+    np.add.at(force_rows[:, :, columns], own[own >= 0], change[own >= 0])
+    np.add.at(force_rows[:, :, columns], other[other >= 0], -change[other >= 0])
     if len(virial_rows):
         virial = -change[:, :, None, :] * vectors[leg_edges][:, None, :, None]
         # xx, yy, zz, yz, xz, xy, each shear through its larger axis
         voigt = np.stack([virial[:, a, b] for a, b in ((0, 0), (1, 1), (2, 2), (2, 1), (2, 0), (1, 0))], axis=1)
-        np.add.at(virial_rows[:, :, columns], frames[of_leg], voigt)
+        np.add.at(virial_rows[:, :, columns], frames[of_leg][own >= 0], voigt[own >= 0])
 
 
 # ---------------------------------------------------------------------- triplets
