@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gapkit.typing import FloatArray
 
@@ -23,6 +24,10 @@ class Workspace:
         if buffer is None or buffer.size < size:
             buffer = self._buffers[name] = np.empty(size)
         return buffer[:size].reshape(shape)
+
+    def single(self, name: str, *shape: int) -> NDArray[np.float32]:
+        """The same of float32."""
+        return self.array(name, int(np.prod(shape)) // 2 + 1).view(np.float32)[: int(np.prod(shape))].reshape(shape)
 
 
 class WorkspacePool:

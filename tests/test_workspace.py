@@ -32,6 +32,7 @@ def test_arrays_grow_and_stay():
     assert not np.shares_memory(first, larger)
     assert np.shares_memory(larger, workspace.array("a", 3, 4))
     assert workspace.array("a", 0, 4).shape == (0, 4)
+    assert workspace.array("a", 21).shape == (21,)  # one more than there is room for
 
 
 def test_names_and_workspaces_share_nothing():

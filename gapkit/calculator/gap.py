@@ -29,6 +29,9 @@ class GAPCalculator(Calculator):
         A fitted model or the file of one.
     skin : float
         Å by which the neighbour list reaches beyond the cutoff, so that it serves many steps of molecular dynamics.
+    single_precision : bool
+        Multiply features that are small in all sparse points in single precision.  The change of forces is a rounding
+        error that grows with the weights: 1e-6 to 1e-4 eV/Å were measured; compare before you rely on it.
     n_jobs : int or None
         Threads; None: as the model.
     **kwargs
@@ -53,12 +56,19 @@ class GAPCalculator(Calculator):
     ]
 
     def __init__(
-        self, model: GAP | str | os.PathLike[str], *, skin: float = 0.5, n_jobs: int | None = None, **kwargs: Any
+        self,
+        model: GAP | str | os.PathLike[str],
+        *,
+        skin: float = 0.5,
+        single_precision: bool = False,
+        n_jobs: int | None = None,
+        **kwargs: Any,
     ) -> None:
         if not (np.isfinite(skin) and skin >= 0.0):
             raise InputError(f"`skin` must be >= 0 Å, got {skin}; 0.3 to 1 Å is usual")
         self.model = model if isinstance(model, GAP) else load(model)
         self.model._check_fitted()
+        self.single_precision = single_precision
         self.n_jobs = self.model.n_jobs if n_jobs is None else n_jobs
         self._neighbours = SkinnedNeighbours(self.model.model_, skin)
         super().__init__(**kwargs)
@@ -82,7 +92,9 @@ class GAPCalculator(Calculator):
         uncertainty: Uncertainty = "total" if "energies_std" in properties else "none"
         if any(name in PARTS for name in properties):
             uncertainty = "parts"
-        p = self.model.model_.predict(batch, neighbours, uncertainty=uncertainty, n_jobs=self.n_jobs)
+        p = self.model.model_.predict(
+            batch, neighbours, uncertainty=uncertainty, single=self.single_precision, n_jobs=self.n_jobs
+        )
         self.results = {
             "energy": float(p.energy[0]),
             "free_energy": float(p.energy[0]),

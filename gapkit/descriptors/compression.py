@@ -173,9 +173,11 @@ class TensorReduced:
         _check_most(n, size * (size + 1) // 2, "pairs of channels", "TensorReduced")
         # each a quarter power, so that the sum over K products is a mean
         u, v = _gaussian(self.seed, 2, species, n_max, l_max, n) / n**0.25
-        mixing = np.zeros((l_max + 1, size, 4 * n))
-        mixing[:, :, 0::4] = v
-        mixing[:, :, 1::4] = u
+        # rows a multiple of 2 kB apart would share a few places of the cache
+        width = 4 * n + 4 if n % 64 == 0 else 4 * n
+        mixing = np.zeros((l_max + 1, size, width))
+        mixing[:, :, 0 : 4 * n : 4] = v
+        mixing[:, :, 1 : 4 * n : 4] = u
         group = 4 * np.arange(n)[:, None]
         first, last = group + np.array([0, 0, 4, 4]), group + np.array([0, 1, 4, 4])
         return Columns(mixing, first.ravel(), last.ravel(), False)

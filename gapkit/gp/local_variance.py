@@ -88,7 +88,7 @@ class SpeciesVariance:
         n, m, p = len(phi), len(self.columns), len(self.leading)
         rows = np.take(phi, self.columns, axis=1, out=workspace.array("rows", n, m), mode="clip")
         one = rows[:, :p] @ self.leading.T
-        both = workspace.array("single", n, m // 2 + 1).view(np.float32)[:, :m]
+        both = workspace.single("single", n, m)
         both[:, :p] = one
         taken = np.dot(one, self.removed.T, out=workspace.array("taken", n, m - p))
         np.subtract(rows[:, p:], taken, out=both[:, p:], casting="same_kind")

@@ -191,6 +191,21 @@ class _Pass:
                 variances.of(int(species))
             # reduction of the prior by points and data; by points alone; data part; prior; residual std of other terms
             self._found = np.zeros((5, batch.n_atoms))
+            self._found[3] = self._prior_without_points()
+
+    def _prior_without_points(self) -> FloatArray:
+        """Prior variance of atoms whose species has no sparse points in an atomic term: nothing is taken from it."""
+        assert self._posterior is not None
+        prior = np.zeros(len(self._numbers))
+        index = 0
+        for term in self._basis.terms:
+            if term.engine.is_atomic and term.blocks:
+                known = {species for block in term.blocks for species in block.block}
+                others = {species for block in term.engine.blocks for species in block} - known
+                scale = self._posterior.variance_scale(index)
+                prior[np.isin(self._numbers, list(others))] += scale * term.kernel.diag_value(np.ones(1))[0]
+            index += len(term.blocks)
+        return prior
 
     def block(self, first: int, last: int, workspace: Workspace) -> None:
         """All terms for the atoms first .. last - 1."""

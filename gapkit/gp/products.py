@@ -25,7 +25,8 @@ class Products:
             n = len(y)
             large = workspace.array("large", n, len(self._split.large))
             self._large = np.take(y, self._split.large, axis=1, out=large, mode="clip")
-            self._small = np.take(y, self._split.small, axis=1).astype(np.float32)
+            self._small = workspace.single("small", n, len(self._split.small))
+            self._small[:] = y[:, self._split.small]
 
     def forward(self, tile: slice) -> FloatArray:
         """Q (n, m) = y . x_s, in memory of the workspace."""
@@ -41,12 +42,15 @@ class Products:
         np.dot(self._large, points[tile].T, out=q)
         if self._split is None or self._small is None:
             return q, None
-        return q, self._small @ self._split.small_points[tile].T
+        small = self._workspace.single("small q", *q.shape)
+        return q, np.dot(self._small, self._split.small_points[tile].T, out=small)
 
     def backward(self, slopes: FloatArray, tile: slice, out: FloatArray) -> None:
         """Write sum_s slopes_s x_s into `out` (n, r)."""
         if self._split is None:
             np.dot(slopes, self._points[tile], out=out)
             return
+        single = self._workspace.single("small q", *slopes.shape)
+        single[:] = slopes
         out[:, self._split.large] = slopes @ self._split.large_points[tile]
-        out[:, self._split.small] = slopes.astype(np.float32) @ self._split.small_points[tile]
+        out[:, self._split.small] = single @ self._split.small_points[tile]

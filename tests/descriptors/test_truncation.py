@@ -25,12 +25,11 @@ from tests.descriptors.cases import (
     rotation,
     structure,
 )
-from tests.descriptors.test_registry import DERIVATIVE, EXACT, assert_same, largest
+from tests.descriptors.test_registry import DERIVATIVE, EXACT, ROWS, assert_same, largest
 from tests.potential.models import make_frames, small_model, small_terms
 from tests.potential.test_gap import assert_identical
 
 TURNED = 1e-10  # two orthonormal bases of the same channels
-ROWS = 1e-9  # derivative rows: small features in single precision, relative to the largest element
 SPECIES = {"one": (14,), "two": (8, 14), "three": (8, 14, 32)}
 # Radial functions that fill groups of four, and that do not.
 SIZES = [(4, 3), (5, 2), (6, 4)]

@@ -11,12 +11,11 @@ from gapkit.gp.basis import WORTHWHILE, SparseBasis, leading_directions
 from gapkit.kernels import DotProduct, SquaredExponential
 from gapkit.sparse import FromList
 from tests.descriptors.cases import STRUCTURES, Toy, numerical_forces, numerical_virial, structure
-from tests.descriptors.test_registry import DERIVATIVE, EXACT, SYMMETRY, largest
+from tests.descriptors.test_registry import DERIVATIVE, EXACT, ROWS, SYMMETRY, largest
 from tests.potential.models import make_frames, small_model, small_terms
 from tests.potential.test_gap import assert_identical
 
 TOLERANCE = 1e-2
-ROWS = 1e-9  # derivative rows: small features in single precision, relative to the largest element
 N_POINTS = 8
 
 

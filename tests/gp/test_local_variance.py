@@ -174,7 +174,6 @@ def test_a_species_without_sparse_points_does_no_harm_to_others(copper_points, w
     assert p.local_energies[2] == copper_points.reference_energies_["Au"]
 
 
-@pytest.mark.xfail(strict=True, reason="atoms without sparse points of their species have no prior variance yet")
 def test_a_species_without_sparse_points_has_its_prior_variance(copper_points):
     frame = make_frames(1, seed=3)[0]
     frame.numbers[2] = 79
