@@ -94,14 +94,17 @@ def contract_power(q, offset, scale, zeta, weights, energies, values, column):
             total = fma(power, base, total)
             store(q, row + j, mul(float(zeta), power))
         energy = total8(total)
+        # a sum and a store in one loop would be added up in an order that depends on where the arrays lie
         for j in range(whole, n_cols):
-            base_j = q[i, j] + offset
+            value = scale
+            for _ in range(zeta):
+                value *= q[i, j] + offset
+            energy += weights[j] * value
+        for j in range(whole, n_cols):
             power_j = scale
             for _ in range(zeta - 1):
-                power_j *= base_j
+                power_j *= q[i, j] + offset
             if with_values:
-                values[i, column + j] = power_j * base_j
-            power_j *= weights[j]
-            energy += power_j * base_j
-            q[i, j] = zeta * power_j
+                values[i, column + j] = power_j * (q[i, j] + offset)
+            q[i, j] = zeta * weights[j] * power_j
         energies[i] += energy

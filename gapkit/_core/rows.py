@@ -56,9 +56,10 @@ def accumulate_rows(
     slope_q (n, M) * (projected + single) (n_legs, 3, m) + slope_n (n, M) * norm_change (n_legs, 3) + value (n, M) *
     factor_change (n_legs, 3); `single` and the last two terms are left out where their first array has no rows.
 
-    `atoms` (n,) are the central atoms, `frames` (n,) their frames counted from the first row of virial_rows; atoms whose
-    row_of_atom (n_atoms,) is negative get no rows, and as centres nothing to virials.  force_rows (n_rows, 3, M) and
-    virial_rows (n_frames, 6, M; order xx, yy, zz, yz, xz, xy; no rows: not wanted) get columns column .. column + m - 1.
+    `atoms` (n,) are the central atoms, `frames` (n,) their frames counted from the first row of virial_rows; atoms with
+    a negative row_of_atom (n_atoms,) get no rows, and as centres give nothing to virials.  force_rows (n_rows, 3, M)
+    and virial_rows (n_frames, 6, M; order xx, yy, zz, yz, xz, xy; no rows: not wanted) get the columns column ..
+    column + m - 1.
     """
     m = projected.shape[2]
     stop = column + m

@@ -142,7 +142,8 @@ def _instances(
 
 def _derivatives(
     term: BasisTerm, view: View, block: SparseBlock, features: Features, kernel: _Kernel, frame: IntArray,
-    neighbours: NeighbourList, row_of_atom: IntArray, force_rows: FloatArray, virial_rows: FloatArray, workspace: Workspace,
+    neighbours: NeighbourList, row_of_atom: IntArray, force_rows: FloatArray, virial_rows: FloatArray,
+    workspace: Workspace,
 ) -> None:  # fmt: skip
     """Force and virial rows of a chunk of instances: dk/dD = (dk/dq x_s + 2 dk/dn x) . dx/dD."""
     k, k_q, k_n, scaled = kernel

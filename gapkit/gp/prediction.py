@@ -282,7 +282,7 @@ class _Pass:
 
     @staticmethod
     def _values(term: BasisTerm, block: SparseBlock, rows: FloatArray, n: int, workspace: Workspace) -> FloatArray:
-        """Where kernel values of n instances go: straight into the rows where every atom of the block is one of them."""
+        """Where kernel values of n instances go: straight into the rows where all atoms of the block are instances."""
         if term.engine.is_atomic and n == len(rows):
             return rows
         return workspace.array("values", n, len(block.scaled))

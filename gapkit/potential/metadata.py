@@ -12,7 +12,11 @@ import numpy as np
 from gapkit.structures import AtomsBatch, DataReport
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gapkit.gp.basis import BasisTerm
     from gapkit.potential.gap import GAP
+    from gapkit.potential.terms import Term
 
 
 def training_digest(batch: AtomsBatch) -> str:
@@ -44,6 +48,21 @@ def describe_fit(batch: AtomsBatch, report: DataReport, seconds: dict[str, float
     }
 
 
+def _features(term: Term, basis: BasisTerm, species: Sequence[int]) -> list[str]:
+    """How many features are used of those that the descriptor has, where they are fewer."""
+    if not basis.engine.is_atomic or not basis.blocks:
+        return []
+    whole = term.descriptor.engine(term.descriptor.resolve_species(species)).n_features
+    used = basis.engine.n_features
+    products = [block.scaled.shape[1] for block in basis.blocks]
+    if max(products) == whole:
+        return []
+    line = f"    features: {used} of {whole} kept (truncation)"
+    if min(products) < used:
+        line += f"; projected on {', '.join(map(str, products))} directions"
+    return [line]
+
+
 def summarise(model: GAP) -> str:
     """The fitted model in words and units."""
     training = model.metadata_["training_set"]
@@ -55,6 +74,7 @@ def summarise(model: GAP) -> str:
         number = sum(len(block.points) for block in basis.blocks)
         lines.append(f"  {term.descriptor!r}".replace("\n", " "))
         lines.append(f"    {term.resolved_kernel().__class__.__name__} kernel, delta {delta:.4g} eV, {number} points")
+        lines.extend(_features(term, basis, model.model_.species))
     noise = model.noise_
     units = {"energy": "eV/atom", "forces": "eV/Å", "virial": "eV/atom"}
     given = [

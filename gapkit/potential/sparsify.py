@@ -44,7 +44,7 @@ ATOMS_FOR_TRUNCATION = 3000
 def truncated(term: Term, engine: Engine, batch: AtomsBatch, tolerance: float) -> Engine:
     """The engine without the features that a sample of the training set does not show; points given keep all."""
     given = getattr(term.resolved_selector(), "points", None) is not None
-    if tolerance <= 0.0 or given or not isinstance(engine, SOAPEngine):
+    if tolerance <= 0.0 or given or not isinstance(engine, SOAPEngine) or len(engine.tables.mixing):
         return engine
     parts = []
     every = max(1, batch.n_atoms // ATOMS_FOR_TRUNCATION)

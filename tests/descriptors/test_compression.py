@@ -175,6 +175,8 @@ def test_all_channels_are_plain_soap(species, n_max, normalize):
     atoms = atoms_of(species)
     x = soap(n_max, Channels(), normalize, species=species).fit_transform([atoms])
     np.testing.assert_array_equal(x, soap(n_max, None, normalize, species=species).fit_transform([atoms]))
+    # without a mixing, so that nothing is slower and the vectors can be truncated
+    assert soap(n_max, Channels()).engine(species).tables.mixing.size == 0
 
 
 @pytest.mark.parametrize("n_max", [4, 5])
@@ -227,6 +229,34 @@ def test_the_seed_is_what_makes_the_weights(kind):
     one, again, other = (soap(4, kind(4, seed)).fit_transform([atoms]) for seed in (1, 1, 2))
     np.testing.assert_array_equal(one, again)
     assert largest(one - other) > 1e-2 * largest(one)
+
+
+def test_weights_stay_what_they_are():
+    """A model file holds the seed only: other weights would make another model of it."""
+    mixing = Mixing(2, 1).columns((14,), 2, 1).mixing
+    expected = [
+        [[-0.6434968936, -0.765448723251], [-0.765448723251, 0.6434968936]],
+        [[0.82630352577, -0.563225073395], [-0.563225073395, -0.82630352577]],
+    ]
+    np.testing.assert_allclose(mixing, expected, rtol=0, atol=1e-11)
+    mixing = TensorReduced(1, 1).columns((14,), 2, 1).mixing[:, :, :2]
+    expected = [
+        [[0.533161245661, -1.064070608131], [-1.129917012649, 0.149707424417]],
+        [[-0.363413409666, -1.265727148869], [0.349459860732, 1.216766934433]],
+    ]
+    np.testing.assert_allclose(mixing, expected, rtol=0, atol=1e-11)
+
+
+def test_columns_padded_for_the_cache_change_nothing():
+    species, n_max, n = (8, 14, 32), 4, 64
+    atoms = atoms_of(species)
+    columns = TensorReduced(n).columns(species, n_max, L_MAX)
+    assert columns.mixing.shape[2] == 4 * n + 4
+    c = channels(n_max, atoms, species).reshape(len(atoms), (L_MAX + 1) ** 2, -1)
+    degree = np.repeat(np.arange(L_MAX + 1), 2 * np.arange(L_MAX + 1) + 1)
+    d = np.einsum("ixA,xAk->ixk", c, columns.mixing[degree])
+    expected = by_degree(d[:, :, 0:-4:4] * d[:, :, 1:-4:4]).transpose(0, 2, 1).reshape(len(atoms), -1)
+    assert_close(soap(n_max, TensorReduced(n)).fit_transform([atoms]), expected)
 
 
 def test_lengths():
