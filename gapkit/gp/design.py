@@ -15,8 +15,8 @@ from gapkit.structures import AtomsBatch
 from gapkit.typing import FloatArray, IntArray
 from gapkit.workspace import Workspace
 
-# Edges whose derivative rows are formed together: small enough for their block of the row matrix to stay in cache.
-LEGS_PER_CHUNK = 256
+# Edges whose derivative rows are formed together: fewer cost more calls, more leave the cache.
+LEGS_PER_CHUNK = 512
 POINTS_PER_TILE = 1024
 
 _NONE = np.empty((0, 0))
