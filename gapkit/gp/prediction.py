@@ -23,8 +23,9 @@ from gapkit.structures import AtomsBatch
 from gapkit.typing import FloatArray
 from gapkit.workspace import Workspace, WorkspacePool
 
-# Atoms of a block, and sparse points taken together: their kernel values then stay in the second-level cache.
+# Atoms of a block, and sparse points taken together: larger leave the cache, smaller read the points oftener.
 ATOMS_PER_BLOCK = 128
+MIN_ATOMS_PER_BLOCK, BLOCKS = 32, 4
 POINTS_PER_TILE = 1024
 
 Uncertainty = Literal["none", "total", "parts"]
@@ -98,13 +99,16 @@ class PredictionPlan:
     def of(cls, basis: SparseBasis, weights: FloatArray, *, single: bool = False) -> PredictionPlan:
         """Plan for a basis and its weights (M,)."""
         forms = [
-            term.kernel.quadratic_form(block.scaled, weights[block.columns])
-            if block.scaled.shape[1] < 2 * len(block.scaled)
-            else None
+            term.kernel.quadratic_form(block.scaled, weights[block.columns]) if form_pays(block) else None
             for term in basis.terms
             for block in term.blocks
         ]
         return cls(weights, tuple(forms), single)
+
+
+def form_pays(block: SparseBlock) -> bool:
+    """Whether a product with an r x r matrix is cheaper than two with m sparse points."""
+    return block.scaled.shape[1] < 2 * len(block.scaled)
 
 
 def predict(
@@ -146,11 +150,14 @@ def predict(
     pass_ = _Pass(basis, plan, batch, neighbours, forces, uncertainty, posterior, variances)
     pool = WorkspacePool() if workspaces is None else workspaces
 
+    # Some for every thread in small structures, but whatever their number: it must not change the result.
+    size = int(np.clip(-(-batch.n_atoms // BLOCKS), MIN_ATOMS_PER_BLOCK, ATOMS_PER_BLOCK))
+
     def block_of_atoms(first: int) -> None:
         with pool.borrow() as workspace:
-            pass_.block(first, min(first + ATOMS_PER_BLOCK, batch.n_atoms), workspace)
+            pass_.block(first, min(first + size, batch.n_atoms), workspace)
 
-    map_blocks(block_of_atoms, range(0, batch.n_atoms, ATOMS_PER_BLOCK), n_jobs)
+    map_blocks(block_of_atoms, range(0, batch.n_atoms, size), n_jobs)
     variance = pass_.variance()
     if pass_.gradients is None:
         return LinearPrediction(pass_.local, None, None, variance)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from ase.build import bulk
@@ -32,7 +34,7 @@ def test_open_boundaries_are_cut_along_the_longest_side():
     chain = type(chain)("Cu40", positions=rng.uniform(size=(40, 3)) * [3.0, 50.0, 3.0])
     parts = parts_of(to_batch(chain, labels=False), 10)
     y = chain.positions[:, 1]
-    assert all(y[a].max() < y[b].min() for a, b in zip(parts[:-1], parts[1:], strict=True))
+    assert all(y[a].max() < y[b].min() for a, b in pairwise(parts))
 
 
 def test_less_memory_means_fewer_threads_and_atoms():
