@@ -16,7 +16,7 @@ from gapkit.typing import FloatArray, IntArray
 from gapkit.workspace import Workspace
 
 # Edges whose derivative rows are formed together: fewer cost more calls, more leave the cache.
-LEGS_PER_CHUNK = 512
+LEGS_PER_CHUNK = 256
 POINTS_PER_TILE = 1024
 
 _NONE = np.empty((0, 0))
