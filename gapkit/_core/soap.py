@@ -178,6 +178,25 @@ def _harmonic_gradients(tables, u, q, c, s, y):
 
 
 @jit
+def _hermite(p):
+    """Quintic Hermite weights at 0 <= p <= 1 between two nodes.
+
+    Those of value, slope and curvature at the left node, and of slope and curvature at the right one; the value at the
+    right one has what that at the left leaves of 1.
+    """
+    p2 = p * p
+    p3 = p2 * p
+    p4 = p3 * p
+    p5 = p4 * p
+    b0 = 1.0 - 10.0 * p3 + 15.0 * p4 - 6.0 * p5
+    b1 = p - 6.0 * p3 + 8.0 * p4 - 3.0 * p5
+    b2 = 0.5 * p2 - 1.5 * p3 + 1.5 * p4 - 0.5 * p5
+    e1 = -4.0 * p3 + 7.0 * p4 - 3.0 * p5
+    e2 = 0.5 * p3 - p4 + 0.5 * p5
+    return b0, b1, b2, e1, e2
+
+
+@jit
 def _radial(tables, count, tile, edges, r):
     """Radial functions r[0] (TILE, l * n_stride + n) times the cutoff, by quintic Hermite interpolation."""
     nodes = tables.nodes
@@ -190,17 +209,9 @@ def _radial(tables, count, tile, edges, r):
         scaled = edge_distances[edge] / tables.spacing
         node = min(int(scaled), last)
         p = scaled - node
-        p2 = p * p
-        p3 = p2 * p
-        p4 = p3 * p
-        p5 = p4 * p
+        b0, b1, b2, e1, e2 = _hermite(p)
+        e0 = 1.0 - b0
         w = edge_weights[edge]
-        b0 = w * (1.0 - 10.0 * p3 + 15.0 * p4 - 6.0 * p5)
-        b1 = w * (p - 6.0 * p3 + 8.0 * p4 - 3.0 * p5)
-        b2 = w * (0.5 * p2 - 1.5 * p3 + 1.5 * p4 - 0.5 * p5)
-        e0 = w - b0
-        e1 = w * (-4.0 * p3 + 7.0 * p4 - 3.0 * p5)
-        e2 = w * (0.5 * p3 - p4 + 0.5 * p5)
         left = node * 3 * width
         out = t * width
         for i in range(0, width, 4):
@@ -209,7 +220,7 @@ def _radial(tables, count, tile, edges, r):
             value = fma(b0, load4(nodes, at), value)
             right = fma(e2, load4(nodes, at + 5 * width), mul(e1, load4(nodes, at + 4 * width)))
             right = fma(e0, load4(nodes, at + 3 * width), right)
-            store(r, out + i, add(value, right))
+            store(r, out + i, mul(w, add(value, right)))
     for t in range(count, TILE):
         for i in range(0, width, 4):
             store(r, t * width + i, fill4(0.0))
@@ -233,12 +244,7 @@ def _radial_and_slopes(tables, count, tile, edges, r):
         p2 = p * p
         p3 = p2 * p
         p4 = p3 * p
-        p5 = p4 * p
-        b0 = 1.0 - 10.0 * p3 + 15.0 * p4 - 6.0 * p5
-        b1 = p - 6.0 * p3 + 8.0 * p4 - 3.0 * p5
-        b2 = 0.5 * p2 - 1.5 * p3 + 1.5 * p4 - 0.5 * p5
-        e1 = -4.0 * p3 + 7.0 * p4 - 3.0 * p5
-        e2 = 0.5 * p3 - p4 + 0.5 * p5
+        b0, b1, b2, e1, e2 = _hermite(p)
         f = 1.0 / tables.spacing
         d0 = f * (-30.0 * p2 + 60.0 * p3 - 30.0 * p4)
         d1 = f * (1.0 - 18.0 * p2 + 32.0 * p3 - 15.0 * p4)

@@ -153,3 +153,17 @@ def rotation(seed: int = 3, improper: bool = False) -> np.ndarray:
     q, _ = np.linalg.qr(np.random.default_rng(seed).normal(size=(3, 3)))
     q *= np.linalg.det(q)
     return -q if improper else q
+
+
+DERIVATIVE = 1e-8  # relative error of a derivative against fourth-order differences
+
+
+def assert_derivatives(toy: Toy, atoms: Atoms) -> None:
+    """Forces and virial of a prediction are the derivatives of its energy."""
+    p = toy.predict([atoms])
+    forces, virial = numerical_forces(toy.energies, atoms), numerical_virial(toy.energies, atoms)
+    scale = np.abs(forces).max()
+    assert scale > 1e-3
+    np.testing.assert_allclose(p.forces, forces, rtol=0, atol=DERIVATIVE * scale)
+    symmetric = 0.5 * (p.virials[0] + p.virials[0].T)
+    np.testing.assert_allclose(symmetric, virial, rtol=0, atol=DERIVATIVE * np.abs(virial).max())

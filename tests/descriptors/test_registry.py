@@ -23,17 +23,17 @@ from gapkit.neighbours import build_neighbour_list
 from gapkit.structures import to_batch
 from tests.descriptors.cases import (
     CASES,
+    DERIVATIVE,
     SPECIES,
     STRUCTURES,
     TWICE_SMOOTH,
     Toy,
+    assert_derivatives,
     numerical_forces,
-    numerical_virial,
     rotation,
     structure,
 )
 
-DERIVATIVE = 1e-8  # relative error of a derivative against fourth-order differences
 SYMMETRY = 1e-10  # relative error under an exact symmetry
 EXACT = 1e-12  # two ways to the same number, relative
 ROWS = 1e-9  # derivative rows, whose small features are taken in single precision (`gp.basis.SINGLE_BELOW`)
@@ -122,12 +122,7 @@ def test_chunks_of_centres_give_the_same(descriptor, atoms):
 
 
 def test_forces_and_virial_are_derivatives_of_the_energy(toy, atoms):
-    p = toy.predict([atoms])
-    forces, virial = numerical_forces(toy.energies, atoms), numerical_virial(toy.energies, atoms)
-    assert largest(forces) > 1e-3
-    np.testing.assert_allclose(p.forces, forces, rtol=0, atol=DERIVATIVE * largest(forces))
-    symmetric = 0.5 * (p.virials[0] + p.virials[0].T)
-    np.testing.assert_allclose(symmetric, virial, rtol=0, atol=DERIVATIVE * largest(virial))
+    assert_derivatives(toy, atoms)
 
 
 def test_the_virial_of_a_rotation_invariant_energy_is_symmetric(toy, atoms):

@@ -20,12 +20,12 @@ from tests.descriptors.cases import (
     STENCIL,
     STRUCTURES,
     Toy,
+    assert_derivatives,
     numerical_forces,
-    numerical_virial,
     rotation,
     structure,
 )
-from tests.descriptors.test_registry import DERIVATIVE, EXACT, ROWS, assert_same, largest
+from tests.descriptors.test_registry import EXACT, ROWS, assert_same, largest
 from tests.potential.models import make_frames, small_model, small_terms
 from tests.potential.test_gap import assert_identical
 
@@ -223,12 +223,7 @@ def test_jacobian_and_pullback(toy, atoms):
 
 
 def test_forces_and_virial_are_derivatives_of_the_energy(toy, atoms):
-    p = toy.predict([atoms])
-    forces, virial = numerical_forces(toy.energies, atoms), numerical_virial(toy.energies, atoms)
-    assert largest(forces) > 1e-3
-    np.testing.assert_allclose(p.forces, forces, rtol=0, atol=DERIVATIVE * largest(forces))
-    symmetric = 0.5 * (p.virials[0] + p.virials[0].T)
-    np.testing.assert_allclose(symmetric, virial, rtol=0, atol=DERIVATIVE * largest(virial))
+    assert_derivatives(toy, atoms)
 
 
 def test_design_rows_times_weights_are_the_prediction(toy, atoms):

@@ -10,8 +10,14 @@ from gapkit.descriptors import TwoBody
 from gapkit.gp.basis import WORTHWHILE, SparseBasis, leading_directions
 from gapkit.kernels import DotProduct, SquaredExponential
 from gapkit.sparse import FromList
-from tests.descriptors.cases import STRUCTURES, Toy, numerical_forces, numerical_virial, structure
-from tests.descriptors.test_registry import DERIVATIVE, EXACT, ROWS, SYMMETRY, largest
+from tests.descriptors.cases import (
+    STRUCTURES,
+    Toy,
+    assert_derivatives,
+    numerical_forces,
+    structure,
+)
+from tests.descriptors.test_registry import EXACT, ROWS, SYMMETRY, largest
 from tests.potential.models import make_frames, small_model, small_terms
 from tests.potential.test_gap import assert_identical
 
@@ -130,12 +136,7 @@ def test_reduced_products_are_products_with_the_points(toy):
 def test_forces_and_virial_are_derivatives_of_the_energy(toy, n_species):
     for kind in ("small", "molecule"):
         atoms = structure(kind, n_species)
-        p = toy.predict([atoms])
-        forces, virial = numerical_forces(toy.energies, atoms), numerical_virial(toy.energies, atoms)
-        assert largest(forces) > 1e-3
-        np.testing.assert_allclose(p.forces, forces, rtol=0, atol=DERIVATIVE * largest(forces))
-        symmetric = 0.5 * (p.virials[0] + p.virials[0].T)
-        np.testing.assert_allclose(symmetric, virial, rtol=0, atol=DERIVATIVE * largest(virial))
+        assert_derivatives(toy, atoms)
 
 
 def test_design_rows_times_weights_are_the_prediction(toy, frames):
