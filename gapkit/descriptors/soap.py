@@ -146,6 +146,8 @@ class SOAPEngine:
         What the kernels need to know.
     rotation : ndarray or None
         Of a truncated engine.
+    whole : SOAPEngine or None
+        Of a truncated engine: that with all features.
     """
 
     species: tuple[int, ...]
@@ -155,6 +157,7 @@ class SOAPEngine:
     tables: Tables
     rotation: FloatArray | None = None
     is_atomic: bool = True
+    whole: SOAPEngine | None = None
 
     @property
     def blocks(self) -> tuple[Block, ...]:

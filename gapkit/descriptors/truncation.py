@@ -91,4 +91,4 @@ def rotate(engine: SOAPEngine, rotation: FloatArray, kept: IntArray) -> SOAPEngi
         mixing[:, channels, :n] = rotation
         changed["mixing"] = mixing
         changed["unmixing"] = np.ascontiguousarray(mixing.transpose(0, 2, 1))
-    return replace(engine, tables=tables._replace(**changed), rotation=rotation)
+    return replace(engine, tables=tables._replace(**changed), rotation=rotation, whole=engine)

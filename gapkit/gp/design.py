@@ -56,6 +56,7 @@ def design_rows(
     forces: bool,
     virial: bool,
     atoms: IntArray | None = None,
+    single: bool = True,
     workspace: Workspace | None = None,
 ) -> DesignRows:
     """Rows of the frames `frames` (a contiguous range) of the batch.
@@ -69,6 +70,9 @@ def design_rows(
     atoms : ndarray of int or None
         Only the force rows of these atoms of the frames, ascending, and their share of the energy and virial rows, as
         centres: the shares of parts that together hold all atoms add up.
+    single : bool
+        Take features that are small in all sparse points in single precision; for weights that is exact enough, for
+        variances, which are differences of large numbers, it is not.
     workspace : Workspace or None
         Memory that the rows are made with (not of the rows themselves).
     """
@@ -81,7 +85,7 @@ def design_rows(
     energy = np.zeros((len(frames), m))
     force_rows = np.zeros((len(wanted), 3, m)) if forces or virial else None
     virial_rows = np.zeros((len(frames), 6, m)) if virial else np.empty((0, 6, m))
-    involved = wanted if atoms is None or force_rows is None else _with_neighbours(wanted, neighbours)
+    involved = wanted if atoms is None or force_rows is None else with_neighbours(wanted, neighbours)
     per_chunk = _centres_per_chunk(neighbours, first, last)
     for term, view in zip(basis.terms, views, strict=True):
         for block in term.blocks:
@@ -100,12 +104,12 @@ def design_rows(
                 if force_rows is not None:
                     _derivatives(
                         term, view, block, features, q, frame, neighbours, row_of_atom, force_rows, virial_rows,
-                        workspace,
+                        single, workspace,
                     )  # fmt: skip
     return DesignRows(energy, force_rows if forces else None, virial_rows if virial else None)
 
 
-def _with_neighbours(atoms: IntArray, neighbours: NeighbourList) -> IntArray:
+def with_neighbours(atoms: IntArray, neighbours: NeighbourList) -> IntArray:
     """The atoms and those that see them."""
     edges = [neighbours.indices[neighbours.offsets[atom] : neighbours.offsets[atom + 1]] for atom in atoms]
     return np.unique(np.concatenate([atoms, *edges]))
@@ -142,7 +146,7 @@ def _instances(
 
 def _derivatives(
     term: BasisTerm, view: View, block: SparseBlock, features: Features, kernel: _Kernel, frame: IntArray,
-    neighbours: NeighbourList, row_of_atom: IntArray, force_rows: FloatArray, virial_rows: FloatArray,
+    neighbours: NeighbourList, row_of_atom: IntArray, force_rows: FloatArray, virial_rows: FloatArray, single: bool,
     workspace: Workspace,
 ) -> None:  # fmt: skip
     """Force and virial rows of a chunk of instances: dk/dD = (dk/dq x_s + 2 dk/dn x) . dx/dD."""
@@ -160,7 +164,7 @@ def _derivatives(
         k_q = f * k_q
     if block.projection is not None:
         dx = block.reduce(dx, workspace.array("reduced changes", len(dx), block.projection.shape[1]))
-    products = Products(block, dx, single=True, workspace=workspace)
+    products = Products(block, dx, single=single, workspace=workspace)
     for start in range(0, len(block.scaled), POINTS_PER_TILE):
         tile = slice(start, min(start + POINTS_PER_TILE, len(block.scaled)))
         projected, small = products.parts(tile)

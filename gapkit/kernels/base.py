@@ -33,6 +33,22 @@ class QuadraticForm:
     constant: float
 
 
+@dataclass(frozen=True, eq=False)
+class SecondSlopes:
+    """Second derivatives of kappa(q, n, n'), (N, M) each; the last three None where kappa depends on q alone.
+
+    Attributes
+    ----------
+    qq, qn, qm, nm : ndarray
+        By q twice, by q and n, by q and n', by n and n'.
+    """
+
+    qq: FloatArray
+    qn: FloatArray | None = None
+    qm: FloatArray | None = None
+    nm: FloatArray | None = None
+
+
 class GapKernel(Kernel):
     """Base class of kernels kappa(q, n, n').
 
@@ -80,6 +96,10 @@ class GapKernel(Kernel):
         k, k_q : arrays of shape (N, M)
         k_n : array of shape (N, M), or None where kappa does not depend on n
         """
+
+    @abstractmethod
+    def second_slopes(self, q: FloatArray, n: FloatArray, n_s: FloatArray) -> SecondSlopes:
+        """Second slopes, for covariances of derivatives; arguments as for `value`."""
 
     def contract(
         self, q: FloatArray, n: FloatArray, n_s: FloatArray, weights: FloatArray, values: FloatArray | None = None,

@@ -9,7 +9,7 @@ from sklearn.gaussian_process.kernels import Hyperparameter
 
 from gapkit._core.power import contract_power, integer_power, integer_power_and_slope, real_power_and_slope
 from gapkit.exceptions import InputError
-from gapkit.kernels.base import GapKernel, QuadraticForm, check_positive
+from gapkit.kernels.base import GapKernel, QuadraticForm, SecondSlopes, check_positive
 from gapkit.typing import FloatArray
 
 _LARGEST_INTEGER = 16
@@ -130,6 +130,14 @@ class DotProduct(GapKernel):
             _NO_VALUES if values is None else values, column,
         )  # fmt: skip
         return energies, q, None
+
+    def second_slopes(self, q: FloatArray, n: FloatArray, n_s: FloatArray) -> SecondSlopes:
+        base, power = q + self.sigma0**2, self.zeta - 2.0
+        known = base > 0.0 if not float(self.zeta).is_integer() else base != 0.0 if power < 0.0 else True
+        out = np.zeros_like(base)
+        np.power(base, power, out=out, where=known)
+        out *= self.delta**2 * self.zeta * (self.zeta - 1.0)
+        return SecondSlopes(out)
 
     def quadratic_form(self, points: FloatArray, weights: FloatArray) -> QuadraticForm | None:
         if self._integer_zeta() != 2:

@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.gaussian_process.kernels import Hyperparameter
 
 from gapkit.exceptions import InputError
-from gapkit.kernels.base import GapKernel
+from gapkit.kernels.base import GapKernel, SecondSlopes
 from gapkit.typing import FloatArray
 
 
@@ -93,6 +93,10 @@ class SquaredExponential(GapKernel):
     ) -> tuple[FloatArray, FloatArray, FloatArray | None]:
         k = self.value(q, n, n_s, overwrite_q=overwrite_q)
         return k, k.copy(), -0.5 * k  # a copy: the caller may scale each array in place
+
+    def second_slopes(self, q: FloatArray, n: FloatArray, n_s: FloatArray) -> SecondSlopes:
+        k = self.value(q, n, n_s)
+        return SecondSlopes(k, -0.5 * k, -0.5 * k, 0.25 * k)
 
     def diag_value(self, n: FloatArray) -> FloatArray:
         self._validate()

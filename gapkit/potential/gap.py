@@ -155,7 +155,9 @@ class GAP(BaseEstimator):
 
         with limit_blas(self.n_jobs, sum(numbers)):
             kernels = [term.resolved_kernel() for term in terms]
-            basis = SparseBasis.build(engines, kernels, points, tolerance=self.truncation)
+            vectors = [[(block, part.x) for block, part in of_term] for of_term in points]
+            basis = SparseBasis.build(engines, kernels, vectors, tolerance=self.truncation)
+            self._origins = np.concatenate([part.frames for of_term in points for _, part in of_term])
             blank = Posterior(np.eye(basis.n_columns), basis.prior(), None)
         start = LinearModel(basis, blank, np.zeros(basis.n_columns), energies, self.baseline)
         factors: dict[str, TriangularFactor] = {}

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from ase.data import chemical_symbols
@@ -12,11 +13,12 @@ from gapkit.descriptors.base import Block, Engine
 from gapkit.descriptors.soap import SOAPEngine
 from gapkit.descriptors.truncation import truncate
 from gapkit.exceptions import DataError, DataWarning, InputError
+from gapkit.gp.parts import waves
 from gapkit.neighbours import build_neighbour_list
 from gapkit.potential.terms import Term
 from gapkit.sparse import Selection, allocate, distinct_rows
 from gapkit.structures import AtomsBatch
-from gapkit.typing import FloatArray
+from gapkit.typing import FloatArray, IntArray
 
 # Atoms whose neighbour lists are held together.
 ATOMS_PER_WAVE = 4000
@@ -25,16 +27,6 @@ MAX_CANDIDATES = 20_000
 MAX_NUMBERS = 60_000_000
 # Distance, relative to the longest vector, below which two sparse points are one.
 DUPLICATES = 1e-8
-
-
-def waves(batch: AtomsBatch, n_atoms: int = ATOMS_PER_WAVE) -> Iterator[range]:
-    """Contiguous ranges of frames of about `n_atoms` atoms each."""
-    start = 0
-    while start < batch.n_frames:
-        stop = int(np.searchsorted(batch.offsets, batch.offsets[start] + n_atoms, side="right")) - 1
-        stop = max(stop, start + 1)
-        yield range(start, stop)
-        start = stop
 
 
 # Atoms whose vectors say what may be left out of them.
@@ -48,7 +40,7 @@ def truncated(term: Term, engine: Engine, batch: AtomsBatch, tolerance: float) -
         return engine
     parts = []
     every = max(1, batch.n_atoms // ATOMS_FOR_TRUNCATION)
-    for frames in waves(batch):
+    for frames in waves(batch, ATOMS_PER_WAVE):
         part = batch.select(np.arange(frames.start, frames.stop))
         view = engine.view(part.numbers, build_neighbour_list(part, engine.reach))
         for block in engine.blocks:
@@ -60,15 +52,39 @@ def truncated(term: Term, engine: Engine, batch: AtomsBatch, tolerance: float) -
     return truncate(engine, parts, tolerance)
 
 
+@dataclass(frozen=True, eq=False)
+class Points:
+    """Descriptor vectors of one block.
+
+    Attributes
+    ----------
+    x : ndarray (n, d)
+    frames : ndarray (n,) of int
+        The frame of the training set that each is from; -1: of none.
+    """
+
+    x: FloatArray
+    frames: IntArray
+
+    @classmethod
+    def join(cls, parts: Sequence[Points]) -> Points:
+        """One after another."""
+        return cls(np.concatenate([part.x for part in parts]), np.concatenate([part.frames for part in parts]))
+
+    def take(self, rows: IntArray) -> Points:
+        """Some of them."""
+        return Points(self.x[rows], self.frames[rows])
+
+
 def candidates(
     engine: Engine, batch: AtomsBatch, rng: np.random.Generator
-) -> tuple[dict[Block, FloatArray], dict[Block, int]]:
-    """Descriptor vectors (n, d) of a random part of the instances, and how many instances there are, by block."""
+) -> tuple[dict[Block, Points], dict[Block, int]]:
+    """A random part of the instances, and how many instances there are, by block."""
     limit = max(100, min(MAX_CANDIDATES, MAX_NUMBERS // engine.n_features))
-    kept: dict[Block, list[FloatArray]] = {block: [] for block in engine.blocks}
+    kept: dict[Block, list[Points]] = {block: [] for block in engine.blocks}
     counts = dict.fromkeys(engine.blocks, 0)
     per_wave = limit * ATOMS_PER_WAVE / max(batch.n_atoms, ATOMS_PER_WAVE)
-    for frames in waves(batch):
+    for frames in waves(batch, ATOMS_PER_WAVE):
         part = batch.select(np.arange(frames.start, frames.stop))
         view = engine.view(part.numbers, build_neighbour_list(part, engine.reach))
         for block in engine.blocks:
@@ -78,14 +94,15 @@ def candidates(
             found = []
             chosen = _thin(centres, int(np.ceil(per_wave)), rng) if engine.is_atomic else centres
             for start in range(0, len(chosen), view.centres_per_chunk):
-                x = view.features(block, chosen[start : start + view.centres_per_chunk]).x
-                counts[block] += len(x)
-                found.append(x if engine.is_atomic else x[_thin(np.arange(len(x)), 2000, rng)])
+                features = view.features(block, chosen[start : start + view.centres_per_chunk])
+                counts[block] += len(features.x)
+                points = Points(features.x, frames.start + part.frame_of_atom[features.centres])
+                found.append(points if engine.is_atomic else points.take(_thin(np.arange(len(points.x)), 2000, rng)))
             if engine.is_atomic:
                 counts[block] += len(centres) - len(chosen)
-            x = np.concatenate(found)
-            kept[block].append(x[_thin(np.arange(len(x)), int(np.ceil(per_wave)), rng)])
-    joined = {block: np.concatenate(parts) for block, parts in kept.items() if parts and sum(map(len, parts))}
+            points = Points.join(found)
+            kept[block].append(points.take(_thin(np.arange(len(points.x)), int(np.ceil(per_wave)), rng)))
+    joined = {block: Points.join(parts) for block, parts in kept.items() if sum(len(part.x) for part in parts)}
     return joined, {block: counts[block] for block in joined}
 
 
@@ -93,27 +110,27 @@ def _thin(items: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
     return items if len(items) <= n else np.sort(rng.choice(items, n, replace=False))
 
 
-def _parts(term: Term, number: int, batch: AtomsBatch) -> list[tuple[AtomsBatch, int]]:
-    """The configuration types that have a quota of their own, and all other frames with the rest."""
+def _parts(term: Term, number: int, batch: AtomsBatch) -> list[tuple[IntArray, int]]:
+    """Frames of the configuration types that have a quota of their own, and all other frames with the rest."""
     quotas = term.n_sparse_per_config_type or {}
     if not quotas:
-        return [(batch, number)]
+        return [(np.arange(batch.n_frames), number)]
     types = np.array(["default"] * batch.n_frames if batch.labels is None else batch.labels.config_type)
     unknown = [name for name in quotas if name not in types]
     if unknown:
         known = ", ".join(dict.fromkeys(types.tolist()))
         raise InputError(f"`n_sparse_per_config_type` names {unknown[0]!r}, expected one of {known}")
-    parts = [(batch.select(np.flatnonzero(types == name)), quota) for name, quota in quotas.items()]
+    parts = [(np.flatnonzero(types == name), quota) for name, quota in quotas.items()]
     rest = np.flatnonzero(~np.isin(types, list(quotas)))
     if len(rest) and number > sum(quotas.values()):
-        parts.append((batch.select(rest), number - sum(quotas.values())))
+        parts.append((rest, number - sum(quotas.values())))
     return parts
 
 
 def _of_part(
     term: Term, engine: Engine, number: int, given: bool, batch: AtomsBatch, rng: np.random.Generator
-) -> dict[Block, FloatArray]:
-    """Sparse points (m, d) of one term from the environments of `batch`."""
+) -> dict[Block, Points]:
+    """Sparse points of one term from the environments of `batch`."""
     found, counts = candidates(engine, batch, rng)
     total = sum(counts.values())
     if given and number > total:
@@ -121,7 +138,7 @@ def _of_part(
             f"`n_sparse` = {number} of the {type(term.descriptor).__name__} term exceeds the {total} environments "
             "of the training set; ask for at most that many, or for none to let gapkit choose"
         )
-    available = {block: len(x) for block, x in found.items()}
+    available = {block: len(points.x) for block, points in found.items()}
     quotas = None
     if isinstance(term.n_sparse, Mapping):
         names = {"-".join(chemical_symbols[z] for z in block): block for block in found}
@@ -134,16 +151,20 @@ def _of_part(
     with warnings.catch_warnings():
         if not given:  # the number was ours: that some environments are alike needs no warning
             warnings.simplefilter("ignore", DataWarning)
-        return {b: _internal(engine, selector.select(x, share[b], rng=rng)) for b, x in found.items() if share[b] > 0}
+        return {
+            block: _internal(engine, points, selector.select(points.x, share[block], rng=rng))
+            for block, points in found.items()
+            if share[block] > 0
+        }
 
 
-def _internal(engine: Engine, selection: Selection) -> FloatArray:
+def _internal(engine: Engine, candidates: Points, selection: Selection) -> Points:
     """Points in the order that kernels use; those that are no rows of candidates are given in the public order."""
     points = selection.points.copy()
-    given = np.flatnonzero(selection.indices < 0)
-    if len(given):
+    given = selection.indices < 0
+    if given.any():
         points[np.ix_(given, engine.public_order)] = selection.points[given]
-    return points
+    return Points(points, np.where(given, -1, candidates.frames[selection.indices]))
 
 
 def select_points(
@@ -154,8 +175,8 @@ def select_points(
     rng: np.random.Generator,
     *,
     explicit: Sequence[bool],
-) -> list[list[tuple[Block, FloatArray]]]:
-    """Sparse points (block, (m, d)) of every term.
+) -> list[list[tuple[Block, Points]]]:
+    """Sparse points of every term and block.
 
     Parameters
     ----------
@@ -171,14 +192,15 @@ def select_points(
     DataError
         If no frame has an instance of any term.
     """
-    points: list[list[tuple[Block, FloatArray]]] = []
+    points: list[list[tuple[Block, Points]]] = []
     for term, engine, number, given in zip(terms, engines, n_sparse, explicit, strict=True):
-        chosen: dict[Block, list[FloatArray]] = {}
-        for part, share in _parts(term, number, batch):
-            for block, x in _of_part(term, engine, share, given, part, rng).items():
-                chosen.setdefault(block, []).append(x)
-        joined = {block: np.concatenate(parts) for block, parts in chosen.items()}
-        points.append([(block, x[distinct_rows(x, DUPLICATES)]) for block, x in joined.items()])
+        chosen: dict[Block, list[Points]] = {}
+        for frames, share in _parts(term, number, batch):
+            for block, part in _of_part(term, engine, share, given, batch.select(frames), rng).items():
+                origin = np.where(part.frames < 0, -1, frames[part.frames])
+                chosen.setdefault(block, []).append(Points(part.x, origin))
+        joined = {block: Points.join(parts) for block, parts in chosen.items()}
+        points.append([(block, part.take(distinct_rows(part.x, DUPLICATES))) for block, part in joined.items()])
     if not any(points):
         raise DataError(
             "no atom of the training set has a neighbour within the cutoffs; give larger cutoffs or denser frames"

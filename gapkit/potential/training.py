@@ -11,10 +11,10 @@ from gapkit.gp.basis import SparseBasis
 from gapkit.gp.design import design_rows, views_of
 from gapkit.gp.factors import TriangularFactor
 from gapkit.gp.noise import KINDS, Noise, row_sigmas
+from gapkit.gp.parts import parts_of, waves
 from gapkit.neighbours import build_neighbour_list
 from gapkit.parallel import resolve_n_jobs, run_workers
 from gapkit.potential.linear_model import VOIGT
-from gapkit.potential.sparsify import waves
 from gapkit.progress import track
 from gapkit.structures import AtomsBatch, Labels
 from gapkit.typing import BoolArray, FloatArray, IntArray
@@ -170,23 +170,6 @@ def _add_rows(
     add("energy", np.asarray(energy), slice(None))
     if has["virial"].any():
         add("virial", np.asarray(virial), slice(None))
-
-
-def parts_of(batch: AtomsBatch, atoms_at_once: int) -> list[IntArray | None]:
-    """Slices of a large frame along its longest side, of `atoms_at_once` atoms or fewer; [None]: all atoms together."""
-    if batch.n_frames > 1 or batch.n_atoms <= atoms_at_once:
-        return [None]
-    cell = batch.cells[0]
-    spans = np.ptp(batch.positions, axis=0)
-    periodic = np.linalg.norm(cell, axis=1)
-    if batch.pbc.all():  # along a lattice vector, wrapped
-        axis = int(np.argmax(periodic))
-        along = np.linalg.solve(cell.T, batch.positions.T)[axis] % 1.0
-    else:
-        along = batch.positions[:, int(np.argmax(spans))]
-    order = np.argsort(along, kind="stable")
-    n_parts = -(-batch.n_atoms // atoms_at_once)
-    return [np.sort(part) for part in np.array_split(order, n_parts)]
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,9 @@ from ase.build import bulk
 
 from gapkit import GAP, SOAP
 from gapkit.exceptions import DataWarning, InputError
+from gapkit.gp.parts import parts_of
 from gapkit.potential import training
-from gapkit.potential.training import ATOMS_PER_CHUNK, parts_of, plan_memory
+from gapkit.potential.training import ATOMS_PER_CHUNK, plan_memory
 from gapkit.structures import to_batch
 
 SAME = 1e-7  # other pieces round otherwise, in single precision for small features

@@ -1,0 +1,221 @@
+"""Energies, forces and virials as linear functionals of the function of a block, and their prior covariances.
+
+A term's function f of one block of like instances (all silicon atoms, all O-H pairs) has the prior covariance
+k(x, x') = kappa(q, n, n').  An energy is a sum of values of f; a force or a virial also holds derivatives along
+directions g in feature space, so that with the chain rule of `kernels.base`, x~ scaled features,
+
+    Cov(g.df(x), f(x'))     = kappa_q g.x' + 2 kappa_n g.x
+    Cov(g.df(x), g'.df(x')) = kappa_q g.g' + kappa_qq (g.x')(x.g') + 2 kappa_qn' (g.x')(x'.g')
+                              + 2 kappa_qn (g.x)(x.g') + 4 kappa_nn' (g.x)(x'.g').
+
+Source: Rasmussen and Williams (2006), section 9.4; the sums are those of the outputs' definitions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from gapkit.descriptors.base import View
+from gapkit.gp.basis import BasisTerm
+from gapkit.kernels.base import GapKernel
+from gapkit.neighbours import NeighbourList
+from gapkit.typing import FloatArray, IntArray
+
+# Numbers in the largest array that a covariance needs.
+NUMBERS_AT_ONCE = 4_000_000
+
+
+@dataclass(frozen=True, eq=False)
+class Functional:
+    """T functionals sum_n values[t, n] f(x_n) + gradients[t, n] . df/dx~(x_n) of the function of one block.
+
+    Attributes
+    ----------
+    x : ndarray (n, d)
+        Scaled features.
+    values : ndarray (T, n) or None
+        None: zero.
+    gradients : ndarray (T, n, d) or None
+    """
+
+    x: FloatArray
+    values: FloatArray | None
+    gradients: FloatArray | None = None
+
+    @property
+    def n_targets(self) -> int:
+        """T."""
+        part = self.values if self.values is not None else self.gradients
+        assert part is not None
+        return len(part)
+
+    @classmethod
+    def join(cls, parts: Sequence[Functional]) -> Functional:
+        """The sum of functionals of different instances."""
+        if len(parts) == 1:
+            return parts[0]
+        values = None if parts[0].values is None else np.concatenate([p.values for p in parts], axis=1)  # type: ignore[misc]
+        gradients = None
+        if parts[0].gradients is not None:
+            gradients = np.concatenate([p.gradients for p in parts], axis=1)  # type: ignore[misc]
+        return cls(np.concatenate([part.x for part in parts]), values, gradients)
+
+    def part(self, rows: slice) -> Functional:
+        """Those of some of the instances."""
+        return Functional(
+            self.x[rows],
+            None if self.values is None else self.values[:, rows],
+            None if self.gradients is None else self.gradients[:, rows],
+        )
+
+
+def prior_covariance(kernel: GapKernel, a: Functional, b: Functional) -> FloatArray:
+    """Covariance (T_a, T_b) of two sets of functionals a priori, in units of the kernel."""
+    total = np.zeros((a.n_targets, b.n_targets))
+    width = max(len(b.x), 0 if b.gradients is None else b.gradients.shape[2])
+    step = max(8, NUMBERS_AT_ONCE // max(1, width * (1 if b.gradients is None else b.n_targets)))
+    for start in range(0, len(a.x), step):
+        total += _covariance(kernel, a.part(slice(start, start + step)), b)
+    return total
+
+
+def _covariance(kernel: GapKernel, a: Functional, b: Functional) -> FloatArray:
+    n_a, n_b = (np.einsum("nd,nd->n", part.x, part.x) for part in (a, b))
+    q = a.x @ b.x.T
+    if a.gradients is None and b.gradients is None:
+        assert a.values is not None
+        assert b.values is not None
+        return a.values @ kernel.value(q, n_a, n_b, overwrite_q=True) @ b.values.T
+    k, k_q, k_n = kernel.value_and_slopes(q, n_a, n_b)
+    total = np.zeros((a.n_targets, b.n_targets))
+    if a.values is not None and b.values is not None:
+        total += a.values @ k @ b.values.T
+    if a.gradients is not None:
+        across_a = a.gradients @ b.x.T  # (T_a, n_a, n_b): g.x'
+        own_a = np.einsum("tnd,nd->tn", a.gradients, a.x)
+        if b.values is not None:
+            slope = k_q * across_a
+            if k_n is not None:
+                slope += 2.0 * k_n * own_a[:, :, None]
+            total += slope.sum(axis=1) @ b.values.T
+    if b.gradients is not None:
+        across_b = b.gradients @ a.x.T  # (T_b, n_b, n_a): x.g'
+        own_b = np.einsum("tnd,nd->tn", b.gradients, b.x)
+        if a.values is not None:
+            slope = k_q.T * across_b
+            if k_n is not None:
+                k_m = kernel.value_and_slopes(q.T, n_b, n_a)[2]
+                assert k_m is not None
+                slope += 2.0 * k_m * own_b[:, :, None]
+            total += a.values @ slope.sum(axis=1).T
+    if a.gradients is not None and b.gradients is not None:
+        second = kernel.second_slopes(q, n_a, n_b)
+        turned = np.matmul(k_q, b.gradients)  # (T_b, n_a, d)
+        total += a.gradients.reshape(a.n_targets, -1) @ turned.reshape(b.n_targets, -1).T
+        turned_b = across_b.transpose(0, 2, 1)  # (T_b, n_a, n_b)
+        weighted = second.qq * turned_b
+        if second.qm is not None and second.qn is not None and second.nm is not None:
+            weighted = weighted + 2.0 * second.qm * own_b[:, None, :]
+            along = 2.0 * second.qn * turned_b + 4.0 * second.nm * own_b[:, None, :]
+            total += np.einsum("tn,snm->ts", own_a, along)
+        total += across_a.reshape(a.n_targets, -1) @ weighted.reshape(b.n_targets, -1).T
+    return total
+
+
+@dataclass(frozen=True, eq=False)
+class Instances:
+    """Instances of one block with their derivatives, from which functionals are made.
+
+    Attributes
+    ----------
+    x : ndarray (n, d)
+        Scaled features.
+    factors, centres : ndarray (n,)
+    owner : ndarray (n_legs,) of int
+        Instance of every leg.
+    edges : ndarray (n_legs,) of int
+    dx : ndarray (n_legs, 3, d)
+        Derivative of the scaled features by the edge vector.
+    dfactors : ndarray (n_legs, 3) or None
+    """
+
+    x: FloatArray
+    factors: FloatArray
+    centres: IntArray
+    owner: IntArray
+    edges: IntArray
+    dx: FloatArray
+    dfactors: FloatArray | None
+
+    @classmethod
+    def collect(cls, term: BasisTerm, view: View, block: tuple[int, ...], centres: IntArray) -> Instances | None:
+        """All instances of `block` with these centres; None: there are none."""
+        parts = []
+        count = 0
+        for start in range(0, len(centres), view.centres_per_chunk):
+            features = view.features(block, centres[start : start + view.centres_per_chunk])
+            if len(features.x) == 0:
+                continue
+            jacobian = view.jacobian(features)
+            legs = jacobian.legs
+            dx = term.kernel.scale_features(jacobian.dx.reshape(-1, jacobian.dx.shape[2])).reshape(jacobian.dx.shape)
+            owner = count + np.repeat(np.arange(len(features.x)), np.diff(legs.offsets))
+            x = term.kernel.scale_features(features.x)
+            parts.append((x, features.factors, features.centres, owner, legs.edges, dx, jacobian.dfactors))
+            count += len(x)
+        if not parts:
+            return None
+        x, factors, owners, legs_of, edges, dx = (np.concatenate([part[i] for part in parts]) for i in range(6))
+        dfactors = None if parts[0][6] is None else np.concatenate([part[6] for part in parts])
+        return cls(x, factors, owners, legs_of, edges, dx, dfactors)
+
+    def forces(self, atoms: IntArray, neighbours: NeighbourList) -> Iterator[tuple[int, Functional]]:
+        """For those of `atoms` on which instances depend, the three components of the force."""
+        centre, other = self.centres[self.owner], neighbours.indices[self.edges]
+        apart = np.flatnonzero(centre != other)  # an atom's own image moves with it
+        atom = np.concatenate([centre[apart], other[apart]])
+        leg = np.concatenate([apart, apart])
+        sign = np.repeat([1.0, -1.0], len(apart))
+        order = np.lexsort((self.owner[leg], atom))
+        atom, leg, sign = atom[order], leg[order], sign[order]
+        for a in atoms:
+            span = slice(np.searchsorted(atom, a), np.searchsorted(atom, a, side="right"))
+            if span.start == span.stop:
+                continue
+            owner = self.owner[leg[span]]
+            starts = np.flatnonzero(np.diff(owner, prepend=-1))
+            yield int(a), self._derivatives(leg[span], sign[span][:, None], owner[starts], starts)
+
+    def virial(self, neighbours: NeighbourList) -> Functional | None:
+        """The sum over all instances; T = 6, order xx, yy, zz, yz, xz, xy; None: none has any leg."""
+        legs, owner = np.arange(len(self.edges)), self.owner
+        if len(legs) == 0:
+            return None
+        starts = np.flatnonzero(np.diff(owner, prepend=-1))
+        vectors = -neighbours.vectors[self.edges]
+        gradients, values = [], []
+        for a, b in ((0, 0), (1, 1), (2, 2), (2, 1), (2, 0), (1, 0)):
+            part = self._derivatives(legs, vectors[:, b, None], owner[starts], starts, component=a)
+            gradients.append(part.gradients)
+            values.append(part.values)
+        return Functional(
+            self.x[owner[starts]],
+            None if self.dfactors is None else np.concatenate(values),  # type: ignore[arg-type]
+            np.concatenate(gradients),  # type: ignore[arg-type]
+        )
+
+    def _derivatives(
+        self, legs: IntArray, signs: FloatArray, owner: IntArray, starts: IntArray, component: int | None = None
+    ) -> Functional:
+        """Derivatives along the three components of edge vectors (or one), times signs, summed over each owner."""
+        which = slice(None) if component is None else slice(component, component + 1)
+        dx = np.add.reduceat(signs[:, :, None] * self.dx[legs, which], starts, axis=0).transpose(1, 0, 2)
+        values = None
+        factors = self.factors[owner]
+        if self.dfactors is not None:
+            values = np.add.reduceat(signs * self.dfactors[legs, which], starts, axis=0).T
+            dx = factors[:, None] * dx
+        return Functional(self.x[owner], values, np.ascontiguousarray(dx))

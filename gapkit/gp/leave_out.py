@@ -1,0 +1,122 @@
+"""Leave-one-configuration-out residuals and variances from the fitted model itself: the block formula.
+
+With W = R^-T Phi^T for the labelled rows Phi of a configuration, noise Lambda, H = W^T W and r = y - Phi a,
+
+    residual of the model without it     Lambda^1/2 (1 - H~)^-1 Lambda^-1/2 r,  H~ = Lambda^-1/2 H Lambda^-1/2,
+    its posterior covariance             Lambda^1/2 ((1 - H~)^-1 - 1) Lambda^1/2.
+
+A configuration also gave sparse points, and a model without it would not have them.  A model without the points S is
+the one whose weights a_S are zero: in whitened coordinates, everything is projected on the complement of the columns
+R^-T e_S first (and of L^-1 e_S for the prior residual), and r grows by W^T Q Q^T R a, Q a basis of those columns.
+
+Source of the first part: Rasmussen and Williams (2006), section 5.4.2; for blocks, Sundararajan and Keerthi, Neural
+Comput. 13, 1103 (2001).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.linalg import solve_triangular
+
+from gapkit.gp.basis import SparseBasis
+from gapkit.gp.posterior import Posterior
+from gapkit.typing import FloatArray, IntArray
+
+# Smallest eigenvalue of 1 - H~: a configuration that alone decides its own prediction has rounding there.
+_SMALLEST = 1e-10
+
+
+@dataclass(frozen=True, eq=False)
+class LeftOut:
+    """What the model without a configuration says of it.
+
+    Attributes
+    ----------
+    residual : ndarray (n,)
+        Label less prediction.
+    covariance : ndarray (n, n)
+        Posterior covariance of the rows (data part).
+    score : ndarray (M,)
+        R^-T Phi~^T u, u the whitened residual: R times the change of the weights when the configuration is left out,
+        its sparse points kept.
+    """
+
+    residual: FloatArray
+    covariance: FloatArray
+    score: FloatArray
+
+
+class LeaveOut:
+    """Leaves configurations out of a fitted model, one at a time.
+
+    Parameters
+    ----------
+    basis : SparseBasis
+    posterior : Posterior
+    weights : ndarray (M,)
+    """
+
+    def __init__(self, basis: SparseBasis, posterior: Posterior, weights: FloatArray) -> None:
+        self._basis = basis
+        self._posterior = posterior
+        self._weights = weights
+        self._white_weights = posterior.R @ weights
+
+    def residuals(self, rows: FloatArray, targets: FloatArray, sigmas: FloatArray, removed: IntArray) -> LeftOut:
+        """Leave out one configuration.
+
+        Parameters
+        ----------
+        rows : ndarray (n, M)
+            Its labelled rows.
+        targets, sigmas : ndarray (n,)
+            Labels (less reference energies and baseline) and the noise that they were fitted with.
+        removed : ndarray of int
+            Columns of the sparse points that it gave.
+        """
+        white = self._posterior.whiten(rows)
+        residual = targets - rows @ self._weights
+        score, _, _ = _solve(white, residual, sigmas)
+        if len(removed):
+            unit = np.zeros((len(self._weights), len(removed)))
+            unit[removed, np.arange(len(removed))] = 1.0
+            Q = np.linalg.qr(solve_triangular(self._posterior.R, unit, trans="T"))[0]
+            along = Q.T @ white
+            residual = residual + along.T @ (Q.T @ self._white_weights)
+            white = white - Q @ along
+        _, left_out, covariance = _solve(white, residual, sigmas)
+        return LeftOut(left_out, covariance, score)
+
+    def unseen(self, seen: FloatArray, removed: IntArray) -> FloatArray:
+        """Whitened columns `variances.seen_by_points` (m, n) without what the removed points see."""
+        start = index = -1
+        start = 0
+        out = seen.copy()
+        for term in self._basis.terms:
+            for block in term.blocks:
+                index += 1
+                if not term.engine.is_atomic:
+                    continue
+                size = block.columns.stop - block.columns.start
+                own = removed[(removed >= block.columns.start) & (removed < block.columns.stop)] - block.columns.start
+                if len(own):
+                    unit = np.zeros((size, len(own)))
+                    unit[own, np.arange(len(own))] = 1.0
+                    Q = np.linalg.qr(solve_triangular(self._posterior.prior[index].L, unit, lower=True))[0]
+                    part = out[start : start + size]
+                    part -= Q @ (Q.T @ part)
+                start += size
+        return out
+
+
+def _solve(white: FloatArray, residual: FloatArray, sigmas: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Score, residual and covariance without the configuration."""
+    scaled = white / sigmas
+    values, vectors = np.linalg.eigh(scaled.T @ scaled)
+    left = np.maximum(1.0 - values, _SMALLEST)
+    u = vectors @ ((vectors.T @ (residual / sigmas)) / left)
+    turned = vectors * sigmas[:, None]
+    covariance = (turned * (np.maximum(values, 0.0) / left)) @ turned.T
+    return scaled @ u, sigmas * u, covariance

@@ -1,0 +1,325 @@
+"""Posterior covariances of energies, forces and virials: the data part and what the sparse points cannot see.
+
+For targets with rows phi, and functionals of every block with prior covariance K (`functionals`),
+
+    data part        phi C phi^T,  C = (R^T R)^-1 the posterior covariance of the weights,
+    prior residual   sum over blocks of delta^2 (K - phi (L L^T)^-1 phi^T).
+
+Both are matrices where a target has several components: 3 x 3 for the force of an atom, 6 x 6 for a virial.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.linalg import solve_triangular
+
+from gapkit.descriptors.base import Block, Engine, View
+from gapkit.descriptors.soap import SOAPEngine
+from gapkit.exceptions import VarianceWarning
+from gapkit.gp.basis import BasisTerm, SparseBasis
+from gapkit.gp.design import design_rows, views_of, with_neighbours
+from gapkit.gp.functionals import Functional, Instances, prior_covariance
+from gapkit.gp.parts import parts_of, waves
+from gapkit.gp.posterior import Posterior
+from gapkit.gp.residual import ResidualBasis
+from gapkit.neighbours import NeighbourList, build_neighbour_list
+from gapkit.parallel import map_blocks
+from gapkit.structures import AtomsBatch
+from gapkit.typing import FloatArray, IntArray
+
+# A prior residual below zero by more than this part of the prior is reported: less is rounding.
+ROUNDING = 1e-6
+# Atoms of small frames that are taken together, and of a frame whose derivatives are held together.
+ATOMS_PER_CHUNK = 48
+ATOMS_OF_A_FRAME = 256
+
+
+@dataclass(frozen=True, eq=False)
+class Parts:
+    """The two parts of the covariances of one kind of target.
+
+    Attributes
+    ----------
+    data : ndarray (n, c, c)
+        What the weights still have after the data; the square of the target's unit.
+    prior : ndarray (n, c, c)
+        Prior residual: what the sparse points cannot see.
+    """
+
+    data: FloatArray
+    prior: FloatArray
+
+    @property
+    def total(self) -> FloatArray:
+        """The sum of both, (n, c, c)."""
+        return self.data + self.prior
+
+    @property
+    def std(self) -> FloatArray:
+        """Standard deviations of the components, (n, c)."""
+        return np.sqrt(np.maximum(np.einsum("ncc->nc", self.total), 0.0))
+
+
+@dataclass(frozen=True, eq=False)
+class TargetVariances:
+    """Posterior covariances of the targets of a batch.
+
+    Attributes
+    ----------
+    energy : Parts
+        (n_frames, 1, 1), eV^2, of total energies.
+    forces : Parts or None
+        (n_atoms, 3, 3), (eV/Å)^2.
+    virial : Parts or None
+        (n_frames, 6, 6), eV^2, order xx, yy, zz, yz, xz, xy.
+    """
+
+    energy: Parts
+    forces: Parts | None
+    virial: Parts | None
+
+
+@dataclass(frozen=True, eq=False)
+class Targets:
+    """What the covariances of some frames' targets are made of, by kind; c components each.
+
+    Attributes
+    ----------
+    rows : dict of str to ndarray (n, c, M)
+        Design rows, in double precision.
+    hidden : dict of str to ndarray (n, c, p)
+        Factors of the prior residual of terms that are not atomic, eV.
+    prior : dict of str to ndarray (n, c, c)
+        Prior covariance of the atomic terms, eV^2.
+    """
+
+    rows: dict[str, FloatArray]
+    hidden: dict[str, FloatArray]
+    prior: dict[str, FloatArray]
+
+    @classmethod
+    def of(
+        cls, basis: SparseBasis, posterior: Posterior, batch: AtomsBatch, neighbours: NeighbourList, *,
+        forces: bool, virial: bool,
+    ) -> Targets:  # fmt: skip
+        """Targets of a batch; large frames in parts."""
+        views = views_of(basis, batch, neighbours)
+        extra = ResidualBasis.of(basis, posterior, views, neighbours)
+        rows = _rows(basis, views, batch, neighbours, forces=forces, virial=virial)
+        n_columns = 0 if extra is None else extra.basis.n_columns
+        hidden = {kind: np.zeros((*part.shape[:2], n_columns)) for kind, part in rows.items()}
+        if extra is not None:
+            more = _rows(extra.basis, extra.views, batch, neighbours, forces=forces, virial=virial)
+            for kind, part in more.items():
+                flat = rows[kind].reshape(-1, basis.n_columns)
+                hidden[kind] = extra.whiten(part.reshape(-1, n_columns), flat).T.reshape(part.shape)
+        prior = {kind: np.zeros((len(part), part.shape[1], part.shape[1])) for kind, part in rows.items()}
+        for term, _, scale, kind, i, functional in functionals(
+            basis, posterior, batch, neighbours, forces=forces, virial=virial
+        ):
+            prior[kind][i] += scale * prior_covariance(term.kernel, functional, functional)
+        return cls(rows, hidden, prior)
+
+
+def _rows(
+    basis: SparseBasis, views: list[View], batch: AtomsBatch, neighbours: NeighbourList, *, forces: bool, virial: bool
+) -> dict[str, FloatArray]:
+    """Design rows (n, c, M) by kind, in double precision; large frames in parts."""
+    kinds: dict[str, list[FloatArray]] = {}
+    parts = parts_of(batch, ATOMS_OF_A_FRAME)
+    for atoms in parts:
+        part = design_rows(
+            basis, views, batch, neighbours, range(batch.n_frames), forces=forces, virial=virial, atoms=atoms,
+            single=False,
+        )  # fmt: skip
+        kinds.setdefault("energy", []).append(part.energy[:, None])
+        if part.forces is not None:
+            kinds.setdefault("forces", []).append(part.forces)
+        if part.virial is not None:
+            kinds.setdefault("virial", []).append(part.virial)
+    found = {kind: sum(pieces[1:], pieces[0]) for kind, pieces in kinds.items() if kind != "forces"}
+    if forces:
+        joined = np.concatenate(kinds["forces"])
+        order = [atoms for atoms in parts if atoms is not None]
+        found["forces"] = joined[np.argsort(np.concatenate(order))] if order else joined
+    return found
+
+
+def seen_by_points(basis: SparseBasis, posterior: Posterior, rows: FloatArray) -> FloatArray:
+    """Delta L^-1 phi^T of the atomic terms, (m, n): columns whose inner products the sparse points take away, eV^2."""
+    white = [np.zeros((0, len(rows)))]
+    index = -1
+    for term in basis.terms:
+        for block in term.blocks:
+            index += 1
+            if term.engine.is_atomic:
+                part = solve_triangular(posterior.prior[index].L, rows[:, block.columns].T, lower=True)
+                white.append(part * np.sqrt(posterior.variance_scale(index)))
+    return np.concatenate(white)
+
+
+def local_rows(
+    basis: SparseBasis, posterior: Posterior, batch: AtomsBatch, neighbours: NeighbourList
+) -> tuple[FloatArray, FloatArray]:
+    """Rows (n_atoms, M) of the local energies of atomic terms, and their prior variances (n_atoms,) in eV^2."""
+    rows, prior = np.zeros((batch.n_atoms, basis.n_columns)), np.zeros(batch.n_atoms)
+    index = -1
+    for term in basis.terms:
+        for block in term.blocks:
+            index += 1
+            if not term.engine.is_atomic:
+                continue
+            view = term.engine.view(batch.numbers, neighbours)
+            centres = view.centres(block.block)
+            for start in range(0, len(centres), view.centres_per_chunk):
+                features = view.features(block.block, centres[start : start + view.centres_per_chunk])
+                x = term.kernel.scale_features(features.x)
+                norms = np.einsum("nd,nd->n", x, x)
+                rows[features.centres, block.columns] = term.kernel.value(
+                    block.reduce(x) @ block.scaled.T, norms, block.norms
+                )
+                whole = norms if features.squares is None else features.squares
+                prior[features.centres] += term.kernel.diag_value(whole) * posterior.variance_scale(index)
+    return rows, prior
+
+
+def functionals(
+    basis: SparseBasis, posterior: Posterior, batch: AtomsBatch, neighbours: NeighbourList, *,
+    forces: bool, virial: bool,
+) -> Iterator[tuple[BasisTerm, Block, float, str, int, Functional]]:  # fmt: skip
+    """All functionals of atomic terms: term, block, delta^2, kind of target, its index, functional.
+
+    Their features are whole: what a truncated engine leaves out is a part of the prior, too.
+    """
+    for term, engine, scale in _atomic(basis, posterior):
+        view = engine.view(batch.numbers, neighbours)
+        for block in engine.blocks:
+            centres = view.centres(block)
+            for frame in range(batch.n_frames):
+                own = centres[np.searchsorted(centres, batch.offsets[frame]) :]
+                own = own[: np.searchsorted(own, batch.offsets[frame + 1])]
+                for kind, functional in _of_frame(term, view, block, own, neighbours, virial=virial):
+                    yield term, block, scale, kind, frame, functional
+            if forces:
+                for atoms in parts_of(batch, ATOMS_OF_A_FRAME):
+                    involved = centres if atoms is None else np.intersect1d(centres, with_neighbours(atoms, neighbours))
+                    instances = Instances.collect(term, view, block, involved)
+                    if instances is not None:
+                        for i, functional in instances.forces(
+                            np.arange(batch.n_atoms) if atoms is None else atoms, neighbours
+                        ):
+                            yield term, block, scale, "forces", i, functional
+
+
+def _atomic(basis: SparseBasis, posterior: Posterior) -> Iterator[tuple[BasisTerm, Engine, float]]:
+    """Atomic terms with the engine of all features and their delta^2."""
+    index = 0
+    for term in basis.terms:
+        if term.engine.is_atomic and term.blocks:
+            engine = term.engine
+            if isinstance(engine, SOAPEngine) and engine.whole is not None:
+                engine = engine.whole
+            yield term, engine, posterior.variance_scale(index)
+        index += len(term.blocks)
+
+
+def _of_frame(
+    term: BasisTerm, view: View, block: Block, centres: IntArray, neighbours: NeighbourList, *, virial: bool
+) -> Iterator[tuple[str, Functional]]:
+    """Energy and virial of a frame, as far as they depend on the instances of a block with these centres."""
+    energies, virials = [], []
+    for start in range(0, len(centres), view.centres_per_chunk):
+        chunk = centres[start : start + view.centres_per_chunk]
+        if virial:
+            instances = Instances.collect(term, view, block, chunk)
+            if instances is not None:
+                energies.append(Functional(instances.x, instances.factors[None]))
+                part = instances.virial(neighbours)
+                if part is not None:
+                    virials.append(part)
+            continue
+        features = view.features(block, chunk)
+        if len(features.x):
+            energies.append(Functional(np.array(term.kernel.scale_features(features.x)), features.factors[None]))
+    if energies:
+        yield "energy", Functional.join(energies)
+    if virials:
+        yield "virial", Functional.join(virials)
+
+
+def target_variances(
+    basis: SparseBasis, posterior: Posterior, batch: AtomsBatch, reach: float, *, forces: bool = True,
+    virial: bool = True, n_jobs: int | None = None,
+) -> TargetVariances:  # fmt: skip
+    """Posterior covariances of all targets of a batch.
+
+    Parameters
+    ----------
+    reach : float
+        Longest edge, Å.
+    forces, virial : bool
+        Which of the derivatives are wanted.
+
+    Warns
+    -----
+    VarianceWarning
+        If prior residuals were negative by more than rounding and had to be clipped; the message counts them.
+    """
+    chunks = list(waves(batch, ATOMS_PER_CHUNK))
+
+    def of_chunk(frames: range) -> tuple[dict[str, Parts], int]:
+        part = batch.select(np.arange(frames.start, frames.stop))
+        targets = Targets.of(basis, posterior, part, build_neighbour_list(part, reach), forces=forces, virial=virial)
+        found, n_clipped = {}, 0
+        for kind, rows in targets.rows.items():
+            flat = rows.reshape(-1, basis.n_columns)
+            data = inner(posterior.whiten(flat), rows.shape)
+            seen = inner(seen_by_points(basis, posterior, flat), rows.shape)
+            residual, n = clipped(targets.prior[kind] - seen, targets.prior[kind])
+            n_clipped += n
+            hidden = np.einsum("nap,nbp->nab", targets.hidden[kind], targets.hidden[kind])
+            found[kind] = Parts(data, residual + hidden)
+        return found, n_clipped
+
+    results = map_blocks(of_chunk, chunks, n_jobs)
+    warn_of_clipped(sum(n for _, n in results))
+    joined = {
+        kind: Parts(
+            np.concatenate([found[kind].data for found, _ in results]),
+            np.concatenate([found[kind].prior for found, _ in results]),
+        )
+        for kind in results[0][0]
+    }
+    return TargetVariances(joined["energy"], joined.get("forces"), joined.get("virial"))
+
+
+def inner(white: FloatArray, shape: tuple[int, ...]) -> FloatArray:
+    """Covariances (n, c, c) from whitened columns (m, n * c)."""
+    columns = white.T.reshape(shape[0], shape[1], -1)
+    return np.asarray(columns @ columns.transpose(0, 2, 1))
+
+
+def clipped(residual: FloatArray, prior: FloatArray) -> tuple[FloatArray, int]:
+    """Residual covariances (n, c, c) without negative eigenvalues; how many had any by more than rounding."""
+    values, vectors = np.linalg.eigh(residual)
+    n_clipped = int(np.count_nonzero(values[:, 0] < -ROUNDING * np.einsum("ncc->n", prior)))
+    negative = values[:, 0] < 0.0
+    out = residual.copy()
+    kept = np.maximum(values[negative], 0.0)
+    out[negative] = np.einsum("nab,nb,ncb->nac", vectors[negative], kept, vectors[negative])
+    return out, n_clipped
+
+
+def warn_of_clipped(n_clipped: int) -> None:
+    """Say that prior residuals were negative."""
+    if n_clipped:
+        warnings.warn(
+            f"{n_clipped} prior residual covariances had negative eigenvalues, which were set to zero; K_MM is "
+            "ill-conditioned",
+            VarianceWarning,
+            stacklevel=3,
+        )
