@@ -49,3 +49,11 @@ class DataWarning(GapkitWarning):
 
 class VarianceWarning(GapkitWarning):
     """Negative variances were clipped at zero; the message counts them."""
+
+
+class CalibrationError(InputError):
+    """There are too few configurations for a calibration, or for an interval of the level that was asked for."""
+
+
+class CalibrationWarning(GapkitWarning):
+    """Standard deviations could not be calibrated; the message says why."""

@@ -57,10 +57,10 @@ class Functional:
         """The sum of functionals of different instances."""
         if len(parts) == 1:
             return parts[0]
-        values = None if parts[0].values is None else np.concatenate([p.values for p in parts], axis=1)  # type: ignore[misc]
+        values = None if parts[0].values is None else np.concatenate([p.values for p in parts], axis=1)
         gradients = None
         if parts[0].gradients is not None:
-            gradients = np.concatenate([p.gradients for p in parts], axis=1)  # type: ignore[misc]
+            gradients = np.concatenate([p.gradients for p in parts], axis=1)
         return cls(np.concatenate([part.x for part in parts]), values, gradients)
 
     def part(self, rows: slice) -> Functional:

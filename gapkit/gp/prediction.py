@@ -106,6 +106,35 @@ class PredictionPlan:
         return cls(weights, tuple(forms), single)
 
 
+@dataclass(frozen=True, eq=False)
+class CommitteePlan:
+    """What follows from a basis and the weights of several members alone.
+
+    Attributes
+    ----------
+    weights : ndarray (n_members, M)
+        For unit-scale kernels.
+    quadratic : tuple of (tuple of QuadraticForm) or None
+        For every block of sparse points: the forms of all members, where they are cheaper than all the points.
+    """
+
+    weights: FloatArray
+    quadratic: tuple[tuple[QuadraticForm, ...] | None, ...]
+
+    @classmethod
+    def of(cls, basis: SparseBasis, weights: FloatArray) -> CommitteePlan:
+        """Plan for a basis and the weights (n_members, M)."""
+        plans = []
+        for term in basis.terms:
+            for block in term.blocks:
+                # Kernel values are shared: a form replaces the product back to features, not that from them.
+                pays = block.scaled.shape[1] < len(block.scaled)
+                forms = (term.kernel.quadratic_form(block.scaled, w[block.columns]) if pays else None for w in weights)
+                known = tuple(form for form in forms if form is not None)
+                plans.append(known if len(known) == len(weights) else None)
+        return cls(weights, tuple(plans))
+
+
 def form_pays(block: SparseBlock) -> bool:
     """Whether a product with an r x r matrix is cheaper than two with m sparse points."""
     return block.scaled.shape[1] < 2 * len(block.scaled)
@@ -148,6 +177,44 @@ def predict(
     """
     plan = PredictionPlan.of(basis, weights) if plan is None else plan
     pass_ = _Pass(basis, plan, batch, neighbours, forces, uncertainty, posterior, variances)
+    _run(pass_, batch, n_jobs, workspaces)
+    variance = pass_.variance()
+    if pass_.gradients is None:
+        return LinearPrediction(pass_.local, None, None, variance)
+    atom_forces, virials = _to_atoms(batch, neighbours, pass_.gradients)
+    return LinearPrediction(pass_.local, atom_forces, virials, variance)
+
+
+def predict_committee(
+    basis: SparseBasis,
+    plan: CommitteePlan,
+    batch: AtomsBatch,
+    neighbours: NeighbourList,
+    *,
+    n_jobs: int | None = None,
+    workspaces: WorkspacePool | None = None,
+) -> list[LinearPrediction]:
+    """Evaluate the linear model with the weights of every member, in one pass over the descriptors.
+
+    Features, inner products and kernel values are made once; their sums with weights, the products back to features
+    and the way to edges are each member's own.  Parameters are those of `predict`; memory is that of `n_members`
+    gradients (n_edges, 3).
+
+    Returns
+    -------
+    list of LinearPrediction
+        One for each member, without variances.
+    """
+    pass_ = _CommitteePass(basis, plan, batch, neighbours)
+    _run(pass_, batch, n_jobs, workspaces)
+    return [
+        LinearPrediction(local, *_to_atoms(batch, neighbours, gradients), None)
+        for local, gradients in zip(pass_.all_local, pass_.all_gradients, strict=True)
+    ]
+
+
+def _run(pass_: _Pass, batch: AtomsBatch, n_jobs: int | None, workspaces: WorkspacePool | None) -> None:
+    """Let a pass go through all blocks of atoms."""
     pool = WorkspacePool() if workspaces is None else workspaces
 
     # Some for every thread in small structures, but whatever their number: it must not change the result.
@@ -158,16 +225,16 @@ def predict(
             pass_.block(first, min(first + size, batch.n_atoms), workspace)
 
     map_blocks(block_of_atoms, range(0, batch.n_atoms, size), n_jobs)
-    variance = pass_.variance()
-    if pass_.gradients is None:
-        return LinearPrediction(pass_.local, None, None, variance)
+
+
+def _to_atoms(batch: AtomsBatch, neighbours: NeighbourList, gradients: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Forces (n_atoms, 3) and virials (n_frames, 3, 3) from gradients (n_edges, 3)."""
     atom_forces = np.zeros((batch.n_atoms, 3))
     virials = np.zeros((batch.n_frames, 3, 3))
     edge_forces(
-        neighbours.offsets, neighbours.indices, neighbours.vectors, batch.frame_of_atom, pass_.gradients, atom_forces,
-        virials,
-    )  # fmt: skip
-    return LinearPrediction(pass_.local, atom_forces, virials, variance)
+        neighbours.offsets, neighbours.indices, neighbours.vectors, batch.frame_of_atom, gradients, atom_forces, virials
+    )
+    return atom_forces, virials
 
 
 class _Pass:
@@ -273,19 +340,9 @@ class _Pass:
                     norm_slopes = slopes if norm_slopes is None else norm_slopes + slopes
             if rows is not None and values is not None:
                 self._note_prior(term, block, index, features, first, rows, values, norms)
-        if term.engine.is_atomic:
-            self.local[features.centres] += energies
-        else:
-            np.add.at(self.local, features.centres, features.factors * energies)
-        if self.gradients is None:
-            return
-        gx = block.expand(gy, None if block.projection is None else workspace.array("gx", *scaled.shape))
-        if norm_slopes is not None:
-            gx += 2.0 * norm_slopes[:, None] * scaled
-        gx = kernel.scale_features(gx)
-        if not term.engine.is_atomic:
-            gx = gx * features.factors[:, None]
-        view.pullback(features, gx, energies, self.gradients)
+        _add_energies(term, features, energies, self.local)
+        if self.gradients is not None:
+            _add_gradients(term, view, block, features, scaled, gy, norm_slopes, energies, self.gradients, workspace)
 
     @staticmethod
     def _values(term: BasisTerm, block: SparseBlock, rows: FloatArray, n: int, workspace: Workspace) -> FloatArray:
@@ -336,6 +393,76 @@ class _Pass:
         with np.errstate(invalid="ignore", divide="ignore"):
             novelty = np.clip(residual / prior, 0.0, 1.0)
         return LocalVariance(data + residual + others, data, residual + others, novelty)
+
+
+class _CommitteePass(_Pass):
+    """The same for the weights of several members: what belongs to one of them comes last."""
+
+    def __init__(self, basis: SparseBasis, plan: CommitteePlan, batch: AtomsBatch, neighbours: NeighbourList) -> None:
+        unused = PredictionPlan(plan.weights[0], ())
+        super().__init__(basis, unused, batch, neighbours, False, "none", None, None)
+        self._members_plan = plan
+        n = len(plan.weights)
+        self.all_local = np.zeros((n, batch.n_atoms))
+        self.all_gradients = np.zeros((n, neighbours.n_edges, 3))
+
+    def _instances(
+        self, term: BasisTerm, view: View, block: SparseBlock, index: int, features: Features, first: int,
+        rows: FloatArray | None, workspace: Workspace,
+    ) -> None:  # fmt: skip
+        scaled = term.kernel.scale_features(features.x)
+        n, (m, r) = len(scaled), block.scaled.shape
+        y = scaled if block.projection is None else block.reduce(scaled, workspace.array("reduced", n, r))
+        gy = workspace.array("gy", n, r)
+        forms = self._members_plan.quadratic[index]
+        weights = self._members_plan.weights[:, block.columns]
+        sums, slopes, norm_slopes = None, None, None
+        if forms is None:
+            q = np.dot(y, block.scaled.T, out=workspace.array("q", n, m))
+            norms = np.einsum("nd,nd->n", scaled, scaled)
+            values, slopes, k_n = term.kernel.value_and_slopes(q, norms, block.norms, overwrite_q=True)
+            sums = weights @ values.T
+            norm_slopes = None if k_n is None else weights @ k_n.T
+        for member, w in enumerate(weights):
+            if forms is not None:
+                form = forms[member]
+                np.dot(y, form.matrix, out=gy)
+                energies = np.einsum("nr,nr->n", gy, y) + 2.0 * (y @ form.vector) + form.constant
+                gy += form.vector
+                gy *= 2.0
+            else:
+                assert sums is not None
+                assert slopes is not None
+                energies = sums[member]
+                weighted = np.multiply(slopes, w, out=workspace.array("weighted", n, m))
+                np.dot(weighted, block.scaled, out=gy)
+            _add_energies(term, features, energies, self.all_local[member])
+            _add_gradients(
+                term, view, block, features, scaled, gy, None if norm_slopes is None else norm_slopes[member],
+                energies, self.all_gradients[member], workspace,
+            )  # fmt: skip
+
+
+def _add_energies(term: BasisTerm, features: Features, energies: FloatArray, local: FloatArray) -> None:
+    """Energies (n,) of instances to their atoms."""
+    if term.engine.is_atomic:
+        local[features.centres] += energies
+    else:
+        np.add.at(local, features.centres, features.factors * energies)
+
+
+def _add_gradients(
+    term: BasisTerm, view: View, block: SparseBlock, features: Features, scaled: FloatArray, gy: FloatArray,
+    norm_slopes: FloatArray | None, energies: FloatArray, gradients: FloatArray, workspace: Workspace,
+) -> None:  # fmt: skip
+    """From dE/dy (n, r), with y the scaled and reduced features, and dE/d|x~|^2 (n,) to edges (n_edges, 3)."""
+    gx = block.expand(gy, None if block.projection is None else workspace.array("gx", *scaled.shape))
+    if norm_slopes is not None:
+        gx += 2.0 * norm_slopes[:, None] * scaled
+    gx = term.kernel.scale_features(gx)
+    if not term.engine.is_atomic:
+        gx = gx * features.factors[:, None]
+    view.pullback(features, gx, energies, gradients)
 
 
 def _clipped(variance: FloatArray, prior: FloatArray) -> FloatArray:

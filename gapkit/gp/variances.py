@@ -29,7 +29,7 @@ from gapkit.gp.residual import ResidualBasis
 from gapkit.neighbours import NeighbourList, build_neighbour_list
 from gapkit.parallel import map_blocks
 from gapkit.structures import AtomsBatch
-from gapkit.typing import FloatArray, IntArray
+from gapkit.typing import BoolArray, FloatArray, IntArray
 
 # A prior residual below zero by more than this part of the prior is reported: less is rounding.
 ROUNDING = 1e-6
@@ -104,37 +104,55 @@ class Targets:
     @classmethod
     def of(
         cls, basis: SparseBasis, posterior: Posterior, batch: AtomsBatch, neighbours: NeighbourList, *,
-        forces: bool, virial: bool,
+        forces: bool, virial: bool, prior_of: BoolArray | None = None, single: bool = False,
     ) -> Targets:  # fmt: skip
-        """Targets of a batch; large frames in parts."""
+        """Targets of a batch; large frames in parts.
+
+        Parameters
+        ----------
+        prior_of : ndarray (n_atoms,) of bool or None
+            The atoms whose forces, and the frames of which any atom's energy and virial, get a prior; None: all.
+        single : bool
+            Rows as a fit makes them, small features in single precision.
+        """
         views = views_of(basis, batch, neighbours)
-        extra = ResidualBasis.of(basis, posterior, views, neighbours)
-        rows = _rows(basis, views, batch, neighbours, forces=forces, virial=virial)
+        prior_of = np.ones(batch.n_atoms, bool) if prior_of is None else prior_of
+        extra = ResidualBasis.of(basis, posterior, views, neighbours) if prior_of.any() else None
+        rows = _rows(basis, views, batch, neighbours, forces=forces, virial=virial, single=single)
         n_columns = 0 if extra is None else extra.basis.n_columns
         hidden = {kind: np.zeros((*part.shape[:2], n_columns)) for kind, part in rows.items()}
         if extra is not None:
-            more = _rows(extra.basis, extra.views, batch, neighbours, forces=forces, virial=virial)
+            more = _rows(extra.basis, extra.views, batch, neighbours, forces=forces, virial=virial, single=False)
             for kind, part in more.items():
                 flat = rows[kind].reshape(-1, basis.n_columns)
                 hidden[kind] = extra.whiten(part.reshape(-1, n_columns), flat).T.reshape(part.shape)
         prior = {kind: np.zeros((len(part), part.shape[1], part.shape[1])) for kind, part in rows.items()}
         for term, _, scale, kind, i, functional in functionals(
-            basis, posterior, batch, neighbours, forces=forces, virial=virial
+            basis, posterior, batch, neighbours, prior_of, forces=forces, virial=virial
         ):
             prior[kind][i] += scale * prior_covariance(term.kernel, functional, functional)
         return cls(rows, hidden, prior)
 
+    def residual(self, basis: SparseBasis, posterior: Posterior, kind: str, which: IntArray) -> tuple[FloatArray, int]:
+        """Prior residuals (n, c, c) of some targets of a kind, and how many were clipped."""
+        rows = self.rows[kind][which]
+        seen = inner(seen_by_points(basis, posterior, rows.reshape(-1, basis.n_columns)), rows.shape)
+        prior, hidden = self.prior[kind][which], self.hidden[kind][which]
+        residual, n_clipped = clipped(prior - seen, prior)
+        return residual + hidden @ hidden.transpose(0, 2, 1), n_clipped
+
 
 def _rows(
-    basis: SparseBasis, views: list[View], batch: AtomsBatch, neighbours: NeighbourList, *, forces: bool, virial: bool
-) -> dict[str, FloatArray]:
-    """Design rows (n, c, M) by kind, in double precision; large frames in parts."""
+    basis: SparseBasis, views: list[View], batch: AtomsBatch, neighbours: NeighbourList, *, forces: bool, virial: bool,
+    single: bool,
+) -> dict[str, FloatArray]:  # fmt: skip
+    """Design rows (n, c, M) by kind; large frames in parts."""
     kinds: dict[str, list[FloatArray]] = {}
     parts = parts_of(batch, ATOMS_OF_A_FRAME)
     for atoms in parts:
         part = design_rows(
             basis, views, batch, neighbours, range(batch.n_frames), forces=forces, virial=virial, atoms=atoms,
-            single=False,
+            single=single,
         )  # fmt: skip
         kinds.setdefault("energy", []).append(part.energy[:, None])
         if part.forces is not None:
@@ -188,10 +206,12 @@ def local_rows(
 
 
 def functionals(
-    basis: SparseBasis, posterior: Posterior, batch: AtomsBatch, neighbours: NeighbourList, *,
+    basis: SparseBasis, posterior: Posterior, batch: AtomsBatch, neighbours: NeighbourList, wanted: BoolArray, *,
     forces: bool, virial: bool,
 ) -> Iterator[tuple[BasisTerm, Block, float, str, int, Functional]]:  # fmt: skip
-    """All functionals of atomic terms: term, block, delta^2, kind of target, its index, functional.
+    """Functionals of atomic terms: term, block, delta^2, kind of target, its index, functional.
+
+    Of the forces of the atoms `wanted`, a mask, and of the energy and virial of the frames that have such atoms.
 
     Their features are whole: what a truncated engine leaves out is a part of the prior, too.
     """
@@ -199,19 +219,18 @@ def functionals(
         view = engine.view(batch.numbers, neighbours)
         for block in engine.blocks:
             centres = view.centres(block)
-            for frame in range(batch.n_frames):
+            for frame in np.unique(batch.frame_of_atom[wanted]):
                 own = centres[np.searchsorted(centres, batch.offsets[frame]) :]
                 own = own[: np.searchsorted(own, batch.offsets[frame + 1])]
                 for kind, functional in _of_frame(term, view, block, own, neighbours, virial=virial):
                     yield term, block, scale, kind, frame, functional
             if forces:
-                for atoms in parts_of(batch, ATOMS_OF_A_FRAME):
-                    involved = centres if atoms is None else np.intersect1d(centres, with_neighbours(atoms, neighbours))
-                    instances = Instances.collect(term, view, block, involved)
+                for part in parts_of(batch, ATOMS_OF_A_FRAME):
+                    atoms = np.flatnonzero(wanted) if part is None else part[wanted[part]]
+                    involved = centres if part is None else np.intersect1d(centres, with_neighbours(atoms, neighbours))
+                    instances = Instances.collect(term, view, block, involved) if len(atoms) else None
                     if instances is not None:
-                        for i, functional in instances.forces(
-                            np.arange(batch.n_atoms) if atoms is None else atoms, neighbours
-                        ):
+                        for i, functional in instances.forces(atoms, neighbours):
                             yield term, block, scale, "forces", i, functional
 
 
@@ -253,7 +272,7 @@ def _of_frame(
 
 def target_variances(
     basis: SparseBasis, posterior: Posterior, batch: AtomsBatch, reach: float, *, forces: bool = True,
-    virial: bool = True, n_jobs: int | None = None,
+    virial: bool = True, prior_of: BoolArray | None = None, n_jobs: int | None = None,
 ) -> TargetVariances:  # fmt: skip
     """Posterior covariances of all targets of a batch.
 
@@ -263,6 +282,9 @@ def target_variances(
         Longest edge, Å.
     forces, virial : bool
         Which of the derivatives are wanted.
+    prior_of : ndarray (n_atoms,) of bool or None
+        The atoms whose forces, and the frames of which any atom's energy and virial, get their prior residual; it is
+        zero for the others.  None: all.
 
     Warns
     -----
@@ -273,16 +295,20 @@ def target_variances(
 
     def of_chunk(frames: range) -> tuple[dict[str, Parts], int]:
         part = batch.select(np.arange(frames.start, frames.stop))
-        targets = Targets.of(basis, posterior, part, build_neighbour_list(part, reach), forces=forces, virial=virial)
+        own = slice(int(batch.offsets[frames.start]), int(batch.offsets[frames.stop]))
+        chosen = np.ones(part.n_atoms, bool) if prior_of is None else prior_of[own]
+        targets = Targets.of(
+            basis, posterior, part, build_neighbour_list(part, reach), forces=forces, virial=virial, prior_of=chosen
+        )
         found, n_clipped = {}, 0
         for kind, rows in targets.rows.items():
-            flat = rows.reshape(-1, basis.n_columns)
-            data = inner(posterior.whiten(flat), rows.shape)
-            seen = inner(seen_by_points(basis, posterior, flat), rows.shape)
-            residual, n = clipped(targets.prior[kind] - seen, targets.prior[kind])
-            n_clipped += n
-            hidden = np.einsum("nap,nbp->nab", targets.hidden[kind], targets.hidden[kind])
-            found[kind] = Parts(data, residual + hidden)
+            data = inner(posterior.whiten(rows.reshape(-1, basis.n_columns)), rows.shape)
+            unseen = np.zeros_like(data)
+            which = np.flatnonzero(chosen) if kind == "forces" else np.unique(part.frame_of_atom[chosen])
+            if len(which):
+                unseen[which], n = targets.residual(basis, posterior, kind, which)
+                n_clipped += n
+            found[kind] = Parts(data, unseen)
         return found, n_clipped
 
     results = map_blocks(of_chunk, chunks, n_jobs)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gapkit.gp.leave_out import LeaveOut
-from gapkit.gp.variances import Targets, clipped, inner, local_rows, seen_by_points
+from gapkit.gp.variances import Targets, local_rows, seen_by_points
 from gapkit.neighbours import build_neighbour_list
 from gapkit.parallel import map_blocks
 from gapkit.potential.linear_model import LinearModel
@@ -26,13 +26,13 @@ class Residuals:
         Frame of the batch.
     errors : ndarray (n, c)
         Prediction less label: eV/atom, eV/Å or eV/Å^3.
-    stds : ndarray (n, c)
-        Epistemic standard deviation, the same unit.
+    variances : ndarray (n, c)
+        What the weights still have after the data (data part); squares of the same unit.
     """
 
     frames: IntArray
     errors: FloatArray
-    stds: FloatArray
+    variances: FloatArray
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,11 +100,11 @@ def leave_one_out(
         frames = np.concatenate([np.full(len(found.errors[kind]), f) for f, found in enumerate(results)]).astype(int)
         by = scale[kind][frames][:, None]
         errors = np.concatenate([found.errors[kind] for found in results]).reshape(-1, c) * by
-        stds = np.concatenate([found.stds[kind] for found in results]).reshape(-1, c) * by
-        residuals[kind] = Residuals(frames, -errors if kind == "virial" else errors, stds)
+        variances = np.concatenate([found.variances[kind] for found in results]).reshape(-1, c) * by**2
+        residuals[kind] = Residuals(frames, -errors if kind == "virial" else errors, variances)
     stress = residuals["virial"]
     known = np.isfinite(batch.volumes)[stress.frames]
-    stress = Residuals(stress.frames[known], stress.errors[known], stress.stds[known])
+    stress = Residuals(stress.frames[known], stress.errors[known], stress.variances[known])
     return LeaveOneOut(
         residuals["energy"], residuals["forces"], stress, np.flatnonzero(labelled.has["forces"]),
         np.concatenate([found.novelty for found in results]), np.stack([found.score for found in results]),
@@ -114,14 +114,15 @@ def leave_one_out(
 @dataclass(frozen=True, eq=False)
 class _One:
     errors: dict[str, FloatArray]
-    stds: dict[str, FloatArray]
+    variances: dict[str, FloatArray]
     novelty: FloatArray
     score: FloatArray
 
 
-def _of_frame(
-    labelled: Labelled, batch: AtomsBatch, frame: int
-) -> dict[str, tuple[FloatArray, FloatArray, FloatArray]]:
+_Labels = dict[str, tuple[FloatArray, BoolArray, FloatArray]]
+
+
+def _of_frame(labelled: Labelled, batch: AtomsBatch, frame: int) -> _Labels:
     """Values (n, c), mask (n,) and relative sigmas (n,) of every kind of one frame."""
     atoms = slice(int(batch.offsets[frame]), int(batch.offsets[frame + 1]))
     spans = {"energy": slice(frame, frame + 1), "forces": atoms, "virial": slice(frame, frame + 1)}
@@ -136,39 +137,34 @@ def _of_frame(
 
 
 def _leave_out(
-    model: LinearModel, leaver: LeaveOut, batch: AtomsBatch,
-    labelled: dict[str, tuple[FloatArray, FloatArray, FloatArray]], noise: dict[str, float], removed: IntArray,
+    model: LinearModel, leaver: LeaveOut, batch: AtomsBatch, labelled: _Labels, noise: dict[str, float],
+    removed: IntArray,
 ) -> _One:  # fmt: skip
     basis, posterior = model.basis, model.posterior
     neighbours = build_neighbour_list(batch, basis.reach)
     wanted = {kind: bool(has.any()) for kind, (_, has, _) in labelled.items()}
-    targets = Targets.of(basis, posterior, batch, neighbours, forces=wanted["forces"], virial=wanted["virial"])
-    rows, values, sigmas = [], [], []
+    # rows as the fit made them: R knows of no others
+    made = Targets.of(
+        basis, posterior, batch, neighbours, forces=wanted["forces"], virial=wanted["virial"],
+        prior_of=np.zeros(batch.n_atoms, bool), single=True,
+    ).rows  # fmt: skip
+    rows, values, sigmas = [np.zeros((0, basis.n_columns))], [np.zeros(0)], [np.zeros(0)]
     for kind, (value, has, sigma) in labelled.items():
         if wanted[kind]:
-            rows.append(targets.rows[kind][has].reshape(-1, basis.n_columns))
+            rows.append(made[kind][has].reshape(-1, basis.n_columns))
             values.append(value[has].ravel())
             sigmas.append(np.repeat(sigma[has] * noise[kind], COMPONENTS[kind]))
     found = leaver.residuals(np.concatenate(rows), np.concatenate(values), np.concatenate(sigmas), removed)
-    errors, stds = {}, {}
+    errors, variances = {}, {}
     start = 0
     for kind, c in COMPONENTS.items():
-        n = int(labelled[kind][1].sum()) if wanted[kind] else 0
+        n = int(labelled[kind][1].sum())
         own = slice(start, start + n * c)
         start = own.stop
         errors[kind] = -found.residual[own].reshape(n, c)
-        if n == 0:
-            stds[kind] = np.zeros((0, c))
-            continue
-        has = labelled[kind][1]
-        flat = targets.rows[kind][has].reshape(-1, basis.n_columns)
-        seen = inner(leaver.unseen(seen_by_points(basis, posterior, flat), removed), (n, c))
-        prior, hidden = targets.prior[kind][has], targets.hidden[kind][has]
-        residual = clipped(prior - seen, prior)[0] + np.einsum("nap,nbp->nab", hidden, hidden)
-        variance = np.diagonal(found.covariance)[own].reshape(n, c) + np.einsum("naa->na", residual)
-        stds[kind] = np.sqrt(np.maximum(variance, 0.0))
+        variances[kind] = np.maximum(np.diagonal(found.covariance)[own], 0.0).reshape(n, c)
     phi, prior = local_rows(basis, posterior, batch, neighbours)
     seen = leaver.unseen(seen_by_points(basis, posterior, phi), removed)
     with np.errstate(invalid="ignore", divide="ignore"):
         novelty = np.clip(1.0 - np.einsum("mn,mn->n", seen, seen) / prior, 0.0, 1.0)
-    return _One(errors, stds, novelty, found.score)
+    return _One(errors, variances, novelty, found.score)

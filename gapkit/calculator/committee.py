@@ -1,0 +1,110 @@
+"""ASE calculator of a committee: the potential itself drives, its members give the error bars."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import Calculator, all_changes
+
+from gapkit.calculator.neighbours import SkinnedNeighbours
+from gapkit.exceptions import InputError
+from gapkit.neighbours import NeighbourList
+from gapkit.potential.committee import Committee
+from gapkit.structures import AtomsBatch, to_batch
+
+SPREADS = ("energy_std", "forces_std", "stress_std")
+MEMBERS = ("energy_committee", "forces_committee")
+
+
+class CommitteeCalculator(Calculator):
+    """Energy, forces and stress of a potential, and their spread over a committee.
+
+    Parameters
+    ----------
+    committee : Committee
+    skin : float
+        Å by which the neighbour list reaches beyond the cutoff, so that it serves many steps of molecular dynamics.
+    n_jobs : int or None
+        Threads; None: as the model.
+    **kwargs
+        As for every ASE calculator (`atoms`, `directory`, `label`).
+
+    Notes
+    -----
+    Properties, in ASE's units and signs: `energy`, `free_energy` (eV), `energies` (n_atoms,; eV), `forces` (n_atoms, 3;
+    eV/Å) and `stress` (6,; eV/Å^3, only for a three-dimensional cell) are those of ``committee.model``, not averages
+    over members, and cost what `GAPCalculator` costs.  On request, all in one pass: the standard deviations over
+    members `energy_std` (eV), `forces_std` (n_atoms, 3; eV/Å) and `stress_std` (6,; eV/Å^3), and what the members say,
+    `energy_committee` (n_members,; eV) and `forces_committee` (n_members, n_atoms, 3; eV/Å).
+    """
+
+    implemented_properties: ClassVar[list[str]] = [
+        "energy",
+        "free_energy",
+        "energies",
+        "forces",
+        "stress",
+        *SPREADS,
+        *MEMBERS,
+    ]
+
+    def __init__(self, committee: Committee, *, skin: float = 0.5, n_jobs: int | None = None, **kwargs: Any) -> None:
+        if not (np.isfinite(skin) and skin >= 0.0):
+            raise InputError(f"`skin` must be >= 0 Å, got {skin}; 0.3 to 1 Å is usual")
+        if not isinstance(committee, Committee):
+            raise InputError(
+                f"`committee` must be a Committee, got {type(committee).__name__}; make one with `sample_committee`"
+            )
+        self.committee = committee
+        self.n_jobs = committee.model.n_jobs if n_jobs is None else n_jobs
+        self._neighbours = SkinnedNeighbours(committee.model.model_, skin)
+        super().__init__(**kwargs)
+
+    def calculate(
+        self,
+        atoms: Atoms | None = None,
+        properties: Sequence[str] = ("energy",),
+        system_changes: Sequence[str] = all_changes,
+    ) -> None:
+        """Compute what the model says, and what its members say if that is asked for.
+
+        Raises
+        ------
+        InputError
+            If a standard deviation is asked for of fewer than two members.
+        UnknownSpeciesError
+            If `atoms` holds a species that the model was not fitted to; nothing is computed then.
+        """
+        super().calculate(atoms, properties, system_changes)
+        batch = to_batch(self.atoms, labels=False)
+        neighbours = self._neighbours.of(batch)
+        # the same atoms again, now for their error bars: what is known stays
+        if system_changes or "energy" not in self.results:
+            self._mean(batch, neighbours)
+        if any(name in SPREADS or name in MEMBERS for name in properties):
+            self._members(batch, neighbours, any(name in SPREADS for name in properties))
+
+    def _mean(self, batch: AtomsBatch, neighbours: NeighbourList) -> None:
+        p = self.committee.model.model_.predict(batch, neighbours, n_jobs=self.n_jobs)
+        self.results = {
+            "energy": float(p.energy[0]),
+            "free_energy": float(p.energy[0]),
+            "energies": p.local_energies,
+            "forces": p.forces,
+        }
+        if np.isfinite(p.stress[0]).all():
+            self.results["stress"] = p.stress[0]
+
+    def _members(self, batch: AtomsBatch, neighbours: NeighbourList, spread: bool) -> None:
+        p = self.committee.evaluate(batch, neighbours, n_jobs=self.n_jobs)
+        self.results["energy_committee"] = p.energy[:, 0]
+        self.results["forces_committee"] = p.forces
+        if not spread and len(self.committee) < 2:
+            return
+        self.results["energy_std"] = float(p.energy_std[0])
+        self.results["forces_std"] = p.forces_std
+        if "stress" in self.results:
+            self.results["stress_std"] = p.stress_std[0]

@@ -1,0 +1,184 @@
+"""Calibration of a model: from epistemic variances to error bars and intervals.
+
+    sigma_cal^2 = m^2 (a^2 + b^2 sigma_data^2) + g sigma_prior^2
+
+sigma_data is the data part of the posterior standard deviation; it orders errors best where the model was fitted.  m is
+the difficulty of the neighbourhood (forces only).  The prior residual sigma_prior says nothing about errors between
+training points, where the prior is wider than the truth, but everything beyond them: g = t^2 / (1 + t^2) with the
+novelty t in units of its threshold brings it in there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from gapkit.typing import FloatArray, IntArray
+from gapkit.uncertainty.conformal import Intervals
+from gapkit.uncertainty.difficulty import Difficulty
+from gapkit.uncertainty.neighbourhoods import Whitening
+from gapkit.uncertainty.scale import Scale, fit_scale, level_factor
+
+# Relative novelty below which the prior residual counts for less than a hundredth and is not computed.
+NEGLIGIBLE = 0.1
+
+Vectors = dict[int, tuple[IntArray, FloatArray]]
+"""By species: atoms and their descriptor vectors (n, d)."""
+
+
+def share_of_prior(novelty: FloatArray) -> FloatArray:
+    """G = t^2 / (1 + t^2) for novelties in units of their threshold (NaN: 1)."""
+    square = np.where(np.isfinite(novelty), novelty, np.inf) ** 2
+    return np.where(np.isinf(square), 1.0, square / (1.0 + np.where(np.isinf(square), 0.0, square)))
+
+
+@dataclass(frozen=True, eq=False)
+class Calibration:
+    """What was learned from residuals.
+
+    Attributes
+    ----------
+    scales : dict of str to Scale
+        For "energy" (eV/atom), "forces" (eV/Å) and "stress" (eV/Å^3), as far as there were labels.
+    intervals : dict of str to Intervals
+        Likewise.
+    difficulty : dict of int to (Whitening, Difficulty)
+        By species; for forces.
+    n_configurations : int
+    source : str
+        "leave-one-out" or "frames".
+    """
+
+    scales: dict[str, Scale]
+    intervals: dict[str, Intervals]
+    difficulty: dict[int, tuple[Whitening, Difficulty]]
+    n_configurations: int
+    source: str
+
+    def factors(self, vectors: Vectors, n_atoms: int) -> FloatArray:
+        """Difficulty m (n_atoms,) of the atoms' forces."""
+        m = np.ones(n_atoms)
+        for z, (atoms, x) in vectors.items():
+            if z in self.difficulty:
+                whitening, known = self.difficulty[z]
+                m[atoms] = known.factors(whitening(x))
+        return m
+
+    def variances(
+        self, kind: str, data: FloatArray, prior: FloatArray, novelty: FloatArray, factors: FloatArray | None = None
+    ) -> FloatArray:
+        """Calibrated variances (n, c) of a kind.
+
+        Parameters
+        ----------
+        data, prior : ndarray (n, c)
+            The two parts, in the square of the unit of `scales`.
+        novelty : ndarray (n,)
+            In units of its threshold.
+        factors : ndarray (n,) or None
+            Difficulty m.
+        """
+        m2 = 1.0 if factors is None else factors[:, None] ** 2
+        return np.asarray(m2 * self.scales[kind](data) + share_of_prior(novelty)[:, None] * prior)
+
+    def summary(self) -> str:
+        """One line for every kind, in its unit."""
+        units = {"energy": ("meV/atom", 1e3), "forces": ("eV/Å", 1.0), "stress": ("meV/Å³", 1e3)}
+        lines = [
+            f"  {kind}: a = {scale.a * units[kind][1]:.3g} {units[kind][0]}, b = {scale.b:.3g}"
+            for kind, scale in self.scales.items()
+        ]
+        return "\n".join([f"calibrated on {self.n_configurations} configurations ({self.source})", *lines])
+
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        """Everything but `n_configurations` and `source`."""
+        arrays: dict[str, np.ndarray] = {"difficulty": np.array(list(self.difficulty), np.int64)}
+        for kind, scale in self.scales.items():
+            arrays[f"scale_{kind}"] = np.array([scale.a, scale.b])
+            intervals = self.intervals[kind]
+            arrays[f"interval_species_{kind}"] = intervals.species
+            arrays[f"interval_edges_{kind}"] = intervals.edges
+            arrays[f"interval_table_{kind}"] = intervals.table
+            arrays[f"interval_count_{kind}"] = np.array(intervals.n_configurations)
+        for z, (whitening, known) in self.difficulty.items():
+            arrays[f"mean_{z}"], arrays[f"axes_{z}"] = whitening.mean, whitening.axes
+            arrays[f"points_{z}"], arrays[f"frames_{z}"], arrays[f"logs_{z}"] = known.points, known.frames, known.logs
+        return arrays
+
+    @classmethod
+    def from_arrays(cls, arrays: dict[str, np.ndarray], n_configurations: int, source: str) -> Calibration:
+        """The calibration whose `to_arrays` gave these."""
+        scales, intervals = {}, {}
+        for kind in ("energy", "forces", "stress"):
+            if f"scale_{kind}" in arrays:
+                a, b = arrays[f"scale_{kind}"].tolist()
+                scales[kind] = Scale(a, b)
+                intervals[kind] = Intervals(
+                    arrays[f"interval_species_{kind}"], arrays[f"interval_edges_{kind}"],
+                    arrays[f"interval_table_{kind}"], int(arrays[f"interval_count_{kind}"]),
+                )  # fmt: skip
+        difficulty = {
+            z: (
+                Whitening(arrays[f"mean_{z}"], arrays[f"axes_{z}"]),
+                Difficulty(arrays[f"points_{z}"], arrays[f"frames_{z}"], arrays[f"logs_{z}"]),
+            )
+            for z in arrays["difficulty"].tolist()
+        }
+        return cls(scales, intervals, difficulty, n_configurations, source)
+
+
+def fit_calibration(
+    residuals: dict[str, tuple[IntArray, FloatArray, FloatArray]],
+    atoms: IntArray,
+    numbers: IntArray,
+    novelty: FloatArray,
+    vectors: Vectors,
+    *,
+    source: str,
+) -> Calibration:
+    """Calibrate on residuals of labels that the model had not seen.
+
+    Parameters
+    ----------
+    residuals : dict of kind to (frames (n,), errors (n, c), data variances (n, c))
+        Kinds without labels are left out.
+    atoms : ndarray (n,) of int
+        Atoms to which the rows of "forces" belong.
+    numbers, novelty : ndarray (n_atoms,)
+        Species, and novelty in units of its threshold.
+    vectors : dict
+        Descriptor vectors of the atoms.
+
+    Raises
+    ------
+    CalibrationError
+        If there are fewer than ten configurations.
+    """
+    scales, intervals = {}, {}
+    difficulty: dict[int, tuple[Whitening, Difficulty]] = {}
+    for kind, (frames, errors, data) in residuals.items():
+        scale = fit_scale(errors, data)
+        variances = scale(data)
+        if kind == "forces":
+            m = np.ones(len(variances))
+            row_of_atom = np.full(len(numbers), -1)
+            row_of_atom[atoms] = np.arange(len(atoms))
+            for z, (own, x) in vectors.items():
+                labelled = row_of_atom[own] >= 0
+                rows, x = row_of_atom[own[labelled]], x[labelled]
+                if len(rows) < 2:
+                    continue
+                whitening = Whitening.of(x)
+                known = Difficulty.of(whitening(x), frames[rows], errors[rows], variances[rows])
+                m[rows] = known.factors(whitening(x), frames[rows])
+                difficulty[z] = (whitening, known)
+            variances = variances * m[:, None] ** 2
+            factor = level_factor(errors, variances)
+            scale, variances = scale.times(factor), variances * factor**2
+        with np.errstate(divide="ignore", invalid="ignore"):
+            scores = np.where(errors == 0.0, 0.0, np.abs(errors) / np.sqrt(variances))
+        groups = (numbers[atoms], novelty[atoms]) if kind == "forces" else (None, None)
+        scales[kind], intervals[kind] = scale, Intervals.of(scores, frames, *groups)
+    n_configurations = len(np.unique(np.concatenate([frames for frames, _, _ in residuals.values()])))
+    return Calibration(scales, intervals, difficulty, n_configurations, source)

@@ -1,0 +1,122 @@
+"""Conformal prediction intervals: half-widths in calibrated standard deviations that held for configurations left out.
+
+The configuration is the exchangeable unit: atoms of one frame know of each other.  With K configurations, each with the
+same weight 1 / (K + 1) shared by its scores |error| / sigma_cal, and the rest at infinity, the quantile of level p
+covers a random component of a new configuration with a probability of at least p.
+
+Source: Lee, Barber and Willett, J. R. Stat. Soc. B (2025), doi 10.1093/jrsssb/qkae102 (hierarchical conformal
+prediction); groups: Vovk, Gammerman and Shafer, Algorithmic Learning in a Random World (2005), section 4.5 (Mondrian).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from gapkit.exceptions import CalibrationError, InputError
+from gapkit.typing import FloatArray, IntArray
+
+LEVELS = np.round(np.arange(0.05, 0.996, 0.005), 3)
+"""Levels that are kept; others take the next higher one."""
+
+# Fewer configurations than this and a group takes the quantiles of a larger one.
+MIN_CONFIGURATIONS = 20
+# Fewer, and there is no calibration at all: 90 % would need the largest score of all, or more.
+LEAST = 10
+N_BINS = 3
+
+
+def conformal_quantiles(scores: FloatArray, frames: IntArray) -> FloatArray:
+    """Quantiles of scores (n,) at `LEVELS`, every frame with the same weight; infinite where there are too few."""
+    _, inverse, counts = np.unique(frames, return_inverse=True, return_counts=True)
+    order = np.argsort(scores, kind="stable")
+    reached = np.cumsum(1.0 / (counts[inverse[order]] * (len(counts) + 1.0)))
+    where = np.searchsorted(reached, LEVELS - 1e-12)
+    return np.append(scores[order], np.inf)[where]
+
+
+@dataclass(frozen=True, eq=False)
+class Intervals:
+    """Quantiles of |error| / sigma_cal by group.
+
+    Attributes
+    ----------
+    species : ndarray (s,) of int
+        Atomic numbers, ascending; [0] where there are no groups (energies, stresses).
+    edges : ndarray (s, N_BINS - 1)
+        Novelty, as a part of the threshold, that divides the atoms of each species.
+    table : ndarray (s, N_BINS, len(LEVELS))
+    n_configurations : int
+    """
+
+    species: IntArray
+    edges: FloatArray
+    table: FloatArray
+    n_configurations: int
+
+    @classmethod
+    def of(
+        cls, scores: FloatArray, frames: IntArray, species: IntArray | None = None, novelty: FloatArray | None = None
+    ) -> Intervals:
+        """From the scores (n, c) of targets, their frames, and the species and novelty of atoms.
+
+        Raises
+        ------
+        CalibrationError
+            If there are fewer than ten configurations.
+        """
+        n_configurations = len(np.unique(frames))
+        if n_configurations < LEAST:
+            raise CalibrationError(
+                f"intervals need at least {LEAST} configurations, got {n_configurations}; add labelled frames"
+            )
+        c = scores.shape[1]
+        whole = conformal_quantiles(scores.ravel(), np.repeat(frames, c))
+        if species is None or novelty is None:
+            table = np.tile(whole, (1, N_BINS, 1))
+            return cls(np.zeros(1, np.int64), np.zeros((1, N_BINS - 1)), table, n_configurations)
+        kinds = np.unique(species)
+        edges, table = np.zeros((len(kinds), N_BINS - 1)), np.empty((len(kinds), N_BINS, len(LEVELS)))
+        for i, z in enumerate(kinds):
+            own = np.flatnonzero(species == z)
+            edges[i] = np.quantile(novelty[own], np.arange(1, N_BINS) / N_BINS)
+            of_species = _enough(scores[own], frames[own], whole)
+            bins = np.searchsorted(edges[i], novelty[own])
+            for j in range(N_BINS):
+                table[i, j] = _enough(scores[own[bins == j]], frames[own[bins == j]], of_species)
+        return cls(kinds, edges, table, n_configurations)
+
+    def factors(self, level: float, species: IntArray | None = None, novelty: FloatArray | None = None) -> FloatArray:
+        """Half-widths of intervals in sigma_cal: (n,) for atoms, (1,) without them.
+
+        Raises
+        ------
+        InputError
+            If `level` is not between 0 and 1.
+        CalibrationError
+            If there were too few configurations for it.
+        """
+        if not 0.0 < level < 1.0:
+            raise InputError(f"`interval` must be a level between 0 and 1, such as 0.9, got {level!r}")
+        at = int(np.searchsorted(LEVELS, level - 1e-9))
+        column = self.table[:, :, at] if at < len(LEVELS) else np.full(self.table.shape[:2], np.inf)
+        if not np.isfinite(column).all():
+            raise CalibrationError(
+                f"intervals of level {level} need more configurations than the {self.n_configurations} of the "
+                f"calibration (at least {int(np.ceil(level / (1.0 - level)))} in every group); ask for a lower level or "
+                "calibrate with more frames"
+            )
+        if species is None or novelty is None:
+            return column[0, :1]
+        row = np.searchsorted(self.species, species).clip(max=len(self.species) - 1)
+        bins = (novelty[:, None] > self.edges[row]).sum(axis=1)
+        return np.asarray(column[row, bins])
+
+
+def _enough(scores: FloatArray, frames: IntArray, larger: FloatArray) -> FloatArray:
+    """Quantiles of a group, or those of the larger group that it is part of."""
+    if len(np.unique(frames)) < MIN_CONFIGURATIONS:
+        return larger
+    found = conformal_quantiles(scores.ravel(), np.repeat(frames, scores.shape[1]))
+    return np.where(np.isfinite(found), found, np.maximum(larger, scores.max()))

@@ -1,0 +1,74 @@
+"""Atoms' neighbourhoods in whitened principal coordinates, and what is known of those nearest to a new one.
+
+For every species the descriptor vectors of the training set are centred and divided by their standard deviations along
+the leading principal axes: Euclidean distances there are Mahalanobis distances in the leading subspace (source:
+Mahalanobis, Proc. Natl. Inst. Sci. India 2, 49 (1936)).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.spatial import cKDTree
+
+from gapkit.typing import FloatArray, IntArray
+
+# Principal axes: directions with less than this part of the largest standard deviation are noise, not structure.
+N_AXES = 24
+SMALLEST = 1e-4
+
+
+@dataclass(frozen=True, eq=False)
+class Whitening:
+    """z = axes^T (x - mean).
+
+    Attributes
+    ----------
+    mean : ndarray (d,)
+    axes : ndarray (d, r)
+        Principal axes over the standard deviations along them, the largest first.
+    """
+
+    mean: FloatArray
+    axes: FloatArray
+
+    @classmethod
+    def of(cls, x: FloatArray) -> Whitening:
+        """From the vectors (n, d) of a sample."""
+        mean = x.mean(axis=0)
+        values, vectors = np.linalg.eigh((x - mean).T @ (x - mean) / max(len(x) - 1, 1))
+        values, vectors = values[::-1], vectors[:, ::-1]
+        n_axes = int(np.count_nonzero(values[:N_AXES] > SMALLEST**2 * max(values[0], 1e-300)))
+        return cls(mean, vectors[:, :n_axes] / np.sqrt(values[:n_axes]))
+
+    def __call__(self, x: FloatArray) -> FloatArray:
+        """Coordinates (n, r) of vectors (n, d)."""
+        return np.asarray((x - self.mean) @ self.axes)
+
+
+def nearest_others(
+    points: FloatArray, frames: IntArray, queries: FloatArray, own: IntArray, k: int
+) -> tuple[FloatArray, IntArray]:
+    """Distances and indices (n, k) of the nearest points that are of another frame than the query's own.
+
+    Where there are fewer than k such points within reach of the search, the distance is infinite and the index that of
+    no point (len(points)).
+    """
+    tree = cKDTree(points)
+    crowd = int(np.bincount(frames[frames >= 0]).max()) if np.any(frames >= 0) else 0
+    wanted = min(len(points), k + crowd)
+    distances, indices = tree.query(queries, k=np.arange(1, wanted + 1))
+    strange = frames[indices] != own[:, None]
+    order = np.argsort(~strange, axis=1, kind="stable")[:, :k]
+    distances = np.take_along_axis(np.where(strange, distances, np.inf), order, axis=1)
+    indices = np.where(np.isfinite(distances), np.take_along_axis(indices, order, axis=1), len(points))
+    if wanted < k:
+        pad = ((0, 0), (0, k - wanted))
+        distances = np.pad(distances, pad, constant_values=np.inf)
+        indices = np.pad(indices, pad, constant_values=len(points))
+    return distances, indices
+
+
+NO_FRAME = -2
+"""Frame of a query that is of no frame of the reference set."""

@@ -1,0 +1,188 @@
+"""Extrapolation: which atoms are unlike all that the model was fitted to.
+
+Three signs, each with a threshold of its own for every species:
+
+novelty    prior residual over prior variance, 0 to 1: what the kernel's similarity to the sparse points leaves open;
+distance   Mahalanobis distance to the nearest neighbourhood of the training set, in the leading whitened axes;
+pair       two atoms closer to each other than any pair of their species in the training set.
+
+The first two thresholds are what training atoms themselves exceed with a given probability (the rate of false alarms)
+when their own configuration is left out.  Small rates are beyond the sample: its upper tail is taken for a power law
+(source: Weissman, J. Am. Stat. Assoc. 73, 812 (1978), with Hill's estimate of the exponent).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from gapkit.exceptions import InputError
+from gapkit.typing import BoolArray, FloatArray, IntArray
+from gapkit.uncertainty.neighbourhoods import NO_FRAME, Whitening, nearest_others
+
+FALSE_ALARM = 1e-3
+"""Part of the atoms of new structures like the training set that are flagged by default."""
+
+# Part of a sample that is its upper tail, and the fewest values from which an exponent is taken.
+TAIL, MIN_TAIL = 0.05, 8
+# Novelties and distances of twins are zero but for rounding.
+ROUNDING = 1e-12
+# Pairs are too close when they are closer by this part than any pair of the training set.
+PAIR_MARGIN = 0.02
+
+
+@dataclass(frozen=True)
+class Tail:
+    """P(value > start (1 / q)^exponent) = part * q for q <= 1."""
+
+    part: float
+    start: float
+    exponent: float
+
+    @classmethod
+    def of(cls, values: FloatArray) -> Tail:
+        """From a sample (n,) of values >= 0."""
+        ordered = np.sort(np.maximum(values, ROUNDING))[::-1]
+        n_tail = min(max(int(TAIL * len(ordered)), MIN_TAIL), max(len(ordered) - 1, 1))
+        if len(ordered) < 2:
+            return cls(1.0, float(ordered[0]) if len(ordered) else ROUNDING, 1.0)
+        start = ordered[n_tail]
+        exponent = float(np.mean(np.log(ordered[:n_tail] / start)))
+        return cls(n_tail / len(ordered), float(start), max(exponent, 1e-3))
+
+    def threshold(self, rate: float) -> float:
+        """The value that is exceeded with probability `rate`; that of the start for larger rates."""
+        return self.start * max(self.part / rate, 1.0) ** self.exponent
+
+
+@dataclass(frozen=True, eq=False)
+class KnownSpecies:
+    """Neighbourhoods of one species in the training set.
+
+    Attributes
+    ----------
+    whitening : Whitening
+    points : ndarray (n, r)
+        Whitened vectors of (a sample of) its atoms.
+    frames : ndarray (n,) of int
+    novelty, distance : Tail
+    """
+
+    whitening: Whitening
+    points: FloatArray
+    frames: IntArray
+    novelty: Tail
+    distance: Tail
+
+    @classmethod
+    def of(cls, x: FloatArray, frames: IntArray, novelty: FloatArray) -> KnownSpecies:
+        """From vectors (n, d), their frames, and novelties (m,) without the own configuration."""
+        whitening = Whitening.of(x)
+        points = whitening(x)
+        distance, _ = nearest_others(points, frames, points, frames, 1)
+        known = distance[np.isfinite(distance)]
+        return cls(whitening, points, frames, Tail.of(novelty), Tail.of(known if len(known) else np.ones(1)))
+
+    def distances(self, x: FloatArray) -> FloatArray:
+        """Distance (n,) of vectors (n, d) to the nearest known one, in standard deviations of the training set."""
+        strangers = np.full(len(x), NO_FRAME)
+        return nearest_others(self.points, self.frames, self.whitening(x), strangers, 1)[0][:, 0]
+
+
+@dataclass(frozen=True, eq=False)
+class Extrapolation:
+    """What is new about the atoms of some frames.
+
+    Attributes
+    ----------
+    novelty, distance : ndarray (n_atoms,)
+        Over their thresholds: above 1 is extrapolation.  NaN where a model has no term that tells.
+    pair : ndarray (n_atoms,)
+        Smallest over all neighbours of distance over the smallest distance of such a pair in the training set; below
+        0.98 is extrapolation.  Infinite without neighbours.
+    atoms : ndarray (n_atoms,) of bool
+        Whether any of the three says so.
+    frames : ndarray (n_frames,) of bool
+        Whether any atom of the frame does.
+    false_alarm : float
+        Part of the atoms of structures like the training set that are flagged.
+    """
+
+    novelty: FloatArray
+    distance: FloatArray
+    pair: FloatArray
+    atoms: BoolArray
+    frames: BoolArray
+    false_alarm: float
+
+
+@dataclass(frozen=True, eq=False)
+class NoveltyDetector:
+    """Thresholds of a fitted model.
+
+    Attributes
+    ----------
+    species : dict of int to KnownSpecies
+        By atomic number; empty without an atomic term.
+    pairs : dict of (int, int) to float
+        Smallest distance in Å of every pair of species (ascending) in the training set.
+    """
+
+    species: dict[int, KnownSpecies]
+    pairs: dict[tuple[int, int], float]
+
+    def thresholds(self, false_alarm: float = FALSE_ALARM) -> dict[int, tuple[float, float]]:
+        """Novelty (no unit) and distance (standard deviations) by species, which share the rate of false alarms."""
+        if not 0.0 < false_alarm <= TAIL:
+            raise InputError(f"`false_alarm` must be > 0 and at most {TAIL}, got {false_alarm!r}")
+        rate = 0.5 * false_alarm
+        return {z: (known.novelty.threshold(rate), known.distance.threshold(rate)) for z, known in self.species.items()}
+
+    def detect(
+        self, numbers: IntArray, novelty: FloatArray, vectors: dict[int, tuple[IntArray, FloatArray]], pair: FloatArray,
+        frame_of_atom: IntArray, n_frames: int, false_alarm: float = FALSE_ALARM,
+    ) -> Extrapolation:  # fmt: skip
+        """Compare atoms with the thresholds.
+
+        Parameters
+        ----------
+        novelty : ndarray (n_atoms,)
+        vectors : dict of species to (atoms, descriptor vectors)
+        pair : ndarray (n_atoms,)
+            As in `Extrapolation`.
+        """
+        relative, distance = np.full(len(numbers), np.nan), np.full(len(numbers), np.nan)
+        for z, (limit, far) in self.thresholds(false_alarm).items():
+            own = numbers == z
+            relative[own] = novelty[own] / limit
+            if z in vectors:
+                atoms, x = vectors[z]
+                distance[atoms] = self.species[z].distances(x) / far
+        unknown = ~np.isin(numbers, list(self.species)) if self.species else np.zeros(len(numbers), bool)
+        atoms_flagged = (relative > 1.0) | (distance > 1.0) | (pair < 1.0 - PAIR_MARGIN) | unknown
+        frames = np.bincount(frame_of_atom[atoms_flagged], minlength=n_frames) > 0
+        return Extrapolation(relative, distance, pair, atoms_flagged, frames, false_alarm)
+
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        """The state as arrays."""
+        arrays: dict[str, np.ndarray] = {
+            "pairs": np.array([[a, b, d] for (a, b), d in self.pairs.items()]).reshape(-1, 3),
+            "species": np.array(list(self.species), np.int64),
+        }
+        for z, known in self.species.items():
+            tails = [known.novelty, known.distance]
+            arrays[f"tails_{z}"] = np.array([[tail.part, tail.start, tail.exponent] for tail in tails])
+            arrays[f"mean_{z}"], arrays[f"axes_{z}"] = known.whitening.mean, known.whitening.axes
+            arrays[f"points_{z}"], arrays[f"frames_{z}"] = known.points, known.frames
+        return arrays
+
+    @classmethod
+    def from_arrays(cls, arrays: dict[str, np.ndarray]) -> NoveltyDetector:
+        """The detector whose `to_arrays` gave these."""
+        species = {}
+        for z in arrays["species"].tolist():
+            tails = [Tail(*row) for row in arrays[f"tails_{z}"].tolist()]
+            whitening = Whitening(arrays[f"mean_{z}"], arrays[f"axes_{z}"])
+            species[z] = KnownSpecies(whitening, arrays[f"points_{z}"], arrays[f"frames_{z}"], *tails)
+        return cls(species, {(int(a), int(b)): float(d) for a, b, d in arrays["pairs"]})

@@ -1,0 +1,96 @@
+"""Error bars from standard deviations: sigma_cal^2 = a^2 + b^2 sigma^2, fitted to residuals."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import minimize
+
+from gapkit.exceptions import InputError
+from gapkit.typing import FloatArray
+
+# Half-width in standard deviations of the central 90 % of a normal distribution: at this level sigma_cal is exact.
+LEVEL, Z = 0.9, 1.6448536269514722
+# Degrees of freedom of the likelihood: a few gross errors, or sites without any, do not decide.
+FREEDOM = 4.0
+# Errors are not resolved below this part of their root mean square.
+RESOLUTION = 1e-3
+
+
+@dataclass(frozen=True)
+class Scale:
+    """sigma_cal^2 = a^2 + b^2 sigma^2.
+
+    Attributes
+    ----------
+    a : float
+        The error that is left where the model is sure; unit of the target.
+    b : float
+        By how much the model is too sure of itself (b > 1) or too cautious.
+    """
+
+    a: float
+    b: float
+
+    def __call__(self, variances: FloatArray) -> FloatArray:
+        """Calibrated variances for epistemic ones, any shape."""
+        return np.asarray(self.a**2 + self.b**2 * variances)
+
+    def times(self, factor: float) -> Scale:
+        """Both multiplied by a factor."""
+        return Scale(self.a * factor, self.b * factor)
+
+
+def fit_scale(errors: FloatArray, variances: FloatArray) -> Scale:
+    """Most likely a and b, then both scaled so that 90 % of the errors are within 1.645 sigma_cal.
+
+    Parameters
+    ----------
+    errors, variances : ndarray (n, c)
+        Residuals of predictions of labels that the model had not seen, and epistemic variances.
+
+    Raises
+    ------
+    InputError
+        If there are none, or shapes differ.
+    """
+    if errors.shape != variances.shape or errors.size == 0:
+        raise InputError(
+            f"calibration needs as many errors as variances, at least one, got {errors.shape} and {variances.shape}"
+        )
+    mean_square = float(np.mean(errors**2))
+    if mean_square == 0.0:
+        return Scale(0.0, 1.0)
+    known = float(np.mean(variances)) or mean_square
+    e2 = errors.ravel() ** 2 / mean_square + RESOLUTION**2
+    s2 = variances.ravel() / known
+
+    def loss(theta: FloatArray) -> tuple[float, FloatArray]:
+        """Negative log likelihood of Student's t, variances exp(theta) . (1, s2), and its gradient."""
+        parts = np.exp(theta)
+        v = parts[0] + parts[1] * s2
+        ratio = e2 / (FREEDOM * v)
+        slope = (0.5 - 0.5 * (FREEDOM + 1.0) * ratio / (1.0 + ratio)) / v
+        value = np.mean(0.5 * np.log(v) + 0.5 * (FREEDOM + 1.0) * np.log1p(ratio))
+        return float(value), np.array([np.mean(slope) * parts[0], np.mean(slope * s2) * parts[1]])
+
+    floor = 2.0 * np.log(RESOLUTION)
+    starts = [(floor / 2, 0.0), (0.0, floor), (-1.0, -1.0)]
+    found = [
+        minimize(loss, start, jac=True, method="L-BFGS-B", bounds=[(floor, 20.0), (-30.0, 20.0)]) for start in starts
+    ]
+    best = min(found, key=lambda result: float(result.fun))
+    scale = Scale(
+        float(np.sqrt(mean_square * np.exp(best.x[0]))), float(np.sqrt(mean_square / known * np.exp(best.x[1])))
+    )
+    return scale.times(level_factor(errors, scale(variances)))
+
+
+def level_factor(errors: FloatArray, variances: FloatArray) -> float:
+    """By what the stds must be multiplied for 90 % of the errors to be within 1.645 of them; 1 where all are zero."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        scores = np.abs(errors) / np.sqrt(variances)
+    scores = np.where(errors == 0.0, 0.0, scores)
+    factor = float(np.quantile(scores, LEVEL, method="higher")) / Z
+    return factor if 0.0 < factor < np.inf else 1.0
