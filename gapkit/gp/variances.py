@@ -26,6 +26,7 @@ from gapkit.gp.functionals import Functional, Instances, prior_covariance
 from gapkit.gp.parts import parts_of, waves
 from gapkit.gp.posterior import Posterior
 from gapkit.gp.residual import ResidualBasis
+from gapkit.kernels.base import GapKernel
 from gapkit.neighbours import NeighbourList, build_neighbour_list
 from gapkit.parallel import map_blocks
 from gapkit.structures import AtomsBatch
@@ -180,31 +181,6 @@ def seen_by_points(basis: SparseBasis, posterior: Posterior, rows: FloatArray) -
     return np.concatenate(white)
 
 
-def local_rows(
-    basis: SparseBasis, posterior: Posterior, batch: AtomsBatch, neighbours: NeighbourList
-) -> tuple[FloatArray, FloatArray]:
-    """Rows (n_atoms, M) of the local energies of atomic terms, and their prior variances (n_atoms,) in eV^2."""
-    rows, prior = np.zeros((batch.n_atoms, basis.n_columns)), np.zeros(batch.n_atoms)
-    index = -1
-    for term in basis.terms:
-        for block in term.blocks:
-            index += 1
-            if not term.engine.is_atomic:
-                continue
-            view = term.engine.view(batch.numbers, neighbours)
-            centres = view.centres(block.block)
-            for start in range(0, len(centres), view.centres_per_chunk):
-                features = view.features(block.block, centres[start : start + view.centres_per_chunk])
-                x = term.kernel.scale_features(features.x)
-                norms = np.einsum("nd,nd->n", x, x)
-                rows[features.centres, block.columns] = term.kernel.value(
-                    block.reduce(x) @ block.scaled.T, norms, block.norms
-                )
-                whole = norms if features.squares is None else features.squares
-                prior[features.centres] += term.kernel.diag_value(whole) * posterior.variance_scale(index)
-    return rows, prior
-
-
 def functionals(
     basis: SparseBasis, posterior: Posterior, batch: AtomsBatch, neighbours: NeighbourList, wanted: BoolArray, *,
     forces: bool, virial: bool,
@@ -321,6 +297,42 @@ def target_variances(
         for kind in results[0][0]
     }
     return TargetVariances(joined["energy"], joined.get("forces"), joined.get("virial"))
+
+
+def covariance_of(
+    basis: SparseBasis, posterior: Posterior, batch: AtomsBatch, reach: float, kinds: tuple[str, ...]
+) -> FloatArray:
+    """Posterior covariances (n, n) of all targets of a batch with each other, kind after kind."""
+    neighbours = build_neighbour_list(batch, reach)
+    wanted = {kind: kind in kinds for kind in ("forces", "virial")}
+    targets = Targets.of(basis, posterior, batch, neighbours, forces=wanted["forces"], virial=wanted["virial"])
+    starts, start = {}, 0
+    for kind in kinds:
+        starts[kind], start = start, start + targets.rows[kind][..., 0].size
+    prior = np.zeros((start, start))
+    by_block: dict[tuple[int, Block], list[tuple[slice, GapKernel, float, Functional]]] = {}
+    everything = np.ones(batch.n_atoms, bool)
+    for term, block, scale, kind, i, part in functionals(
+        basis, posterior, batch, neighbours, everything, forces=wanted["forces"], virial=wanted["virial"]
+    ):
+        if kind in starts:
+            at = starts[kind] + i * part.n_targets
+            where = slice(at, at + part.n_targets)
+            by_block.setdefault((id(term), block), []).append((where, term.kernel, scale, part))
+    for parts in by_block.values():
+        for n, (rows, kernel, scale, one) in enumerate(parts):
+            for columns, _, _, other in parts[n:]:
+                found = scale * prior_covariance(kernel, one, other)
+                prior[rows, columns] += found
+                if columns != rows:
+                    prior[columns, rows] += found.T
+    flat = np.concatenate([targets.rows[kind].reshape(-1, basis.n_columns) for kind in kinds])
+    n_hidden = targets.hidden["energy"].shape[2]
+    hidden = np.concatenate([np.zeros((0, n_hidden)), *(row for kind in kinds for row in targets.hidden[kind])])
+    white, seen = posterior.whiten(flat), seen_by_points(basis, posterior, flat)
+    residual, n_clipped = clipped((prior - seen.T @ seen)[None], prior[None])
+    warn_of_clipped(n_clipped)
+    return np.asarray(white.T @ white + residual[0] + hidden @ hidden.T)
 
 
 def inner(white: FloatArray, shape: tuple[int, ...]) -> FloatArray:

@@ -15,7 +15,7 @@ from sklearn.utils import check_random_state
 
 from gapkit.descriptors import Descriptor
 from gapkit.descriptors.base import Engine, check_species
-from gapkit.exceptions import DataError, NotFittedModelError
+from gapkit.exceptions import DataError, InputError, NotFittedModelError
 from gapkit.gp.basis import SparseBasis
 from gapkit.gp.factors import TriangularFactor
 from gapkit.gp.noise import KINDS, Noise
@@ -26,6 +26,7 @@ from gapkit.parallel import limit_blas
 from gapkit.potential import defaults
 from gapkit.potential.arguments import check_arguments, check_reach
 from gapkit.potential.baselines import Baseline
+from gapkit.potential.error_bars import Std
 from gapkit.potential.estimate import FitEstimate, check_memory, estimate_fit, memory_for_rows
 from gapkit.potential.hyperparameters import choose_hyperparameters
 from gapkit.potential.linear_model import LinearModel
@@ -35,11 +36,12 @@ from gapkit.potential.reference_energies import ReferenceEnergies, reference_ene
 from gapkit.potential.sparsify import select_points, truncated
 from gapkit.potential.terms import Term, as_term
 from gapkit.potential.training import accumulate, make_targets
+from gapkit.potential.uncertain import Uncertain
 from gapkit.structures import AtomsBatch, DataReport, LabelKeys, describe, to_batch
 from gapkit.typing import FloatArray
 
 
-class GAP(BaseEstimator):
+class GAP(Uncertain, BaseEstimator):
     """Sparse Gaussian process potential for energies, forces and virials.
 
     Parameters
@@ -61,6 +63,9 @@ class GAP(BaseEstimator):
         Where the labels are found in `atoms.info` and `atoms.arrays`.
     random_state : int, RandomState or None
         Governs every draw; the same seed gives the same model.
+    calibration : {"leave-one-out"} or None
+        How `fit` learns to tell its own errors: from configurations of the training set, each left out of the model
+        (up to 5,000 atoms); None: not at all, and standard deviations are epistemic only.
     memory_limit : float or None
         GB that a fit may use; None: what is free when it begins.  With less, fewer threads run and large frames are
         taken in parts; triangles of n_sparse^2 numbers are the least that it takes.
@@ -85,6 +90,10 @@ class GAP(BaseEstimator):
     n_sparse_ : int
         Sparse points of all terms, M.
     log_marginal_likelihood_ : float
+    calibration_ : Calibration or None
+        From epistemic standard deviations to error bars.
+    novelty_detector_ : NoveltyDetector or None
+        Thresholds beyond which a structure is unlike the training set.
     report_ : DataReport
         What the training data hold; None for a loaded model, whose `metadata_` has it in words.
     metadata_ : dict
@@ -107,6 +116,7 @@ class GAP(BaseEstimator):
         baseline: Baseline | None = None,
         label_keys: LabelKeys | None = None,
         random_state: int | np.random.RandomState | None = 0,
+        calibration: Literal["leave-one-out"] | None = "leave-one-out",
         memory_limit: float | None = None,
         n_jobs: int | None = None,
         progress: bool = False,
@@ -119,6 +129,7 @@ class GAP(BaseEstimator):
         self.baseline = baseline
         self.label_keys = label_keys
         self.random_state = random_state
+        self.calibration = calibration
         self.memory_limit = memory_limit
         self.n_jobs = n_jobs
         self.progress = progress
@@ -142,6 +153,8 @@ class GAP(BaseEstimator):
         """
         begin = time.perf_counter()
         check_arguments(self.terms, self.n_sparse, self.truncation, self.memory_limit, self.noise, self.label_keys)
+        if self.calibration not in (None, "leave-one-out"):
+            raise InputError(f'`calibration` must be "leave-one-out" or None, got {self.calibration!r}')
         batch = self._labelled(frames)
         rng = np.random.default_rng(check_random_state(self.random_state).randint(2**31 - 1))
         report = describe(batch)
@@ -157,7 +170,7 @@ class GAP(BaseEstimator):
             kernels = [term.resolved_kernel() for term in terms]
             vectors = [[(block, part.x) for block, part in of_term] for of_term in points]
             basis = SparseBasis.build(engines, kernels, vectors, tolerance=self.truncation)
-            self._origins = np.concatenate([part.frames for of_term in points for _, part in of_term])
+            origins = np.concatenate([part.frames for of_term in points for _, part in of_term])
             blank = Posterior(np.eye(basis.n_columns), basis.prior(), None)
         start = LinearModel(basis, blank, np.zeros(basis.n_columns), energies, self.baseline)
         factors: dict[str, TriangularFactor] = {}
@@ -171,12 +184,16 @@ class GAP(BaseEstimator):
             optimised = time.perf_counter()
             self.evidence_ = chosen
             self._solve(start, factors, chosen.noise, chosen.scales)
+        solved = time.perf_counter()
+        self._origins, self.calibration_, self.novelty_detector_ = origins, None, None
+        if self.calibration is not None:
+            self._learn_uncertainty(batch, rng)
         done = time.perf_counter()
         self.terms_ = terms
         self.report_: DataReport | None = report
         times = {
             "select": selected - begin, "rows": accumulated - selected, "evidence": optimised - accumulated,
-            "solve": done - optimised,
+            "solve": solved - optimised, "calibrate": done - solved,
         }  # fmt: skip
         self.metadata_ = describe_fit(batch, report, times)
         return self
@@ -184,7 +201,7 @@ class GAP(BaseEstimator):
     def partial_fit(self, frames: Atoms | Sequence[Atoms], y: object = None) -> GAP:
         """Add frames to a fitted model, as though they had been there from the start; fit it if it is not fitted.
 
-        Sparse points, noise, kernel scales and reference energies stay as they are.
+        Sparse points, noise, kernel scales, reference energies, calibration and thresholds of novelty stay as they are.
 
         Raises
         ------
@@ -215,25 +232,41 @@ class GAP(BaseEstimator):
         _, engines, numbers, _ = self._plan(batch)
         return estimate_fit(batch, engines, numbers, self.n_jobs)
 
-    def predict(self, frames: Atoms | Sequence[Atoms], return_std: bool | Literal["total"] = False) -> Predictions:
+    def predict(
+        self, frames: Atoms | Sequence[Atoms], return_std: bool | Literal["local"] = False, *, std: Std | None = None,
+        interval: float | None = None,
+    ) -> Predictions:  # fmt: skip
         """Energies, forces, stresses and local energies.
 
         Parameters
         ----------
-        return_std : bool or "total"
-            Also the standard deviations of the local energies, their two parts and the novelty; "total": the standard
-            deviations alone, at about half the price.
+        return_std : bool or "local"
+            Also standard deviations of energies, forces and stresses, flags of extrapolation, and the local ones with
+            their parts; "local": those of the local energies alone, for less than twice the price of a prediction.
+        std : {"calibrated", "epistemic", "total"} or None
+            What the standard deviations are, see `Predictions`; None: calibrated if the model is.
+        interval : float or None
+            Level, such as 0.9, at which half-widths of prediction intervals are wanted as well.
 
         Raises
         ------
         UnknownSpeciesError
             If a frame holds a species that was not in the training set; nothing is computed then.
+        NotFittedModelError
+            If calibrated ones are asked for and the model has no calibration.
+        CalibrationError
+            If there were too few configurations for an interval of this level.
         """
         self._check_fitted()
+        if return_std not in (False, True, "local"):
+            raise InputError(f'`return_std` must be False, True or "local", got {return_std!r}')
+        if (std is not None or interval is not None) and return_std is not True:
+            raise InputError("`std` and `interval` need `return_std=True`")
         batch = to_batch(frames, labels=False)
         neighbours = self.model_.neighbours(batch)
-        uncertainty: Uncertainty = "none" if not return_std else "total" if return_std == "total" else "parts"
-        return self.model_.predict(batch, neighbours, uncertainty=uncertainty, n_jobs=self.n_jobs)
+        uncertainty: Uncertainty = "none" if not return_std else "total" if return_std == "local" else "parts"
+        p = self.model_.predict(batch, neighbours, uncertainty=uncertainty, n_jobs=self.n_jobs)
+        return self._with_error_bars(p, batch, neighbours, std, interval) if return_std is True else p
 
     def score(self, frames: Atoms | Sequence[Atoms], y: object = None) -> float:
         """Coefficient of determination R^2 of the force components (of energies per atom where there are no forces).

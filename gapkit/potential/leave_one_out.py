@@ -7,13 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from gapkit.gp.leave_out import LeaveOut
-from gapkit.gp.variances import Targets, local_rows, seen_by_points
+from gapkit.gp.local import local_rows
+from gapkit.gp.variances import Targets, seen_by_points
 from gapkit.neighbours import build_neighbour_list
 from gapkit.parallel import map_blocks
 from gapkit.potential.linear_model import LinearModel
 from gapkit.potential.training import Targets as Labelled
 from gapkit.structures import AtomsBatch
-from gapkit.typing import FloatArray, IntArray
+from gapkit.typing import BoolArray, FloatArray, IntArray
 
 
 @dataclass(frozen=True, eq=False)

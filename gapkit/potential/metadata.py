@@ -84,5 +84,7 @@ def summarise(model: GAP) -> str:
     lines.append("  e0: " + ", ".join(f"{symbol} {e:.4f} eV" for symbol, e in model.reference_energies_.items()))
     if model.baseline is not None:
         lines.append(f"  baseline: {model.baseline!r}")
+    if model.calibration_ is not None:
+        lines.extend("  " + line for line in model.calibration_.summary().splitlines())
     lines.append("  seconds: " + ", ".join(f"{name} {value:.1f}" for name, value in model.metadata_["seconds"].items()))
     return "\n".join(lines)

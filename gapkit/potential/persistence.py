@@ -13,6 +13,8 @@ from gapkit.gp.factors import TriangularFactor
 from gapkit.potential.codec import decode, encode
 from gapkit.potential.linear_model import LinearModel
 from gapkit.potential.model_file import read_archive, write_archive
+from gapkit.uncertainty.calibration import Calibration
+from gapkit.uncertainty.novelty import NoveltyDetector
 
 if TYPE_CHECKING:
     from gapkit.potential.gap import GAP
@@ -21,7 +23,12 @@ if TYPE_CHECKING:
 def save(model: GAP, path: str | os.PathLike[str], *, factors: bool) -> None:
     """Write `model` to `path`; see `GAP.save`."""
     state = model.model_
-    arrays = state.to_arrays()
+    arrays = state.to_arrays() | {"origins": model._origins}
+    calibration, detector = model.calibration_, model.novelty_detector_
+    if calibration is not None:
+        arrays |= {f"calibration_{name}": array for name, array in calibration.to_arrays().items()}
+    if detector is not None:
+        arrays |= {f"novelty_{name}": array for name, array in detector.to_arrays().items()}
     if factors:
         if model._factors is None:
             raise InputError(
@@ -42,6 +49,7 @@ def save(model: GAP, path: str | os.PathLike[str], *, factors: bool) -> None:
         "reference_energies": {str(z): e for z, e in state.energies.items()},
         "noise": model._noise,
         "log_marginal_likelihood": model.log_marginal_likelihood_,
+        "calibration": calibration and {"n": calibration.n_configurations, "source": calibration.source},
         "factors": sorted(model._factors) if factors and model._factors else [],
         "metadata": model.metadata_,
     }
@@ -84,6 +92,13 @@ def load(path: str | os.PathLike[str]) -> GAP:
             )
             for kind in header["factors"]
         }
+        model._origins = arrays["origins"]
+        known = header["calibration"]
+        model.calibration_ = known and Calibration.from_arrays(
+            _part(arrays, "calibration_"), known["n"], known["source"]
+        )
+        detector = _part(arrays, "novelty_")
+        model.novelty_detector_ = NoveltyDetector.from_arrays(detector) if detector else None
         model.terms_ = terms
         model.report_ = None
         model.metadata_ = header["metadata"]
@@ -92,3 +107,8 @@ def load(path: str | os.PathLike[str]) -> GAP:
     except (KeyError, TypeError, IndexError) as error:
         raise ModelFileError(f"`{path}` lacks a part of a model ({error!r}); fit or copy it again") from error
     return model
+
+
+def _part(arrays: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
+    """Arrays whose names begin with a prefix, without it."""
+    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gapkit.typing import FloatArray, IntArray
+from gapkit.gp.variances import TargetVariances
+from gapkit.typing import BoolArray, FloatArray, IntArray
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,11 +26,25 @@ class Predictions:
     local_data_variance   (n_atoms,)         eV^2       posterior variance that more data would reduce
     local_prior_variance  (n_atoms,)         eV^2       prior variance that the sparse points cannot see
     novelty               (n_atoms,)         1          prior residual over prior, 0 (a sparse point) to 1
+    energy_std            (n_frames,)        eV         of the total energy
+    forces_std            (n_atoms, 3)       eV/Å       of each component
+    stress_std            (n_frames, 6)      eV/Å^3     of each component
+    energy_interval, ...                                half-widths of intervals, shapes and units of the stds
+    extrapolating         (n_atoms,)         bool       whether an atom's neighbourhood is unlike the training set
     ====================  =================  =========  ==================================================
 
-    The four from `local_energies_std` on are None unless they were asked for.  Novelty is a ratio of variances and is
-    small in absolute terms for the smooth kernels of SOAP: judge it against its values where errors are known.  Local
-    energies are not labels: their std is large where only sums of them are determined.
+    All from `local_energies_std` on are None unless they were asked for, and NaN or None where the model has no
+    calibration of their kind.  `std` says what the three stds are:
+
+    "calibrated"  the error to expect against a reference calculation: the posterior brought to scale by residuals of
+                  configurations that were left out of the fit.  Not valid where `extrapolating`.
+    "epistemic"   the posterior as it is: what the model lacks data for.  It orders errors, it is no error bar.
+    "total"       epistemic plus the noise of the labels (aleatoric), as for a new label.
+
+    The local stds and variances are always epistemic: local energies are not labels, nothing can calibrate them, and
+    their std is large where only sums of them are determined.  `variances` holds the two parts of epistemic variances:
+    covariances of energies, of the forces of every atom (3 x 3) and of virials (6 x 6).  Novelty is small in absolute
+    terms for the smooth kernels of SOAP; `GAP.extrapolation` compares it with its threshold.
     """
 
     energy: FloatArray
@@ -42,3 +57,12 @@ class Predictions:
     local_data_variance: FloatArray | None = None
     local_prior_variance: FloatArray | None = None
     novelty: FloatArray | None = None
+    energy_std: FloatArray | None = None
+    forces_std: FloatArray | None = None
+    stress_std: FloatArray | None = None
+    energy_interval: FloatArray | None = None
+    forces_interval: FloatArray | None = None
+    stress_interval: FloatArray | None = None
+    extrapolating: BoolArray | None = None
+    std: str | None = None
+    variances: TargetVariances | None = None

@@ -100,7 +100,7 @@ class Calibration:
             arrays[f"interval_species_{kind}"] = intervals.species
             arrays[f"interval_edges_{kind}"] = intervals.edges
             arrays[f"interval_table_{kind}"] = intervals.table
-            arrays[f"interval_count_{kind}"] = np.array(intervals.n_configurations)
+            arrays[f"interval_count_{kind}"] = np.array([intervals.n_configurations])
         for z, (whitening, known) in self.difficulty.items():
             arrays[f"mean_{z}"], arrays[f"axes_{z}"] = whitening.mean, whitening.axes
             arrays[f"points_{z}"], arrays[f"frames_{z}"], arrays[f"logs_{z}"] = known.points, known.frames, known.logs
@@ -116,7 +116,7 @@ class Calibration:
                 scales[kind] = Scale(a, b)
                 intervals[kind] = Intervals(
                     arrays[f"interval_species_{kind}"], arrays[f"interval_edges_{kind}"],
-                    arrays[f"interval_table_{kind}"], int(arrays[f"interval_count_{kind}"]),
+                    arrays[f"interval_table_{kind}"], int(arrays[f"interval_count_{kind}"][0]),
                 )  # fmt: skip
         difficulty = {
             z: (

@@ -1,11 +1,11 @@
 """Conformal prediction intervals: half-widths in calibrated standard deviations that held for configurations left out.
 
-The configuration is the exchangeable unit: atoms of one frame know of each other.  With K configurations, each with the
-same weight 1 / (K + 1) shared by its scores |error| / sigma_cal, and the rest at infinity, the quantile of level p
-covers a random component of a new configuration with a probability of at least p.
+The configuration is the exchangeable unit: atoms of one frame know of each other.  With K configurations and their N
+scores |error| / sigma_cal, each of weight 1 / (N + N / K), and the rest (a new configuration of the average size) at
+infinity, the quantile of level p covers a random component of new configurations with a probability of about p.
 
 Source: Lee, Barber and Willett, J. R. Stat. Soc. B (2025), doi 10.1093/jrsssb/qkae102 (hierarchical conformal
-prediction); groups: Vovk, Gammerman and Shafer, Algorithmic Learning in a Random World (2005), section 4.5 (Mondrian).
+prediction, here with weights in proportion to the sizes of configurations); groups: Vovk, Gammerman and Shafer, Algorithmic Learning in a Random World (2005), section 4.5 (Mondrian).
 """
 
 from __future__ import annotations
@@ -28,12 +28,10 @@ N_BINS = 3
 
 
 def conformal_quantiles(scores: FloatArray, frames: IntArray) -> FloatArray:
-    """Quantiles of scores (n,) at `LEVELS`, every frame with the same weight; infinite where there are too few."""
-    _, inverse, counts = np.unique(frames, return_inverse=True, return_counts=True)
-    order = np.argsort(scores, kind="stable")
-    reached = np.cumsum(1.0 / (counts[inverse[order]] * (len(counts) + 1.0)))
-    where = np.searchsorted(reached, LEVELS - 1e-12)
-    return np.append(scores[order], np.inf)[where]
+    """Quantiles of scores (n,) at `LEVELS`; infinite where there are too few frames."""
+    n_frames = len(np.unique(frames))
+    reached = np.arange(1, len(scores) + 1) / (len(scores) * (1.0 + 1.0 / n_frames))
+    return np.append(np.sort(scores), np.inf)[np.searchsorted(reached, LEVELS - 1e-12)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,8 +102,8 @@ class Intervals:
         if not np.isfinite(column).all():
             raise CalibrationError(
                 f"intervals of level {level} need more configurations than the {self.n_configurations} of the "
-                f"calibration (at least {int(np.ceil(level / (1.0 - level)))} in every group); ask for a lower level or "
-                "calibrate with more frames"
+                f"calibration (at least {int(np.ceil(level / (1.0 - level)))} in every group); ask for a lower level "
+                "or calibrate with more frames"
             )
         if species is None or novelty is None:
             return column[0, :1]

@@ -49,5 +49,6 @@ def small_terms(n_sparse: int = 20) -> list[Term]:
 
 
 def small_model(**changes) -> GAP:
-    arguments = {"terms": small_terms(), "noise": NOISE, "n_jobs": 1} | changes
+    """Not calibrated unless `changes` say so: most tests have too few frames, or have no use for it."""
+    arguments = {"terms": small_terms(), "noise": NOISE, "n_jobs": 1, "calibration": None} | changes
     return GAP(**arguments)

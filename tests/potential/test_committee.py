@@ -269,8 +269,9 @@ def test_every_frame_once_is_the_model(alloy, fitted, new_frames, monkeypatch, a
             close(getattr(p, key)[i], getattr(expected, key), SAME_FIT, key)
 
 
-def test_counts_are_those_of_frames(copper, new_frames):
+def test_counts_are_those_of_frames(copper, monkeypatch):
     """A frame that counts twice was there twice, one that counts zero times was not."""
+    monkeypatch.setattr(committee, "ATOMS_PER_FOLD", 8)
     x = SOAP(4.0, 4, 3, 0.5).fit_transform(copper[:3])
     pairs = TwoBody(4.0).fit_transform([copper[0]])[:40:8]
     terms = [
@@ -364,6 +365,7 @@ def test_other_arguments_are_checked(fitted, new_frames):
 
 
 def test_unknown_species_before_anything_is_computed(fitted, new_frames, monkeypatch):
+    monkeypatch.setattr(committee, "ATOMS_AT_ONCE", 4)
     monkeypatch.setattr(committee, "predict_committee", lambda *a, **k: pytest.fail("something was computed"))
     with pytest.raises(UnknownSpeciesError, match="Si"):
         some_members(fitted).predict([*new_frames, Atoms("Si")])
