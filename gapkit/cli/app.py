@@ -25,7 +25,7 @@ def _fit_option(name: str, **more: Any) -> Any:
     default = FitConfig.__dataclass_fields__[name].default
     text = FitConfig.help(name) + (f" Default: {default}." if default is not None and default is not False else "")
     flag = name.replace("_", "-")
-    return typer.Option(f"--{flag}/--no-{flag}" if default is False else f"--{flag}", help=text, **more)
+    return typer.Option(f"--{flag}/--no-{flag}" if isinstance(default, bool) else f"--{flag}", help=text, **more)
 
 
 Model = Annotated[Path, typer.Argument(metavar="MODEL", help="Model file.")]
@@ -78,6 +78,7 @@ def fit(
     forces_sigma: Annotated[float | None, _fit_option("forces_sigma")] = None,
     virial_sigma: Annotated[float | None, _fit_option("virial_sigma")] = None,
     e0: Annotated[str | None, _fit_option("e0", metavar="TEXT")] = None,
+    calibrate: Annotated[bool | None, _fit_option("calibrate")] = None,
     n_jobs: Annotated[int | None, _fit_option("n_jobs")] = None,
     quiet: Annotated[bool | None, _fit_option("quiet")] = None,
     json: Annotated[bool | None, _fit_option("json")] = None,
@@ -95,7 +96,7 @@ def predict(
     model: Model,
     structures: Annotated[Path, typer.Argument(metavar="IN", help="Structures in any format that ASE reads.")],
     output: Annotated[Path, typer.Option(metavar="FILE", help="Extended XYZ file to write.")],
-    std: Annotated[bool, typer.Option("--std", help="Write the standard deviation of local energies as well.")] = False,
+    std: Annotated[bool, typer.Option("--std", help="Write standard deviations and extrapolation as well.")] = False,
 ) -> None:
     """Predict energies, forces and stresses, and write them next to the structures."""
     from gapkit.cli.predict import run
@@ -110,8 +111,16 @@ def evaluate(
     structures: Annotated[
         Path, typer.Argument(metavar="FILE", help="Labelled structures in any format that ASE reads.")
     ],
+    uncertainty: Annotated[
+        bool, typer.Option("--uncertainty", help="Compare the errors with the predicted standard deviations as well.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the errors as one JSON object.")] = False,
-    plot: Annotated[Path | None, typer.Option(metavar="FILE", help="Picture of predicted against reference.")] = None,
+    plot: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Picture of predicted against reference; with --uncertainty of the error bars too."
+        ),
+    ] = None,
     energy_key: EnergyKey = None,
     forces_key: ForcesKey = None,
     stress_key: StressKey = None,
@@ -131,7 +140,7 @@ def evaluate(
         "virial": virial_key,
         "config_type": config_type_key,
     }
-    run(model, structures, keys, as_json=json, picture=plot)
+    run(model, structures, keys, uncertainty=uncertainty, as_json=json, picture=plot)
 
 
 @app.command()

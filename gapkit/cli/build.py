@@ -34,6 +34,7 @@ def build_estimator(config: FitConfig) -> GAP:
         reference_energies=config.e0,
         label_keys=build_keys({name: getattr(config, f"{name}_key") for name in KEYS}),
         random_state=config.seed,
+        calibration="leave-one-out" if config.calibrate else None,
         n_jobs=config.n_jobs,
         progress=not config.quiet,
     )

@@ -79,6 +79,10 @@ class FitConfig:
             checks.reference_energies, "Energies of free atoms in eV: auto, least_squares, isolated or Si=-1.0,O=-2."
         ),
     )
+    calibrate: bool = field(
+        default=True,
+        metadata=_about(checks.flag, "Calibrate standard deviations on configurations left out of the fit."),
+    )
     n_jobs: int | None = field(default=None, metadata=_about(checks.jobs, "Number of threads."))
     quiet: bool = field(default=False, metadata=_about(checks.flag, "Print errors only."))
     json: bool = field(default=False, metadata=_about(checks.flag, "Print the result as one JSON object."))

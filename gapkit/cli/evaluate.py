@@ -1,4 +1,4 @@
-"""`gapkit evaluate`: errors of a model on labelled structures."""
+"""`gapkit evaluate`: errors of a model on labelled structures, and how good its error bars are."""
 
 from __future__ import annotations
 
@@ -9,13 +9,16 @@ from gapkit.cli.console import say, show, show_json
 from gapkit.cli.files import check_output, replacing
 from gapkit.potential import load
 from gapkit.structures import read_frames
-from gapkit.validation import compare
+from gapkit.validation import compare, uncertainty_of
 
 
 def run(
-    model: Path, structures: Path, keys: dict[str, str | None], *, as_json: bool = False, picture: Path | None = None
-) -> None:
-    """Print the errors, as a table or as one JSON object, and draw them where `picture` is given.
+    model: Path, structures: Path, keys: dict[str, str | None], *, uncertainty: bool = False, as_json: bool = False,
+    picture: Path | None = None,
+) -> None:  # fmt: skip
+    """Print the errors, as tables or as one JSON object, and draw them where `picture` is given.
+
+    With `uncertainty`, so are the measures of the standard deviations; nothing is predicted twice.
 
     Raises
     ------
@@ -23,20 +26,22 @@ def run(
         If an input cannot be used.
     """
     if picture is not None:
-        from gapkit.report.parity import check_picture
+        from gapkit.report.picture import check_picture
 
         check_picture(picture)
         check_output(picture, model, structures)
     potential = load(model)
-    comparison = compare(potential, read_frames(structures), build_keys(keys, potential.label_keys))
-    errors = comparison.errors()
+    keys_of_labels = build_keys(keys, potential.label_keys)
+    comparison = compare(potential, read_frames(structures), keys_of_labels, uncertainty=uncertainty)
+    table = uncertainty_of(comparison) if uncertainty else comparison.errors()
     if picture is not None:
-        from gapkit.report.parity import parity_figure
+        from gapkit.report import parity_figure, uncertainty_figure
 
+        draw = uncertainty_figure if uncertainty else parity_figure
         with replacing(picture) as temporary:
-            parity_figure(comparison).savefig(temporary, dpi=200)
+            draw(comparison).savefig(temporary, dpi=200)
         say(f"Wrote {picture}")
     if as_json:
-        show_json(errors.to_dict())
+        show_json(table.to_dict())
     else:
-        show(errors)
+        show(table)

@@ -19,11 +19,15 @@ if TYPE_CHECKING:
 
     from gapkit.potential import Predictions
 
-REPLACED = ("energy", "free_energy", "forces", "stress", "virial", "local_energy", "local_energy_std")
+RESULTS = ("energy", "free_energy", "forces", "stress", "virial", "local_energy")
+UNCERTAINTIES = ("local_energy_std", "novelty", "energy_std", "forces_std", "stress_std", "std", "extrapolating")
 
 
 def run(model: Path, structures: Path, output: Path, *, std: bool = False) -> None:
     """Predict `structures` and write them with energy, forces, stress and local energies to `output`.
+
+    With `std` also local_energy_std, novelty, energy_std, forces_std, stress_std, extrapolating (per atom), and what
+    kind of standard deviations the three are ("calibrated" or "epistemic").
 
     Raises
     ------
@@ -42,7 +46,7 @@ def run(model: Path, structures: Path, output: Path, *, std: bool = False) -> No
 def _with_results(atoms: Atoms, i: int, predictions: Predictions) -> Atoms:
     mine = slice(predictions.offsets[i], predictions.offsets[i + 1])
     result = atoms.copy()
-    for name in REPLACED:
+    for name in RESULTS + UNCERTAINTIES:
         result.info.pop(name, None)
         result.arrays.pop(name, None)
     results: dict[str, Any] = {"energy": float(predictions.energy[i]), "forces": predictions.forces[mine]}
@@ -50,6 +54,18 @@ def _with_results(atoms: Atoms, i: int, predictions: Predictions) -> Atoms:
         results["stress"] = predictions.stress[i]
     result.calc = SinglePointCalculator(result, **results)
     result.set_array("local_energy", predictions.local_energies[mine])
-    if predictions.local_energies_std is not None:
-        result.set_array("local_energy_std", predictions.local_energies_std[mine])
+    if predictions.std is not None:
+        per_atom = {
+            "local_energy_std": predictions.local_energies_std,
+            "novelty": predictions.novelty,
+            "forces_std": predictions.forces_std,
+            "extrapolating": predictions.extrapolating,
+        }
+        for name, values in per_atom.items():
+            if values is not None:
+                result.set_array(name, values[mine])
+        result.info["std"] = predictions.std
+        for name, of_frames in (("energy_std", predictions.energy_std), ("stress_std", predictions.stress_std)):
+            if of_frames is not None and np.isfinite(of_frames[i]).all():
+                result.info[name] = of_frames[i]
     return result

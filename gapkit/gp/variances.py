@@ -32,8 +32,10 @@ from gapkit.parallel import map_blocks
 from gapkit.structures import AtomsBatch
 from gapkit.typing import BoolArray, FloatArray, IntArray
 
-# A prior residual below zero by more than this part of the prior is reported: less is rounding.
-ROUNDING = 1e-6
+# A prior residual below zero by more than this part of the prior is reported.  Less is rounding, with matrices K_MM as
+# ill-conditioned as those of smooth kernels are: residual stds below some 0.003 of the prior's are not resolved.
+ROUNDING = 1e-5
+SMALLEST = 1e-10  # (eV, eV/Å)^2
 # Atoms of small frames that are taken together, and of a frame whose derivatives are held together.
 ATOMS_PER_CHUNK = 48
 ATOMS_OF_A_FRAME = 256
@@ -344,7 +346,9 @@ def inner(white: FloatArray, shape: tuple[int, ...]) -> FloatArray:
 def clipped(residual: FloatArray, prior: FloatArray) -> tuple[FloatArray, int]:
     """Residual covariances (n, c, c) without negative eigenvalues; how many had any by more than rounding."""
     values, vectors = np.linalg.eigh(residual)
-    n_clipped = int(np.count_nonzero(values[:, 0] < -ROUNDING * np.einsum("ncc->n", prior)))
+    # of the largest prior: at symmetric sites that of a force is zero itself
+    limit = ROUNDING * np.einsum("ncc->n", prior).max(initial=0.0) + SMALLEST
+    n_clipped = int(np.count_nonzero(values[:, 0] < -limit))
     negative = values[:, 0] < 0.0
     out = residual.copy()
     kept = np.maximum(values[negative], 0.0)

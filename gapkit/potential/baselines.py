@@ -25,7 +25,7 @@ class Baseline(Protocol):
         """Local energies (n_atoms,) in eV, forces (n_atoms, 3) in eV/Å and virials (n_frames, 3, 3) in eV."""
         ...
 
-    def get_params(self) -> dict[str, Any]:
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Arguments that make it again."""
         ...
 
@@ -48,7 +48,7 @@ class ZBL:
     cutoff: float = 2.0
     inner: float = 1.0
 
-    def get_params(self) -> dict[str, Any]:
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Arguments that make it again."""
         return {"cutoff": self.cutoff, "inner": self.inner}
 

@@ -19,8 +19,6 @@ MIN_SIGMA, MAX_SIGMA = 0.5, 0.6
 # Å of cutoff for each radial function: about the width that the Gaussians can resolve; coarser where channels multiply.
 RADIAL_SPACING, COARSE_SPACING = 0.5, 0.75
 MANY_SPECIES = 4  # from here on SOAP is compressed to one species channel against the density of all
-# Part of the cutoff over which neighbours fade: they then weigh less the farther they are.
-TRANSITION = 1.0
 
 
 def _sample(batch: AtomsBatch) -> tuple[AtomsBatch, NeighbourList]:
@@ -55,10 +53,9 @@ def default_terms(batch: AtomsBatch, cutoff: float | None = None) -> list[Term]:
     cutoff = default_cutoff(batch) if cutoff is None else cutoff
     many = len(batch.species) >= MANY_SPECIES
     n_max = int(np.clip(round(cutoff / (COARSE_SPACING if many else RADIAL_SPACING)), 4, 12))
-    soap = SOAP(
-        cutoff, n_max, 5 if many else 6, default_sigma(batch), transition=TRANSITION * cutoff,
-        compression=Channels(nu_R=2, nu_S=1) if many else None,
-    )  # fmt: skip
+    # neighbours fade over the whole cutoff (transition None): they then weigh less the farther they are
+    compression = Channels(nu_R=2, nu_S=1) if many else None
+    soap = SOAP(cutoff, n_max, 5 if many else 6, default_sigma(batch), compression=compression)
     return [Term(TwoBody(cutoff)), Term(soap)]
 
 

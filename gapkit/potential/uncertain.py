@@ -164,6 +164,25 @@ class Uncertain:
         self.model_.neighbours(batch)  # the species are known
         return covariance_of(self.model_.basis, self.model_.posterior, batch, self.model_.reach, tuple(kinds))
 
+    def check_std(self, std: Std | None) -> Std:
+        """The kind of standard deviations that is meant by `std`.
+
+        Raises
+        ------
+        InputError
+            If there is no such kind.
+        NotFittedModelError
+            If calibrated ones are asked for and the model has no calibration.
+        """
+        if std is not None and std not in STDS:
+            raise InputError(f"`std` must be one of {', '.join(STDS)}, or None, got {std!r}")
+        if std == "calibrated" and self.calibration_ is None:
+            raise NotFittedModelError(
+                'this model has no calibration; fit it with `calibration="leave-one-out"`, call `calibrate` with '
+                'labelled frames, or ask for `std="epistemic"`'
+            )
+        return std or ("epistemic" if self.calibration_ is None else "calibrated")
+
     def _learn_uncertainty(self, batch: AtomsBatch, rng: np.random.Generator) -> None:
         """Thresholds and calibration from the training set."""
         frames = choose_frames(batch, ATOMS_LEFT_OUT, rng)
@@ -178,16 +197,9 @@ class Uncertain:
         self, p: Predictions, batch: AtomsBatch, neighbours: NeighbourList, std: Std | None, interval: float | None
     ) -> Predictions:
         """Add standard deviations, and intervals at a level, to predictions with novelties."""
-        kind = std or ("epistemic" if self.calibration_ is None else "calibrated")
-        if kind not in STDS:
-            raise InputError(f"`std` must be one of {', '.join(STDS)}, got {std!r}")
-        if self.calibration_ is None and (kind == "calibrated" or interval is not None):
-            raise NotFittedModelError(
-                'this model has no calibration; fit it with `calibration="leave-one-out"`, call `calibrate` with '
-                'labelled frames, or ask for `std="epistemic"`'
-            )
+        kind = self.check_std(std)
         if interval is not None and kind != "calibrated":
-            raise InputError(f"`interval` needs calibrated standard deviations, got std={std!r}")
+            raise InputError(f"`interval` needs calibrated standard deviations, these are {kind}")
         known = None
         if self.novelty_detector_ is not None and p.novelty is not None:
             known = look_at(self.model_, self.novelty_detector_, batch, neighbours, p.novelty)

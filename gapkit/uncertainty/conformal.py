@@ -5,7 +5,8 @@ scores |error| / sigma_cal, each of weight 1 / (N + N / K), and the rest (a new 
 infinity, the quantile of level p covers a random component of new configurations with a probability of about p.
 
 Source: Lee, Barber and Willett, J. R. Stat. Soc. B (2025), doi 10.1093/jrsssb/qkae102 (hierarchical conformal
-prediction, here with weights in proportion to the sizes of configurations); groups: Vovk, Gammerman and Shafer, Algorithmic Learning in a Random World (2005), section 4.5 (Mondrian).
+prediction, here with weights in proportion to the sizes of configurations); groups: Vovk, Gammerman and Shafer,
+Algorithmic Learning in a Random World (2005), section 4.5 (Mondrian).
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ def test_equals_predict(alloy_model, atoms, skin):
     close(atoms.get_forces(), p.forces)
     close(atoms.get_stress(), p.stress[0])
     close(atoms.get_potential_energies(), p.local_energies)
-    close(atoms.calc.get_energies_std(atoms), alloy_model.predict(atoms, return_std="total").local_energies_std)
+    close(atoms.calc.get_energies_std(atoms), alloy_model.predict(atoms, return_std="local").local_energies_std)
     close(atoms.calc.get_novelty(atoms), p.novelty)
     close(atoms.calc.get_energies_std(atoms), p.local_energies_std)  # with the parts at hand
     close(atoms.calc.get_property("energies_data_std", atoms) ** 2, p.local_data_variance)

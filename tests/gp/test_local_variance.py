@@ -103,7 +103,7 @@ def tolerance(request, model, monkeypatch):
 def test_the_products_are_the_formulas(model, frames, tolerance):
     data, seen, others, prior = exact(model, frames)
     scale = max(model.scales_) ** 2
-    p, alone = (model.predict(frames, return_std=what) for what in (True, "total"))
+    p, alone = (model.predict(frames, return_std=what) for what in (True, "local"))
     np.testing.assert_allclose(p.local_prior_variance, seen + others, rtol=0, atol=tolerance * scale)
     np.testing.assert_allclose(p.local_data_variance, data, rtol=2 * STD, atol=SINGLE * scale)
     total = data + seen + others
@@ -119,7 +119,7 @@ def test_the_products_are_the_formulas(model, frames, tolerance):
 
 
 def test_the_parts_are_not_computed_for_the_total(model, frames):
-    p = model.predict(frames, return_std="total")
+    p = model.predict(frames, return_std="local")
     assert p.local_data_variance is None
     assert p.local_prior_variance is None
     assert p.novelty is None
@@ -138,7 +138,7 @@ def test_the_promised_precision(terms):
     data, seen, others, _ = exact(model, frames)
     expected = np.sqrt(data + seen + others)
     assert expected.min() < 0.02 * model.scales_[-1]
-    p, alone = (model.predict(frames, return_std=what) for what in (True, "total"))
+    p, alone = (model.predict(frames, return_std=what) for what in (True, "local"))
     np.testing.assert_allclose(p.local_energies_std, expected, rtol=STD)
     np.testing.assert_allclose(alone.local_energies_std, expected, rtol=STD)
     np.testing.assert_allclose(np.sqrt(p.local_data_variance), np.sqrt(data), rtol=STD)
@@ -163,7 +163,7 @@ def copper_points():
     return model
 
 
-@pytest.mark.parametrize("what", [True, "total"])
+@pytest.mark.parametrize("what", [True, "local"])
 def test_a_species_without_sparse_points_does_no_harm_to_others(copper_points, what):
     frame = make_frames(1, seed=3)[0]
     frame.numbers[2] = 79

@@ -25,7 +25,7 @@ def frames():
 
 
 def fitted(frames, kernel):
-    return GAP([Term(SOAP(4.0, 5, 4, 0.5), kernel, 35)], truncation=0.0, n_jobs=1).fit(frames).model_
+    return GAP([Term(SOAP(4.0, 5, 4, 0.5), kernel, 35)], truncation=0.0, n_jobs=1, calibration=None).fit(frames).model_
 
 
 @pytest.mark.parametrize("sigma0", [0.0, 0.4])
@@ -63,7 +63,7 @@ def test_a_form_is_made_where_it_is_cheaper():
 def test_single_precision_is_a_rounding_error(frames, monkeypatch):
     """Of the small features, a hundredth of the norm, times slope and weight of every sparse point."""
     monkeypatch.setattr(basis_module, "MIN_SINGLE", 1)
-    model = GAP([Term(SOAP(4.0, 6, 5, 0.5), n_sparse=35)], n_jobs=1).fit(frames)
+    model = GAP([Term(SOAP(4.0, 6, 5, 0.5), n_sparse=35)], n_jobs=1, calibration=None).fit(frames)
     assert model.model_.basis.terms[0].blocks[0].split is not None
     bound = ROUNDING * basis_module.SINGLE_BELOW * 4 * np.abs(model.model_.weights).sum()
     for atoms in make_frames(3, seed=9):

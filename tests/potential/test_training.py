@@ -52,19 +52,19 @@ def test_a_large_frame_in_parts_gives_the_same_model(copper, monkeypatch):
             atoms, energy=8 * source.get_potential_energy(), forces=np.tile(source.get_forces(), (8, 1))
         )
     term = SOAP(4.0, 4, 3, 0.5)
-    whole = GAP([term], n_sparse=20, n_jobs=1).fit(frames)
+    whole = GAP([term], n_sparse=20, n_jobs=1, calibration=None).fit(frames)
     calls = []
     monkeypatch.setattr(training, "ATOMS_PER_CHUNK", 8)
     original = training.design_rows
     monkeypatch.setattr(training, "design_rows", lambda *a, **k: calls.append(k["atoms"]) or original(*a, **k))
-    parts = GAP([term], n_sparse=20, n_jobs=1, memory_limit=0.3001).fit(frames)
+    parts = GAP([term], n_sparse=20, n_jobs=1, calibration=None, memory_limit=0.3001).fit(frames)
     assert sum(atoms is not None for atoms in calls) >= 4
     np.testing.assert_allclose(parts.predict(frames).forces, whole.predict(frames).forces, rtol=0, atol=SAME)
 
 
 def test_a_limit_that_cannot_be_kept_is_reported(copper):
     with pytest.warns(DataWarning, match="memory_limit"):
-        GAP([SOAP(4.0, 4, 3, 0.5)], n_sparse=10, memory_limit=0.1, n_jobs=1).fit(copper[:3])
+        GAP([SOAP(4.0, 4, 3, 0.5)], n_sparse=10, memory_limit=0.1, n_jobs=1, calibration=None).fit(copper[:3])
 
 
 @pytest.mark.parametrize("limit", [0, -1.0, True, "1 GB"])

@@ -1,0 +1,81 @@
+"""How new the atoms of some sets of structures are to a model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from gapkit.exceptions import InputError
+from gapkit.report.picture import SIZE, new_figure
+
+if TYPE_CHECKING:
+    from ase import Atoms
+    from matplotlib.figure import Figure
+
+    from gapkit.potential import GAP
+
+LOWEST = 1e-5
+"""Smaller values are counted in words: known atoms are at a distance of zero, up to rounding, from themselves."""
+
+N_BINS = 60
+
+
+def novelty_figure(model: GAP, sets: Mapping[str, Sequence[Atoms]]) -> Figure:
+    """Draw histograms of novelty and of distance to the training set, over their thresholds, for some sets of frames.
+
+    Values beyond the line at 1 are extrapolation.  The title tells the part of the atoms that is, for these or for the
+    third reason (two atoms too close); legends tell the part whose value is too small for the axis.
+
+    Parameters
+    ----------
+    model : GAP
+        A fitted model with thresholds of novelty.
+    sets : mapping of names to sequences of ase.Atoms
+        For example ``{"train": train, "test": test}``.  The model knows the atoms of its training set: their values
+        are below those that new structures of the same kind have.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Save it with `figure.savefig(path)`; it is attached to no window.
+
+    Raises
+    ------
+    InputError
+        If there is no set, the model has no term that tells of novelty, or matplotlib is not installed.
+    NotFittedModelError
+        If the model has no thresholds.
+    """
+    if not isinstance(sets, Mapping) or not sets:
+        raise InputError(
+            '`sets` must be a mapping of at least one name to frames, such as {"test": frames}, got '
+            + (f"a {type(sets).__name__}" if not isinstance(sets, Mapping) else "none")
+        )
+    found = {name: model.extrapolation(frames) for name, frames in sets.items()}
+    panels = {
+        "novelty / threshold": {name: one.novelty for name, one in found.items()},
+        "distance to the training set / threshold": {name: one.distance for name, one in found.items()},
+    }
+    panels = {label: rows for label, rows in panels.items() if any(np.isfinite(x).any() for x in rows.values())}
+    if not panels:
+        raise InputError(
+            "`model` must have an atomic term, such as SOAP, to tell of novelty, got none; compare pair distances"
+        )
+    figure = new_figure(SIZE * 1.2 * len(panels), SIZE * 0.9)
+    parts = ", ".join(f"{name} {100 * one.atoms.mean():.2g} %" for name, one in found.items())
+    figure.suptitle(f"extrapolating atoms: {parts}", fontsize="medium")
+    for axes, (label, rows) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True):
+        values = {name: x[np.isfinite(x)] for name, x in rows.items()}
+        highest = max(10.0, *(1.1 * x.max() for x in values.values() if x.size))
+        bins = np.geomspace(LOWEST, highest, N_BINS + 1)
+        for i, (name, x) in enumerate(values.items()):
+            below = f", {100 * np.mean(x < LOWEST):.2g} % below {LOWEST:g}" if (x < LOWEST).any() else ""
+            weights = np.full(len(x), 1.0 / max(len(x), 1))
+            axes.hist(x, bins, weights=weights, histtype="stepfilled", color=f"C{i}", alpha=0.25)
+            axes.hist(x, bins, weights=weights, histtype="step", color=f"C{i}", label=name + below)
+        axes.axvline(1.0, color="0.3", linewidth=1, linestyle="--")
+        axes.set(xscale="log", xlim=(LOWEST, highest), xlabel=label, ylabel="part of the atoms")
+        axes.legend(fontsize="small", loc="upper left")
+    return figure

@@ -1,0 +1,164 @@
+"""Energies along one coordinate, with error bars: pairs of atoms, and a crystal that is compressed and stretched."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from ase import Atoms
+from numpy.typing import ArrayLike
+
+from gapkit.exceptions import InputError, UnknownSpeciesError
+from gapkit.typing import BoolArray, FloatArray
+
+if TYPE_CHECKING:
+    from gapkit.potential import GAP
+
+SHORTEST = 0.5
+"""Å, where a scan over distances begins by default."""
+
+
+@dataclass(frozen=True, eq=False)
+class Scan:
+    """Energies of n structures along one coordinate.
+
+    Attributes
+    ----------
+    name : str
+    x : (n,) float
+        The coordinate.
+    x_label : str
+        Its name and unit.
+    energy, energy_std : (n,) float
+        In the unit of `energy_label`; the stds are None where the model has none.
+    extrapolating : (n,) bool or None
+        Whether any atom is unlike the training set; None if the model cannot tell.
+    reference : (n,) float or None
+        Energies of another method at the same points: ``dataclasses.replace(scan, reference=...)``.
+    energy_label : str
+        Name and unit of the energies.
+    std : {"calibrated", "epistemic"}
+        What the stds are, see `Predictions`.
+
+    Raises
+    ------
+    InputError
+        If `reference` is not one number per point.
+    """
+
+    name: str
+    x: FloatArray
+    x_label: str
+    energy: FloatArray
+    energy_std: FloatArray | None
+    extrapolating: BoolArray | None
+    reference: FloatArray | None = None
+    energy_label: str = "energy, eV"
+    std: str = "calibrated"
+
+    def __post_init__(self) -> None:
+        if self.reference is not None and np.shape(self.reference) != np.shape(self.x):
+            raise InputError(
+                f"`reference` must hold one energy per point, expected shape {np.shape(self.x)}, "
+                f"got {np.shape(self.reference)}"
+            )
+
+
+def dimer_scan(model: GAP, first: str, second: str, distances: ArrayLike | None = None) -> Scan:
+    """Return the energy of two atoms in a vacuum, in eV, relative to that of the two apart.
+
+    Apart they have the reference energies e0 of the model, which are those of free atoms only where it was fitted with
+    ``reference_energies="isolated"`` or to frames of single atoms.
+
+    Parameters
+    ----------
+    model : GAP
+        A fitted model.
+    first, second : str
+        Chemical symbols.
+    distances : array (n,), optional
+        Å; by default 200, from 0.5 Å to the longest cutoff of the model.
+
+    Raises
+    ------
+    UnknownSpeciesError
+        If the model does not know one of the species.
+    InputError
+        If a distance is not finite and > 0.
+    """
+    model._check_fitted()
+    unknown = [symbol for symbol in (first, second) if symbol not in model.species_]
+    if unknown:
+        raise UnknownSpeciesError(
+            f"species must be among those of the model, {', '.join(model.species_)}, got {', '.join(unknown)}; "
+            "choose one of them or fit a model to structures with it"
+        )
+    if distances is None:
+        distances = np.linspace(SHORTEST, max(model.model_.reach, 2 * SHORTEST), 200)
+    r = _points("distances", distances, 0.0, "Å")
+    frames = [Atoms([first, second], positions=[(0.0, 0.0, 0.0), (0.0, 0.0, d)]) for d in r]
+    apart = model.reference_energies_[first] + model.reference_energies_[second]
+    energy, energy_std, extrapolating, std = _energies(model, frames)
+    return Scan(
+        f"{first}-{second}", r, "distance, Å", energy - apart, energy_std, extrapolating,
+        energy_label="energy of the pair, eV", std=std,
+    )  # fmt: skip
+
+
+def volume_scan(model: GAP, atoms: Atoms, strains: ArrayLike | None = None) -> Scan:
+    """Return the energy per atom, in eV, of a crystal that is strained alike in all directions, its atoms moving along.
+
+    Parameters
+    ----------
+    model : GAP
+        A fitted model.
+    atoms : ase.Atoms
+        Periodic in three dimensions.
+    strains : array (n,), optional
+        Relative changes of all lengths; by default 41 from -0.1 to 0.1.
+
+    Raises
+    ------
+    InputError
+        If `atoms` is not periodic in three dimensions or a strain is not finite and > -1.
+    UnknownSpeciesError
+        If the model does not know one of its species.
+    """
+    if atoms.cell.rank < 3 or not atoms.pbc.all():
+        raise InputError(
+            f"`atoms` must be periodic in three dimensions, got pbc={atoms.pbc.tolist()} and a cell of rank "
+            f"{atoms.cell.rank}; give it a cell and pbc=True"
+        )
+    factors = 1.0 + _points("strains", np.linspace(-0.1, 0.1, 41) if strains is None else strains, -1.0, "")
+    frames = []
+    for factor in factors:
+        frames.append(atoms.copy())
+        frames[-1].set_cell(factor * atoms.cell.array, scale_atoms=True)
+    volume = factors**3 * atoms.get_volume() / len(atoms)
+    energy, energy_std, extrapolating, std = _energies(model, frames)
+    return Scan(
+        atoms.get_chemical_formula(), volume, "volume, Å³/atom", energy / len(atoms),
+        None if energy_std is None else energy_std / len(atoms), extrapolating,
+        energy_label="energy, eV/atom", std=std,
+    )  # fmt: skip
+
+
+def _points(name: str, values: ArrayLike, lowest: float, unit: str) -> FloatArray:
+    points = np.asarray(values, dtype=np.float64)
+    wanted = f"{lowest:g} {unit}".rstrip()
+    if points.ndim != 1 or points.size == 0:
+        raise InputError(f"`{name}` must have shape (n,) and hold a value, got shape {points.shape}")
+    bad = points[~(np.isfinite(points) & (points > lowest))]
+    if bad.size:
+        raise InputError(f"`{name}` must be finite and > {wanted}, got {bad[0]:g}; leave it out")
+    return points
+
+
+def _energies(model: GAP, frames: Sequence[Atoms]) -> tuple[FloatArray, FloatArray | None, BoolArray | None, str]:
+    """Energies and stds in eV, flags of frames, and what the stds are."""
+    p = model.predict(frames, return_std=True)
+    stds = None if p.energy_std is None or np.isnan(p.energy_std).any() else p.energy_std
+    flags = None if p.extrapolating is None else np.logical_or.reduceat(p.extrapolating, p.offsets[:-1])
+    return p.energy, stds, flags, p.std or "epistemic"

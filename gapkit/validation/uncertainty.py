@@ -1,0 +1,220 @@
+"""How good the error bars of a model are on labelled frames: coverage, calibration, scores and ranking."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import isfinite
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from ase.data import chemical_symbols
+from scipy.special import ndtri
+
+from gapkit.exceptions import InputError
+from gapkit.structures import LabelKeys
+from gapkit.uncertainty.metrics import UncertaintyMetrics, coverage_by_group, uncertainty_metrics
+from gapkit.validation.comparison import INTERVAL, Comparison, Pairs, compare
+from gapkit.validation.errors import ErrorTable
+from gapkit.validation.tables import rendered
+
+if TYPE_CHECKING:
+    from ase import Atoms
+    from rich.console import Group
+    from rich.table import Table
+
+    from gapkit.potential import GAP
+
+Z90 = float(ndtri(0.5 + INTERVAL / 2))
+
+UNITS = {"energy": "meV/atom", "forces": "eV/Å", "stress": "meV/Å³"}
+
+
+@dataclass(frozen=True)
+class UncertaintyTable:
+    """Errors, and the quality of the standard deviations that were predicted for them; print it for tables.
+
+    Attributes
+    ----------
+    errors : ErrorTable
+    std : {"calibrated", "epistemic"}
+        What the standard deviations are; epistemic, of a model without calibration, are no error bars.
+    metrics : dict of {"energy", "forces", "stress"} to UncertaintyMetrics
+        In eV/atom, eV/Å and eV/Å^3; without the quantities that have no labels or no standard deviations.
+    coverage90_by_config_type : dict of quantity to dict of str to float
+        Part of the components within 1.645 std of their label.
+    forces_coverage90_by_species : dict of chemical symbol to float
+    n_extrapolating_frames : int or None
+        Frames of which an atom is unlike the training set; None if the model cannot tell.
+    extrapolating_fraction : float or None
+        Part of the atoms of all frames that are.
+    """
+
+    errors: ErrorTable
+    std: str
+    metrics: dict[str, UncertaintyMetrics]
+    coverage90_by_config_type: dict[str, dict[str, float]]
+    forces_coverage90_by_species: dict[str, float]
+    n_extrapolating_frames: int | None
+    extrapolating_fraction: float | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain numbers in eV/atom, eV/Å and eV/Å^3: those of `ErrorTable.to_dict` and, beside them, these.
+
+        Names are such as ``forces_ence``.  None stands for what is undefined, has no labels, or is infinite: the nll
+        and the ence where a std is zero and its error is not.
+        """
+        errors = self.errors.to_dict()
+        by_type = errors.pop("by_config_type")
+        return {
+            **errors,
+            "std": self.std,
+            **{f"{kind}_{name}": value for kind in UNITS for name, value in self._numbers(kind).items()},
+            "forces_coverage90_by_species": self.forces_coverage90_by_species,
+            "n_extrapolating_frames": self.n_extrapolating_frames,
+            "extrapolating_fraction": self.extrapolating_fraction,
+            "by_config_type": {name: {**row, **self._coverage_of(name)} for name, row in by_type.items()},
+        }
+
+    def _numbers(self, kind: str) -> dict[str, float | None]:
+        names = [name for name in UncertaintyMetrics.__dataclass_fields__ if name != "n"]
+        if kind not in self.metrics:
+            return dict.fromkeys(names)
+        values = self.metrics[kind].to_dict()
+        return {name: value if (value := values[name]) is not None and isfinite(value) else None for name in names}
+
+    def _coverage_of(self, config_type: str) -> dict[str, float | None]:
+        return {f"{kind}_coverage90": self.coverage90_by_config_type.get(kind, {}).get(config_type) for kind in UNITS}
+
+    def __str__(self) -> str:
+        return rendered(self)
+
+    def __rich__(self) -> Group:
+        from rich.console import Group
+
+        return Group(self.errors, self._metrics_table(), *self._coverage_table(), self._in_words())
+
+    def _metrics_table(self) -> Table:
+        table = _table(
+            f"Uncertainty, {self.std} std", ["\nideal", *(f"{kind}\n{unit}" for kind, unit in UNITS.items())]
+        )
+        factors = {"energy": 1e3, "forces": 1.0, "stress": 1e3}
+        for heading, ideal, name, digits in (
+            ("within 0.99 std", "68 %", "coverage68", None),
+            ("within 1.64 std", "90 %", "coverage90", None),
+            ("within 1.96 std", "95 %", "coverage95", None),
+            ("within 90 % intervals", "90 %", "interval_coverage90", None),
+            ("miscalibration area", "0", "miscalibration_area", 3),
+            ("normalised calibration error (ENCE)", "0", "ence", 3),
+            ("negative log likelihood, in eV and Å", "low", "nll", 3),
+            ("CRPS", "low", "crps", 0),
+            ("root mean square std", "RMSE", "sharpness", 0),
+            ("rank correlation with errors", "", "spearman", 3),
+            ("  over that of perfect std", "1", "spearman_ratio", 3),
+            ("large errors found (AUROC)", "1", "auroc", 3),
+            ("  among largest std, over chance", "10", "enrichment", 2),
+        ):
+            cells = []
+            for kind in UNITS:
+                value = getattr(self.metrics[kind], name) if kind in self.metrics else None
+                if name in ("crps", "sharpness"):
+                    cells.append("-" if value is None else f"{value * factors[kind]:.3g}")
+                else:
+                    cells.append(_percent(value) if digits is None else _number(value, digits))
+            table.add_row(heading, ideal, *cells)
+        return table
+
+    def _coverage_table(self) -> list[Table]:
+        types = self.errors.by_config_type if len(self.errors.by_config_type) > 1 else {}
+        species = self.forces_coverage90_by_species if len(self.forces_coverage90_by_species) > 1 else {}
+        if not types and not species:
+            return []
+        table = _table("Within 1.64 std, ideally 90 %", list(UNITS))
+        for name in types:
+            table.add_row(name, *(_percent(value) for value in self._coverage_of(name).values()))
+        for symbol, value in species.items():
+            table.add_row(symbol, "", _percent(value), "")
+        return [table]
+
+    def _in_words(self) -> str:
+        lines = []
+        if self.std == "epistemic":
+            lines.append(
+                "The model has no calibration: epistemic std tell what it lacks data for, they are no error bars."
+            )
+        if self.n_extrapolating_frames is not None and self.extrapolating_fraction is not None:
+            lines.append(
+                f"Extrapolating: {self.n_extrapolating_frames:,} of {self.errors.overall.n_frames:,} frames, "
+                f"{100 * self.extrapolating_fraction:.2g} % of the atoms."
+            )
+        return "\n".join(lines)
+
+
+def uncertainty_of(comparison: Comparison) -> UncertaintyTable:
+    """Compare the errors of a comparison with its standard deviations.
+
+    Parameters
+    ----------
+    comparison : Comparison
+        From ``compare(..., uncertainty=True)``.
+
+    Raises
+    ------
+    InputError
+        If it has no standard deviations.
+    """
+    if comparison.std is None:
+        raise InputError(
+            "`comparison` must have standard deviations, got one without; make it with `compare(..., uncertainty=True)`"
+        )
+    known = {name: pairs for name, pairs in comparison.labelled.items() if pairs.std is not None}
+    symbols = np.array(chemical_symbols)[comparison.numbers]
+    types = np.array(comparison.config_type)
+    forces = known.get("forces")
+    flagged, frames = comparison.extrapolating, comparison.extrapolating_frames
+    return UncertaintyTable(
+        errors=comparison.errors(),
+        std=comparison.std,
+        metrics={name: _metrics(pairs) for name, pairs in known.items()},
+        coverage90_by_config_type={name: _coverage(pairs, types[pairs.frames]) for name, pairs in known.items()},
+        forces_coverage90_by_species={} if forces is None else _coverage(forces, symbols[forces.atoms]),
+        n_extrapolating_frames=None if frames is None else int(frames.sum()),
+        extrapolating_fraction=None if flagged is None else float(flagged.mean()),
+    )
+
+
+def evaluate_uncertainty(model: GAP, frames: Sequence[Atoms], keys: LabelKeys | None = None) -> UncertaintyTable:
+    """Return errors and the quality of the error bars of `model` on labelled frames.
+
+    Arguments and errors are those of `compare`.  Frames that the model was fitted to say nothing about either.
+    """
+    return uncertainty_of(compare(model, frames, keys, uncertainty=True))
+
+
+def _metrics(pairs: Pairs) -> UncertaintyMetrics:
+    assert pairs.std is not None
+    return uncertainty_metrics(pairs.errors, pairs.std, half_widths=pairs.half_width)
+
+
+def _coverage(pairs: Pairs, groups: np.ndarray) -> dict[str, float]:
+    assert pairs.std is not None
+    return {name: part for name, (part, _) in coverage_by_group(pairs.errors, Z90 * pairs.std, list(groups)).items()}
+
+
+def _table(title: str, headings: list[str]) -> Table:
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("", overflow="fold")
+    for heading in headings:
+        table.add_column(heading, justify="right", no_wrap=True)
+    return table
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.1f} %"
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"
