@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from gapkit.potential import GAP as GAP
     from gapkit.potential import SOAP as SOAP
     from gapkit.potential import Predictions as Predictions
+    from gapkit.potential import SettingsSearch as SettingsSearch
     from gapkit.potential import Term as Term
     from gapkit.potential import ThreeBody as ThreeBody
     from gapkit.potential import TwoBody as TwoBody
@@ -33,6 +34,7 @@ PUBLIC: Final[dict[str, str]] = {
     "Noise": "gapkit.gp.noise",
     "Predictions": "gapkit.potential",
     "SOAP": "gapkit.potential",
+    "SettingsSearch": "gapkit.potential",
     "Term": "gapkit.potential",
     "ThreeBody": "gapkit.potential",
     "TwoBody": "gapkit.potential",

@@ -276,8 +276,9 @@ def target_variances(
         own = slice(int(batch.offsets[frames.start]), int(batch.offsets[frames.stop]))
         chosen = np.ones(part.n_atoms, bool) if prior_of is None else prior_of[own]
         targets = Targets.of(
-            basis, posterior, part, build_neighbour_list(part, reach), forces=forces, virial=virial, prior_of=chosen
-        )
+            basis, posterior, part, build_neighbour_list(part, reach), forces=forces, virial=virial, prior_of=chosen,
+            single=not chosen.any(),
+        )  # fmt: skip
         found, n_clipped = {}, 0
         for kind, rows in targets.rows.items():
             data = inner(posterior.whiten(rows.reshape(-1, basis.n_columns)), rows.shape)

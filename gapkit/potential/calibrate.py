@@ -23,10 +23,10 @@ from gapkit.uncertainty.conformal import LEAST
 from gapkit.uncertainty.novelty import KnownSpecies, NoveltyDetector
 
 # Atoms of the configurations that are left out, one after another, and of the largest of them.
-ATOMS_LEFT_OUT = 5000
+ATOMS_LEFT_OUT = 4000
 LARGEST_FRAME = 1000
 # Atoms that stand for the training set where distances to it are measured.
-ATOMS_REMEMBERED = 20_000
+ATOMS_REMEMBERED = 10_000
 
 
 def choose_frames(batch: AtomsBatch, n_atoms: int, rng: np.random.Generator) -> IntArray:

@@ -65,7 +65,7 @@ class GAP(Uncertain, BaseEstimator):
         Governs every draw; the same seed gives the same model.
     calibration : {"leave-one-out"} or None
         How `fit` learns to tell its own errors: from configurations of the training set, each left out of the model
-        (up to 5,000 atoms); None: not at all, and standard deviations are epistemic only.
+        (up to 4,000 atoms); None: not at all, and standard deviations are epistemic only.
     memory_limit : float or None
         GB that a fit may use; None: what is free when it begins.  With less, fewer threads run and large frames are
         taken in parts; triangles of n_sparse^2 numbers are the least that it takes.

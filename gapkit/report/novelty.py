@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 LOWEST = 1e-5
 """Smaller values are counted in words: known atoms are at a distance of zero, up to rounding, from themselves."""
 
-N_BINS = 60
+N_BINS = 40
 
 
 def novelty_figure(model: GAP, sets: Mapping[str, Sequence[Atoms]]) -> Figure:
@@ -71,11 +71,12 @@ def novelty_figure(model: GAP, sets: Mapping[str, Sequence[Atoms]]) -> Figure:
         highest = max(10.0, *(1.1 * x.max() for x in values.values() if x.size))
         bins = np.geomspace(LOWEST, highest, N_BINS + 1)
         for i, (name, x) in enumerate(values.items()):
-            below = f", {100 * np.mean(x < LOWEST):.2g} % below {LOWEST:g}" if (x < LOWEST).any() else ""
+            below = f", {100 * np.mean(x < LOWEST):.3g} % below {LOWEST:g}" if (x < LOWEST).any() else ""
             weights = np.full(len(x), 1.0 / max(len(x), 1))
             axes.hist(x, bins, weights=weights, histtype="stepfilled", color=f"C{i}", alpha=0.25)
             axes.hist(x, bins, weights=weights, histtype="step", color=f"C{i}", label=name + below)
         axes.axvline(1.0, color="0.3", linewidth=1, linestyle="--")
         axes.set(xscale="log", xlim=(LOWEST, highest), xlabel=label, ylabel="part of the atoms")
+        axes.set_ylim(0.0, 1.25 * axes.get_ylim()[1])  # room for the legend
         axes.legend(fontsize="small", loc="upper left")
     return figure

@@ -15,7 +15,7 @@ from scipy.spatial import cKDTree
 from gapkit.typing import FloatArray, IntArray
 
 # Principal axes: directions with less than this part of the largest standard deviation are noise, not structure.
-N_AXES = 24
+N_AXES = 12
 SMALLEST = 1e-4
 
 

@@ -1,4 +1,4 @@
-"""Errors of a model against reference labels: mean absolute and root mean square, overall and per configuration type."""
+"""Errors of a model against reference labels: mean absolute and root mean square, overall and per config type."""
 
 from __future__ import annotations
 
