@@ -39,8 +39,8 @@ class LeftOut:
     covariance : ndarray (n, n)
         Posterior covariance of the rows (data part).
     score : ndarray (M,)
-        R^-T Phi~^T u, u the whitened residual: R times the change of the weights when the configuration is left out,
-        its sparse points kept.
+        R (a - a_c) = R^-T Phi~^T u with the whitened residual u, a_c the weights when the configuration is left out and
+        its sparse points are kept.
     """
 
     residual: FloatArray

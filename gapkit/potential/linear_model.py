@@ -14,7 +14,7 @@ from gapkit.descriptors.soap import SOAPEngine
 from gapkit.descriptors.truncation import rotate
 from gapkit.gp.basis import SparseBasis
 from gapkit.gp.local_variance import LocalVarianceForms
-from gapkit.gp.posterior import Posterior
+from gapkit.gp.posterior import Posterior, SandwichPosterior
 from gapkit.gp.prediction import PredictionPlan, Uncertainty, predict
 from gapkit.neighbours import NeighbourList, build_neighbour_list
 from gapkit.potential.baselines import Baseline
@@ -122,6 +122,8 @@ class LinearModel:
     def to_arrays(self) -> dict[str, np.ndarray]:
         """Sparse points, weights and posterior triangle."""
         arrays = {"weights": self.weights, "posterior": self.posterior.R, "scales": np.array(self.posterior.scales)}
+        if isinstance(self.posterior, SandwichPosterior):
+            arrays["scores"] = self.posterior.scores
         for i, term in enumerate(self.basis.terms):
             for j, block in enumerate(term.blocks):
                 arrays[f"points_{i}_{j}"] = block.points if block.projection is None else block.scaled
@@ -160,6 +162,8 @@ class LinearModel:
         ]
         basis = SparseBasis.restore(engines, kernels, points)
         posterior = Posterior(arrays["posterior"], basis.prior(), arrays["scales"].tolist())
+        if "scores" in arrays:
+            posterior = posterior.with_scores(arrays["scores"])
         return cls(basis, posterior, arrays["weights"], energies, baseline)
 
 

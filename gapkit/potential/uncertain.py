@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
@@ -104,6 +105,27 @@ class Uncertain:
             self.model_, batch, np.arange(batch.n_frames), self._noise, self.noise or Noise(), self._origins,
             self.n_jobs,
         )  # fmt: skip
+
+    def jackknife(self, frames: Atoms | Sequence[Atoms]) -> GAP:
+        """A copy whose epistemic covariances are those of the jackknife over the configurations of the training set.
+
+        They take residuals as they are instead of as independent noise (see `gp.posterior.SandwichPosterior`); means
+        are the same.  `predict(..., std="epistemic")`, `covariance` and `sample` of the copy use them.
+
+        Parameters
+        ----------
+        frames : list of Atoms
+            All frames that were given to `fit`, in the same order.
+        """
+        scores = self.leave_one_out(frames).scores
+        state = self.model_
+        posterior = state.posterior.with_scores(scores)
+        model = copy.copy(cast("GAP", self))
+        model._restore(
+            LinearModel(state.basis, posterior, state.weights, state.energies, state.baseline), self._noise, None
+        )
+        model.calibration_ = None
+        return model
 
     def extrapolation(self, frames: Atoms | Sequence[Atoms], false_alarm: float = FALSE_ALARM) -> Extrapolation:
         """What is new about the atoms of some frames, with numbers for each of three signs.
