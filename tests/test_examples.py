@@ -33,6 +33,18 @@ def test_silicon():
     assert abs(float(last.split("total energy")[1].split()[0])) < 1.0  # meV/atom
 
 
+def test_uncertainty(tmp_path):
+    result = run("uncertainty.py", "--picture", str(tmp_path / "a.png"))
+    assert result.returncode == 0, result.stderr
+    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+    strained, dimer, modulus = (result.stdout.splitlines()[i] for i in (-4, -2, -1))
+    assert strained.endswith("known")
+    assert dimer.endswith("extrapolation")
+    mean, std = float(modulus.split()[2]), float(modulus.split()[4])
+    assert abs(mean - 89.0) < 4.0  # GPa; PBE gives 88 to 90
+    assert 0.0 < std < 10.0
+
+
 def test_comparison(tmp_path):
     # the alloys are labelled by effective medium theory, which every supported ASE has
     options = "--quick --without quip,snap --only fit,species --json cost.json --picture cost.png"

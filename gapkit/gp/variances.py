@@ -39,6 +39,8 @@ SMALLEST = 1e-10  # (eV, eV/Å)^2
 # Atoms of small frames that are taken together, and of a frame whose derivatives are held together.
 ATOMS_PER_CHUNK = 48
 ATOMS_OF_A_FRAME = 256
+# Numbers in the rows of the parts of a large frame.
+NUMBERS_OF_ROWS = 25_000_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,7 +153,7 @@ def _rows(
 ) -> dict[str, FloatArray]:  # fmt: skip
     """Design rows (n, c, M) by kind; large frames in parts."""
     kinds: dict[str, list[FloatArray]] = {}
-    parts = parts_of(batch, ATOMS_OF_A_FRAME)
+    parts = parts_of(batch, max(ATOMS_OF_A_FRAME, NUMBERS_OF_ROWS // (3 * basis.n_columns)))
     for atoms in parts:
         part = design_rows(
             basis, views, batch, neighbours, range(batch.n_frames), forces=forces, virial=virial, atoms=atoms,

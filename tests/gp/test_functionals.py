@@ -1,0 +1,162 @@
+"""Covariances of sums of values and derivatives, against finite differences of the kernel itself."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from gapkit.gp import functionals
+from gapkit.gp.functionals import Functional, prior_covariance
+from gapkit.kernels import KERNELS, DotProduct, SquaredExponential
+from tests.descriptors.cases import STENCIL
+
+SLOPE = 1e-8  # relative error of a fourth-order difference of slopes
+SECOND = 1e-7  # of one in both arguments
+ROUNDING = 1e-12
+
+CASES = {
+    "dot-1": DotProduct(1.3, 1),
+    "dot-2": DotProduct(0.7, 2, 0.5),
+    "dot-4": DotProduct(1.3, 4),
+    "dot-2.5": DotProduct(1.3, 2.5, 0.4),
+    "se": SquaredExponential(1.3, 0.8),
+    "se-ard": SquaredExponential(0.6, [0.8, 2.0, 0.5]),
+}
+
+
+@pytest.fixture(params=list(CASES))
+def kernel(request):
+    return CASES[request.param]
+
+
+def features(n, seed):
+    """Positive ones: powers that are no integers need inner products above zero."""
+    return 0.3 + np.abs(np.random.default_rng(seed).normal(size=(n, 3)))
+
+
+def matrix(kernel, x, y):
+    """The kernel of scaled features."""
+    return kernel.value(x @ y.T, (x**2).sum(axis=1), (y**2).sum(axis=1))
+
+
+# ---------------------------------------------------------------------- second slopes
+
+
+def test_every_kernel_is_covered():
+    assert {type(kernel) for kernel in CASES.values()} == set(KERNELS)
+
+
+def test_second_slopes_are_differences_of_slopes(kernel):
+    x, y = features(4, 0), features(5, 1)
+    q, n, m = x @ y.T, (x**2).sum(axis=1), (y**2).sum(axis=1)
+
+    def difference(slope, argument):
+        """Of k_q (1) or k_n (2) by one of the arguments."""
+        step, total = 1e-3, 0.0
+        for offset, weight in zip(*STENCIL, strict=True):
+            moved = [q, n, m]
+            moved[argument] = moved[argument] + offset * step
+            found = kernel.value_and_slopes(*moved)[slope]
+            total = total + weight * (np.zeros_like(q) if found is None else found)
+        return total / step
+
+    second = kernel.second_slopes(q, n, m)
+    depends_on_norms = kernel.value_and_slopes(q, n, m)[2] is not None
+    assert (second.nm is not None) == depends_on_norms
+    for found, slope, argument in ((second.qq, 1, 0), (second.qn, 1, 1), (second.qm, 1, 2), (second.nm, 2, 2)):
+        expected = difference(slope, argument)
+        given = np.zeros_like(q) if found is None else found
+        np.testing.assert_allclose(given, expected, rtol=SLOPE, atol=SLOPE * np.abs(second.qq).max())
+    assert np.abs(second.qq).max() > 0.1 or kernel.get_params().get("zeta") == 1
+
+
+@pytest.mark.parametrize("zeta", [1, 1.5, 2, 2.5])
+def test_second_slopes_where_the_inner_product_is_not_positive(zeta):
+    """As the kernel itself: real powers end at zero, and nothing is infinite."""
+    q = np.array([[-0.5, 0.0, 0.5]])
+    found = DotProduct(1.0, zeta).second_slopes(q, q[0, :1], q[0]).qq[0]
+    expected = {1: [0.0, 0.0, 0.0], 2: [2.0, 2.0, 2.0]}.get(zeta, [0.0, 0.0, zeta * (zeta - 1) * 0.5 ** (zeta - 2)])
+    np.testing.assert_allclose(found, expected, rtol=ROUNDING)
+
+
+# ---------------------------------------------------------------------- covariances of functionals
+
+
+def functional(kind, n_targets, n, seed):
+    rng = np.random.default_rng(seed)
+    values = rng.normal(size=(n_targets, n)) if kind != "gradients" else None
+    gradients = rng.normal(size=(n_targets, n, 3)) if kind != "values" else None
+    return Functional(features(n, seed), values, gradients)
+
+
+def as_points(f):
+    """Points (p, d) and weights (T, p): derivatives by differences."""
+    step = 3e-3
+    points, weights = [], []
+    for t in range(f.n_targets):
+        for n, x in enumerate(f.x):
+            if f.values is not None:
+                points.append(x)
+                weights.append((t, f.values[t, n]))
+            if f.gradients is not None:
+                for offset, weight in zip(*STENCIL, strict=True):
+                    points.append(x + offset * step * f.gradients[t, n])
+                    weights.append((t, weight / step))
+    table = np.zeros((f.n_targets, len(points)))
+    for p, (t, weight) in enumerate(weights):
+        table[t, p] = weight
+    return np.array(points), table
+
+
+KINDS = ["values", "gradients", "both"]
+
+
+@pytest.mark.parametrize("kind_b", KINDS)
+@pytest.mark.parametrize("kind_a", KINDS)
+def test_covariance_is_that_of_differences(kernel, kind_a, kind_b):
+    a, b = functional(kind_a, 2, 4, seed=3), functional(kind_b, 3, 5, seed=4)
+    (points_a, weights_a), (points_b, weights_b) = as_points(a), as_points(b)
+    expected = weights_a @ matrix(kernel, points_a, points_b) @ weights_b.T
+    found = prior_covariance(kernel, a, b)
+    assert found.shape == (2, 3)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=SECOND * np.abs(expected).max())
+    np.testing.assert_allclose(prior_covariance(kernel, b, a).T, found, rtol=0, atol=1e-11 * np.abs(found).max())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_tiles_do_not_matter(kernel, kind, monkeypatch):
+    a, b = functional(kind, 2, 21, seed=3), functional(kind, 3, 5, seed=4)
+    expected = prior_covariance(kernel, a, b)
+    sizes = []
+    whole = functionals._covariance
+
+    def counted(kernel, a, b):
+        sizes.append(len(a.x))
+        return whole(kernel, a, b)
+
+    monkeypatch.setattr(functionals, "NUMBERS_AT_ONCE", 1)
+    monkeypatch.setattr(functionals, "_covariance", counted)
+    found = prior_covariance(kernel, a, b)
+    assert sizes == [8, 8, 5]
+    np.testing.assert_allclose(found, expected, rtol=0, atol=ROUNDING * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_joined_functionals_add_up(kernel, kind):
+    parts = [functional(kind, 2, n, seed=n) for n in (3, 1, 4)]
+    other = functional("both", 3, 5, seed=9)
+    joined = Functional.join(parts)
+    assert joined.n_targets == 2
+    assert joined.x.shape == (8, 3)
+    expected = sum(prior_covariance(kernel, part, other) for part in parts)
+    np.testing.assert_allclose(
+        prior_covariance(kernel, joined, other), expected, rtol=0, atol=ROUNDING * np.abs(expected).max()
+    )
+    back = joined.part(slice(4, 8))
+    np.testing.assert_array_equal(back.x, parts[2].x)
+    for name in ("values", "gradients"):
+        if getattr(back, name) is None:
+            assert getattr(parts[2], name) is None
+        else:
+            np.testing.assert_array_equal(getattr(back, name), getattr(parts[2], name))
+    assert Functional.join(parts[:1]) is parts[0]
