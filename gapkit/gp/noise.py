@@ -83,6 +83,37 @@ class Noise:
             if override.per_config_type:
                 raise InputError(f"`per_config_type[{name!r}]` must not have a `per_config_type` of its own")
 
+    @classmethod
+    def from_gap_fit(cls, default_sigma: str, config_type_sigma: str = "") -> Noise:
+        """Noise as users of gap_fit write it; energies, forces, virials and Hessians mean the same there.
+
+        Parameters
+        ----------
+        default_sigma : str
+            "energy force virial hessian", as in ``default_sigma={0.001 0.1 0.05 0.0}``; braces may stay.
+        config_type_sigma : str
+            "type:energy:force:virial:hessian:type:...", as in ``config_type_sigma={liquid:0.01:0.2:0.2:0.0}``.
+
+        Raises
+        ------
+        InputError
+            If a string cannot be read, or a sigma of an energy, force or virial is not > 0.
+
+        Examples
+        --------
+        >>> Noise.from_gap_fit("0.001 0.1 0.05 0.0", "liquid:0.01:0.2:0.2:0.0").per_config_type["liquid"].forces
+        0.2
+        """
+        parts = config_type_sigma.strip().strip("{}").split(":") if config_type_sigma.strip(" {}") else []
+        if len(parts) % 5:
+            raise InputError(
+                "`config_type_sigma` must repeat type:energy:force:virial:hessian, five items each, got "
+                f"{len(parts)} items in {config_type_sigma!r}"
+            )
+        table = {parts[i].strip(): _sigmas(parts[i + 1 : i + 5], "config_type_sigma") for i in range(0, len(parts), 5)}
+        default = _sigmas(default_sigma.strip().strip("{}").split(), "default_sigma")
+        return replace(default, per_config_type=table)
+
     def filled(self, reference: Noise | None = None) -> Noise:
         """A copy in which None is replaced by the value of `reference` (default: `DEFAULT_NOISE`)."""
         reference = DEFAULT_NOISE if reference is None else reference
@@ -151,6 +182,17 @@ def row_sigmas(
         raise InputError(f"`{_LABEL[kind]}` must be finite and > 0 (or NaN), got {own[first]} at index {first}")
     absolute[given] = own[given]
     return absolute / sigma
+
+
+def _sigmas(words: Sequence[str], name: str) -> Noise:
+    """Noise of four words; the last, of Hessians, is not used."""
+    try:
+        energy, forces, virial, _ = (float(word) for word in words)
+    except ValueError as error:
+        raise InputError(
+            f"`{name}` must hold four numbers (energy, force, virial, hessian), got {' '.join(words)!r}"
+        ) from error
+    return Noise(energy, forces, virial)
 
 
 def _check_sigma(kind: str, value: float | None) -> None:

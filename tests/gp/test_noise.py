@@ -64,3 +64,25 @@ def test_errors_name_what_is_wrong():
         row_sigmas(Noise(), labels(force=(NAN,) * 3), "forces", N_ATOMS)
     with pytest.raises(InputError, match="config_type"):
         row_sigmas(Noise(), labels(config_type=("a",)), "energy", N_ATOMS)
+
+
+def test_sigmas_as_gap_fit_has_them():
+    noise = Noise.from_gap_fit("{0.001 0.1 0.05 0.0}", "{liquid:0.01:0.2:0.3:0.0:slab:0.002:0.15:0.1:0}")
+    assert noise.as_dict() == {"energy": 0.001, "forces": 0.1, "virial": 0.05}
+    assert noise.per_config_type["liquid"].as_dict() == {"energy": 0.01, "forces": 0.2, "virial": 0.3}
+    assert noise.per_config_type["slab"].forces == 0.15
+    assert Noise.from_gap_fit("0.001 0.1 0.05 0").per_config_type == {}
+
+
+@pytest.mark.parametrize(
+    ("default", "table", "name"),
+    [
+        ("0.001 0.1 0.05", "", "default_sigma"),
+        ("0.001 0.1 x 0", "", "default_sigma"),
+        ("0.001 0.0 0.1 0", "", "forces"),
+        ("0.001 0.1 0.05 0", "liquid:0.01:0.2", "config_type_sigma"),
+    ],
+)
+def test_sigmas_that_cannot_be_read(default, table, name):
+    with pytest.raises(InputError, match=name):
+        Noise.from_gap_fit(default, table)
