@@ -266,6 +266,7 @@ class _Pass:
             # reduction of the prior by points and data; by points alone; data part; prior; residual std of other terms
             self._found = np.zeros((5, batch.n_atoms))
             self._found[3] = self._prior_without_points()
+            self._note_pairs_without_points()
 
     def _prior_without_points(self) -> FloatArray:
         """Prior variance of atoms whose species has no sparse points in an atomic term: nothing is taken from it."""
@@ -280,6 +281,22 @@ class _Pass:
                 prior[np.isin(self._numbers, list(others))] += scale * term.kernel.diag_value(np.ones(1))[0]
             index += len(term.blocks)
         return prior
+
+    def _note_pairs_without_points(self) -> None:
+        """Residual of the instances of terms that are not atomic, where the training set has none of their species."""
+        assert self._posterior is not None
+        index = 0
+        for term, view in zip(self._basis.terms, self._views, strict=True):
+            missing = set(term.engine.blocks) - {block.block for block in term.blocks} if term.blocks else set()
+            for species in sorted(missing) if not term.engine.is_atomic else ():
+                centres = view.centres(species)
+                for start in range(0, len(centres), view.centres_per_chunk):
+                    features = view.features(species, centres[start : start + view.centres_per_chunk])
+                    scaled = term.kernel.scale_features(features.x)
+                    prior = term.kernel.diag_value(np.einsum("nd,nd->n", scaled, scaled))
+                    stds = np.sqrt(prior * self._posterior.variance_scale(index))
+                    np.add.at(self._found[4], features.centres, np.abs(features.factors) * stds)
+            index += len(term.blocks)
 
     def block(self, first: int, last: int, workspace: Workspace) -> None:
         """All terms for the atoms first .. last - 1."""

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from ase import Atoms
 
+from gapkit import SOAP, ThreeBody, TwoBody
 from gapkit.gp import functionals
-from gapkit.gp.functionals import Functional, prior_covariance
+from gapkit.gp.basis import BasisTerm
+from gapkit.gp.functionals import Functional, Instances, prior_covariance
 from gapkit.kernels import KERNELS, DotProduct, SquaredExponential
+from gapkit.neighbours import build_neighbour_list
+from gapkit.structures import to_batch
 from tests.descriptors.cases import STENCIL
 
 SLOPE = 1e-8  # relative error of a fourth-order difference of slopes
@@ -66,7 +71,7 @@ def test_second_slopes_are_differences_of_slopes(kernel):
     for found, slope, argument in ((second.qq, 1, 0), (second.qn, 1, 1), (second.qm, 1, 2), (second.nm, 2, 2)):
         expected = difference(slope, argument)
         given = np.zeros_like(q) if found is None else found
-        np.testing.assert_allclose(given, expected, rtol=SLOPE, atol=SLOPE * np.abs(second.qq).max())
+        np.testing.assert_allclose(given, expected, rtol=SLOPE, atol=SLOPE * kernel.delta**2)
     assert np.abs(second.qq).max() > 0.1 or kernel.get_params().get("zeta") == 1
 
 
@@ -160,3 +165,78 @@ def test_joined_functionals_add_up(kernel, kind):
         else:
             np.testing.assert_array_equal(getattr(back, name), getattr(parts[2], name))
     assert Functional.join(parts[:1]) is parts[0]
+
+
+# ---------------------------------------------------------------------- those of forces and virials
+
+DESCRIPTORS = {
+    "soap": (SOAP(3.6, 4, 3, 0.5), DotProduct(1.0, 3)),
+    "soap-squared-exponential": (SOAP(3.6, 4, 3, 0.5), SquaredExponential(1.0, 0.6)),
+    "two-body": (TwoBody(3.6), SquaredExponential(1.0, 0.8)),
+    "three-body": (ThreeBody(3.0), SquaredExponential(1.0, (1.0, 1.5, 0.8))),
+}
+
+
+@pytest.mark.parametrize("name", list(DESCRIPTORS))
+def test_forces_and_virials_are_derivatives_of_energies(name):
+    """Of the sum of f over one block, for a cell so small that atoms see their own images."""
+    descriptor, kernel = DESCRIPTORS[name]
+    atoms = Atoms("Cu2", [[0, 0, 0], [1.2, 1.45, 1.6]], cell=[[2.5, 0.1, 0], [0, 2.6, 0.2], [0.1, 0, 3.5]], pbc=True)
+    step = 3e-3
+    moves = [("forces", i, axis) for i in range(2) for axis in range(3)]
+    moves += [("virial", a, b) for a, b in ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))]
+    frames = []
+    for kind, i, j in moves:
+        for offset in STENCIL[0]:
+            moved = atoms.copy()
+            if kind == "forces":
+                moved.positions[i, j] += offset * step
+            else:
+                strain = np.eye(3)
+                strain[i, j] += 0.5 * offset * step
+                strain[j, i] += 0.5 * offset * step
+                moved.set_cell(atoms.cell.array @ strain, scale_atoms=True)
+            frames.append(moved)
+    term = BasisTerm(descriptor.engine([29]), kernel, ())
+    block = term.engine.blocks[0]
+
+    def applied(frames):
+        batch = to_batch(frames, labels=False)
+        neighbours = build_neighbour_list(batch, term.engine.reach)
+        return batch, neighbours, term.engine.view(batch.numbers, neighbours)
+
+    batch, _, view = applied(frames)
+    features = view.features(block, view.centres(block))
+    weights = np.zeros((len(moves), len(frames)))
+    for row, weight in enumerate(weights):
+        weight[4 * row : 4 * row + 4] = -STENCIL[1] / step
+    by_instance = weights[:, batch.frame_of_atom[features.centres]] * features.factors
+    energies = Functional(term.kernel.scale_features(features.x), by_instance)
+    expected = prior_covariance(kernel, energies, energies)
+
+    _, neighbours, view = applied([atoms])
+    view.centres_per_chunk = 1  # more than one chunk
+    instances = Instances.collect(term, view, block, view.centres(block))
+    parts = dict(instances.forces(np.arange(2), neighbours))
+    assert list(parts) == [0, 1]
+    found = [*parts.values(), instances.virial(neighbours)]
+    covariance = np.block([[prior_covariance(kernel, a, b) for b in found] for a in found])
+    np.testing.assert_allclose(covariance, expected, rtol=0, atol=1e-6 * np.abs(expected).max())
+    assert np.diagonal(expected).min() > 3e-5 * np.abs(expected).max()
+
+
+def test_no_instances():
+    """None of the block, and none that depends on an edge."""
+    atoms = Atoms("Cu")
+    batch = to_batch([atoms], labels=False)
+    neighbours = build_neighbour_list(batch, 3.6)
+    for name, exist in (("soap", True), ("two-body", False)):
+        descriptor, kernel = DESCRIPTORS[name]
+        term = BasisTerm(descriptor.engine([29]), kernel, ())
+        view = term.engine.view(batch.numbers, neighbours)
+        block = term.engine.blocks[0]
+        instances = Instances.collect(term, view, block, view.centres(block))
+        assert (instances is not None) == exist
+        if instances is not None:
+            assert instances.virial(neighbours) is None
+            assert not list(instances.forces(np.arange(1), neighbours))
