@@ -30,8 +30,19 @@ ATOMS_REMEMBERED = 10_000
 
 
 def choose_frames(batch: AtomsBatch, n_atoms: int, rng: np.random.Generator) -> IntArray:
-    """Random frames of about `n_atoms` atoms together, ascending; very large frames are left out."""
+    """Random frames of about `n_atoms` atoms together, ascending; very large frames are left out.
+
+    Raises
+    ------
+    CalibrationError
+        If all are very large.
+    """
     order = rng.permutation(np.flatnonzero(batch.n_atoms_per_frame <= LARGEST_FRAME))
+    if len(order) == 0:
+        raise CalibrationError(
+            f"frames of up to {LARGEST_FRAME} atoms are needed to be left out, the smallest has "
+            f"{batch.n_atoms_per_frame.min()}; add smaller ones, or call `calibrate` with frames not fitted to"
+        )
     n_frames = int(np.searchsorted(np.cumsum(batch.n_atoms_per_frame[order]), n_atoms)) + 1
     return np.sort(order[:n_frames])
 
@@ -75,8 +86,8 @@ def learn_novelty(
     for z, parts in vectors.items():
         of_frame, x = (np.concatenate([part[i] for part in parts]) for i in range(2))
         own = novelty[numbers == z]
-        if len(x) > 1 and len(own):
-            species[z] = KnownSpecies.of(x, of_frame, own)
+        if len(x):  # a species that was not left out is judged as the others
+            species[z] = KnownSpecies.of(x, of_frame, own if len(own) else novelty)
     return NoveltyDetector(species, pairs)
 
 

@@ -207,10 +207,12 @@ class Uncertain:
 
     def _learn_uncertainty(self, batch: AtomsBatch, rng: np.random.Generator) -> None:
         """Thresholds and calibration from the training set."""
-        frames = choose_frames(batch, ATOMS_LEFT_OUT, rng)
-        found = leave_out(self.model_, batch, frames, self._noise, self.noise or Noise(), self._origins, self.n_jobs)
-        self.novelty_detector_ = learn_novelty(self.model_, batch, frames, found.novelty, rng)
         try:
+            frames = choose_frames(batch, ATOMS_LEFT_OUT, rng)
+            found = leave_out(
+                self.model_, batch, frames, self._noise, self.noise or Noise(), self._origins, self.n_jobs
+            )
+            self.novelty_detector_ = learn_novelty(self.model_, batch, frames, found.novelty, rng)
             self.calibration_ = calibrate_left_out(self.model_, self.novelty_detector_, batch, frames, found)
         except CalibrationError as error:
             warnings.warn(f"standard deviations are not calibrated: {error}", CalibrationWarning, stacklevel=3)

@@ -20,8 +20,8 @@ from gapkit.uncertainty.difficulty import Difficulty
 from gapkit.uncertainty.neighbourhoods import Whitening
 from gapkit.uncertainty.scale import Scale, fit_scale, level_factor
 
-# Relative novelty below which the prior residual counts for less than a hundredth and is not computed.
-NEGLIGIBLE = 0.1
+# Relative novelty below which the prior residual counts for less than a thousandth and is not computed.
+NEGLIGIBLE = 0.03
 
 Vectors = dict[int, tuple[IntArray, FloatArray]]
 """By species: atoms and their descriptor vectors (n, d)."""

@@ -17,6 +17,7 @@ from gapkit.typing import FloatArray, IntArray
 # Principal axes: directions with less than this part of the largest standard deviation are noise, not structure.
 N_AXES = 12
 SMALLEST = 1e-4
+ROUNDING = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,8 +39,9 @@ class Whitening:
         """From the vectors (n, d) of a sample."""
         mean = x.mean(axis=0)
         values, vectors = np.linalg.eigh((x - mean).T @ (x - mean) / max(len(x) - 1, 1))
-        values, vectors = values[::-1], vectors[:, ::-1]
-        n_axes = int(np.count_nonzero(values[:N_AXES] > SMALLEST**2 * max(values[0], 1e-300)))
+        # where all are alike, anything that differs by more than rounding is far
+        values, vectors = np.maximum(values[::-1], ROUNDING**2 * (mean @ mean) + 1e-300), vectors[:, ::-1]
+        n_axes = int(np.count_nonzero(values[:N_AXES] > SMALLEST**2 * values[0]))
         return cls(mean, vectors[:, :n_axes] / np.sqrt(values[:n_axes]))
 
     def __call__(self, x: FloatArray) -> FloatArray:

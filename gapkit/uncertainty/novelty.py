@@ -26,6 +26,8 @@ FALSE_ALARM = 1e-3
 
 # Part of a sample that is its upper tail, and the fewest values from which an exponent is taken.
 TAIL, MIN_TAIL = 0.05, 8
+# A few odd configurations must not hide all others: exponents and novelties above these are not believed.
+LARGEST_EXPONENT, LARGEST_NOVELTY = 3.0, 0.5
 # Novelties and distances of twins are zero but for rounding.
 ROUNDING = 1e-12
 # Pairs are too close when they are closer by this part than any pair of the training set.
@@ -49,7 +51,7 @@ class Tail:
             return cls(1.0, float(ordered[0]) if len(ordered) else ROUNDING, 1.0)
         start = ordered[n_tail]
         exponent = float(np.mean(np.log(ordered[:n_tail] / start)))
-        return cls(n_tail / len(ordered), float(start), max(exponent, 1e-3))
+        return cls(n_tail / len(ordered), float(start), float(np.clip(exponent, 1e-3, LARGEST_EXPONENT)))
 
     def threshold(self, rate: float) -> float:
         """The value that is exceeded with probability `rate`; that of the start for larger rates."""
@@ -137,7 +139,10 @@ class NoveltyDetector:
         if not 0.0 < false_alarm <= TAIL:
             raise InputError(f"`false_alarm` must be > 0 and at most {TAIL}, got {false_alarm!r}")
         rate = 0.5 * false_alarm
-        return {z: (known.novelty.threshold(rate), known.distance.threshold(rate)) for z, known in self.species.items()}
+        return {
+            z: (min(known.novelty.threshold(rate), LARGEST_NOVELTY), known.distance.threshold(rate))
+            for z, known in self.species.items()
+        }
 
     def detect(
         self, numbers: IntArray, novelty: FloatArray, vectors: dict[int, tuple[IntArray, FloatArray]], pair: FloatArray,

@@ -77,7 +77,9 @@ def test_only_the_leading_axes_count() -> None:
 
 def test_factors_are_continuous_along_a_path() -> None:
     """Neighbours that enter and leave do so without a jump: halving the step halves the largest change."""
-    known = exact(np.random.default_rng(2).normal(size=(300, 2)), np.arange(300), np.random.default_rng(3).normal(size=300))
+    known = exact(
+        np.random.default_rng(2).normal(size=(300, 2)), np.arange(300), np.random.default_rng(3).normal(size=300)
+    )
 
     def largest_step(n: int) -> float:
         t = np.linspace(-3.0, 3.0, n)[:, None]

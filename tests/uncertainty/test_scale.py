@@ -76,8 +76,9 @@ def test_a_few_gross_errors_do_not_decide() -> None:
 
 def test_several_components() -> None:
     errors, variances = draw(0.03, 2.0)
-    one, three = fit_scale(errors[:1200], variances[:1200]), fit_scale(
-        errors[:1200].reshape(-1, 3), variances[:1200].reshape(-1, 3)
+    one, three = (
+        fit_scale(errors[:1200], variances[:1200]),
+        fit_scale(errors[:1200].reshape(-1, 3), variances[:1200].reshape(-1, 3)),
     )
     assert (one.a, one.b) == pytest.approx((three.a, three.b), rel=1e-12)
 

@@ -1,0 +1,196 @@
+"""Calibration on synthetic residuals whose scale, difficulty and novelty are known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from gapkit.exceptions import CalibrationError
+from gapkit.typing import FloatArray, IntArray
+from gapkit.uncertainty.calibration import Calibration, Vectors, fit_calibration, share_of_prior
+from gapkit.uncertainty.conformal import Intervals
+from gapkit.uncertainty.scale import Scale, Z
+
+SPECIES = (29, 79)
+SCALES = {"energy": (1e-3, 2.0), "forces": (0.02, 3.0), "stress": (1e-4, 0.5)}
+ATOMS = 8
+UNLABELLED = 5  # every fifth atom has no force
+
+
+class Data:
+    """Frames of eight atoms; gold in the right half of descriptor space has forces three times as wrong."""
+
+    def __init__(self, n_frames: int, seed: int) -> None:
+        rng = np.random.default_rng(seed)
+        n = n_frames * ATOMS
+        self.frame_of_atom: IntArray = np.arange(n) // ATOMS
+        self.numbers: IntArray = np.tile(SPECIES, n // 2)
+        x = rng.normal(size=(n, 3))
+        self.vectors: Vectors = {z: (np.flatnonzero(self.numbers == z), x[self.numbers == z]) for z in SPECIES}
+        self.novelty: FloatArray = rng.uniform(0, 0.05, n)
+        self.hard = (self.numbers == 79) & (x[:, 0] > 0)
+        self.atoms: IntArray = np.flatnonzero(np.arange(n) % UNLABELLED)
+        rows = {"energy": np.arange(n_frames), "forces": self.frame_of_atom[self.atoms], "stress": np.arange(n_frames)}
+        self.residuals = {}
+        for kind, c in (("energy", 1), ("forces", 3), ("stress", 6)):
+            a, b = SCALES[kind]
+            data = (a / b) ** 2 * np.exp(rng.uniform(-3, 3, (len(rows[kind]), c)))
+            m = np.where(self.hard[self.atoms], 3.0, 1.0)[:, None] if kind == "forces" else 1.0
+            errors = m * np.sqrt(a**2 + b**2 * data) * rng.standard_normal(data.shape)
+            self.residuals[kind] = (rows[kind], errors, data)
+
+    def calibration(self, *kinds: str) -> Calibration:
+        residuals = {kind: part for kind, part in self.residuals.items() if not kinds or kind in kinds}
+        return fit_calibration(residuals, self.atoms, self.numbers, self.novelty, self.vectors, source="frames")
+
+
+@pytest.fixture(scope="module")
+def data() -> Data:
+    return Data(400, 0)
+
+
+@pytest.fixture(scope="module")
+def calibration(data: Data) -> Calibration:
+    return data.calibration()
+
+
+def stds(calibration: Calibration, data: Data, kind: str) -> FloatArray:
+    """Calibrated stds of residuals as a prediction makes them; no prior residual."""
+    frames, _, variances = data.residuals[kind]
+    if kind == "forces":
+        m = calibration.factors(data.vectors, len(data.numbers))[data.atoms]
+        return np.sqrt(calibration.variances(kind, variances, np.zeros_like(variances), data.novelty[data.atoms], m))
+    return np.sqrt(calibration.variances(kind, variances, np.zeros_like(variances), np.zeros(len(frames))))
+
+
+def test_share_of_the_prior() -> None:
+    np.testing.assert_allclose(share_of_prior(np.array([0.0, 0.1, 1.0, 3.0])), [0.0, 0.01 / 1.01, 0.5, 0.9])
+    np.testing.assert_array_equal(share_of_prior(np.array([np.nan, np.inf, 1e12])), 1.0)
+    assert (np.diff(share_of_prior(np.linspace(0, 5, 100))) > 0).all()
+
+
+@pytest.mark.parametrize("kind", ["energy", "stress"])
+def test_scales_are_found(calibration: Calibration, kind: str) -> None:
+    scale = calibration.scales[kind]
+    assert (scale.a, scale.b) == pytest.approx(SCALES[kind], rel=0.2 if kind == "energy" else 0.1)
+
+
+@pytest.mark.parametrize("kind", SCALES)
+def test_coverage_of_new_configurations(calibration: Calibration, kind: str) -> None:
+    new = Data(400, 1)
+    errors = np.abs(new.residuals[kind][1])
+    sigma = stds(calibration, new, kind)
+    assert np.mean(errors <= Z * sigma) == pytest.approx(0.9, abs=0.06 if kind == "energy" else 0.025)
+    groups = (new.numbers[new.atoms], new.novelty[new.atoms]) if kind == "forces" else (None, None)
+    for level in (0.68, 0.9, 0.95):
+        widths = sigma * calibration.intervals[kind].factors(level, *groups)[:, None]
+        assert np.mean(errors <= widths) == pytest.approx(level, abs=0.07 if kind == "energy" else 0.025)
+
+
+def test_difficulty_tells_hard_neighbourhoods(calibration: Calibration) -> None:
+    new = Data(100, 2)
+    m = calibration.factors(new.vectors, len(new.numbers))
+    gold = new.numbers == 79
+    ratio = m[new.hard].mean() / m[gold & ~new.hard].mean()
+    # three, to the power of what some fifteen neighbours weigh against five that believe in 1, and less at the border
+    assert 1.6 < ratio < 2.8
+    np.testing.assert_allclose(np.median(m[~gold]), 1.0, atol=0.1)
+
+
+def test_coverage_depends_less_on_the_neighbourhood(calibration: Calibration) -> None:
+    new = Data(400, 3)
+    errors, sigma = np.abs(new.residuals["forces"][1]), stds(calibration, new, "forces")
+    m = calibration.factors(new.vectors, len(new.numbers))[new.atoms, None]
+    hard, gold = new.hard[new.atoms], new.numbers[new.atoms] == 79
+
+    def gap(stds: FloatArray) -> float:
+        factor = np.quantile(errors / stds, 0.9)
+        return np.mean(errors[gold & ~hard] <= factor * stds[gold & ~hard]) - np.mean(
+            errors[hard] <= factor * stds[hard]
+        )
+
+    assert gap(sigma) < 0.65 * gap(sigma / m)
+    assert gap(sigma / m) > 0.3
+
+
+def test_the_own_frame_does_not_help_itself() -> None:
+    """Clusters of a frame each, every other one eight times as hard: only a frame's own atoms could tell that.
+
+    With their help in the calibration, which new frames do not have, scores would be nearly of one size.
+    """
+    rng = np.random.default_rng(4)
+    n_frames, crowd = 24, 80
+    frames = np.repeat(np.arange(n_frames), crowd)
+    angle = 2 * np.pi * frames / n_frames
+    x = np.stack([np.cos(angle), np.sin(angle)], axis=1) + 1e-2 * rng.normal(size=(len(frames), 2))
+    errors = np.where(frames % 2, 8.0, 1.0)[:, None] * rng.standard_normal((len(frames), 3))
+    fitted = fit_calibration(
+        {"forces": (frames, errors, np.ones_like(errors))},
+        np.arange(len(frames)), np.full(len(frames), 29), np.zeros(len(frames)), {29: (np.arange(len(frames)), x)},
+        source="frames",
+    )  # fmt: skip
+    intervals = fitted.intervals["forces"]
+    spread = intervals.factors(0.9)[0] / intervals.factors(0.5)[0]
+    assert spread > 0.8 * np.quantile(np.abs(errors), 0.9) / np.quantile(np.abs(errors), 0.5)
+
+
+def test_variances_are_their_formula() -> None:
+    intervals = Intervals(np.zeros(1, int), np.zeros((1, 2)), np.ones((1, 3, 190)), 10)
+    fitted = Calibration({"forces": Scale(0.1, 2.0)}, {"forces": intervals}, {}, 10, "frames")
+    data, prior = np.array([[1.0, 4.0], [1.0, 4.0]]), np.array([[3.0, 5.0], [3.0, 5.0]])
+    novelty, m = np.array([0.0, 1.0]), np.array([3.0, 0.5])
+    plain = fitted.variances("forces", data, prior, novelty)
+    np.testing.assert_allclose(plain, [[4.01, 16.01], [4.01 + 1.5, 16.01 + 2.5]])
+    np.testing.assert_allclose(
+        fitted.variances("forces", data, prior, novelty, m), [[9 * 4.01, 9 * 16.01], [1.0025 + 1.5, 4.0025 + 2.5]]
+    )
+    np.testing.assert_allclose(fitted.variances("forces", data, prior, np.full(2, np.nan))[0], [7.01, 21.01])
+    np.testing.assert_array_equal(fitted.factors({29: (np.arange(4), np.ones((4, 2)))}, 4), 1.0)
+
+
+@pytest.mark.parametrize("kinds", [("energy",), ("forces",), ("energy", "stress")])
+def test_kinds_without_labels_are_absent(data: Data, kinds: tuple[str, ...]) -> None:
+    fitted = data.calibration(*kinds)
+    assert set(fitted.scales) == set(fitted.intervals) == set(kinds)
+    assert bool(fitted.difficulty) == ("forces" in kinds)
+    assert fitted.n_configurations == 400
+    lines = fitted.summary().splitlines()
+    assert [line.split(":")[0].strip() for line in lines[1:]] == list(kinds)
+
+
+def test_kinds_do_not_influence_each_other(data: Data, calibration: Calibration) -> None:
+    alone = data.calibration("energy")
+    assert alone.scales["energy"] == calibration.scales["energy"]
+    np.testing.assert_array_equal(alone.intervals["energy"].table, calibration.intervals["energy"].table)
+
+
+def test_too_few_configurations() -> None:
+    with pytest.raises(CalibrationError, match="at least 10 configurations, got 9"):
+        Data(9, 0).calibration()
+    assert Data(10, 0).calibration().n_configurations == 10
+
+
+def test_summary_has_units(calibration: Calibration) -> None:
+    scale = calibration.scales
+    assert calibration.summary() == (
+        "calibrated on 400 configurations (frames)\n"
+        f"  energy: a = {1e3 * scale['energy'].a:.3g} meV/atom, b = {scale['energy'].b:.3g}\n"
+        f"  forces: a = {scale['forces'].a:.3g} eV/Å, b = {scale['forces'].b:.3g}\n"
+        f"  stress: a = {1e3 * scale['stress'].a:.3g} meV/Å³, b = {scale['stress'].b:.3g}"
+    )
+
+
+@pytest.mark.parametrize("kinds", [(), ("energy", "stress"), ("forces",)])
+def test_arrays_and_back(data: Data, kinds: tuple[str, ...]) -> None:
+    before = data.calibration(*kinds)
+    after = Calibration.from_arrays(before.to_arrays(), before.n_configurations, before.source)
+    assert after.scales == before.scales
+    assert (after.n_configurations, after.source) == (400, "frames")
+    for kind, intervals in before.intervals.items():
+        for name in ("species", "edges", "table", "n_configurations"):
+            np.testing.assert_array_equal(getattr(after.intervals[kind], name), getattr(intervals, name))
+    assert list(after.difficulty) == list(before.difficulty)
+    new = Data(20, 5)
+    np.testing.assert_array_equal(
+        after.factors(new.vectors, len(new.numbers)), before.factors(new.vectors, len(new.numbers))
+    )
