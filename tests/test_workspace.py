@@ -123,19 +123,19 @@ def blocks_of_atoms(monkeypatch):
     monkeypatch.setattr(prediction, "ATOMS_PER_BLOCK", 32)
 
 
-@pytest.mark.parametrize("what", [False, True, "total"])
+@pytest.mark.parametrize("what", [False, True, "local"])
 def test_again_and_after_others_the_same_to_the_bit(model, frames, what):
     fresh = copy.deepcopy(model)
     expected = fresh.predict(frames, return_std=what)
     assert_identical(expected, fresh.predict(frames, return_std=what))
     few = fresh.predict(frames[3:5], return_std=what)
-    for other in (True, False, "total"):
+    for other in (True, False, "local"):
         fresh.predict(frames[:7], return_std=other)
     assert_identical(expected, fresh.predict(frames, return_std=what))
     assert_identical(few, fresh.predict(frames[3:5], return_std=what))
 
 
-@pytest.mark.parametrize("what", [False, True, "total"])
+@pytest.mark.parametrize("what", [False, True, "local"])
 def test_threads_change_no_bit(model, frames, what):
     several = copy.deepcopy(model).set_params(n_jobs=2)
     expected = model.predict(frames, return_std=what)

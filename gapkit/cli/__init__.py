@@ -1,4 +1,4 @@
-"""The command line: `gapkit fit`, `predict`, `evaluate` and `info`.
+"""The command line: `gapkit fit`, `predict`, `evaluate`, `info`, `convert` and `lammps`.
 
 Nothing heavy is imported before a command runs, so that help is immediate.
 """

@@ -79,6 +79,8 @@ def fit(
     virial_sigma: Annotated[float | None, _fit_option("virial_sigma")] = None,
     e0: Annotated[str | None, _fit_option("e0", metavar="TEXT")] = None,
     calibrate: Annotated[bool | None, _fit_option("calibrate")] = None,
+    checkpoint: Annotated[str | None, _fit_option("checkpoint", metavar="FILE")] = None,
+    scheduler: Annotated[str | None, _fit_option("scheduler", metavar="ADDRESS")] = None,
     n_jobs: Annotated[int | None, _fit_option("n_jobs")] = None,
     quiet: Annotated[bool | None, _fit_option("quiet")] = None,
     json: Annotated[bool | None, _fit_option("json")] = None,
@@ -145,6 +147,35 @@ def evaluate(
 
 @app.command()
 @guarded
+def lammps(
+    script: Annotated[Path, typer.Argument(metavar="SCRIPT", help="LAMMPS input without pair_style and pair_coeff.")],
+    model: Annotated[Path, typer.Option(metavar="FILE", help="Model file.")],
+    arguments: Annotated[
+        list[str] | None, typer.Argument(metavar="-- ARGUMENTS", help="Arguments for LAMMPS, such as -log none.")
+    ] = None,
+    types: Annotated[
+        str | None, typer.Option(help="Species of the atom types, such as Cu,Au. Default: the model's, if it is one.")
+    ] = None,
+    halt_on_novelty: Annotated[
+        float | None, typer.Option(help="End the run where the novelty of an atom, over its threshold, exceeds this.")
+    ] = None,
+    novelty_every: Annotated[int | None, typer.Option(help="Steps from one look at the novelty to the next.")] = None,
+    n_jobs: Annotated[int, typer.Option(help="Threads of each rank.")] = 1,
+) -> None:
+    """Run molecular dynamics with LAMMPS, also in parallel: mpirun -n 4 gapkit lammps SCRIPT --model FILE.
+
+    The model is attached at a line `gapkit` of the script, or else after the command that makes the box.
+    """
+    from gapkit.cli.lammps import run
+
+    run(
+        script, model, arguments or (), types=types, halt_on_novelty=halt_on_novelty, novelty_every=novelty_every,
+        n_jobs=n_jobs,
+    )  # fmt: skip
+
+
+@app.command()
+@guarded
 def info(
     file: Annotated[Path, typer.Argument(metavar="MODEL|FILE", help="A model file, or structures.")],
     energy_key: EnergyKey = None,
@@ -164,3 +195,15 @@ def info(
         "config_type": config_type_key,
     }
     run(file, keys)
+
+
+@app.command()
+@guarded
+def convert(
+    source: Annotated[Path, typer.Argument(metavar="IN", help="Model of QUIP (gap.xml), or a model file.")],
+    output: Annotated[Path, typer.Argument(metavar="OUT", help="Model file, or gap.xml, to write.")],
+) -> None:
+    """Convert a model of QUIP's gap_fit to a model file, or a model file to one for QUIP."""
+    from gapkit.cli.convert import run
+
+    run(source, output)

@@ -83,6 +83,15 @@ class FitConfig:
         default=True,
         metadata=_about(checks.flag, "Calibrate standard deviations on configurations left out of the fit."),
     )
+    checkpoint: str | None = field(
+        default=None,
+        metadata=_about(
+            checks.text, "File to save the state in every few minutes; a fit begun before goes on from it."
+        ),
+    )
+    scheduler: str | None = field(
+        default=None, metadata=_about(checks.text, "Dask scheduler whose workers share the work, tcp://host:8786.")
+    )
     n_jobs: int | None = field(default=None, metadata=_about(checks.jobs, "Number of threads."))
     quiet: bool = field(default=False, metadata=_about(checks.flag, "Print errors only."))
     json: bool = field(default=False, metadata=_about(checks.flag, "Print the result as one JSON object."))

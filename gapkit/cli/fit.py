@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gapkit.cli.build import build_estimator
 from gapkit.cli.config import FitConfig
@@ -32,6 +33,8 @@ def run(train: Path, config: FitConfig) -> None:
     output = Path(config.output)
     test = Path(config.test) if config.test is not None else None
     check_output(output, train, test)
+    if config.checkpoint is not None:
+        check_output(Path(config.checkpoint), train, test, output)
     model = build_estimator(config)
     frames = read_frames(train)
     if config.terms is None and config.cutoff is not None:
@@ -39,7 +42,8 @@ def run(train: Path, config: FitConfig) -> None:
     test_frames = read_frames(test) if test is not None else None
     if test_frames is not None:
         _check_test(test_frames, frames, model.label_keys, test)
-    model.fit(frames)
+    with _cluster(config.scheduler) as client:
+        model.fit(frames, client=client, checkpoint=config.checkpoint)
     model.metadata_["config"] = config.to_dict()
     model.save(output)  # in one step: an older file stays until the new one is complete
     errors = evaluate(model, test_frames, model.label_keys) if test_frames is not None else None
@@ -54,6 +58,18 @@ def run(train: Path, config: FitConfig) -> None:
             show(errors)
     if not config.quiet:
         say(f"Wrote {output}")
+
+
+def _cluster(scheduler: str | None) -> AbstractContextManager[Any]:
+    """A client of a Dask scheduler; None where there is no address."""
+    if scheduler is None:
+        return nullcontext()
+    try:
+        from gapkit.interop.dask import connect
+    except ImportError as error:
+        raise ConfigError(f"--scheduler needs dask.distributed ({error}); pip install 'gapkit[dask]'") from error
+    client: AbstractContextManager[Any] = connect(scheduler)
+    return client
 
 
 def _check_test(

@@ -3,15 +3,17 @@
 from gapkit.descriptors.angles import ThreeBody
 from gapkit.descriptors.base import Descriptor, Features
 from gapkit.descriptors.compression import COMPRESSIONS, Channels, Mixing, TensorReduced
-from gapkit.descriptors.cutoffs import CosineCutoff, NoCutoff, QuinticCutoff
+from gapkit.descriptors.cutoffs import CosineCutoff, DecayingCutoff, NoCutoff, QuinticCutoff
 from gapkit.descriptors.distances import TwoBody
 from gapkit.descriptors.soap import SOAP
+from gapkit.descriptors.triangles import Triangles
 
 __all__ = [
     "COMPRESSIONS",
     "SOAP",
     "Channels",
     "CosineCutoff",
+    "DecayingCutoff",
     "Descriptor",
     "Features",
     "Mixing",
@@ -19,5 +21,6 @@ __all__ = [
     "QuinticCutoff",
     "TensorReduced",
     "ThreeBody",
+    "Triangles",
     "TwoBody",
 ]

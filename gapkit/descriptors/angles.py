@@ -17,7 +17,7 @@ from gapkit._core.triplets import (
 )
 from gapkit.descriptors.base import Block, Descriptor, Features, Jacobian, Legs
 from gapkit.descriptors.cutoffs import CutoffFunction
-from gapkit.descriptors.distances import switch_of
+from gapkit.descriptors.distances import chosen_blocks, switch_of
 from gapkit.neighbours import NeighbourList
 from gapkit.typing import FloatArray, IntArray
 from gapkit.workspace import Workspace
@@ -39,6 +39,8 @@ class ThreeBody(Descriptor):
         Another switch; then `transition` must be None.
     species : sequence of str or int, or None
         Chemical species; None: those of the data.
+    blocks : sequence of sequences of str or int, or None
+        Species of the triplets, the centre first, that count, such as ``[("O", "Si", "Si")]``; None: all.
 
     Notes
     -----
@@ -52,15 +54,18 @@ class ThreeBody(Descriptor):
         transition: float | None = None,
         cutoff_function: CutoffFunction | None = None,
         species: Sequence[str | int] | None = None,
+        blocks: Sequence[Sequence[str | int]] | None = None,
     ) -> None:
         self.cutoff = cutoff
         self.transition = transition
         self.cutoff_function = cutoff_function
         self.species = species
+        self.blocks = blocks
 
     def engine(self, species: Sequence[int]) -> TripletEngine:
         """Engine for the atomic numbers `species`; raises InputError for a parameter out of range."""
-        return TripletEngine(tuple(species), self.cutoff, switch_of(self.cutoff, self.transition, self.cutoff_function))
+        switch = switch_of(self.cutoff, self.transition, self.cutoff_function)
+        return TripletEngine(tuple(species), self.cutoff, switch, only=chosen_blocks(self.blocks, 3))
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,6 +77,7 @@ class TripletEngine:
     switch: CutoffFunction
     n_features: int = 3
     is_atomic: bool = False
+    only: tuple[Block, ...] | None = None
 
     @property
     def public_order(self) -> IntArray:
@@ -80,7 +86,9 @@ class TripletEngine:
 
     @property
     def blocks(self) -> tuple[Block, ...]:
-        """One block for each central species and unordered pair of neighbour species."""
+        """One block for each central species and unordered pair of neighbour species, or those chosen."""
+        if self.only is not None:
+            return self.only
         return tuple((z, *pair) for z in self.species for pair in combinations_with_replacement(self.species, 2))
 
     def centre_species(self, block: Block) -> tuple[int, ...]:

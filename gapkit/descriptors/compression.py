@@ -12,7 +12,7 @@ where they differ, every pair counts as it is.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Integral
 from typing import Protocol
 
@@ -181,6 +181,15 @@ class TensorReduced:
         group = 4 * np.arange(n)[:, None]
         first, last = group + np.array([0, 0, 4, 4]), group + np.array([0, 1, 4, 4])
         return Columns(mixing, first.ravel(), last.ravel(), False)
+
+
+def with_central_density(columns: Columns | None, n_species: int, n_max: int, l_max: int) -> Columns:
+    """Columns with one density more, that of the central atom, which counts as part of every species' density."""
+    if columns is None:
+        columns = _all_pairs(np.tile(np.eye(n_species * n_max), (l_max + 1, 1, 1)))
+    of_species = columns.mixing.reshape(l_max + 1, n_species, n_max, -1)
+    central = of_species.sum(axis=1)
+    return replace(columns, mixing=np.concatenate([columns.mixing, central], axis=1))
 
 
 COMPRESSIONS: dict[str, type[Channels] | type[Mixing] | type[TensorReduced]] = {

@@ -39,6 +39,47 @@ class CosineCutoff:
 
 
 @dataclass(frozen=True)
+class DecayingCutoff:
+    """Cosine cutoff times a decay: f(r) = f_c(r) rate / (rate + (r / scale)^exponent), (scale / r)^exponent for rate 0.
+
+    Source: Caro, Phys. Rev. B 100, 024112 (2019), radial scaling; the weight of neighbours of QUIP's `cutoff_dexp`.
+
+    Parameters
+    ----------
+    width : float
+        Å, of the cosine cutoff f_c.
+    exponent : float
+        > 0.
+    scale : float
+        Å.
+    rate : float
+        >= 0.  With 0, f grows without bound towards r = 0.
+    """
+
+    width: float
+    exponent: float
+    scale: float
+    rate: float
+
+    def __post_init__(self) -> None:
+        _check_width(self.width)
+        for name, value in (("exponent", self.exponent), ("scale", self.scale)):
+            if not (np.isfinite(value) and value > 0.0):
+                raise InputError(f"`{name}` of DecayingCutoff must be > 0, got {value}; 2 is usual")
+        if not (np.isfinite(self.rate) and self.rate >= 0.0):
+            raise InputError(f"`rate` of DecayingCutoff must be >= 0, got {self.rate}; 1 is usual")
+
+    def __call__(self, distances: FloatArray, cutoff: float) -> tuple[FloatArray, FloatArray]:
+        values, slopes = CosineCutoff(self.width)(distances, cutoff)
+        power = (distances / self.scale) ** self.exponent
+        total = self.rate + power
+        decay = self.rate / total if self.rate > 0.0 else 1.0 / power
+        # d decay / dr = -decay * (d power / dr) / total, for either form
+        decay_slopes = -decay * self.exponent * power / (distances * total)
+        return values * decay, slopes * decay + values * decay_slopes
+
+
+@dataclass(frozen=True)
 class QuinticCutoff:
     """f(p) = 1 - 10 p^3 + 15 p^4 - 6 p^5, p = (r - r_c + w) / w; twice continuously differentiable.
 

@@ -8,7 +8,7 @@ from itertools import combinations_with_replacement
 
 import numpy as np
 
-from gapkit.descriptors.base import Block, Descriptor, Features, Jacobian, Legs
+from gapkit.descriptors.base import Block, Descriptor, Features, Jacobian, Legs, atomic_numbers
 from gapkit.descriptors.cutoffs import CutoffFunction, QuinticCutoff
 from gapkit.exceptions import InputError
 from gapkit.neighbours import NeighbourList
@@ -29,6 +29,8 @@ class TwoBody(Descriptor):
         Another switch; then `transition` must be None.
     species : sequence of str or int, or None
         Chemical species; None: those of the data.
+    blocks : sequence of sequences of str or int, or None
+        Species of the pairs that count, such as ``[("Si", "O")]``; None: all.
     """
 
     def __init__(
@@ -38,15 +40,27 @@ class TwoBody(Descriptor):
         transition: float | None = None,
         cutoff_function: CutoffFunction | None = None,
         species: Sequence[str | int] | None = None,
+        blocks: Sequence[Sequence[str | int]] | None = None,
     ) -> None:
         self.cutoff = cutoff
         self.transition = transition
         self.cutoff_function = cutoff_function
         self.species = species
+        self.blocks = blocks
 
     def engine(self, species: Sequence[int]) -> PairEngine:
         """Engine for the atomic numbers `species`; raises InputError for a parameter out of range."""
-        return PairEngine(tuple(species), self.cutoff, switch_of(self.cutoff, self.transition, self.cutoff_function))
+        switch = switch_of(self.cutoff, self.transition, self.cutoff_function)
+        return PairEngine(tuple(species), self.cutoff, switch, only=chosen_blocks(self.blocks, 2))
+
+
+def chosen_blocks(blocks: Sequence[Sequence[str | int]] | None, size: int) -> tuple[Block, ...] | None:
+    """Atomic numbers of the blocks given; InputError if one is not of `size` species."""
+    if blocks is None:
+        return None
+    if not blocks or any(isinstance(block, str) or len(block) != size for block in blocks):
+        raise InputError(f"`blocks` must hold tuples of {size} species, got {blocks!r}")
+    return tuple(atomic_numbers(block) for block in blocks)
 
 
 def switch_of(cutoff: float, transition: float | None, cutoff_function: CutoffFunction | None) -> CutoffFunction:
@@ -70,6 +84,7 @@ class PairEngine:
     switch: CutoffFunction
     n_features: int = 1
     is_atomic: bool = False
+    only: tuple[Block, ...] | None = None
 
     @property
     def public_order(self) -> IntArray:
@@ -78,7 +93,9 @@ class PairEngine:
 
     @property
     def blocks(self) -> tuple[Block, ...]:
-        """One block for each unordered pair of species."""
+        """One block for each unordered pair of species, or those chosen."""
+        if self.only is not None:
+            return self.only
         return tuple(combinations_with_replacement(self.species, 2))
 
     def centre_species(self, block: Block) -> tuple[int, ...]:

@@ -9,8 +9,8 @@ from math import factorial
 import numpy as np
 
 from gapkit._core.soap import TILE, Edges, Tables, soap_jacobian, soap_pullback, soap_values
-from gapkit.descriptors.base import Block, Descriptor, Features, Jacobian, Legs
-from gapkit.descriptors.compression import COMPRESSIONS, Columns, Compression
+from gapkit.descriptors.base import Block, Descriptor, Features, Jacobian, Legs, atomic_numbers
+from gapkit.descriptors.compression import COMPRESSIONS, Columns, Compression, with_central_density
 from gapkit.descriptors.cutoffs import CutoffFunction, NoCutoff, QuinticCutoff
 from gapkit.descriptors.radial import BASES, RadialTable, tabulate
 from gapkit.exceptions import InputError
@@ -54,7 +54,12 @@ class SOAP(Descriptor):
     compression : Channels, Mixing, TensorReduced or None
         Fewer products than those of all pairs of channels, for many species; None: all.
     species : sequence of str or int, or None
-        Chemical species in the order of the channels; None: those of the data, by atomic number.
+        Chemical species in the order of the channels; None: those of the data, by atomic number.  Neighbours of other
+        species are not seen.
+    centres : sequence of str or int, or None
+        Species of the atoms that have a vector; None: `species`.
+    centre_channels : {"own", "all"}
+        Channels that the central atom is part of: that of its species, if there is one, or all of them.
 
     Notes
     -----
@@ -77,6 +82,8 @@ class SOAP(Descriptor):
         normalize: bool = True,
         compression: Compression | None = None,
         species: Sequence[str | int] | None = None,
+        centres: Sequence[str | int] | None = None,
+        centre_channels: str = "own",
     ) -> None:
         self.cutoff = cutoff
         self.n_max = n_max
@@ -89,6 +96,8 @@ class SOAP(Descriptor):
         self.normalize = normalize
         self.compression = compression
         self.species = species
+        self.centres = centres
+        self.centre_channels = centre_channels
 
     def engine(self, species: Sequence[int]) -> SOAPEngine:
         """Tables for the atomic numbers `species`; raises InputError for a parameter out of range."""
@@ -101,10 +110,17 @@ class SOAP(Descriptor):
         columns = None
         if self.compression is not None:
             columns = self.compression.columns(species, self.n_max, self.l_max)
+        n_densities, central = len(species), None
+        if self.centre_channels == "all":
+            central = 0
+            if len(species) > 1:
+                columns = with_central_density(columns, len(species), self.n_max, self.l_max)
+                n_densities, central = len(species) + 1, len(species)
         tables = make_tables(
-            radial, self.n_max, self.l_max, len(species), centre, normalise=bool(self.normalize), columns=columns
+            radial, self.n_max, self.l_max, n_densities, centre, normalise=bool(self.normalize), columns=columns
         )
-        return SOAPEngine(tuple(species), reach, switch, self.cutoff, tables)
+        centres = tuple(species) if self.centres is None else atomic_numbers(self.centres)
+        return SOAPEngine(tuple(species), reach, switch, self.cutoff, tables, centres, central)
 
     def _check(self) -> None:
         if not (np.isfinite(self.cutoff) and 0.5 <= self.cutoff <= 20.0):
@@ -122,6 +138,8 @@ class SOAP(Descriptor):
                 f"`compression` must be None or one of {', '.join(COMPRESSIONS)}, such as `Channels(nu_R=1, nu_S=1)`, "
                 f"got {self.compression!r}"
             )
+        if self.centre_channels not in ("own", "all"):
+            raise InputError(f'`centre_channels` must be "own" or "all", got {self.centre_channels!r}')
         if self.transition is not None and self.cutoff_function is not None:
             raise InputError("`transition` must be None when `cutoff_function` is given, which has a width of its own")
         width = getattr(self.cutoff_function, "width", self.transition)
@@ -144,6 +162,10 @@ class SOAPEngine:
         Å; of the switch.
     tables : Tables
         What the kernels need to know.
+    centres : tuple of int
+        Atomic numbers of the atoms that have a vector.
+    central : int or None
+        Which density the central atom enters; None: that of its species.
     rotation : ndarray or None
         Of a truncated engine.
     whole : SOAPEngine or None
@@ -155,6 +177,8 @@ class SOAPEngine:
     switch: CutoffFunction
     cutoff: float
     tables: Tables
+    centres: tuple[int, ...]
+    central: int | None = None
     rotation: FloatArray | None = None
     is_atomic: bool = True
     whole: SOAPEngine | None = None
@@ -162,12 +186,17 @@ class SOAPEngine:
     @property
     def blocks(self) -> tuple[Block, ...]:
         """One block for each central species."""
-        return tuple((z,) for z in self.species)
+        return tuple((z,) for z in self.centres)
+
+    @property
+    def n_densities(self) -> int:
+        """Densities of the neighbour species, and that of the central atom where it has its own."""
+        return max(len(self.species), -1 if self.central is None else self.central + 1)
 
     @property
     def n_channels(self) -> int:
-        """Radial functions of all species, padding included."""
-        return len(self.species) * self.tables.n_stride
+        """Radial functions of all densities, padding included."""
+        return self.n_densities * self.tables.n_stride
 
     @property
     def n_columns(self) -> int:
@@ -220,7 +249,7 @@ class SOAPView:
         arrays = Workspace() if workspace is None else workspace
         coefficients = arrays.array("coefficients", n, (engine.tables.l_max + 1) ** 2 + 3, engine.n_columns)
         x, lengths = arrays.array("x", n, engine.n_features), np.empty(n)
-        channel = int(self._channel_of_species[block[0]])
+        channel = int(self._channel_of_species[block[0]]) if engine.central is None else engine.central
         soap_values(engine.tables, engine.n_channels, centres, channel, self._edges, coefficients, x, lengths)
         squares = (lengths > 0.0).astype(np.float64) if engine.tables.normalise else None
         return Features(x, np.ones(n), centres, (coefficients, lengths), squares)

@@ -101,8 +101,13 @@ class TriangularFactor:
         self.log_weights += log_weights
         return self
 
-    def merge(self, other: TriangularFactor) -> TriangularFactor:
+    def merge(self, other: TriangularFactor, *, overwrite_other: bool = False) -> TriangularFactor:
         """Fold in all rows of another factor, as though they had been given to `update` here; returns self.
+
+        Parameters
+        ----------
+        overwrite_other : bool
+            Destroy `other` instead of a copy of its triangle, which for thousands of columns is gigabytes.
 
         Raises
         ------
@@ -113,14 +118,16 @@ class TriangularFactor:
             raise InputError(
                 f"factors must have the same columns to be merged, got {self.n_columns}, {other.n_columns}"
             )
-        fold_triangle(self.R, other.R.copy(order="F"))
+        fold_triangle(self.R, other.R if overwrite_other else other.R.copy(order="F"))
         self.n_rows += other.n_rows
         self.log_weights += other.log_weights
         return self
 
     def copy(self) -> TriangularFactor:
         """An independent copy."""
-        return TriangularFactor.from_arrays(self.to_arrays())
+        new = object.__new__(TriangularFactor)
+        new.R, new.n_rows, new.log_weights = self.R.copy(order="F"), self.n_rows, self.log_weights
+        return new
 
     def to_arrays(self) -> dict[str, np.ndarray]:
         """The state as arrays: "R" (M+1, M+1), "n_rows" () and "log_weights" ()."""
@@ -140,9 +147,9 @@ class TriangularFactor:
             If `R` is not square and upper triangular.
         """
         R = np.array(arrays["R"], dtype=np.float64, order="F")
-        if R.ndim != 2 or R.shape[0] != R.shape[1] or R.shape[0] < 1 or np.any(np.tril(R, -1)):
+        if R.ndim != 2 or R.shape[0] != R.shape[1] or R.shape[0] < 1 or _has_lower_part(R):
             raise InputError(f"`R` must be a square upper triangular matrix, got shape {R.shape}")
-        factor = cls(R.shape[0] - 1)
+        factor = object.__new__(cls)
         factor.R = R
         factor.n_rows = int(np.asarray(arrays["n_rows"]).item())
         factor.log_weights = float(np.asarray(arrays["log_weights"]).item())
@@ -160,6 +167,11 @@ def fold_rows(R: FloatArray, rows: FloatArray) -> None:
 def fold_triangle(R: FloatArray, triangle: FloatArray) -> None:
     """The same for an upper triangular `triangle` of the same order, at a third of the cost; it is destroyed."""
     fold_trapezoid(R, triangle, R.shape[0], _BLOCK)
+
+
+def _has_lower_part(R: FloatArray) -> bool:
+    """Whether anything stands below the diagonal; column by column, without a copy."""
+    return any(R[j + 1 :, j].any() for j in range(R.shape[1]))
 
 
 def _check_finite(rows: FloatArray, targets: FloatArray) -> None:

@@ -120,10 +120,11 @@ def _solve_weights(
         fold_triangle(T, np.asfortranarray(factor.R / noise[kind]))
     signs = np.where(np.diagonal(T) < 0, -1.0, 1.0)
     T *= signs[:, None]
-    R = np.asfortranarray(T[:-1, :-1])
-    weights = solve_triangular(R, T[:-1, -1])
+    R, z, corner = np.asfortranarray(T[:-1, :-1]), T[:-1, -1].copy(), float(T[-1, -1])
+    del T  # as large as R, and of no more use
+    weights = solve_triangular(R, z)
     log_det = 2.0 * float(np.sum(np.log(np.diagonal(R))))
-    log_p = -0.5 * (row_constants(factors, noise) + log_det - log_det_prior + float(T[-1, -1]) ** 2)
+    log_p = -0.5 * (row_constants(factors, noise) + log_det - log_det_prior + corner**2)
     residuals = {
         kind: float(np.linalg.norm(factor.R[:, :-1] @ weights - factor.R[:, -1])) for kind, factor in factors.items()
     }

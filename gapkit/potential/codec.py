@@ -8,18 +8,21 @@ from typing import Any
 
 import numpy as np
 
-from gapkit.descriptors import COMPRESSIONS, CosineCutoff, Descriptor, NoCutoff, QuinticCutoff
+from gapkit.descriptors import COMPRESSIONS, CosineCutoff, DecayingCutoff, Descriptor, NoCutoff, QuinticCutoff
 from gapkit.exceptions import InputError
 from gapkit.gp.noise import Noise
 from gapkit.kernels import DotProduct, SquaredExponential
-from gapkit.potential.baselines import BASELINES
+from gapkit.potential.baselines import BASELINES, PairTable
 from gapkit.potential.terms import Term
 from gapkit.sparse import SELECTORS
 from gapkit.structures import LabelKeys
 
 
 def _classes() -> dict[str, type]:
-    known: list[type] = [CosineCutoff, QuinticCutoff, NoCutoff, DotProduct, SquaredExponential, Term, Noise, LabelKeys]
+    known: list[type] = [
+        CosineCutoff, DecayingCutoff, QuinticCutoff, NoCutoff, DotProduct, SquaredExponential, Term, Noise, LabelKeys,
+        PairTable,
+    ]  # fmt: skip
     known += [*Descriptor.registry.values(), *COMPRESSIONS.values(), *SELECTORS.values(), *BASELINES.values()]
     return {cls.__name__: cls for cls in known}
 

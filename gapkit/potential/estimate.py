@@ -31,12 +31,15 @@ class FitEstimate:
     memory : float
         Peak memory of the arrays, bytes.
     seconds : float
+    least : float
+        Memory that remains with one thread and small parts of frames, bytes.
     """
 
     n_rows: int
     n_columns: int
     memory: float
     seconds: float
+    least: float
 
     def __str__(self) -> str:
         return (
@@ -54,8 +57,9 @@ def estimate_fit(batch: AtomsBatch, engines: list[Engine], n_sparse: list[int], 
         For each term over all its blocks.
     """
     labels = batch.labels
-    n_rows = 0
+    n_rows = n_kinds = 0
     if labels is not None:
+        n_kinds = int(labels.has_energy.any()) + int(labels.has_forces.any()) + int(labels.has_virial.any())
         n_rows = int(labels.has_energy.sum() + 3 * labels.has_forces.sum() + 6 * labels.has_virial.sum())
     sample = batch.select(np.unique(np.linspace(0, batch.n_frames - 1, 10).astype(int)))
     edges = np.sort(build_neighbour_list(sample, max(engine.reach for engine in engines)).distances)
@@ -70,14 +74,18 @@ def estimate_fit(batch: AtomsBatch, engines: list[Engine], n_sparse: list[int], 
             operations += 60.0 * batch.n_atoms * legs * number / len(engine.blocks)
     seconds = operations / (RATE * resolve_n_jobs(n_jobs))
     largest_frame = int(batch.n_atoms_per_frame.max())
-    per_thread = 8.0 * m * (4.0 * ROWS_AT_ONCE + 12.0 * max(ATOMS_PER_CHUNK, largest_frame)) + 3.0 * 8.0 * m**2
-    threads = resolve_n_jobs(n_jobs) * per_thread
-    return FitEstimate(n_rows, m, PROGRAM + threads + SQUARES * 8.0 * m**2, seconds)
+    square = 8.0 * m**2
+    per_thread = 8.0 * m * (4.0 * ROWS_AT_ONCE + 12.0 * max(ATOMS_PER_CHUNK, largest_frame)) + n_kinds * square
+    rows = resolve_n_jobs(n_jobs) * per_thread + square  # and the prior
+    search = (SQUARES_PER_KIND * n_kinds + SQUARES) * square
+    return FitEstimate(n_rows, m, PROGRAM + max(rows, search), seconds, PROGRAM + search)
 
 
-# Bytes of the program itself, and M x M matrices that exist beside those of the threads (while noise is searched for).
+# Bytes of the program itself.
 PROGRAM = 0.3e9
-SQUARES = 12
+# M x M matrices while evidence is evaluated: for each kind of label its triangle, the same whitened, and its Gram
+# matrix; the prior, and what one evaluation needs.  Threads' triangles are gone by then.
+SQUARES_PER_KIND, SQUARES = 3, 4
 
 
 def memory_for_rows(n_columns: int, limit: float | None) -> float | None:
@@ -92,11 +100,10 @@ def check_memory(estimate: FitEstimate, limit: float | None, announce: bool) -> 
         from tqdm.auto import tqdm
 
         tqdm.write(f"fit: {estimate}", file=sys.stderr)
-    least = PROGRAM + SQUARES * 8.0 * estimate.n_columns**2
     available = available_memory() if limit is None else 1e9 * limit
-    if available is not None and least > available:
+    if available is not None and estimate.least > available:
         warnings.warn(
-            f"a fit with {estimate.n_columns:,} sparse points needs at least {least / 1e9:.1f} GB, and "
+            f"a fit with {estimate.n_columns:,} sparse points needs at least {estimate.least / 1e9:.1f} GB, and "
             f"{available / 1e9:.1f} GB are {'free' if limit is None else 'allowed by `memory_limit`'}; "
             "lower `n_sparse` if it does not fit",
             DataWarning,

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
-from typing import Literal
+from importlib import import_module
+from typing import Any, Literal
 
 import numpy as np
 from ase import Atoms
@@ -26,18 +27,19 @@ from gapkit.parallel import limit_blas
 from gapkit.potential import defaults
 from gapkit.potential.arguments import check_arguments, check_reach
 from gapkit.potential.baselines import Baseline
+from gapkit.potential.checkpoint import Checkpoint, fit_digest
 from gapkit.potential.error_bars import Std
 from gapkit.potential.estimate import FitEstimate, check_memory, estimate_fit, memory_for_rows
 from gapkit.potential.hyperparameters import choose_hyperparameters
 from gapkit.potential.linear_model import LinearModel
 from gapkit.potential.metadata import describe_fit, summarise, training_set
 from gapkit.potential.predictions import Predictions
-from gapkit.potential.reference_energies import ReferenceEnergies, reference_energies
+from gapkit.potential.reference_energies import ReferenceEnergies
+from gapkit.potential.source import Here, open_source, require_labels
 from gapkit.potential.sparsify import select_points, truncated
 from gapkit.potential.terms import Term, as_term
-from gapkit.potential.training import accumulate, make_targets
 from gapkit.potential.uncertain import Uncertain
-from gapkit.structures import AtomsBatch, DataReport, LabelKeys, describe, to_batch
+from gapkit.structures import AtomsBatch, DataReport, LabelKeys, to_batch
 from gapkit.typing import FloatArray
 
 
@@ -134,56 +136,75 @@ class GAP(Uncertain, BaseEstimator):
         self.n_jobs = n_jobs
         self.progress = progress
 
-    def fit(self, frames: Atoms | Sequence[Atoms], y: object = None) -> GAP:
+    def fit(
+        self, frames: Atoms | Sequence[Atoms] | Sequence[str | os.PathLike[str]], y: object = None, *,
+        client: Any = None, checkpoint: str | os.PathLike[str] | None = None,
+    ) -> GAP:  # fmt: skip
         """Fit to labelled frames.
 
         Parameters
         ----------
-        frames : Atoms or list of Atoms
+        frames : Atoms or list of Atoms; with `client` also list of paths
             With energies (eV), forces (eV/Å) or stresses (eV/Å^3); any may be absent on any frame.
         y : None
             Ignored; the labels are those of the frames.
+        client : dask.distributed.Client or None
+            Cluster whose workers make and fold the rows; they read files themselves.
+        checkpoint : path or None
+            File to which the state is written every few minutes, on Ctrl-C and on SIGTERM.  If it is there already, the
+            fit goes on from it, to the same model as without interruption.  A fit that ends removes it.
 
         Raises
         ------
         DataError
             If a label is unusable, no frame has any, or a species has no energy.
         InputError
-            If a parameter is out of range, or more sparse points are asked for than there are environments.
+            If a parameter is out of range, more sparse points are asked for than there are environments, or the
+            checkpoint is one of other data or parameters.
         """
         begin = time.perf_counter()
         check_arguments(self.terms, self.n_sparse, self.truncation, self.memory_limit, self.noise, self.label_keys)
         if self.calibration not in (None, "leave-one-out"):
             raise InputError(f'`calibration` must be "leave-one-out" or None, got {self.calibration!r}')
-        batch = self._labelled(frames)
+        source = open_source(frames, self._labelled, self.label_keys, client)
+        batch = source.batch
+        saved = None if checkpoint is None else Checkpoint(checkpoint, fit_digest(self, source))
         rng = np.random.default_rng(check_random_state(self.random_state).randint(2**31 - 1))
-        report = describe(batch)
-        energies = reference_energies(batch, self.reference_energies, report.isolated_atoms)
+        report = source.describe()
+        energies = source.reference_energies(self.reference_energies, report)
         terms, engines, numbers, explicit = self._plan(batch)
         check_reach(terms, engines, report.nearest_distance)
-        engines = [truncated(term, engine, batch, self.truncation) for term, engine in zip(terms, engines, strict=True)]
-        memory = check_memory(estimate_fit(batch, engines, numbers, self.n_jobs), self.memory_limit, self.progress)
-        points = select_points(terms, engines, numbers, batch, rng, explicit=explicit)
-        selected = time.perf_counter()
-
-        with limit_blas(self.n_jobs, sum(numbers)):
+        chosen = None if saved is None else saved.selection(engines, [term.resolved_kernel() for term in terms], rng)
+        if chosen is None:
+            engines = [truncated(term, of, batch, self.truncation) for term, of in zip(terms, engines, strict=True)]
+            check_memory(estimate_fit(batch, engines, numbers, self.n_jobs), self.memory_limit, self.progress)
+            points = select_points(terms, engines, numbers, batch, rng, explicit=explicit)
             kernels = [term.resolved_kernel() for term in terms]
             vectors = [[(block, part.x) for block, part in of_term] for of_term in points]
-            basis = SparseBasis.build(engines, kernels, vectors, tolerance=self.truncation)
+            with limit_blas(self.n_jobs, sum(numbers)):
+                basis = SparseBasis.build(engines, kernels, vectors, tolerance=self.truncation)
             origins = np.concatenate([part.frames for of_term in points for _, part in of_term])
-            blank = Posterior(np.eye(basis.n_columns), basis.prior(), None)
+            if saved is not None:
+                saved.keep_selection(basis, origins, rng)
+        else:
+            basis, origins = chosen
+        memory = memory_for_rows(basis.n_columns, self.memory_limit)
+        selected = time.perf_counter()
+        with limit_blas(self.n_jobs, sum(numbers)):
+            # nothing reads this posterior but for its prior, and M x M zeros would take memory
+            nothing = np.broadcast_to(0.0, (basis.n_columns, basis.n_columns))
+            blank = Posterior(nothing, basis.prior(), None)
         start = LinearModel(basis, blank, np.zeros(basis.n_columns), energies, self.baseline)
         factors: dict[str, TriangularFactor] = {}
-        self._accumulate(start, batch, factors, memory)
+        self._accumulate(start, source, factors, memory, saved)
         accumulated = time.perf_counter()
 
         with limit_blas(self.n_jobs, basis.n_columns):
-            chosen = choose_hyperparameters(
+            self.evidence_ = choose_hyperparameters(
                 factors, start.posterior.prior, basis.term_of_block, terms, self.noise or Noise(), rng
             )
             optimised = time.perf_counter()
-            self.evidence_ = chosen
-            self._solve(start, factors, chosen.noise, chosen.scales)
+            self._solve(start, factors, self.evidence_.noise, self.evidence_.scales)
         solved = time.perf_counter()
         self._origins, self.calibration_, self.novelty_detector_ = origins, None, None
         if self.calibration is not None:
@@ -195,7 +216,9 @@ class GAP(Uncertain, BaseEstimator):
             "select": selected - begin, "rows": accumulated - selected, "evidence": optimised - accumulated,
             "solve": solved - optimised, "calibrate": done - solved,
         }  # fmt: skip
-        self.metadata_ = describe_fit(batch, report, times)
+        self.metadata_ = describe_fit(batch, report, times) | {"training_set": source.training_set()}
+        if saved is not None:
+            saved.remove()
         return self
 
     def partial_fit(self, frames: Atoms | Sequence[Atoms], y: object = None) -> GAP:
@@ -220,7 +243,7 @@ class GAP(Uncertain, BaseEstimator):
         batch = self._labelled(frames)
         check_species(batch.species, self.model_.species)
         factors = {kind: factor.copy() for kind, factor in self._factors.items()}
-        self._accumulate(self.model_, batch, factors, memory_for_rows(self.n_sparse_, self.memory_limit))
+        self._accumulate(self.model_, Here(batch), factors, memory_for_rows(self.n_sparse_, self.memory_limit))
         with limit_blas(self.n_jobs, self.n_sparse_):
             self._solve(self.model_, factors, self._noise, self.model_.posterior.scales or ())
         self.metadata_.setdefault("partial_fit", []).append(training_set(batch))
@@ -300,6 +323,17 @@ class GAP(Uncertain, BaseEstimator):
         self._check_fitted()
         save(self, path, factors=factors)
 
+    def to_quip(self, path: str | os.PathLike[str]) -> None:
+        """Write the model for QUIP: a gap.xml, and the sparse points in files beside it.
+
+        Raises
+        ------
+        InputError
+            If a part of the model has no counterpart there; `gapkit.interop.quip` says which have.
+        """
+        self._check_fitted()
+        import_module("gapkit.interop.quip").write(self, path)  # by name: interop stands on this module
+
     def summary(self) -> str:
         """The fitted model in words and units."""
         self._check_fitted()
@@ -308,11 +342,9 @@ class GAP(Uncertain, BaseEstimator):
     def _labelled(self, frames: Atoms | Sequence[Atoms]) -> AtomsBatch:
         batch = to_batch(frames, keys=self.label_keys or LabelKeys())
         labels = batch.labels
-        if labels is None or not (labels.has_energy.any() or labels.has_forces.any() or labels.has_virial.any()):
-            raise DataError(
-                "training frames must have energies or forces, found no label at all; check the names of the keys "
-                "(`label_keys`, on the command line --energy-key and --forces-key)"
-            )
+        require_labels(
+            labels is not None and bool(labels.has_energy.any() or labels.has_forces.any() or labels.has_virial.any())
+        )
         return batch
 
     def _plan(self, batch: AtomsBatch) -> tuple[list[Term], list[Engine], list[int], list[bool]]:
@@ -323,11 +355,13 @@ class GAP(Uncertain, BaseEstimator):
         return terms, engines, numbers, explicit
 
     def _accumulate(
-        self, model: LinearModel, batch: AtomsBatch, factors: dict[str, TriangularFactor], memory: float | None
-    ) -> None:
-        assert batch.labels is not None
-        targets = make_targets(batch, batch.labels, *model.offsets(batch), self.noise or Noise())
-        accumulate(model.basis, batch, targets, factors, memory=memory, n_jobs=self.n_jobs, progress=self.progress)
+        self, model: LinearModel, source: Here, factors: dict[str, TriangularFactor], memory: float | None,
+        checkpoint: Checkpoint | None = None,
+    ) -> None:  # fmt: skip
+        source.accumulate(
+            model, self.noise or Noise(), factors, memory=memory, n_jobs=self.n_jobs, progress=self.progress,
+            checkpoint=checkpoint,
+        )  # fmt: skip
 
     def _solve(
         self, model: LinearModel, factors: dict[str, TriangularFactor], noise: dict[str, float], scales: Sequence[float]

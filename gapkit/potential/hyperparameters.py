@@ -26,7 +26,10 @@ SEVERAL_STARTS_UP_TO = 1200
 
 @dataclass(frozen=True)
 class Hyperparameters:
-    """Noise sigma by kind (eV/atom, eV/Å, eV/atom), delta of every prior block in eV, and how they were found."""
+    """Noise sigma by kind (eV/atom, eV/Å, eV/atom), delta of every prior block in eV, and how they were found.
+
+    The evidence is NaN where nothing had to be found.
+    """
 
     noise: dict[str, float]
     scales: list[float]
@@ -58,6 +61,8 @@ def choose_hyperparameters(
     tied = {"energy": ENERGY_TO_FORCE} if "forces" in factors else {}
     tied = {kind: ratio for kind, ratio in tied.items() if kind in factors and kind in noise.free}
     given = [kind for kind in factors if kind not in noise.free]
+    if len(given) == len(factors) and len(fixed_scales) == len(used):
+        return Hyperparameters(start, scales, float("nan"), 0, True, "all were given")
     result = maximise_evidence(
         factors, start, prior, scales, groups=groups, fixed_noise=given, fixed_scales=fixed_scales,
         ties={kind: ("forces", ratio) for kind, ratio in tied.items()}, noise_bounds=(1e-5, 1e2), random_state=rng,

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from threading import Event
+from threading import Event, Lock
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,12 +16,15 @@ from gapkit.gp.factors import TriangularFactor
 from gapkit.gp.noise import KINDS, Noise, row_sigmas
 from gapkit.gp.parts import parts_of, waves
 from gapkit.neighbours import build_neighbour_list
-from gapkit.parallel import resolve_n_jobs, run_workers
+from gapkit.parallel import map_blocks, resolve_n_jobs, run_workers
 from gapkit.potential.linear_model import VOIGT
 from gapkit.progress import track
 from gapkit.structures import AtomsBatch, Labels
 from gapkit.typing import BoolArray, FloatArray, IntArray
 from gapkit.workspace import Workspace
+
+if TYPE_CHECKING:
+    from gapkit.potential.checkpoint import Checkpoint
 
 # Atoms whose design rows a thread holds together, and rows that it folds at once.
 ATOMS_PER_CHUNK = 64
@@ -68,52 +74,130 @@ def accumulate(
     memory: float | None = None,
     n_jobs: int | None = None,
     progress: bool = False,
+    checkpoint: Checkpoint | None = None,
 ) -> None:
     """Fold all labelled rows of `batch` into `factors` (made where a kind is new).
 
-    Every thread takes its share of the frames, always the same for the same `n_jobs`, into triangles of its own, which
-    are merged at the end: the order of threads does not change the result, and memory does not grow with the data.
+    The frames are dealt out in shares, always the same for the same `n_jobs`, each with triangles of its own, which are
+    merged at the end: the order of threads does not change the result, and memory does not grow with the data.
 
     Parameters
     ----------
     memory : float or None
         Bytes that threads may use; frames too large for their share are taken in parts.
+    checkpoint : Checkpoint or None
+        Where shares are saved at intervals and, when they are there already, taken from: a share goes on where it was,
+        so that the result is the same to the last bit.  Only with `factors` that are empty.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        After a Ctrl-C; with a checkpoint the chunks under way are finished and saved first, likewise on SIGTERM.
     """
     chunks = list(waves(batch, ATOMS_PER_CHUNK))
-    plan = plan_memory(basis.n_columns, min(resolve_n_jobs(n_jobs), len(chunks)), memory)
-    sinks = [RowSink(basis.n_columns) for _ in range(plan.n_threads)]
+    n_threads = min(resolve_n_jobs(n_jobs), len(chunks))
+    if checkpoint is None:
+        plan = plan_memory(basis.n_columns, n_threads, memory)
+        sinks = [RowSink(basis.n_columns) for _ in range(plan.n_threads)]
+        _fill(basis, batch, targets, chunks, sinks, plan, progress=progress)
+        merge_shares(sinks, factors, n_jobs)
+        return
+    state = checkpoint.rows()
+    if state is None:
+        plan = plan_memory(basis.n_columns, n_threads, memory)
+        sinks = [RowSink(basis.n_columns) for _ in range(plan.n_threads)]
+    else:  # as many shares, and parts of frames, as at the start: others would round otherwise
+        sinks = state.shares
+        plan = MemoryPlan(min(n_threads, len(sinks)), state.atoms_at_once)
+    if state is None or not state.complete:
+        with checkpoint.signals():
+            _fill(basis, batch, targets, chunks, sinks, plan, progress=progress, checkpoint=checkpoint)
+            if checkpoint.interrupted:
+                checkpoint.save(sinks, plan.atoms_at_once)
+    merge_shares(sinks, factors, n_jobs)
+    if state is None or not state.complete:
+        checkpoint.save([RowSink(basis.n_columns, factors)], plan.atoms_at_once, complete=True)
+
+
+def _fill(
+    basis: SparseBasis, batch: AtomsBatch, targets: Targets, chunks: list[range], sinks: list[RowSink],
+    plan: MemoryPlan, *, progress: bool = False, checkpoint: Checkpoint | None = None,
+) -> None:  # fmt: skip
+    """Take every share of the chunks to its end, or until a checkpoint is interrupted."""
+    shares = [chunks[i :: len(sinks)] for i in range(len(sinks))]
     with track(batch.n_frames, "training rows", "frame", progress) as bar:
+        bar.update(sum(len(c) for chunk, sink in zip(shares, sinks, strict=True) for c in chunk[: sink.position]))
 
-        def work(share: int, stop: Event) -> None:
+        def work(worker: int, stop: Event) -> None:
             workspace = Workspace()
-            for chunk in chunks[share :: len(sinks)]:
-                if stop.is_set():
-                    return
-                _add_rows(basis, batch, targets, chunk, sinks[share], plan.atoms_at_once, workspace)
-                bar.update(len(chunk))
-            sinks[share].flush()
+            for share, sink in list(zip(shares, sinks, strict=True))[worker :: plan.n_threads]:
+                while sink.position < len(share):
+                    if stop.is_set() or (checkpoint is not None and checkpoint.interrupted):
+                        return
+                    chunk = share[sink.position]
+                    with sink.changing():
+                        _add_rows(basis, batch, targets, chunk, sink, plan.atoms_at_once, workspace)
+                        sink.position += 1
+                    bar.update(len(chunk))
+                    if checkpoint is not None:
+                        checkpoint.save_if_due(sinks, plan.atoms_at_once)
+                with sink.changing():
+                    sink.flush()
 
-        run_workers(work, len(sinks))
-    for sink in sinks:
-        for kind, factor in sink.factors.items():
-            if kind in factors:
-                factors[kind].merge(factor)
-            else:
-                factors[kind] = factor
+        run_workers(work, plan.n_threads)
+
+
+def merge_shares(sinks: list[RowSink], factors: dict[str, TriangularFactor], n_jobs: int | None) -> None:
+    """All shares into `factors`, in order; each is given up, so that no triangle is copied.
+
+    Kinds run side by side with one BLAS thread each: the fold's narrow panels leave nothing for more to share, and on a
+    busy machine two were ten times slower than one.
+    """
+    kinds = list(dict.fromkeys(kind for sink in sinks for kind in sink.factors))
+
+    def merged(kind: str) -> TriangularFactor:
+        parts = [sink.factors.pop(kind) for sink in sinks if kind in sink.factors]
+        total = factors[kind] if kind in factors else parts.pop(0)
+        while parts:
+            total.merge(parts.pop(0), overwrite_other=True)
+        return total
+
+    factors.update(zip(kinds, map_blocks(merged, kinds, n_jobs), strict=True))
 
 
 class RowSink:
-    """Triangles of one thread; rows wait until there are enough of them to be folded at speed."""
+    """Triangles of one share of the frames; rows wait until there are enough of them to be folded at speed.
 
-    def __init__(self, n_columns: int) -> None:
-        self.factors: dict[str, TriangularFactor] = {}
-        self._n_columns = n_columns
-        self._waiting: dict[str, list[tuple[FloatArray, FloatArray, FloatArray]]] = {kind: [] for kind in KINDS}
+    Attributes
+    ----------
+    factors : dict of kind to TriangularFactor
+    waiting : dict of kind to list of (rows (n, M), targets (n,), relative sigmas (n,))
+    position : int
+        Chunks of the share that are done.
+    sound : bool
+        False while a chunk is half in, and for good if it failed there.
+    """
+
+    def __init__(self, n_columns: int, factors: dict[str, TriangularFactor] | None = None) -> None:
+        self.factors: dict[str, TriangularFactor] = {} if factors is None else factors
+        self.waiting: dict[str, list[tuple[FloatArray, FloatArray, FloatArray]]] = {kind: [] for kind in KINDS}
+        self.position = 0
+        self.sound = True
+        self.lock = Lock()
+        self.n_columns = n_columns
+
+    @contextmanager
+    def changing(self) -> Iterator[None]:
+        """Hold the lock while a chunk goes in."""
+        with self.lock:
+            self.sound = False
+            yield
+            self.sound = True
 
     def add(self, kind: str, rows: FloatArray, targets: FloatArray, sigmas: FloatArray) -> None:
         """Take rows (n, M), targets (n,) and relative sigmas (n,) of one kind."""
-        self._waiting[kind].append((rows, targets, sigmas))
-        if sum(len(waiting) for _, waiting, _ in self._waiting[kind]) >= ROWS_AT_ONCE:
+        self.waiting[kind].append((rows, targets, sigmas))
+        if sum(len(waiting) for _, waiting, _ in self.waiting[kind]) >= ROWS_AT_ONCE:
             self._fold(kind)
 
     def flush(self) -> None:
@@ -122,10 +206,10 @@ class RowSink:
             self._fold(kind)
 
     def _fold(self, kind: str) -> None:
-        if self._waiting[kind]:
-            rows, targets, sigmas = (np.concatenate(parts) for parts in zip(*self._waiting[kind], strict=True))
-            self.factors.setdefault(kind, TriangularFactor(self._n_columns)).update(rows, targets, sigmas)
-            self._waiting[kind] = []
+        if self.waiting[kind]:
+            rows, targets, sigmas = (np.concatenate(parts) for parts in zip(*self.waiting[kind], strict=True))
+            self.factors.setdefault(kind, TriangularFactor(self.n_columns)).update(rows, targets, sigmas)
+            self.waiting[kind] = []
 
 
 def _add_rows(

@@ -68,7 +68,7 @@ def label_consistency(batch: AtomsBatch) -> list[Finding]:
     force_slopes: dict[tuple[int, ...], float] = {}
     stress_slopes: dict[tuple[int, ...], float] = {}
     for frames in _like_frames(batch):
-        pairs = _pairs(batch, frames)
+        pairs = energies_and_work(batch, frames)
         same_cell = (pairs.strain < _SAME_CELL) & (pairs.displacement < _MAX_DISPLACEMENT)
         if (slope := _slope(pairs.force_work, pairs.energy, same_cell)) is not None:
             force_slopes[tuple(frames)] = slope
@@ -124,7 +124,7 @@ def _like_frames(batch: AtomsBatch) -> list[list[int]]:
     return [[g[k] for k in np.unique(np.linspace(0, len(g) - 1, _MAX_FRAMES).astype(int))] for g in largest]
 
 
-def _pairs(batch: AtomsBatch, frames: list[int]) -> _Pairs:
+def energies_and_work(batch: AtomsBatch, frames: list[int]) -> _Pairs:
     labels = batch.labels if batch.labels is not None else Labels.empty(batch.n_frames, batch.n_atoms)
     pbc = batch.pbc[frames[0]]
     atoms = np.stack([np.arange(batch.offsets[f], batch.offsets[f + 1]) for f in frames])

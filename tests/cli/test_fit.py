@@ -104,7 +104,7 @@ def test_labels_under_other_keys(files: Files, run: Run, tmp_path: Path) -> None
 def test_an_interrupted_fit_leaves_the_old_model(
     files: Files, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupted(*_: object) -> None:
+    def interrupted(*_: object, **options: object) -> None:
         raise KeyboardInterrupt
 
     output = tmp_path / "a.gapkit"

@@ -8,7 +8,17 @@ import numpy as np
 from ase import Atoms
 from ase.build import bulk
 
-from gapkit.descriptors import SOAP, Channels, CosineCutoff, Descriptor, TensorReduced, ThreeBody, TwoBody
+from gapkit.descriptors import (
+    SOAP,
+    Channels,
+    CosineCutoff,
+    DecayingCutoff,
+    Descriptor,
+    TensorReduced,
+    ThreeBody,
+    Triangles,
+    TwoBody,
+)
 from gapkit.descriptors.base import Engine
 from gapkit.gp.basis import SparseBasis
 from gapkit.gp.design import design_rows, views_of
@@ -27,14 +37,16 @@ CASES: dict[str, Descriptor] = {
     "soap-channels": SOAP(4.0, 5, 3, 0.5, compression=Channels(nu_R=2, nu_S=1)),
     "soap-channel-by-sum": SOAP(3.8, 4, 3, 0.5, normalize=False, compression=Channels(nu_R=1, nu_S=1)),
     "soap-tensor-reduced": SOAP(4.0, 4, 3, 0.5, transition=2.0, compression=TensorReduced(10, seed=2)),
+    "soap-decaying": SOAP(3.8, 4, 3, 0.5, cutoff_function=DecayingCutoff(0.8, 2.0, 1.5, 1.0)),
     "two-body": TwoBody(4.0),
     "two-body-cosine": TwoBody(3.6, cutoff_function=CosineCutoff(0.8)),
     "three-body": ThreeBody(3.2),
+    "triangles": Triangles(3.2, 0.7),
 }
 # Second derivatives are continuous, too.
 TWICE_SMOOTH = (
     "soap-gaussian", "soap-gto", "soap-channels", "soap-channel-by-sum", "soap-tensor-reduced",
-    "two-body", "three-body",
+    "two-body", "three-body", "triangles",
 )  # fmt: skip
 
 SPECIES = {1: (14,), 3: (8, 14, 32)}

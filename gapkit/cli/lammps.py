@@ -1,0 +1,100 @@
+"""`gapkit lammps`: an input script of LAMMPS with a fitted potential, on one rank or under mpirun."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+
+import typer
+
+from gapkit.cli.console import EXIT_BAD_INPUT, EXIT_INTERRUPTED
+from gapkit.exceptions import GapkitError
+from gapkit.interop.lammps import Attachment, attach, require_lammps, run_script, split_script
+from gapkit.interop.lammps.library import world
+from gapkit.potential import GAP, load
+
+
+def run(
+    script: Path, model: Path, arguments: Sequence[str] = (), *, types: str | None = None,
+    halt_on_novelty: float | None = None, novelty_every: int | None = None, n_jobs: int = 1,
+) -> None:  # fmt: skip
+    """Run `script`, a LAMMPS input without a potential, with `model`.
+
+    Parameters
+    ----------
+    arguments : sequence of str
+        For LAMMPS, such as ``-log none -var T 300``.
+    types : str or None
+        Species of the atom types, with commas between; None: the one species of the model.
+    halt_on_novelty, novelty_every, n_jobs
+        As in `attach`.
+
+    Raises
+    ------
+    GapkitError, OSError
+        If an input cannot be used, on the first rank only: the others end without a word.
+    """
+    lammps = require_lammps()
+    comm = world()
+    text, potential = _read_together(script, model, comm)
+    lmp = lammps.lammps(cmdargs=list(arguments))
+    attached: list[Attachment] = []
+
+    names = None if types is None else [name.strip() for name in types.split(",")]
+
+    def at_place() -> None:
+        attached.append(
+            attach(
+                lmp,
+                potential,
+                names,
+                halt_on_novelty=halt_on_novelty,
+                novelty_every=novelty_every,
+                n_jobs=n_jobs,
+            )
+        )
+
+    try:
+        run_script(lmp, text, at_place)
+    except GapkitError:
+        _first_rank_only(comm)
+        raise
+    except Exception as error:
+        # Errors of LAMMPS, printed by it, come as plain exceptions; those of the model too, printed by `Attachment`.
+        own = attached[0].error if attached else None
+        if own is None and type(error) is not Exception and type(error).__module__ != "lammps.core":
+            if comm is not None:
+                traceback.print_exc()
+                comm.Abort(1)  # the others would wait for this rank
+            raise
+        code = EXIT_INTERRUPTED if isinstance(own, KeyboardInterrupt) else EXIT_BAD_INPUT
+        if comm is not None and type(error) is not Exception:
+            comm.Abort(code)  # an error of this rank alone
+        raise typer.Exit(code) from error
+    lmp.close()
+
+
+def _read_together(script: Path, model: Path, comm: object) -> tuple[str, GAP]:
+    """Script and model; if one rank cannot read them, all end."""
+    error: Exception | None = None
+    text, potential = "", None
+    try:
+        text, potential = script.read_text(), load(model)
+        split_script(text)
+    except (GapkitError, OSError) as found:
+        error = found
+    if comm is not None:
+        errors = comm.allgather(error)  # type: ignore[attr-defined]
+        error = next((item for item in errors if item is not None), None)
+    if error is not None:
+        _first_rank_only(comm)
+        raise error
+    assert potential is not None
+    return text, potential
+
+
+def _first_rank_only(comm: object) -> None:
+    """End all ranks but the first without a message, which would be the same."""
+    if comm is not None and comm.rank > 0:  # type: ignore[attr-defined]
+        raise typer.Exit(EXIT_BAD_INPUT)

@@ -1,0 +1,270 @@
+"""Fingerprints: whitened SOAP vectors of atoms, and how far apart two frames are by them.
+
+The distance of two frames is the least root mean square distance of their atoms' whitened vectors over all one-to-one
+assignments within species (the best match of De, Bartók, Csányi and Ceriotti, Phys. Chem. Chem. Phys. 18, 13754 (2016),
+section 2.3): no rotation, translation or permutation changes it, and repeating the cell does not either when every atom
+counts as often as the sizes ask for. Its unit is the standard deviation of atoms of the reference set along a principal
+axis (Mahalanobis).
+
+Matching the sorted values of every axis on its own can only be cheaper than one assignment for all axes. That gives a
+lower bound from plain Euclidean distances, and only pairs that it leaves open are matched.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from math import gcd
+
+import numpy as np
+from ase import Atoms
+from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
+from scipy.spatial.distance import cdist
+from sklearn.utils.extmath import randomized_svd
+
+from gapkit.descriptors import SOAP
+from gapkit.descriptors.base import Descriptor, Engine
+from gapkit.exceptions import InputError
+from gapkit.neighbours import build_neighbour_list
+from gapkit.potential.defaults import default_terms
+from gapkit.structures import AtomsBatch, to_batch
+from gapkit.typing import FloatArray, IntArray
+from gapkit.uncertainty.neighbourhoods import Whitening
+
+CHUNK_ATOMS = 2000
+SAMPLE_ATOMS = 8000
+"""Atoms from which the principal axes are taken."""
+LONG_VECTOR, N_LEADING = 800, 48  # longer vectors are first reduced to this many leading axes
+MAX_REPEATED = 512
+"""Atoms up to which cells of different sizes are repeated to be compared."""
+BLOCK_FRAMES = 1000
+ALIKE = 1e-5
+
+Frames = Sequence[Atoms] | AtomsBatch
+
+
+def as_batch(frames: Frames, name: str = "frames") -> AtomsBatch:
+    """The structures of `frames`, without labels if they come as atoms."""
+    batch = frames if isinstance(frames, AtomsBatch) else to_batch(frames, labels=False)
+    if batch.n_frames == 0:
+        raise InputError(f"`{name}` must hold at least one frame, got none; pass ase.Atoms objects")
+    return batch
+
+
+@dataclass(frozen=True, eq=False)
+class Fingerprints:
+    """Whitened vectors of the atoms of some frames.
+
+    Attributes
+    ----------
+    offsets : ndarray (n_frames + 1,) of int
+    numbers : ndarray (n_atoms,) of int
+        Atomic numbers.
+    vectors : ndarray (n_atoms, r) of float32
+        Standard deviations along the leading principal axes of the species; zero where it has fewer than r.
+    species : tuple of int
+        Atomic numbers, ascending.
+    compositions : ndarray (n_frames, n_species) of int
+    """
+
+    offsets: IntArray
+    numbers: IntArray
+    vectors: NDArray[np.float32]
+    species: tuple[int, ...]
+    compositions: IntArray
+
+    @property
+    def n_frames(self) -> int:
+        """Number of frames."""
+        return len(self.offsets) - 1
+
+    def of_frames(self) -> FloatArray:
+        """One vector (n_frames, n_species r + n_species) per frame: means by species, zero without, and fractions."""
+        frame_of_atom = np.repeat(np.arange(self.n_frames), np.diff(self.offsets))
+        parts = []
+        for column, z in enumerate(self.species):
+            own = self.numbers == z
+            total = np.zeros((self.n_frames, self.vectors.shape[1]))
+            np.add.at(total, frame_of_atom[own], self.vectors[own])
+            parts.append(total / np.maximum(self.compositions[:, column], 1)[:, None])
+        sizes = np.maximum(self.compositions.sum(axis=1), 1)
+        return np.concatenate([*parts, self.compositions / sizes[:, None]], axis=1)
+
+    def of_frame(self, frame: int) -> list[FloatArray]:
+        """Vectors (n, r) of the atoms of a frame, species by species."""
+        atoms = slice(self.offsets[frame], self.offsets[frame + 1])
+        numbers, vectors = self.numbers[atoms], self.vectors[atoms].astype(float)
+        return [vectors[numbers == z] for z in self.species]
+
+    def select(self, frames: IntArray) -> Fingerprints:
+        """Those of some frames, in the given order."""
+        counts = np.diff(self.offsets)[frames]
+        offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+        atoms = np.arange(offsets[-1]) + np.repeat(self.offsets[frames] - offsets[:-1], counts)
+        return Fingerprints(offsets, self.numbers[atoms], self.vectors[atoms], self.species, self.compositions[frames])
+
+
+@dataclass(frozen=True, eq=False)
+class FingerprintSpace:
+    """A descriptor with the principal axes of a reference set.
+
+    Attributes
+    ----------
+    engine : Engine
+    whitenings : dict of int to Whitening
+        By atomic number; species that the reference set lacks have none.
+    """
+
+    engine: Engine
+    whitenings: dict[int, Whitening]
+
+    @classmethod
+    def of(
+        cls, reference: Frames, descriptor: Descriptor | None = None, species: Sequence[int] = ()
+    ) -> FingerprintSpace:
+        """From the atoms of a reference set.
+
+        Parameters
+        ----------
+        reference : sequence of Atoms, or AtomsBatch
+        descriptor : Descriptor, optional
+            One with a vector for every atom; None: the SOAP that a potential of these frames would have by default.
+        species : sequence of int
+            Atomic numbers that other frames have besides.
+
+        Raises
+        ------
+        InputError
+            If the instances of the descriptor are not atoms.
+        """
+        batch = as_batch(reference, "reference")
+        if descriptor is None:
+            descriptor = next(term.descriptor for term in default_terms(batch) if isinstance(term.descriptor, SOAP))
+        engine = descriptor.engine(sorted({*batch.species, *species}))
+        if not engine.is_atomic:
+            raise InputError(f"`descriptor` must have one vector for each atom, got {descriptor!r}; pass a SOAP")
+        whitenings = {}
+        for z, x in _vectors(engine, _sample(batch)).items():
+            if len(x[1]):
+                whitenings[z] = _whitening(x[1])
+        return cls(engine, whitenings)
+
+    def __call__(self, frames: Frames) -> Fingerprints:
+        """Fingerprints of `frames`, computed a few thousand atoms at a time."""
+        batch = as_batch(frames)
+        n_axes = max((w.axes.shape[1] for w in self.whitenings.values()), default=0)
+        vectors = np.zeros((batch.n_atoms, max(n_axes, 1)), np.float32)
+        for first, last in _chunks(batch):
+            part = vectors[batch.offsets[first] : batch.offsets[last]]
+            for z, (atoms, x) in _vectors(self.engine, batch.select(np.arange(first, last))).items():
+                if z in self.whitenings:
+                    whitened = self.whitenings[z](x)
+                    part[atoms, : whitened.shape[1]] = whitened
+        species = tuple(sorted(block[0] for block in self.engine.blocks))
+        return Fingerprints(batch.offsets, batch.numbers, vectors, species, batch.compositions(species))
+
+
+def match_distance(a: Fingerprints, i: int, b: Fingerprints, j: int) -> float:
+    """Distance of frame i of `a` and frame j of `b`, of the same reduced composition, by optimal assignment."""
+    total, n_atoms = 0.0, 0
+    for x, y in zip(a.of_frame(i), b.of_frame(j), strict=True):
+        if not len(x):
+            continue
+        repeats = len(x) * len(y) // gcd(len(x), len(y))
+        cost = cdist(x, y, "sqeuclidean")
+        n_atoms += repeats
+        # where all atoms are alike, as in a crystal, any assignment is the best, and the solver is slow with ties
+        if min(np.ptp(x, axis=0).max(), np.ptp(y, axis=0).max()) < ALIKE:
+            total += float(cost.mean()) * repeats
+            continue
+        if len(x) != len(y):
+            cost = np.repeat(np.repeat(cost, repeats // len(x), axis=0), repeats // len(y), axis=1)
+        total += float(cost[linear_sum_assignment(cost)].sum())
+    return float(np.sqrt(total / max(n_atoms, 1)))
+
+
+def lower_bounds(
+    a: Fingerprints, b: Fingerprints, *, supercells: bool = False
+) -> Iterator[tuple[IntArray, IntArray, FloatArray]]:
+    """Blocks of comparable frames of `a` (m,) and of `b` (n,), with lower bounds (m, n) of their distances.
+
+    Parameters
+    ----------
+    a, b : Fingerprints
+        Of one space.
+    supercells : bool
+        Also compare cells of different sizes, as long as they are repeated to no more than 512 atoms.
+    """
+    rows, columns = _by_composition(a), _by_composition(b)
+    for key, sizes in rows.items():
+        for size, frames in sizes.items():
+            for other, partners in columns.get(key, {}).items():
+                repeats = size * other // gcd(size, other)
+                if size != other and (not supercells or repeats * sum(key) > MAX_REPEATED):
+                    continue
+                y = _sorted_axes(b, partners, repeats // other)
+                for start in range(0, len(frames), BLOCK_FRAMES):
+                    block = frames[start : start + BLOCK_FRAMES]
+                    x = _sorted_axes(a, block, repeats // size)
+                    yield block, partners, cdist(x, y) / np.sqrt(repeats * sum(key))
+
+
+def _by_composition(prints: Fingerprints) -> dict[tuple[int, ...], dict[int, IntArray]]:
+    """Frames by reduced composition and by how many of its units they hold."""
+    found: dict[tuple[int, ...], dict[int, list[int]]] = defaultdict(lambda: defaultdict(list))
+    for frame, counts in enumerate(prints.compositions.tolist()):
+        units = max(gcd(*counts), 1)
+        found[tuple(n // units for n in counts)][units].append(frame)
+    return {key: {size: np.array(frames) for size, frames in sizes.items()} for key, sizes in found.items()}
+
+
+def _sorted_axes(prints: Fingerprints, frames: IntArray, repeats: int) -> FloatArray:
+    """Coordinates of the atoms of each frame, sorted along every axis within every species: (n, n_atoms r)."""
+    return np.stack(
+        [
+            np.concatenate([np.repeat(np.sort(x, axis=0), repeats, axis=0).ravel() for x in prints.of_frame(frame)])
+            for frame in frames
+        ]
+    )
+
+
+def _vectors(engine: Engine, batch: AtomsBatch) -> dict[int, tuple[IntArray, FloatArray]]:
+    """By species: atoms, and their descriptor vectors."""
+    view = engine.view(batch.numbers, build_neighbour_list(batch, engine.reach))
+    found = {}
+    for block in engine.blocks:
+        centres, n = view.centres(block), view.centres_per_chunk
+        parts = [np.zeros((0, engine.n_features))]
+        parts += [view.features(block, centres[k : k + n]).x for k in range(0, len(centres), n)]
+        found[block[0]] = (centres, np.concatenate(parts))
+    return found
+
+
+def _chunks(batch: AtomsBatch) -> Iterator[tuple[int, int]]:
+    """Runs of frames with few atoms together."""
+    first = 0
+    for frame in range(1, batch.n_frames + 1):
+        if frame == batch.n_frames or batch.offsets[frame + 1] - batch.offsets[first] > CHUNK_ATOMS:
+            yield first, frame
+            first = frame
+
+
+def _sample(batch: AtomsBatch) -> AtomsBatch:
+    """Frames spread evenly over the whole set, as many as the sample may have atoms."""
+    share = min(1.0, SAMPLE_ATOMS / max(batch.n_atoms, 1))
+    n = max(int(share * batch.n_frames), 1)
+    frames = np.linspace(0, batch.n_frames - 1, n).astype(int)
+    # every composition is seen: rare species need axes too
+    _, first = np.unique(batch.compositions(batch.species) > 0, axis=0, return_index=True)
+    return batch.select(np.union1d(frames, first))
+
+
+def _whitening(x: FloatArray) -> Whitening:
+    leading = np.eye(x.shape[1])
+    if x.shape[1] > LONG_VECTOR:
+        n = min(N_LEADING, len(x))
+        leading = randomized_svd(x - x.mean(axis=0), n, random_state=0)[2].T
+    whitening = Whitening.of(x @ leading)
+    return Whitening(x.mean(axis=0), np.ascontiguousarray(leading @ whitening.axes))

@@ -1,0 +1,310 @@
+"""What every training configuration does to the fit, and which of them to drop, from one pass over the rows.
+
+With R^T R the posterior precision, Phi~ = Lambda^-1/2 Phi the whitened rows of a configuration c, r~ its whitened
+residual, W = R^-T Phi~^T, H~ = W^T W and V = (1 - H~)^-1, the model without c has
+
+    whitened residual   u = V r~,   of covariance V if labels and model are right,
+    weights             a_c = a - R^-1 W u.
+
+Sparse points that the configuration gave stay (`GAP.leave_one_out` takes them away as well, and costs more).
+
+Sources: Cook, Technometrics 19, 15 (1977), eq. 5; Belsley, Kuh, Welsch, Regression Diagnostics (1980), eqs. 2.7 and
+2.13; for blocks, Sundararajan and Keerthi, Neural Comput. 13, 1103 (2001).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+from ase import Atoms
+from scipy.linalg import solve_triangular
+
+from gapkit.exceptions import InputError, NotFittedModelError
+from gapkit.gp.noise import Noise
+from gapkit.gp.variances import Targets as Rows
+from gapkit.parallel import map_blocks
+from gapkit.potential import GAP
+from gapkit.potential.linear_model import LinearModel
+from gapkit.potential.metadata import training_set
+from gapkit.potential.training import Targets, make_targets
+from gapkit.structures import AtomsBatch
+from gapkit.typing import BoolArray, FloatArray
+
+COMPONENTS = {"energy": 1, "forces": 3, "virial": 6}
+# Smallest eigenvalue of 1 - H~: a configuration that alone decides its own prediction has rounding there.
+_SMALLEST = 1e-10
+# Configurations that a type needs for a median and a spread of its own.
+LEAST_OF_A_TYPE = 20
+# Least spread of (chi2 / n_rows)^(1/3): what is well below the noise that was assumed does not stand out.
+SMALLEST_SPREAD = 0.15
+# A norm of three numbers is larger by chance than any of them.
+ALL = 6.0 / 7.0
+# A sixth of the gain in (chi2 / n_rows)^(1/3) by a change of sign that right labels do not show.
+SIGN = 0.07
+WELL = 4.0  # chi2 / n_rows of labels that fit
+_MEDIAN_CHI2 = 0.789  # median of a chi2 of three components, over three
+
+
+@dataclass(frozen=True)
+class KindInfluence:
+    """One kind of target of one configuration.
+
+    Attributes
+    ----------
+    n_rows : int
+    leverage : float
+        Trace of H~ over its rows: the parameters that they decide.
+    chi2 : float
+        u^T V^-1 u of its rows: squared studentised residual of the model without the configuration; n_rows on average.
+    contrast : float
+        Forces: the largest such number of a single atom over that of the frame's median atom, or over what noise alone
+        would give if that is more; about 5 on average.  Else 0.
+    flipped : float or None
+        Virials: chi2 that labels (less the baseline) of the other sign would have.
+    """
+
+    n_rows: int
+    leverage: float
+    chi2: float
+    contrast: float
+    flipped: float | None
+
+
+@dataclass(frozen=True)
+class FrameInfluence:
+    """One configuration.
+
+    Attributes
+    ----------
+    frame : int
+    config_type : str
+    n_atoms : int
+    kinds : dict of str to KindInfluence
+        By "energy", "forces" and "virial", as far as there are labels.
+    cook : float
+        Squared change of all whitened fitted values when it is left out, over the number of effective parameters.
+    dfbetas : float
+        Largest change of a weight when it is left out, in standard deviations of that weight.
+    column : int
+        The weight that it is.
+    """
+
+    frame: int
+    config_type: str
+    n_atoms: int
+    kinds: dict[str, KindInfluence]
+    cook: float
+    dfbetas: float
+    column: int
+
+    @property
+    def leverage(self) -> float:
+        """Of all rows."""
+        return sum(kind.leverage for kind in self.kinds.values())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain numbers."""
+        return asdict(self) | {"leverage": self.leverage}
+
+
+@dataclass(frozen=True)
+class InfluenceReport:
+    """All configurations, in the order of the training set.
+
+    Attributes
+    ----------
+    frames : tuple of FrameInfluence
+    n_effective : float
+        Trace of H~ of all rows: effective parameters of the fit.
+    """
+
+    frames: tuple[FrameInfluence, ...]
+    n_effective: float
+
+    def ranked(self, by: Literal["cook", "dfbetas", "leverage"] = "cook") -> list[FrameInfluence]:
+        """The most influential first."""
+        if by not in ("cook", "dfbetas", "leverage"):
+            raise InputError(f'`by` must be "cook", "dfbetas" or "leverage", got {by!r}')
+        return sorted(self.frames, key=lambda frame: -getattr(frame, by))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain numbers, the most influential first."""
+        return {"n_effective": self.n_effective, "frames": [frame.to_dict() for frame in self.ranked()]}
+
+    def __str__(self) -> str:
+        lines = [
+            f"{'frame':>6} {'cook':>9} {'dfbetas':>8} {'leverage':>8}  chi2 / rows of energy, forces, virial; type"
+        ]
+        for f in self.ranked()[:20]:
+            chi2 = (f"{f.kinds[k].chi2 / f.kinds[k].n_rows:8.2f}" if k in f.kinds else f"{'-':>8}" for k in COMPONENTS)
+            lines.append(
+                f"{f.frame:6d} {f.cook:9.3g} {f.dfbetas:8.2f} {f.leverage:8.2f}  {' '.join(chi2)}  {f.config_type}"
+            )
+        return "\n".join(lines)
+
+
+def influence(model: GAP, frames: Atoms | Sequence[Atoms]) -> InfluenceReport:
+    """What each of the training configurations does to the fit.
+
+    Parameters
+    ----------
+    model : GAP
+        Fitted.
+    frames : list of Atoms
+        All frames that were given to `fit`, in the same order.
+
+    Raises
+    ------
+    InputError
+        If they are not the training set.
+    """
+    batch = training_batch(model, frames)
+    found = examine(model, batch, np.ones(batch.n_frames, bool))
+    return InfluenceReport(tuple(found), sum(frame.leverage for frame in found))
+
+
+def training_batch(model: GAP, frames: Atoms | Sequence[Atoms]) -> AtomsBatch:
+    """The frames as a batch; NotFittedModelError or InputError if the model was not fitted to them."""
+    if not hasattr(model, "model_"):
+        raise NotFittedModelError("this GAP is not fitted yet; call `fit` with labelled frames first")
+    batch = model._labelled(frames)
+    mine = model.metadata_.get("training_set")
+    if mine is None or mine["sha256"] != training_set(batch)["sha256"]:
+        raise InputError(
+            "influence needs the frames that the model was fitted to, in the same order, got other ones; for new "
+            "frames compare `predict` with their labels"
+        )
+    return batch
+
+
+def examine(model: GAP, batch: AtomsBatch, inside: BoolArray) -> list[FrameInfluence]:
+    """The same for the frames of a batch that are `inside` the training set; those of others have no leverage.
+
+    The cost is one pass over the rows and, for each frame, the cube of the number of its rows.
+    """
+    batch_labels = batch.labels
+    assert batch_labels is not None
+    state, noise = model.model_, model._noise
+    labelled = make_targets(batch, batch_labels, *state.offsets(batch), model.noise or Noise())
+    R = state.posterior.R
+    inverse = solve_triangular(R, np.eye(len(R)))
+    spread = np.linalg.norm(inverse, axis=1)
+    # M less the trace of prior precision times posterior covariance
+    n_effective = len(R) - _prior_norm(state, inverse)
+
+    def one(frame: int) -> FrameInfluence:
+        rows, residual, labels, kinds = frame_rows(state, batch, labelled, noise, frame)
+        white = solve_triangular(R, rows.T, trans="T")
+        H = white.T @ white
+        values, vectors = np.linalg.eigh(H)
+        left = np.maximum(1.0 - values, _SMALLEST) if inside[frame] else 1.0 / (1.0 + values)
+        V = (vectors / left) @ vectors.T
+        u = V @ residual if inside[frame] else residual
+        found = {}
+        for kind in dict.fromkeys(kinds.tolist()):
+            own = kinds == kind
+            chi2 = _squared(u[own], V[np.ix_(own, own)])
+            contrast = _contrast(u[own], V[np.ix_(own, own)]) if kind == "forces" else 0.0
+            flipped = _squared(u[own] - 2.0 * labels[own], V[np.ix_(own, own)]) if kind == "virial" else None
+            leverage = float(np.trace(H[np.ix_(own, own)])) if inside[frame] else 0.0
+            found[kind] = KindInfluence(int(own.sum()), leverage, chi2, contrast, flipped)
+        score = white @ u if inside[frame] else np.zeros(len(R))
+        change = solve_triangular(R, score)
+        moved = np.abs(change) / spread
+        cook = max(float(score @ score) - _prior_norm(state, change), 0.0) / n_effective
+        return FrameInfluence(
+            frame, batch_labels.config_type[frame], int(batch.n_atoms_per_frame[frame]), found, cook,
+            float(moved.max()), int(moved.argmax()),
+        )  # fmt: skip
+
+    return map_blocks(one, range(batch.n_frames), model.n_jobs)
+
+
+def frame_rows(
+    state: LinearModel, batch: AtomsBatch, labelled: Targets, noise: Mapping[str, float], frame: int
+) -> tuple[FloatArray, FloatArray, FloatArray, np.ndarray]:
+    """Whitened rows (n, M), residuals (n,) and labels (n,) of one frame as the fit had them, and the kind of each."""
+    part = batch.select([frame])
+    atoms = slice(int(batch.offsets[frame]), int(batch.offsets[frame + 1]))
+    spans = {"energy": slice(frame, frame + 1), "forces": atoms, "virial": slice(frame, frame + 1)}
+    has = {kind: labelled.has[kind][span] for kind, span in spans.items()}
+    made = Rows.of(
+        state.basis, state.posterior, part, state.neighbours(part), forces=bool(has["forces"].any()),
+        virial=bool(has["virial"].any()), prior_of=np.zeros(part.n_atoms, bool), single=True,
+    ).rows  # fmt: skip
+    rows, residuals, kinds = [np.zeros((0, len(state.weights)))], [np.zeros(0)], [np.zeros(0, "U6")]
+    labels = [np.zeros(0)]
+    for kind, c in COMPONENTS.items():
+        if not has[kind].any() or kind not in noise:  # the fit had no label of this kind
+            continue
+        sigmas = np.repeat(labelled.sigmas[kind][spans[kind]][has[kind]] * noise[kind], c)
+        phi = made[kind][has[kind]].reshape(len(sigmas), -1)
+        values = getattr(labelled, kind)[spans[kind]].reshape(-1, c)[has[kind]].ravel()
+        rows.append(phi / sigmas[:, None])
+        labels.append(values / sigmas)
+        residuals.append((values - phi @ state.weights) / sigmas)
+        kinds.append(np.full(len(sigmas), kind))
+    return np.concatenate(rows), np.concatenate(residuals), np.concatenate(labels), np.concatenate(kinds)
+
+
+def outlier_scores(frames: Sequence[FrameInfluence]) -> dict[str, FloatArray]:
+    """How far each configuration stands out of its type: by "energy", "forces", "virial", "atom", "all" and "sign".
+
+    z = (x - median) / spread of x = (chi2 / n_rows)^(1/3), which is nearly normal whatever the number of rows (Wilson
+    and Hilferty, PNAS 17, 684 (1931)), with the median absolute deviation for a spread; "atom": of the contrast.  Types
+    of fewer than 20 configurations are compared with all.  "all" is the norm of the z > 0 of the three kinds, for what
+    is wrong with a structure; "sign" says how much better virials of the other sign would fit: 6 is beyond doubt.
+
+    Returns
+    -------
+    dict of str to ndarray (n_frames,)
+        0 where there is no label.
+    """
+    types = np.array([frame.config_type for frame in frames])
+    scores = {}
+    for name in (*COMPONENTS, "atom"):
+        kind = "forces" if name == "atom" else name
+        has = np.array([kind in frame.kinds for frame in frames])
+        x = np.zeros(len(frames))
+        of = [frame.kinds[kind] for frame in frames if kind in frame.kinds]
+        x[has] = np.cbrt([k.contrast if name == "atom" else k.chi2 / k.n_rows for k in of])
+        z = np.zeros(len(frames))
+        for config_type in dict.fromkeys(types[has].tolist()):
+            own = has & (types == config_type)
+            others = own if own.sum() >= LEAST_OF_A_TYPE else has
+            median = np.median(x[others])
+            spread = max(1.4826 * float(np.median(np.abs(x[others] - median))), SMALLEST_SPREAD)
+            z[own] = (x[own] - median) / spread
+        scores[name] = z
+    scores["all"] = ALL * np.sqrt(sum(np.maximum(scores[kind], 0.0) ** 2 for kind in COMPONENTS))
+    scores["sign"] = np.zeros(len(frames))
+    for i, frame in enumerate(frames):
+        flipped = frame.kinds["virial"].flipped if "virial" in frame.kinds else None
+        if flipped is not None and flipped <= WELL * 6.0:
+            scores["sign"][i] = (np.cbrt(frame.kinds["virial"].chi2 / 6.0) - np.cbrt(flipped / 6.0)) / SIGN
+    return scores
+
+
+def _contrast(u: FloatArray, V: FloatArray) -> float:
+    """The atom that stands out most of its frame, by squared studentised residuals."""
+    by_atom = u.reshape(-1, 3)
+    blocks = np.einsum("acad->acd", V.reshape(len(by_atom), 3, len(by_atom), 3))
+    chi2 = np.einsum("ac,ac->a", by_atom, np.linalg.solve(blocks, by_atom[..., None])[..., 0])
+    return float(chi2.max() / max(np.median(chi2) / _MEDIAN_CHI2, 1.0) / 3.0)
+
+
+def _squared(u: FloatArray, V: FloatArray) -> float:
+    """u^T V^-1 u."""
+    return float(u @ np.linalg.solve(V, u))
+
+
+def _prior_norm(state: LinearModel, change: FloatArray) -> float:
+    """Squared norm in the prior of a change of the weights (M,), or the sum of those of changes (M, n)."""
+    posterior = state.posterior
+    return sum(
+        float(np.sum((block.L.T @ change[block.columns]) ** 2)) / posterior.variance_scale(i)
+        for i, block in enumerate(posterior.prior)
+    )

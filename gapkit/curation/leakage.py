@@ -1,0 +1,191 @@
+"""Leakage: test frames that are near-twins of training frames, and so say nothing about prediction.
+
+Two independent snapshots of one ensemble have a distance d0 that hardly varies, for it is a mean over many atoms and
+axes; snapshots whose vectors correlate with coefficient c have d = d0 sqrt(1 - c). How large d0 is depends on the
+ensemble: ten times more in a liquid than in a cold crystal. So each training frame brings a scale of its own, and what
+is judged is d over that scale: the median distance to its nearest independent frames or, where its ensemble has too few
+others, the distance among its own atoms, if that is less. The threshold is the value
+of this ratio that independent training frames themselves fall below with a small probability (a quantile of their own
+nearest-neighbour distances, its tail extrapolated as in `gapkit.uncertainty.novelty`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.spatial.distance import cdist
+
+from gapkit.curation.fingerprints import (
+    Fingerprints,
+    FingerprintSpace,
+    Frames,
+    as_batch,
+    lower_bounds,
+    match_distance,
+)  # fmt: skip
+from gapkit.descriptors.base import Descriptor
+from gapkit.exceptions import InputError
+from gapkit.typing import FloatArray
+from gapkit.uncertainty.novelty import Tail
+
+FALSE_ALARM = 1e-3
+"""Part of independent test frames that are called twins."""
+SAME = 0.02
+"""Distance (standard deviations) below which frames are the same whatever their surroundings."""
+INDEPENDENT = 0.5
+"""Ratio below which training frames are no independent pair (vectors correlate by 0.75) and set no threshold."""
+N_NEAREST, N_TRIED = 5, 10  # neighbours that make the scale, out of those with the least lower bounds
+MIN_RATIOS = 20
+MIN_ATOMS = 8  # from which atoms of one frame stand for a sample
+LOWEST, HIGHEST = 0.2, 0.6  # ratios between which the threshold stays: correlations of 0.96 and 0.64
+
+
+@dataclass(frozen=True)
+class Leak:
+    """A test frame with a near-twin in the training set.
+
+    Attributes
+    ----------
+    test_frame, train_frame : int
+        Counted from 0; the training frame whose threshold is undercut most.
+    distance, threshold : float
+        Standard deviations of the training set, root mean square over the atoms.
+    """
+
+    test_frame: int
+    train_frame: int
+    distance: float
+    threshold: float
+
+
+def find_leakage(
+    train: Frames, test: Frames, *, descriptor: Descriptor | None = None, false_alarm: float = FALSE_ALARM
+) -> list[Leak]:
+    """Find test frames that are near-twins of training frames, up to symmetry and repetition of the cell.
+
+    Parameters
+    ----------
+    train, test : sequence of Atoms, or AtomsBatch
+        An empty `test` leaks nothing.
+    descriptor : Descriptor, optional
+        None: the default SOAP of the training set.
+    false_alarm : float
+        Part of independent test frames that may be called twins.
+
+    Returns
+    -------
+    leaks : list of Leak
+        One for each test frame that has a twin, in the order of the test frames.
+    """
+    if not 0.0 < false_alarm < 0.5:
+        raise InputError(f"`false_alarm` must be > 0 and < 0.5, got {false_alarm!r}; 0.001 is usual")
+    if len(test) == 0:
+        return []
+    known, new = as_batch(train, "train"), as_batch(test, "test")
+    space = FingerprintSpace.of(known, descriptor, new.species)
+    ours, theirs = space(known), space(new)
+    limits = thresholds(ours, false_alarm)
+    nearest: dict[int, Leak] = {}
+    for i, j, distance in pairs_within(theirs, ours, limits):
+        leak = Leak(i, j, distance, float(limits[j]))
+        if i not in nearest or distance / limits[j] < nearest[i].distance / nearest[i].threshold:
+            nearest[i] = leak
+    return [nearest[i] for i in sorted(nearest)]
+
+
+def near_twins(prints: Fingerprints, false_alarm: float = FALSE_ALARM) -> list[tuple[int, int, float]]:
+    """Pairs (i < j, distance) of frames of one set that are within the threshold of either."""
+    limits = thresholds(prints, false_alarm)
+    found = {}
+    for i, j, distance in pairs_within(prints, prints, limits):
+        if i != j:
+            found[min(i, j), max(i, j)] = distance
+    return [(i, j, distance) for (i, j), distance in sorted(found.items())]
+
+
+def pairs_within(a: Fingerprints, b: Fingerprints, limits: FloatArray) -> list[tuple[int, int, float]]:
+    """Pairs (i of `a`, j of `b`, distance) with distance < limits[j]."""
+    found = []
+    for rows, columns, bounds in lower_bounds(a, b, supercells=True):
+        for row, column in np.argwhere(bounds < limits[columns]).tolist():
+            i, j = int(rows[row]), int(columns[column])
+            distance = match_distance(a, i, b, j)
+            if distance < limits[j]:
+                found.append((i, j, distance))
+    return found
+
+
+def thresholds(prints: Fingerprints, false_alarm: float = FALSE_ALARM) -> FloatArray:
+    """Distance (n_frames,) below which another frame is a twin of each of these.
+
+    Frames with the same set of species share the ratio; a frame with nothing to compare takes the usual scale of them.
+    """
+    nearest, scale = nearest_distances(prints)
+    limits = np.full(prints.n_frames, SAME)
+    kinds = prints.compositions > 0
+    everywhere = ratio_threshold(nearest / scale, false_alarm)
+    for kind in np.unique(kinds, axis=0):
+        own = (kinds == kind).all(axis=1)
+        ratios = (nearest / scale)[own]
+        ratio = ratio_threshold(ratios, false_alarm) if np.isfinite(ratios).sum() >= MIN_RATIOS else everywhere
+        known = own & np.isfinite(scale)
+        limits[known] = np.maximum(ratio * scale[known], SAME)
+        if known.any():
+            limits[own & ~known] = max(ratio * float(np.median(scale[known])), SAME)
+    return limits
+
+
+def ratio_threshold(ratios: FloatArray, false_alarm: float) -> float:
+    """The ratio that independent frames fall below with probability `false_alarm`; a half where too few are known."""
+    independent = ratios[np.isfinite(ratios) & (ratios >= INDEPENDENT)]
+    if len(independent) < MIN_RATIOS:
+        return INDEPENDENT
+    return float(np.clip(1.0 / Tail.of(1.0 / independent).threshold(false_alarm), LOWEST, HIGHEST))
+
+
+def nearest_distances(prints: Fingerprints) -> tuple[FloatArray, FloatArray]:
+    """Distance (n_frames,) to the nearest other frame that is not the same, and the scale of each; or NaN."""
+    found: list[list[float]] = [[] for _ in range(prints.n_frames)]
+    cache: dict[tuple[int, int], float] = {}
+    for rows, columns, bounds in lower_bounds(prints, prints, supercells=True):
+        for i, bound in zip(rows.tolist(), bounds, strict=True):
+            tried = 0
+            # the closest by the bound; frames that turn out to be the same do not count
+            for j in columns[np.argsort(bound, kind="stable")].tolist():
+                if j == i:
+                    continue
+                pair = (min(i, j), max(i, j))
+                if pair not in cache:
+                    cache[pair] = match_distance(prints, i, prints, j)
+                if cache[pair] >= SAME:
+                    found[i].append(cache[pair])
+                    tried += 1
+                if tried == N_TRIED:
+                    break
+    nearest, scale = np.full(prints.n_frames, np.nan), np.full(prints.n_frames, np.nan)
+    for frame, distances in enumerate(found):
+        if distances:
+            nearest[frame] = min(distances)
+            scale[frame] = np.median(sorted(distances)[:N_NEAREST])
+        alone = self_distance(prints, frame)
+        # equivalent atoms of a crystal are no sample of anything
+        if alone >= SAME:
+            scale[frame] = np.fmin(scale[frame], alone)
+    return nearest, scale
+
+
+def self_distance(prints: Fingerprints, frame: int) -> float:
+    """Root mean square over atoms of the distance to the nearest other atom of the frame and species.
+
+    In a thermal frame atoms are nearly independent samples, and so this is about what an independent snapshot would be
+    away; NaN with too few atoms to tell.
+    """
+    squares = []
+    for x in prints.of_frame(frame):
+        if len(x) > 1:
+            distances = cdist(x, x, "sqeuclidean")
+            np.fill_diagonal(distances, np.inf)
+            squares.append(distances.min(axis=1))
+    known = np.concatenate([*squares, np.zeros(0)])
+    return float(np.sqrt(known.mean())) if len(known) >= MIN_ATOMS else float("nan")

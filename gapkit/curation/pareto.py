@@ -1,0 +1,216 @@
+"""Which errors can be had together: test errors over noise ratios, from the triangles of a single fit.
+
+A fit with another noise is another solution of the same triangular factors (Foster et al., J. Mach. Learn. Res. 10, 857
+(2009), the V method), and a root mean square error is a function of a triangle too: with [K | y] = Q R of the test
+rows, |y - K a| = |R_K a - z|.  So the training and the test rows are made once for any number of points.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+
+from gapkit.exceptions import DataError, InputError, NotFittedModelError
+from gapkit.gp.factors import TriangularFactor
+from gapkit.gp.noise import KINDS, Noise
+from gapkit.gp.solver import solve_weights
+from gapkit.parallel import limit_blas
+from gapkit.potential import GAP
+from gapkit.potential.training import accumulate, make_targets
+from gapkit.structures import to_batch
+from gapkit.typing import FloatArray
+
+# Energies count more against forces, and stresses more against both, than the fitted noise says, and less.
+RATIOS = tuple(
+    (float(energy), float(virial)) for energy in np.geomspace(0.03, 30.0, 7) for virial in np.geomspace(0.03, 30.0, 5)
+)
+PURPOSES: dict[str, dict[str, float]] = {
+    "dynamics": {"energy": 0.2, "forces": 1.0, "stress": 0.2},
+    "thermodynamics": {"energy": 1.0, "forces": 0.3, "stress": 0.3},
+    "elasticity": {"energy": 0.2, "forces": 0.2, "stress": 1.0},
+}
+"""What matters for what: exponents of the errors, in the product that `ParetoFront.pick` minimises."""
+
+
+@dataclass(frozen=True)
+class ParetoPoint:
+    """One noise setting and its errors.
+
+    Attributes
+    ----------
+    ratios : tuple of (float, float)
+        Noise of energies and of virials over that of the model, where that of forces is the model's.
+    noise : dict of str to float
+        Sigma by kind: eV/atom, eV/Å, eV/atom.
+    errors : dict of str to float
+        Root mean square errors by "energy" (eV/atom), "forces" (eV/Å) and "stress" (eV/Å^3), as far as there are
+        labels.
+    on_front : bool
+        No other point is better in one error and not worse in any.
+    weights : ndarray (M,)
+    """
+
+    ratios: tuple[float, float]
+    noise: dict[str, float]
+    errors: dict[str, float]
+    on_front: bool
+    weights: FloatArray = field(repr=False, compare=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """All but the weights."""
+        return {k: v for k, v in asdict(self).items() if k != "weights"}
+
+
+@dataclass(frozen=True)
+class ParetoFront:
+    """All points, in the order of the ratios."""
+
+    points: tuple[ParetoPoint, ...]
+    model: GAP = field(repr=False)
+
+    @property
+    def front(self) -> list[ParetoPoint]:
+        """Those that no other beats, by energy error."""
+        return sorted((p for p in self.points if p.on_front), key=lambda p: next(iter(p.errors.values())))
+
+    @property
+    def knee(self) -> ParetoPoint:
+        """The point nearest to having the least of all errors, in logarithms scaled to the front's extent."""
+        front = self.front
+        logs = _logs(front)
+        extent = np.ptp(logs, axis=0)
+        scaled = (logs - logs.min(axis=0)) / np.where(extent > 0, extent, 1.0)
+        return front[int(np.argmin(np.linalg.norm(scaled, axis=1)))]
+
+    def pick(self, purpose: str | Mapping[str, float]) -> ParetoPoint:
+        """The point for a purpose: that with the least product of errors to the power of their importance.
+
+        Parameters
+        ----------
+        purpose : {"dynamics", "thermodynamics", "elasticity", "balanced"} or mapping
+            Importance of "energy", "forces" and "stress"; "balanced": the knee.
+        """
+        if purpose == "balanced":
+            return self.knee
+        if isinstance(purpose, str) and purpose not in PURPOSES:
+            raise InputError(f"`purpose` must be one of balanced, {', '.join(PURPOSES)}, got {purpose!r}")
+        importance = PURPOSES[purpose] if isinstance(purpose, str) else purpose
+        front = self.front
+        unknown = set(importance) - {"energy", "forces", "stress"}
+        known = np.array([importance.get(kind, 0.0) for kind in front[0].errors])
+        if unknown or np.any(known < 0) or not known.any():
+            raise InputError(
+                f"`purpose` must give importances >= 0, not all zero, to some of {', '.join(front[0].errors)}, got "
+                f"{dict(importance)}"
+            )
+        return front[int(np.argmin(_logs(front) @ known))]
+
+    def fitted(self, point: ParetoPoint) -> GAP:
+        """A copy of the model with the noise of a point: what a fit with it, and the same kernel scales, gives.
+
+        It has no calibration; call `calibrate` with frames that it was not fitted to.
+        """
+        model = copy.copy(self.model)
+        factors = self.model._factors
+        assert factors is not None
+        with limit_blas(model.n_jobs, model.n_sparse_):
+            model._solve(self.model.model_, factors, dict(point.noise), self.model.model_.posterior.scales or ())
+        model.calibration_ = None
+        return model
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain numbers."""
+        return {"points": [p.to_dict() for p in self.points], "knee": self.knee.to_dict()}
+
+    def __str__(self) -> str:
+        knee = self.knee
+        lines = ["noise ratios: energy, virial;  RMSE: " + ", ".join(_UNITS[kind] for kind in knee.errors)]
+        for p in self.front:
+            errors = "  ".join(f"{value * _FACTORS[kind]:9.3f}" for kind, value in p.errors.items())
+            lines.append(f"{p.ratios[0]:9.3g} {p.ratios[1]:9.3g}  {errors}{'  knee' if p is knee else ''}")
+        return "\n".join(lines)
+
+
+_UNITS = {"energy": "energy meV/atom", "forces": "forces eV/Å", "stress": "stress meV/Å^3"}
+_FACTORS = {"energy": 1e3, "forces": 1.0, "stress": 1e3}
+
+
+def pareto(
+    model: GAP, frames_test: Atoms | Sequence[Atoms], ratios: Sequence[float | tuple[float, float]] = RATIOS
+) -> ParetoFront:
+    """Test errors for several ratios of the noise of energies and virials to that of forces.
+
+    Parameters
+    ----------
+    model : GAP
+        Fitted, with its factors.  Kernel scales and sparse points stay; sigmas that were given to types or frames keep
+        their ratio to the noise of their kind.
+    frames_test : list of Atoms
+        Labelled frames.
+    ratios : sequence of float or (float, float)
+        Factors of the model's noise of energies and of virials (one number: of both).
+
+    Raises
+    ------
+    NotFittedModelError
+        If the model is not fitted, or was loaded from a file without factors.
+    DataError
+        If the frames have labels of no kind.
+    InputError
+        If a ratio is not > 0.
+    """
+    if getattr(model, "_factors", None) is None:
+        raise NotFittedModelError("`pareto` needs a fitted model with its factors; save models with `factors=True`")
+    factors = model._factors
+    assert factors is not None
+    pairs = [(float(r), float(r)) if np.ndim(r) == 0 else tuple(map(float, r)) for r in ratios]  # type: ignore[arg-type]
+    if not pairs or any(len(p) != 2 or not (np.isfinite(p).all() and min(p) > 0) for p in pairs):
+        raise InputError(f"`ratios` must be numbers, or pairs of numbers, > 0, got {list(ratios)!r}")
+    triangles = _test_triangles(model, frames_test)
+    prior, scales = model.model_.posterior.prior, model.model_.posterior.scales or ()
+    found = []
+    with limit_blas(model.n_jobs, model.n_sparse_):
+        for energy, virial in pairs:
+            by = {"energy": energy, "forces": 1.0, "virial": virial}
+            noise = {kind: model._noise[kind] * by[kind] for kind in factors}
+            weights = solve_weights(factors, noise, prior, scales).weights
+            errors = {kind: _rms(triangle, weights) for kind, triangle in triangles.items()}
+            found.append(ParetoPoint((energy, virial), noise, errors, False, weights))
+    table = np.array([list(p.errors.values()) for p in found])
+    return ParetoFront(tuple(replace(p, on_front=_unbeaten(table, i)) for i, p in enumerate(found)), model)
+
+
+def _test_triangles(model: GAP, frames: Atoms | Sequence[Atoms]) -> dict[str, TriangularFactor]:
+    """Triangles of the test rows by kind, in the units of the errors."""
+    state = model.model_
+    batch = to_batch(frames, keys=model.label_keys, strict=False)
+    labels = batch.labels
+    assert labels is not None
+    state.neighbours(batch)  # the species are known
+    targets = make_targets(batch, labels, *state.offsets(batch), Noise())
+    has_stress = labels.has_virial & np.isfinite(batch.volumes)
+    n_atoms = batch.n_atoms_per_frame.astype(float)
+    sigmas = {"energy": n_atoms, "forces": np.ones(batch.n_atoms), "virial": np.nan_to_num(batch.volumes, nan=1.0)}
+    targets = replace(targets, has={**targets.has, "virial": has_stress}, sigmas=sigmas)
+    if not any(targets.has[kind].any() for kind in KINDS):
+        raise DataError("`frames_test` must have energies, forces or stresses to compare with, found none")
+    factors: dict[str, TriangularFactor] = {}
+    accumulate(state.basis, batch, targets, factors, n_jobs=model.n_jobs)
+    return {"stress" if kind == "virial" else kind: factors[kind] for kind in KINDS if kind in factors}
+
+
+def _rms(factor: TriangularFactor, weights: FloatArray) -> float:
+    return float(np.linalg.norm(factor.R[:, :-1] @ weights - factor.R[:, -1]) / np.sqrt(factor.n_rows))
+
+
+def _unbeaten(errors: FloatArray, i: int) -> bool:
+    return not np.any(np.all(errors <= errors[i], axis=1) & np.any(errors < errors[i], axis=1))
+
+
+def _logs(points: Sequence[ParetoPoint]) -> FloatArray:
+    return np.log(np.maximum([list(p.errors.values()) for p in points], 1e-300))

@@ -1,0 +1,45 @@
+"""Pairs of atoms that are too close, periodic images included."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+
+from gapkit.exceptions import InputError
+from gapkit.structures.pairs import find_pairs, search_box
+from gapkit.typing import FloatArray, IntArray
+
+
+def pairs_within(atoms: Atoms, cutoff: float, *, full_list: bool = False) -> tuple[IntArray, IntArray, FloatArray, Any]:
+    """Return the pairs closer than `cutoff`.
+
+    Returns
+    -------
+    i, j : (n_pairs,) int
+        Each pair once, or from both ends with `full_list`.
+    distances : (n_pairs,) float, Å
+    offsets : (n_pairs, 3) float, Å
+        What periodicity adds: the vector from i to j is positions[j] + offset - positions[i].
+    """
+    box = search_box(atoms.positions, atoms.cell.array, atoms.pbc)
+    i, j, distances, shifts = find_pairs(atoms.positions, box, atoms.pbc, cutoff, "ijdS", full_list=full_list)
+    close = distances < cutoff
+    offsets = shifts[close] @ box
+    return i[close].astype(np.int64), j[close].astype(np.int64), distances[close], offsets
+
+
+def shortest_distance(atoms: Atoms, within: float) -> float:
+    """Return the shortest distance in Å, images included, or infinity where none is below `within`."""
+    return float(pairs_within(atoms, within)[2].min(initial=np.inf))
+
+
+def check_separated(atoms: Atoms, minimum_distance: float) -> None:
+    """Raise InputError where the structure that is to be displaced has closer atoms already."""
+    shortest = shortest_distance(atoms, minimum_distance) if minimum_distance > 0.0 else np.inf
+    if shortest < minimum_distance:
+        raise InputError(
+            f"`minimum_distance` must be at most the shortest distance of `atoms`, {shortest:.4g} Å (images included), "
+            f"got {minimum_distance:g} Å; reduce it, or relax the structure first"
+        )

@@ -1,0 +1,183 @@
+"""How far each training frame counts: absolute sigmas of its labels, by type, distance from the hull, or energy.
+
+All functions return copies of the frames with `energy_sigma`, `virial_sigma` (eV, whole frame) and `force_sigma` (eV/Å)
+set, which `GAP.fit` prefers to its own noise.  Sigmas of a `Noise` are per atom for energies and virials: a frame of N
+atoms gets sigma * sqrt(N).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.singlepoint import SinglePointCalculator
+from numpy.typing import ArrayLike
+from scipy.optimize import linprog
+
+from gapkit.exceptions import DataError, InputError
+from gapkit.gp.noise import DEFAULT_NOISE, Noise
+from gapkit.structures import LabelKeys, to_batch
+from gapkit.structures.labels import results_of
+from gapkit.typing import FloatArray
+
+# Two frames are of one composition if their fractions agree to this.
+SAME_COMPOSITION = 1e-6
+
+
+def copy_frame(atoms: Atoms, **labels: ArrayLike | None) -> Atoms:
+    """A copy that shares nothing with the frame; its results are kept, but for `labels` (None: without it)."""
+    new = atoms.copy()
+    results = {**results_of(atoms), **labels}
+    results = {k: np.array(v) if np.ndim(v) else v for k, v in results.items() if v is not None}
+    new.calc = SinglePointCalculator(new, **results) if results else None
+    return new
+
+
+def with_sigmas(
+    atoms: Atoms, *, energy: float | None = None, forces: ArrayLike | None = None, virial: float | None = None,
+    keys: LabelKeys | None = None,
+) -> Atoms:  # fmt: skip
+    """A copy of a frame with absolute sigmas; None leaves that of a kind as it is.
+
+    Parameters
+    ----------
+    energy, virial : float or None
+        eV, of the whole frame.
+    forces : float, array-like (n_atoms,) or None
+        eV/Å.
+    keys : LabelKeys or None
+        Names under which they are written.
+    """
+    keys = keys or LabelKeys()
+    new = copy_frame(atoms)
+    for key, value, per_atom in (
+        (keys.energy_sigma, energy, False), (keys.force_sigma, forces, True), (keys.virial_sigma, virial, False),
+    ):  # fmt: skip
+        if value is None:
+            continue
+        sigma = np.asarray(value, dtype=float)
+        if key is None or not np.isfinite(sigma).all() or np.any(sigma <= 0):
+            raise InputError(f"sigmas must be finite and > 0, with a name in `keys`, got {value!r} under {key!r}")
+        new.info.pop(key, None)
+        if per_atom:
+            new.set_array(key, np.broadcast_to(sigma, (len(atoms),)).copy())
+        else:
+            new.info[key] = float(sigma)
+    return new
+
+
+def noise_sigmas(
+    frames: Sequence[Atoms], noise: Noise, factors: ArrayLike = 1.0, *, keys: LabelKeys | None = None
+) -> list[Atoms]:
+    """Sigmas of `noise` (its types included) times a factor for each frame (n_frames,).
+
+    Kinds that `noise` leaves None get the factor times the reference `DEFAULT_NOISE`: a model that finds its noise by
+    evidence then keeps these proportions.
+    """
+    factors = np.broadcast_to(np.asarray(factors, dtype=float), (len(frames),))
+    filled, key = noise.filled(), (keys or LabelKeys()).config_type
+    unknown = set(noise.per_config_type) - {str(atoms.info.get(key, "default")) for atoms in frames}
+    if unknown:
+        raise InputError(f"`per_config_type` names {sorted(unknown)}, which no frame is of")
+    out = []
+    for atoms, factor in zip(frames, factors, strict=True):
+        own = noise.per_config_type.get(str(atoms.info.get(key, "default")), Noise()).filled(filled).as_dict()
+        root = np.sqrt(len(atoms))
+        energy, virial = factor * own["energy"] * root, factor * own["virial"] * root
+        out.append(with_sigmas(atoms, energy=energy, forces=factor * own["forces"], virial=virial, keys=keys))
+    return out
+
+
+def hull_distances(frames: Sequence[Atoms], *, keys: LabelKeys | None = None) -> FloatArray:
+    """Energies above the convex hull of the frames themselves, eV/atom, (n_frames,); NaN without an energy.
+
+    The hull at a composition is the lowest energy per atom of any mixture of frames that has it; for one species it is
+    the lowest energy.  No elemental references are needed: they cancel.
+
+    Raises
+    ------
+    DataError
+        If no frame has an energy.
+    """
+    batch = to_batch(frames, keys=keys)
+    labels = batch.labels
+    if labels is None or not labels.has_energy.any():
+        raise DataError("the convex hull needs frames with energies, found none; name their key with `keys`")
+    per_atom = labels.energy / batch.n_atoms_per_frame
+    fractions = batch.compositions(batch.species) / batch.n_atoms_per_frame[:, None]
+    cells, member = np.unique(np.round(fractions / SAME_COMPOSITION), axis=0, return_inverse=True)
+    member = member.ravel()
+    lowest = np.full(len(cells), np.inf)
+    np.minimum.at(lowest, member[labels.has_energy], per_atom[labels.has_energy])
+    known = np.isfinite(lowest)
+    vertices, energies = cells[known] * SAME_COMPOSITION, lowest[known]
+    hull = lowest.copy()
+    for i in range(len(cells)):
+        if len(batch.species) > 1:
+            # simplex finds the lower hull exactly, at any number of species; rounding of the fractions needs slack
+            target = cells[i] * SAME_COMPOSITION
+            slack = 2.0 * SAME_COMPOSITION
+            A = np.concatenate([vertices.T, -vertices.T])
+            found = linprog(
+                energies - energies.min(), A_ub=A, b_ub=np.concatenate([target + slack, slack - target]),
+                A_eq=np.ones((1, len(energies))), b_eq=[1.0],
+            )  # fmt: skip
+            hull[i] = min(hull[i], found.fun + energies.min()) if found.success else hull[i]
+    return np.maximum(per_atom - hull[member], 0.0)
+
+
+def hull_distance_sigmas(
+    frames: Sequence[Atoms], noise: Noise = DEFAULT_NOISE, *, scale: float = 0.1, power: float = 1.0,
+    largest: float = 30.0, keys: LabelKeys | None = None,
+) -> list[Atoms]:  # fmt: skip
+    """Sigmas that grow with the energy above the convex hull: (1 + d / scale)^power times those of `noise`.
+
+    Parameters
+    ----------
+    noise : Noise
+        Sigmas on the hull.
+    scale : float
+        eV/atom.
+    power : float
+        1: sigmas in proportion to the distance from far above, as the energy weights of Lysogorskiy et al., npj
+        Comput. Mater. 7, 97 (2021), eq. 31.
+    largest : float
+        Largest factor.  Frames without an energy get the median factor of the others.
+
+    Returns
+    -------
+    list of Atoms
+        Copies.
+    """
+    if not (scale > 0 and power >= 0 and largest >= 1):
+        raise InputError(f"`scale` > 0 eV/atom, `power` >= 0, `largest` >= 1, got {scale}, {power}, {largest}")
+    factors = np.minimum((1.0 + hull_distances(frames, keys=keys) / scale) ** power, largest)
+    return noise_sigmas(frames, noise, np.where(np.isnan(factors), np.nanmedian(factors), factors), keys=keys)
+
+
+def energy_window_sigmas(
+    frames: Sequence[Atoms], windows: Mapping[float, float], noise: Noise = DEFAULT_NOISE, *, beyond: float = 30.0,
+    keys: LabelKeys | None = None,
+) -> list[Atoms]:  # fmt: skip
+    """Sigmas in steps of the energy above the convex hull.
+
+    Parameters
+    ----------
+    windows : mapping of float to float
+        Factor of the sigmas of `noise` by the upper end of a window, eV/atom: ``{0.1: 1.0, 1.0: 3.0}``.
+    beyond : float
+        Factor above the last window.
+
+    Returns
+    -------
+    list of Atoms
+        Copies; frames without an energy get factor 1.
+    """
+    ends = np.array(sorted(windows), dtype=float)
+    values = np.array([*(windows[end] for end in sorted(windows)), beyond], dtype=float)
+    if len(ends) == 0 or ends[0] <= 0 or not np.isfinite(values).all() or np.any(values <= 0):
+        raise InputError(f"`windows` must map energies > 0 eV/atom to factors > 0, got {dict(windows)!r}")
+    distances = hull_distances(frames, keys=keys)
+    factors = values[np.searchsorted(ends, np.nan_to_num(distances))]
+    return noise_sigmas(frames, noise, np.where(np.isnan(distances), 1.0, factors), keys=keys)

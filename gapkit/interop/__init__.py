@@ -1,0 +1,1 @@
+"""Other programs that gapkit works with; each needs an optional extra."""

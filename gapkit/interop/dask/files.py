@@ -1,0 +1,237 @@
+"""Training frames in files that the workers read: this process sees their sizes, and frames that stand for all."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any, cast
+
+import numpy as np
+from distributed import Future
+
+from gapkit.exceptions import DataError, InputError
+from gapkit.interop.dask.connect import submit
+from gapkit.interop.dask.executor import DaskExecutor, Spread
+from gapkit.interop.dask.reports import merge_reports
+from gapkit.potential.metadata import training_digest
+from gapkit.potential.reference_energies import ReferenceEnergies, reference_energies
+from gapkit.potential.source import Here, require_labels
+from gapkit.structures import AtomsBatch, DataReport, LabelKeys, concatenate, describe, read_frames, to_batch
+from gapkit.typing import BoolArray, FloatArray, IntArray
+
+# Up to so many atoms all frames come here, some 10 MB; of more, frames with as many atoms stand for all.
+ATOMS_HERE = 100_000
+# Frames of every species and configuration type that are among them in any case.
+AT_LEAST = 20
+
+
+@dataclass(frozen=True, eq=False)
+class FrameFile:
+    """What a worker has read.
+
+    Attributes
+    ----------
+    batch : AtomsBatch
+    found : frozenset of str
+        Names of the labels under keys of the user's own that some frame has.
+    """
+
+    batch: AtomsBatch
+    found: frozenset[str]
+
+
+@dataclass(frozen=True, eq=False)
+class Summary:
+    """A file in numbers.
+
+    Attributes
+    ----------
+    sizes : ndarray (n_frames,) of int
+        Atoms.
+    species : tuple of int
+    compositions : ndarray (n_frames, n_species) of int
+    energy, has_energy : ndarray (n_frames,)
+        eV.
+    labelled : bool
+        Whether any frame has a label.
+    """
+
+    sizes: IntArray
+    species: tuple[int, ...]
+    compositions: IntArray
+    energy: FloatArray
+    has_energy: BoolArray
+    config_type: tuple[str, ...]
+    labelled: bool
+    found: frozenset[str]
+    report: DataReport
+    identity: dict[str, Any]
+
+
+def read_file(path: str, keys: LabelKeys) -> FrameFile:
+    """Read a file on a worker; errors name it."""
+    frames = read_frames(path)
+    try:
+        batch = to_batch(frames, keys=keys, strict=False)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
+    names = {
+        field.name
+        for field in dataclasses.fields(keys)
+        for atoms in frames
+        if (key := getattr(keys, field.name)) is not None
+        and (key in atoms.info or key in atoms.arrays or (atoms.calc is not None and key in atoms.calc.results))
+    }
+    return FrameFile(batch, frozenset(names))
+
+
+def summarise(file: FrameFile) -> Summary:
+    """Count what a file holds."""
+    batch, labels = file.batch, file.batch.labels
+    assert labels is not None
+    return Summary(
+        batch.n_atoms_per_frame, batch.species, batch.compositions(batch.species), labels.energy, labels.has_energy,
+        labels.config_type, bool(labels.has_energy.any() or labels.has_forces.any() or labels.has_virial.any()),
+        file.found, describe(batch), Here(batch).identity() | {"sha256": training_digest(batch)},
+    )  # fmt: skip
+
+
+def frames_of(file: FrameFile, frames: IntArray | None) -> AtomsBatch:
+    """Some frames of a file; None: all."""
+    return file.batch if frames is None else file.batch.select(frames)
+
+
+def open_files(executor: DaskExecutor, paths: Sequence[str], keys: LabelKeys) -> Spread:
+    """The source of a fit to files.
+
+    Raises
+    ------
+    InputError
+        If a file cannot be read, or a key of the user's own is in none.
+    DataError
+        If a label is unusable, or there is none at all.
+    """
+    client = executor.client
+    files = [submit(client, read_file, path, keys) for path in paths]
+    summaries: list[Summary] = client.gather([submit(client, summarise, file) for file in files])
+    for field in dataclasses.fields(keys):
+        key = getattr(keys, field.name)
+        if key is not None and key != field.default and not any(field.name in one.found for one in summaries):
+            raise InputError(
+                f"`{field.name}` of LabelKeys must be a key of at least one frame, got {key!r}, found in none of "
+                f"{len(paths)} files"
+            )
+    require_labels(any(one.labelled for one in summaries))
+    if sum(int(one.sizes.sum()) for one in summaries) <= ATOMS_HERE:
+        return Spread(executor, concatenate(client.gather([submit(client, frames_of, file, None) for file in files])))
+    chosen = choose_frames(summaries, ATOMS_HERE)
+    first = np.cumsum([0, *(len(one.sizes) for one in summaries)])
+    parts = [
+        submit(client, frames_of, file, chosen[(chosen >= a) & (chosen < b)] - a)
+        for file, a, b in zip(files, first[:-1], first[1:], strict=True)
+        if np.any((chosen >= a) & (chosen < b))
+    ]
+    return SpreadFiles(executor, concatenate(client.gather(parts)), files, summaries)
+
+
+def choose_frames(summaries: Sequence[Summary], n_atoms: int) -> IntArray:
+    """Random frames of about `n_atoms` atoms, and some of every species and configuration type; ascending."""
+    sizes = np.concatenate([one.sizes for one in summaries])
+    order = np.random.default_rng(0).permutation(len(sizes))
+    place = np.argsort(order)
+    chosen = place < int(np.searchsorted(np.cumsum(sizes[order]), n_atoms)) + 1
+    of_type: dict[object, list[IntArray]] = {}
+    start = 0
+    for one in summaries:
+        for column, z in enumerate(one.species):
+            of_type.setdefault(z, []).append(start + np.flatnonzero(one.compositions[:, column]))
+        types = np.array(one.config_type)
+        for name in set(one.config_type):
+            of_type.setdefault(name, []).append(start + np.flatnonzero(types == name))
+        start += len(one.sizes)
+    for found in of_type.values():
+        frames = np.concatenate(found)
+        chosen[frames[np.argsort(place[frames])[:AT_LEAST]]] = True
+    return np.flatnonzero(chosen)
+
+
+@dataclass(frozen=True)
+class Totals:
+    """Compositions and energies of all frames: as much of a batch as reference energies need."""
+
+    species: tuple[int, ...]
+    n_frames: int
+    counts: IntArray
+    labels: Any
+
+    @classmethod
+    def of(cls, summaries: Sequence[Summary]) -> Totals:
+        """Of all files."""
+        species = tuple(sorted({z for one in summaries for z in one.species}))
+        counts = np.zeros((sum(len(one.sizes) for one in summaries), len(species)), np.int64)
+        start = 0
+        for one in summaries:
+            stop = start + len(one.sizes)
+            counts[start:stop, [species.index(z) for z in one.species]] = one.compositions
+            start = stop
+        energy, has = (np.concatenate([getattr(one, name) for one in summaries]) for name in ("energy", "has_energy"))
+        return cls(species, len(counts), counts, SimpleNamespace(energy=energy, has_energy=has))
+
+    def compositions(self, species: Sequence[int]) -> IntArray:
+        """Atoms of each species in each frame, (n_frames, n_species)."""
+        columns = [self.species.index(z) if z in self.species else None for z in species]
+        zeros = np.zeros(self.n_frames, np.int64)
+        found = [zeros if column is None else self.counts[:, column] for column in columns]
+        return np.array(found, np.int64).reshape(len(found), self.n_frames).T
+
+
+class SpreadFiles(Spread):
+    """Files on workers; `batch` holds the frames that stand for all."""
+
+    def __init__(
+        self, executor: DaskExecutor, batch: AtomsBatch, files: Sequence[Future], summaries: Sequence[Summary]
+    ) -> None:
+        super().__init__(executor, batch)
+        self._files, self._summaries = list(files), list(summaries)
+
+    @property
+    def n_atoms(self) -> int:
+        return sum(int(one.sizes.sum()) for one in self._summaries)
+
+    def describe(self) -> DataReport:
+        return merge_reports([one.report for one in self._summaries])
+
+    def reference_energies(self, given: ReferenceEnergies, report: DataReport) -> dict[int, float]:
+        totals = cast(AtomsBatch, Totals.of(self._summaries))
+        return reference_energies(totals, given, report.isolated_atoms)
+
+    def training_set(self) -> dict[str, Any]:
+        """Size of all files, and a digest of those of the files."""
+        digest = hashlib.sha256("".join(one.identity["sha256"] for one in self._summaries).encode())
+        n_frames = sum(len(one.sizes) for one in self._summaries)
+        return {"sha256": digest.hexdigest(), "n_frames": n_frames, "n_atoms": self.n_atoms}
+
+    def identity(self) -> dict[str, Any]:
+        return super().identity() | {"files": [one.identity for one in self._summaries]}
+
+    def chunks(self, n_atoms: int) -> list[tuple[list[Any], list[range]]]:
+        chunks: list[tuple[list[Any], list[range]]] = []
+        held = n_atoms + 1
+        for file, one in zip(self._files, self._summaries, strict=True):
+            start = 0
+            while start < len(one.sizes):
+                if held >= n_atoms:
+                    chunks.append(([], []))
+                    held = 0
+                ends = np.cumsum(one.sizes[start:])
+                stop = start + max(int(np.searchsorted(ends, n_atoms - held, side="right")), 1)
+                chunks[-1][0].append(file)
+                chunks[-1][1].append(range(start, stop))
+                held += int(one.sizes[start:stop].sum())
+                if stop < len(one.sizes):
+                    held = n_atoms  # full
+                start = stop
+        return chunks

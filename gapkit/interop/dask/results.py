@@ -1,0 +1,179 @@
+"""Predictions and errors on the workers of a cluster."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import fields, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from distributed import Client, Future
+
+from gapkit.exceptions import DataError, NotFittedModelError
+from gapkit.gp.variances import TargetVariances
+from gapkit.interop.dask.connect import as_paths, given, submit
+from gapkit.potential import GAP, Predictions
+from gapkit.potential.error_bars import Std
+from gapkit.structures import LabelKeys, read_frames, to_batch
+from gapkit.validation import Comparison, ErrorTable, Pairs, compare
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+# Atoms of a task: seconds of work.
+ATOMS_PER_TASK = 2000
+
+
+def predict(
+    model: GAP, frames: Sequence[Atoms] | Sequence[str], client: Client, return_std: bool | Literal["local"] = False, *,
+    std: Std | None = None, interval: float | None = None,
+) -> Predictions:  # fmt: skip
+    """What ``model.predict`` gives for frames, or for all frames of some files, computed on the workers.
+
+    Parameters
+    ----------
+    frames : list of Atoms, or list of paths
+        Files are read by the workers.
+    client : distributed.Client
+    return_std, std, interval
+        As for `GAP.predict`.
+    """
+    options = {"return_std": return_std, "std": std, "interval": interval}
+    return join_predictions(_run(model, frames, client, predict_part, options))
+
+
+def evaluate(
+    model: GAP, frames: Sequence[Atoms] | Sequence[str], client: Client, keys: LabelKeys | None = None
+) -> ErrorTable:
+    """What `gapkit.validation.evaluate` gives for labelled frames or files, computed on the workers.
+
+    Parameters
+    ----------
+    frames : list of Atoms, or list of paths
+    keys : LabelKeys, optional
+        Where the labels are; by default, where the model found those that it was fitted to.
+
+    Raises
+    ------
+    DataError
+        If a label is unusable, or no frame has any.
+    """
+    found = join_comparisons(_run(model, frames, client, compare_part, {"keys": keys}))
+    if not found.labelled:
+        raise DataError(
+            f"none of the {len(found.n_atoms)} frames has an energy, forces or a stress to compare with; name the keys "
+            "of the labels (`keys`)"
+        )
+    return found.errors()
+
+
+def _run(model: GAP, frames: Any, client: Client, task: Any, options: dict[str, Any]) -> list[Any]:
+    """Results of a task for all parts of the frames, in order."""
+    if not hasattr(model, "model_"):
+        raise NotFittedModelError("this GAP is not fitted yet; call `fit` with labelled frames, or `load` a model file")
+    paths = as_paths(frames)
+    parts: list[Any] = _chunks(frames) if paths is None else list(paths)
+    sent = submit(client, given, _light(model))
+    tasks: list[Future] = [submit(client, task, sent, part, options) for part in parts]
+    results: list[Any] = client.gather(tasks)
+    return results
+
+
+def _light(model: GAP) -> GAP:
+    """A copy without what a prediction does not need: factors, and what was computed before."""
+    light = copy.copy(model)
+    light.n_jobs, light.progress = 1, False
+    light._factors, light.report_, light.model_ = None, None, replace(model.model_)
+    return light
+
+
+def _chunks(frames: Sequence[Atoms]) -> list[list[Atoms]]:
+    batch = to_batch(frames, labels=False)  # also checks them
+    listed = [frames] if batch.n_frames == 1 and not isinstance(frames, Sequence) else list(frames)
+    parts: list[list[Atoms]] = []
+    held = ATOMS_PER_TASK
+    for atoms in listed:
+        if held >= ATOMS_PER_TASK:
+            parts.append([])
+            held = 0
+        parts[-1].append(atoms)
+        held += len(atoms)
+    return parts
+
+
+def predict_part(model: GAP, frames: list[Atoms] | str, options: dict[str, Any]) -> Predictions:
+    """One task of `predict`."""
+    return model.predict(read_frames(frames) if isinstance(frames, str) else frames, **options)
+
+
+def compare_part(model: GAP, frames: list[Atoms] | str, options: dict[str, Any]) -> Comparison:
+    """One task of `evaluate`; there may be no label in it."""
+    listed = read_frames(frames) if isinstance(frames, str) else frames
+    keys = options["keys"] or model.label_keys
+    batch = to_batch(listed, keys=keys, strict=False)
+    labels = batch.labels
+    assert labels is not None
+    if labels.has_energy.any() or labels.has_forces.any() or (labels.has_virial & np.isfinite(batch.volumes)).any():
+        model = copy.copy(model)
+        model.label_keys = keys  # not as `keys`: a part may lack labels that others have
+        return compare(model, listed)
+    energy, forces, stress = (Pairs(np.empty(0, np.int64), np.empty((0, n)), np.empty((0, n))) for n in (1, 3, 6))
+    forces = replace(forces, atoms=np.empty(0, np.int64))
+    return Comparison(labels.config_type, batch.n_atoms_per_frame, batch.numbers, energy, forces, stress)
+
+
+def join_predictions(parts: Sequence[Predictions]) -> Predictions:
+    """Predictions for frames one part after another."""
+    joined: dict[str, Any] = {}
+    for field in fields(Predictions):
+        values = [getattr(part, field.name) for part in parts]
+        if field.name == "offsets":
+            sizes = np.concatenate([np.diff(value) for value in values])
+            joined["offsets"] = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+        elif field.name == "variances":
+            joined["variances"] = _join_variances(values)
+        elif field.name == "std" or any(value is None for value in values):
+            joined[field.name] = values[0]
+        else:
+            joined[field.name] = np.concatenate(values)
+    return Predictions(**joined)
+
+
+def _join_variances(values: Sequence[TargetVariances | None]) -> TargetVariances | None:
+    known = [value for value in values if value is not None]
+    if len(known) < len(values):
+        return None
+    joined: dict[str, Any] = {}
+    for name in ("energy", "forces", "virial"):
+        parts = [getattr(value, name) for value in known]
+        if any(part is None for part in parts):
+            joined[name] = None
+        else:
+            arrays = {f.name: np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(parts[0])}
+            joined[name] = type(parts[0])(**arrays)
+    return TargetVariances(**joined)
+
+
+def join_comparisons(parts: Sequence[Comparison]) -> Comparison:
+    """Comparisons of frames one part after another."""
+    frames = np.cumsum([0, *(len(part.n_atoms) for part in parts)])
+    atoms = np.cumsum([0, *(int(part.n_atoms.sum()) for part in parts)])
+
+    def pairs(name: str) -> Pairs:
+        found = [getattr(part, name) for part in parts]
+        return Pairs(
+            np.concatenate([start + pair.frames for start, pair in zip(frames, found, strict=False)]),
+            np.concatenate([pair.reference for pair in found]),
+            np.concatenate([pair.predicted for pair in found]),
+            atoms=None if name != "forces" else np.concatenate(
+                [start + pair.atoms for start, pair in zip(atoms, found, strict=False)]
+            ),
+        )  # fmt: skip
+
+    return Comparison(
+        tuple(name for part in parts for name in part.config_type),
+        np.concatenate([part.n_atoms for part in parts]),
+        np.concatenate([part.numbers for part in parts]),
+        pairs("energy"), pairs("forces"), pairs("stress"),
+    )  # fmt: skip

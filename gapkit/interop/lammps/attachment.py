@@ -1,0 +1,213 @@
+"""What LAMMPS calls at every step: the model on the atoms of one rank."""
+
+from __future__ import annotations
+
+import sys
+import time
+import traceback
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gapkit.exceptions import GapkitError
+from gapkit.interop.lammps.halo import Halo
+from gapkit.interop.lammps.library import mpi
+from gapkit.interop.lammps.owned import with_owned_centres
+from gapkit.potential.linear_model import LinearModel
+from gapkit.potential.predictions import Predictions
+from gapkit.typing import FloatArray, IntArray
+
+FIX = "gapkit"
+NOVELTY, RELATIVE = "d_novelty", "d_relative_novelty"
+
+# Kinds of errors in LAMMPS: of one rank, of all of them together.
+_ERROR_ONE, _ERROR_ALL = 1, 2
+# A formula that is none: its evaluation notes an error in LAMMPS, which quotes this name, and returns.
+_NO_FORMULA = b"gapkit_failed_as_printed_above"
+
+
+@dataclass(frozen=True, eq=False)
+class Settings:
+    """What `attach` was asked for.
+
+    Attributes
+    ----------
+    numbers_of_type : ndarray (n_types + 1,) of int
+        Atomic numbers; the first entry is unused.
+    thresholds : ndarray (n,) or None
+        Novelty above which an atom is unlike the training set, by atomic number; None where the model has none.
+    per_atom : bool
+        Energies and novelties of atoms for dumps and computes.
+    novelty_every : int
+        Steps from one look at the novelty to the next; 0: none.
+    n_jobs : int or None
+        Threads of each rank.
+    """
+
+    numbers_of_type: IntArray
+    thresholds: FloatArray | None
+    per_atom: bool
+    novelty_every: int
+    n_jobs: int | None
+
+
+@dataclass(eq=False)
+class Work:
+    """What one rank has done so far.
+
+    Attributes
+    ----------
+    n_steps, n_builds : int
+        Evaluations, and how many of them began with a new neighbour list.
+    n_local : int
+        Local energies computed, of owned atoms; the halo costs none.
+    n_foreign : int
+        Forces sent to other ranks.
+    seconds, seconds_of_lists, seconds_of_exchange : float
+        Wall time of all, of new lists, and of sums over ranks with the waiting for the slowest of them.
+    """
+
+    n_steps: int = 0
+    n_builds: int = 0
+    n_local: int = 0
+    n_foreign: int = 0
+    seconds: float = 0.0
+    seconds_of_lists: float = 0.0
+    seconds_of_exchange: float = 0.0
+
+
+class Attachment:
+    """A model in a LAMMPS instance, made by `attach`.
+
+    Attributes
+    ----------
+    energy : float
+        Of the whole system at the last step, eV.
+    virial : ndarray (3, 3)
+        Likewise, eV; the trace is positive under compression.
+    novelty, relative_novelty : float
+        Largest of all atoms at the last look; NaN before it, and where a model does not tell.
+    n_extrapolating : int
+        Atoms with a relative novelty above 1 at the last look.
+    work : Work
+        Of this rank.
+    error : BaseException or None
+        What ended the last run before its time.
+    """
+
+    def __init__(self, lmp: Any, model: LinearModel, comm: Any | None, settings: Settings) -> None:
+        self.energy = 0.0
+        self.virial = np.zeros((3, 3))
+        self.novelty = self.relative_novelty = np.nan
+        self.n_extrapolating = 0
+        self.work = Work()
+        self.error: BaseException | None = None
+        self._lmp = lmp
+        self._model, self._owned = with_owned_centres(model)
+        self._comm = comm
+        self._settings = settings
+        self._halo: Halo | None = None
+
+    def __call__(
+        self, caller: Any, step: int, n_local: int, tag: IntArray, x: FloatArray, forces: FloatArray
+    ) -> None:  # fmt: skip
+        """The callback of ``fix external pf/callback``: fill `forces` (n_local, 3), eV/Å."""
+        start = time.perf_counter()
+        try:
+            self._evaluate(step, forces)
+        except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  ctypes would print it and go on without forces
+            self._end(step, error)
+        self.work.seconds += time.perf_counter() - start
+
+    def _evaluate(self, step: int, forces: FloatArray) -> None:
+        if self._halo is None or self._lmp.extract_setting("neigh_ago") == 0:
+            start = time.perf_counter()
+            self._halo = Halo.of(self._lmp, self._settings.numbers_of_type, self._comm)
+            self.work.n_builds += 1
+            self.work.seconds_of_lists += time.perf_counter() - start
+        halo, every = self._halo, self._settings.novelty_every
+        look = every > 0 and (step % every == 0 or self._lmp.get_thermo("elapsed") == 0)
+        rows = np.zeros((len(halo.numbers), 3))
+        local = np.zeros(halo.n_owned)
+        sums, largest = np.zeros(11), np.full(2, -np.inf)
+        if halo.n_owned:
+            found = self._predict(halo, look)
+            rows, local = found.forces, found.local_energies[: halo.n_owned]
+            sums[0], sums[1:10] = local.sum(), found.virial.ravel()
+            if found.novelty is not None:
+                sums[10] = self._look(halo, found.novelty[: halo.n_owned], largest)
+        start = time.perf_counter()
+        forces[: halo.n_owned] = halo.collect(rows)
+        sums, largest = self._over_ranks(sums, largest, look)
+        self.work.seconds_of_exchange += time.perf_counter() - start
+        self.energy, self.virial = float(sums[0]), sums[1:10].reshape(3, 3)
+        if not (np.isfinite(sums).all() and np.isfinite(forces).all()):
+            raise GapkitError(
+                "energy or forces are not finite; look at the positions of the last steps, and at the time step"
+            )
+        if look:
+            self.novelty, self.relative_novelty = (float(value) for value in largest)
+            self.n_extrapolating = round(sums[10])
+        self._tell(local, look)
+        work = self.work
+        work.n_steps += 1
+        work.n_local += halo.n_owned
+        work.n_foreign += halo.n_foreign
+
+    def _predict(self, halo: Halo, look: bool) -> Predictions:
+        """The model on the rows of the rank."""
+        self._owned.n = halo.n_owned
+        batch, neighbours = halo.structure(self._lmp, self._model.reach)
+        return self._model.predict(
+            batch, neighbours, uncertainty="parts" if look else "none", n_jobs=self._settings.n_jobs
+        )
+
+    def _look(self, halo: Halo, novelty: FloatArray, largest: FloatArray) -> int:
+        """Hand over novelties (n_owned,), fill in the `largest` and relative one, count those above 1."""
+        thresholds = self._settings.thresholds
+        relative = np.full(halo.n_owned, np.nan)
+        if thresholds is not None:
+            relative = novelty / thresholds[halo.numbers[: halo.n_owned]]
+            relative[np.isnan(relative)] = np.inf  # a species of which the training set had no atom in SOAP
+        largest[:] = np.max(novelty), np.max(relative)
+        if self._settings.per_atom:
+            for name, values in ((NOVELTY, novelty), (RELATIVE, relative)):
+                self._lmp.numpy.extract_atom(name)[: halo.n_owned] = values
+        return int(np.count_nonzero(relative > 1.0))
+
+    def _over_ranks(self, sums: FloatArray, largest: FloatArray, look: bool) -> tuple[FloatArray, FloatArray]:
+        if self._comm is None:
+            return sums, largest
+        total, maximum = np.empty_like(sums), np.empty_like(largest)
+        self._comm.Allreduce(sums, total, mpi().SUM)
+        if look:
+            self._comm.Allreduce(largest, maximum, mpi().MAX)
+        return total, maximum
+
+    def _tell(self, local: FloatArray, look: bool) -> None:
+        """Totals, which are the same on all ranks as LAMMPS wants them, and energies (n_owned,) of atoms."""
+        lmp, v = self._lmp, self.virial
+        lmp.fix_external_set_energy_global(FIX, self.energy)
+        lmp.fix_external_set_virial_global(FIX, [v[0, 0], v[1, 1], v[2, 2], v[0, 1], v[0, 2], v[1, 2]])
+        if self._settings.per_atom:
+            lmp.fix_external_set_energy_peratom(FIX, local)
+        if look:
+            for i, value in enumerate((self.novelty, self.relative_novelty, self.n_extrapolating), start=1):
+                lmp.fix_external_set_vector(FIX, i, value)
+
+    def _end(self, step: int, error: BaseException) -> None:
+        """End the run, and with several ranks all of them: no exception can go through the C++ code of LAMMPS."""
+        self.error = error
+        if not isinstance(error, (GapkitError, KeyboardInterrupt)):
+            traceback.print_exception(error)
+        kind = "interrupted" if isinstance(error, KeyboardInterrupt) else " ".join(str(error).split())
+        text = f"gapkit at step {step}: {kind or type(error).__name__}"
+        print(text, file=sys.stderr, flush=True)  # noqa: T201  LAMMPS may run without a screen
+        lmp = self._lmp
+        if self._comm is None and lmp.has_exceptions:
+            # The run returns after this step, and the command that started it raises the error noted here.
+            lmp.force_timeout()
+            lmp.lib.lammps_eval(lmp.lmp, _NO_FORMULA)
+        else:
+            lmp.lib.lammps_error(lmp.lmp, _ERROR_ALL if self._comm is None else _ERROR_ONE, text.encode())

@@ -1,0 +1,63 @@
+"""Forces on atoms of other ranks, back to the ranks that own them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gapkit.interop.lammps.library import mpi
+from gapkit.typing import FloatArray, IntArray
+
+
+@dataclass(frozen=True, eq=False)
+class Exchange:
+    """Who sends how many forces to whom; valid until atoms change rank.
+
+    LAMMPS itself sums forces on ghosts back before, not after, the fix by which a library takes part, so that this is
+    done here.
+
+    Attributes
+    ----------
+    comm : mpi4py.MPI.Comm
+    order : ndarray (n_foreign,) of int
+        Foreign atoms by the rank that owns them.
+    sent, received : ndarray (n_ranks,) of int
+        Number of values (three for each atom) to and from every rank.
+    rows : ndarray (n,) of int
+        Owned atoms to which what is received belongs.
+    """
+
+    comm: Any
+    order: IntArray
+    sent: IntArray
+    received: IntArray
+    rows: IntArray
+
+    @classmethod
+    def between(cls, comm: Any, owned: IntArray, foreign: IntArray) -> Exchange:
+        """Plan for the IDs of owned (n_owned,) and foreign (n_foreign,) atoms; all ranks call it together."""
+        owner = _owners(comm, owned, foreign)
+        order = np.argsort(owner, kind="stable")
+        sent = np.bincount(owner, minlength=comm.size).astype(np.int64)
+        received = np.empty_like(sent)
+        comm.Alltoall(sent, received)
+        wanted = np.empty(int(received.sum()), np.int64)
+        comm.Alltoallv([np.ascontiguousarray(foreign[order]), sent], [wanted, received])
+        by_id = np.argsort(owned, kind="stable")
+        return cls(comm, order, 3 * sent, 3 * received, by_id[np.searchsorted(owned, wanted, sorter=by_id)])
+
+    def add(self, foreign: FloatArray, owned: FloatArray) -> None:
+        """Add forces on foreign atoms (n_foreign, 3) to those on owned ones (n_owned, 3) of their ranks, eV/Å."""
+        found = np.empty((len(self.rows), 3))
+        self.comm.Alltoallv([np.ascontiguousarray(foreign[self.order]), self.sent], [found, self.received])
+        np.add.at(owned, self.rows, found)
+
+
+def _owners(comm: Any, owned: IntArray, foreign: IntArray) -> IntArray:
+    """Rank (n_foreign,) that owns each foreign atom, from a table of all atoms: 4 bytes each, for a moment."""
+    table = np.full(comm.allreduce(int(owned.max(initial=0)), mpi().MAX) + 1, -1, np.int32)
+    table[owned] = comm.rank
+    comm.Allreduce(mpi().IN_PLACE, table, mpi().MAX)
+    return table[foreign]

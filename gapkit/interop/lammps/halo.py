@@ -1,0 +1,136 @@
+"""Atoms and edges of one rank, straight from the arrays of LAMMPS."""
+
+from __future__ import annotations
+
+import ctypes
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gapkit.exceptions import InputError
+from gapkit.interop.lammps.exchange import Exchange
+from gapkit.neighbours import NeighbourList
+from gapkit.neighbours.lists import compute_edges
+from gapkit.structures import AtomsBatch
+from gapkit.typing import FloatArray, IntArray
+
+# The two highest bits of an entry of a LAMMPS list say how the pair is bonded.
+_NEIGHMASK = 0x1FFFFFFF
+
+
+@dataclass(frozen=True, eq=False)
+class Halo:
+    """What a rank sees, valid until LAMMPS builds its neighbour list again.
+
+    LAMMPS keeps every periodic image and every atom of another rank as a ghost.  Here each atom has one row: first the
+    owned ones in LAMMPS's order, then the foreign ones; edges know their ghost only for its position.
+
+    Attributes
+    ----------
+    n_owned : int
+    rows : ndarray (n_all,) of int
+        Row of every atom and ghost of LAMMPS.
+    numbers : ndarray (n_rows,) of int
+        Atomic numbers.
+    offsets : ndarray (n_rows + 1,) of int
+        Edges of the rows; foreign ones have none.
+    ghosts : ndarray (n_edges,) of int
+        The neighbour as LAMMPS counts atoms and ghosts.
+    exchange : Exchange or None
+        None on a single rank.
+    """
+
+    n_owned: int
+    rows: IntArray
+    numbers: IntArray
+    offsets: IntArray
+    ghosts: IntArray
+    exchange: Exchange | None
+
+    @classmethod
+    def of(cls, lmp: Any, numbers_of_type: IntArray, comm: Any | None) -> Halo:
+        """From the current neighbour list of `pair_style zero`; all ranks call it together.
+
+        Parameters
+        ----------
+        numbers_of_type : ndarray (n_types + 1,) of int
+            Atomic number of each atom type, counted from 1.
+        """
+        n_owned, n_all = lmp.extract_setting("nlocal"), lmp.extract_setting("nall")
+        ids = _array(lmp, "id", n_all).astype(np.int64)
+        if ids.min(initial=1) < 1:
+            raise InputError("atoms must have IDs, got none; leave out `atom_modify id no`")
+        types = _array(lmp, "type", n_all)
+        rows, foreign = _one_row_each(ids, n_owned)
+        numbers = np.empty(n_owned + len(foreign), np.int64)
+        numbers[rows] = numbers_of_type[types]
+        counts, ghosts = _edges(lmp, n_owned)
+        centres = np.repeat(np.arange(n_owned), counts)
+        ghosts = ghosts[np.lexsort((rows[ghosts], numbers[rows[ghosts]], centres))]
+        offsets = np.full(len(numbers) + 1, len(ghosts), np.int64)
+        offsets[: n_owned + 1] = np.concatenate([[0], np.cumsum(counts)])
+        exchange = None if comm is None else Exchange.between(comm, ids[:n_owned], foreign)
+        return cls(n_owned, rows, numbers, offsets, ghosts, exchange)
+
+    @property
+    def n_foreign(self) -> int:
+        """Number of atoms of other ranks within reach."""
+        return len(self.numbers) - self.n_owned
+
+    def structure(self, lmp: Any, cutoff: float) -> tuple[AtomsBatch, NeighbourList]:
+        """The rows as one frame, without a cell as ghosts have their own positions, and all edges as they are now.
+
+        Parameters
+        ----------
+        cutoff : float, Å
+            Of the list, without the skin of LAMMPS.
+        """
+        x = _array(lmp, "x", len(self.rows))
+        cell, pbc, shifts = np.zeros((1, 3, 3)), np.zeros((1, 3), bool), np.zeros((len(self.ghosts), 3), np.int32)
+        every = AtomsBatch(np.array([0, len(x)]), self.numbers[self.rows], x, cell, pbc)
+        vectors, distances = compute_edges(self.offsets[: self.n_owned + 1], self.ghosts, shifts, every)
+        positions = np.empty((len(self.numbers), 3))
+        positions[self.rows[self.n_owned :]] = x[self.n_owned :]
+        positions[: self.n_owned] = x[: self.n_owned]
+        batch = AtomsBatch(np.array([0, len(positions)]), self.numbers, positions, cell, pbc)
+        return batch, NeighbourList(self.offsets, self.rows[self.ghosts], shifts, vectors, distances, cutoff)
+
+    def collect(self, forces: FloatArray) -> FloatArray:
+        """Forces on owned atoms (n_owned, 3) from those that all ranks found for their rows (n_rows, 3), eV/Å."""
+        owned = forces[: self.n_owned].copy()
+        if self.exchange is not None:
+            self.exchange.add(forces[self.n_owned :], owned)
+        return owned
+
+
+def _array(lmp: Any, name: str, n: int) -> NDArray:
+    """A per-atom array of LAMMPS, its ghosts included, as it is in memory."""
+    if n == 0:
+        return np.empty((0, 3)) if name == "x" else np.empty(0, np.int64)
+    return np.asarray(lmp.numpy.extract_atom(name))[:n]
+
+
+def _one_row_each(ids: IntArray, n_owned: int) -> tuple[IntArray, IntArray]:
+    """Rows (n_all,) of atoms and ghosts, and the IDs of the foreign atoms behind the owned ones."""
+    owned = ids[:n_owned]
+    by_id = np.argsort(owned, kind="stable")
+    foreign = ~np.isin(ids, owned)
+    rows = np.empty(len(ids), np.int64)
+    rows[~foreign] = by_id[np.searchsorted(owned, ids[~foreign], sorter=by_id)]
+    unique, rows_of_foreign = np.unique(ids[foreign], return_inverse=True)
+    rows[foreign] = n_owned + rows_of_foreign
+    return rows, unique
+
+
+def _edges(lmp: Any, n_owned: int) -> tuple[IntArray, IntArray]:
+    """Number of neighbours (n_owned,) of the owned atoms, and all their neighbours one after another."""
+    index = lmp.find_pair_neighlist("zero")
+    lists = [b""] * n_owned
+    for element in range(lmp.get_neighlist_size(index)):
+        atom, n, first = lmp.get_neighlist_element_neighbors(index, element)
+        lists[atom] = ctypes.string_at(first, 4 * n) if n else b""
+    counts = np.array([len(item) // 4 for item in lists], np.int64)
+    ghosts = np.frombuffer(b"".join(lists), np.int32) & _NEIGHMASK
+    return counts, ghosts.astype(np.int64)

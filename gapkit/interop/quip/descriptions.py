@@ -1,0 +1,162 @@
+"""Terms of a model in the words of QUIP: descriptor strings, vectors and kernels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from gapkit.descriptors import SOAP, Channels, CosineCutoff, DecayingCutoff, Descriptor, ThreeBody, Triangles, TwoBody
+from gapkit.descriptors.base import Block
+from gapkit.descriptors.cutoffs import CutoffFunction
+from gapkit.descriptors.soap import SOAPEngine
+from gapkit.descriptors.triangles import TriangleEngine, orders_of
+from gapkit.exceptions import InputError
+from gapkit.gp.basis import BasisTerm, SparseBlock
+from gapkit.interop.quip.file import ARD_SE, DOT_PRODUCT
+from gapkit.interop.quip.soap import vector_order
+from gapkit.interop.quip.variance import sparse_factors
+from gapkit.kernels import DotProduct, SquaredExponential
+from gapkit.potential.terms import Term
+from gapkit.typing import FloatArray, IntArray
+
+
+@dataclass(frozen=True, eq=False)
+class Description:
+    """What a `gpCoordinates` says.
+
+    Attributes
+    ----------
+    text : str
+        The descriptor string.
+    covariance : int
+        `ARD_SE` or `DOT_PRODUCT`.
+    zeta : float or None
+    theta : ndarray (d,) or (0,)
+    orders : ndarray (n, d) of int
+        Orders of the vector that the kernel sums over, counted from 1.
+    points : ndarray (m, d)
+    weights : ndarray (m,)
+        delta^2 alpha, eV.
+    factors : ndarray (m,)
+        `sparseCutoff`.
+    """
+
+    text: str
+    covariance: int
+    zeta: float | None
+    theta: FloatArray
+    orders: IntArray
+    points: FloatArray
+    weights: FloatArray
+    factors: FloatArray
+
+
+def describe_block(term: Term, basis: BasisTerm, block: SparseBlock, weights: FloatArray) -> Description:
+    """One block of a term; `weights` (m,) multiply its unit-scale kernel.
+
+    Raises
+    ------
+    InputError
+        If QUIP has no such term.
+    """
+    kernel, descriptor = term.resolved_kernel(), term.descriptor
+    if isinstance(descriptor, SOAP):
+        if not isinstance(kernel, DotProduct):
+            raise InputError(f"QUIP's soap is written with a DotProduct kernel, the model has {kernel!r}")
+        assert isinstance(basis.engine, SOAPEngine)
+        points = np.column_stack([whole_vectors(basis.engine, block.points), np.full(len(weights), kernel.sigma0)])
+        return Description(
+            _soap(descriptor, basis.engine, block.block, kernel), DOT_PRODUCT, float(kernel.zeta), np.empty(0),
+            np.array([[1]]), points, weights, np.ones(len(weights)),
+        )  # fmt: skip
+    if not isinstance(descriptor, TwoBody | ThreeBody | Triangles):
+        raise InputError(f"QUIP has no {type(descriptor).__name__}; a model for it is made of SOAP, TwoBody, ThreeBody")
+    if not isinstance(kernel, SquaredExponential):
+        raise InputError(f"{type(descriptor).__name__} is written with a SquaredExponential kernel, not {kernel!r}")
+    d = basis.engine.n_features
+    theta = np.broadcast_to(np.asarray(kernel.length_scale, float), d).copy()
+    factors = sparse_factors(basis.engine, block.points)
+    orders = np.arange(1, d + 1)[None]
+    if isinstance(descriptor, Triangles):
+        orders = orders_of(block.block) + 1
+        if float(descriptor.length_scale) != theta[0]:
+            raise InputError("`length_scale` of Triangles and of its kernel must be the same for QUIP")
+        assert isinstance(basis.engine, TriangleEngine)
+        s, _ = basis.engine.self_kernel(block.points, orders - 1)
+        weights = weights * np.sqrt(s)
+    text = f"{_cluster(descriptor, block.block)} {_cutoff(descriptor)} covariance_type=ard_se"
+    return Description(text, ARD_SE, None, theta, orders, block.points, weights, factors)
+
+
+def _cluster(descriptor: Descriptor, block: Block) -> str:
+    if isinstance(descriptor, TwoBody):
+        return f"distance_2b Z1={block[0]} Z2={block[1]}"
+    if isinstance(descriptor, ThreeBody):
+        return f"angle_3b Z={block[0]} Z1={block[1]} Z2={block[2]}"
+    if len(set(block)) > 1:
+        raise InputError(f"QUIP has triangles of like atoms only, the model has some of {block}; use ThreeBody")
+    return f"distance_Nb order=3 compact_clusters=T Z={{{_join(block)}}}"
+
+
+def _cutoff(descriptor: TwoBody | ThreeBody | Triangles | SOAP) -> str:
+    switch: CutoffFunction | None = descriptor.cutoff_function
+    if isinstance(switch, CosineCutoff):
+        return f"cutoff={descriptor.cutoff!r} cutoff_transition_width={switch.width!r}"
+    if isinstance(switch, DecayingCutoff) and isinstance(descriptor, SOAP):
+        return (
+            f"cutoff={descriptor.cutoff!r} cutoff_transition_width={switch.width!r} cutoff_dexp={switch.exponent:.17g} "
+            f"cutoff_scale={switch.scale!r} cutoff_rate={switch.rate!r}"
+        )
+    name = "QuinticCutoff" if switch is None else type(switch).__name__
+    raise InputError(
+        f"QUIP cannot express the {name} of {type(descriptor).__name__}; fit with cutoff_function=CosineCutoff(0.5)"
+    )
+
+
+def _soap(descriptor: SOAP, engine: SOAPEngine, block: Block, kernel: DotProduct) -> str:
+    if descriptor.basis != "gaussian":
+        raise InputError(f'QUIP has the basis "gaussian" only, the model has {descriptor.basis!r}; fit with that one')
+    words = [
+        f"soap {_cutoff(descriptor)} n_max={descriptor.n_max} l_max={descriptor.l_max}",
+        f"atom_sigma={descriptor.sigma!r} central_weight={descriptor.central_weight!r}",
+        f"central_reference_all_species={'T' if descriptor.centre_channels == 'all' else 'F'}",
+        f"n_species={len(engine.species)} species_Z={{{_join(engine.species)}}} Z={block[0]}",
+        f"covariance_type=dot_product zeta={kernel.zeta!r} covariance_sigma0={kernel.sigma0!r}",
+    ]
+    if not descriptor.normalize:
+        words.append("normalise=F")
+    if descriptor.compression is not None:
+        if not isinstance(descriptor.compression, Channels):
+            raise InputError(
+                f"QUIP cannot express the compression {descriptor.compression!r}; fit with Channels(nu_R, nu_S) or None"
+            )
+        words.append(f"nu_R={descriptor.compression.nu_R} nu_S={descriptor.compression.nu_S}")
+    return " ".join(words)
+
+
+def _join(numbers: tuple[int, ...]) -> str:
+    return " ".join(map(str, numbers))
+
+
+def whole_vectors(engine: SOAPEngine, points: FloatArray) -> FloatArray:
+    """Sparse points (m, d) of an engine, truncated or not, as whole vectors in QUIP's order.
+
+    What a truncated engine leaves out of the vectors is zero in its sparse points, so that inner products stay.
+    """
+    if engine.whole is None or engine.rotation is None:
+        return points[:, vector_order(engine)]
+    n = len(engine.tables.first)
+    lower = np.tril_indices(n)
+    root = np.where(lower[0] == lower[1], 1.0, np.sqrt(2.0))
+    parts, start = [], 0
+    for rotation, kept in zip(engine.rotation, engine.tables.kept, strict=True):
+        a = np.repeat(np.arange(n), kept)
+        b = np.concatenate([np.arange(k) for k in kept])
+        turned = np.zeros((len(points), n, n))
+        values = points[:, start : start + len(a)] / np.where(a == b, 1.0, np.sqrt(2.0))
+        turned[:, a, b] = values
+        turned[:, b, a] = values
+        parts.append((rotation @ turned @ rotation.T)[:, lower[0], lower[1]] * root)
+        start += len(a)
+    return np.concatenate(parts, axis=1)[:, vector_order(engine.whole)]

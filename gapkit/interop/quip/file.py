@@ -1,0 +1,225 @@
+"""What a gap.xml and its sparseX files hold, checked but not yet understood."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from xml.etree import ElementTree
+from xml.etree.ElementTree import Element
+
+import numpy as np
+
+from gapkit.exceptions import InputError, ModelFileError
+from gapkit.interop.quip.options import Options
+from gapkit.typing import FloatArray
+
+ARD_SE, DOT_PRODUCT = 1, 2
+COVARIANCES = {ARD_SE: "ard_se", DOT_PRODUCT: "dot_product", 3: "bond_real_space", 4: "pp"}
+
+
+@dataclass(frozen=True, eq=False)
+class Coordinates:
+    """One `gpCoordinates`: a descriptor with its kernel and sparse points.
+
+    Attributes
+    ----------
+    label : str
+    options : Options
+        Of the descriptor.
+    delta : float
+        eV.
+    covariance : int
+        `ARD_SE` or `DOT_PRODUCT`.
+    zeta : float
+    theta : ndarray (d,) or (0,)
+    n_permutations : int
+    points : ndarray (m, d)
+    weights : ndarray (m,)
+        alpha times the cutoff factor of the sparse point, 1/eV.
+    """
+
+    label: str
+    options: Options
+    delta: float
+    covariance: int
+    zeta: float
+    theta: FloatArray
+    n_permutations: int
+    points: FloatArray
+    weights: FloatArray
+
+
+@dataclass(frozen=True, eq=False)
+class GapFile:
+    """A gap.xml.
+
+    Attributes
+    ----------
+    path : Path
+    label : str
+    version : int
+        `gap_version`.
+    command_line : str
+        Of the gap_fit that made it; empty if not recorded.
+    energies : dict of int to float
+        e0 in eV by atomic number, zeros included.
+    coordinates : tuple of Coordinates
+    core : str or None
+        init_args of the core potential.
+    root : Element
+        The whole file.
+    """
+
+    path: Path
+    label: str
+    version: int
+    command_line: str
+    energies: dict[int, float]
+    coordinates: tuple[Coordinates, ...]
+    core: str | None
+    root: Element
+
+
+def read(path: str | os.PathLike[str]) -> GapFile:
+    """Read a gap.xml and the files of sparse points that it names.
+
+    Raises
+    ------
+    ModelFileError
+        If a file is missing, malformed, or not the one whose checksum is recorded.
+    InputError
+        If it holds a kernel that gapkit has not.
+    """
+    path = Path(path)
+    try:
+        root = ElementTree.parse(path).getroot()
+    except FileNotFoundError:
+        raise ModelFileError(f"`{path}` does not exist; check the path") from None
+    except (ElementTree.ParseError, UnicodeDecodeError) as error:
+        raise ModelFileError(f"`{path}` is not well-formed XML ({error}); it may be truncated: copy it again") from None
+    core, label = _potential(root)
+    found = [item for item in root.iter("GAP_params") if label is None or item.get("label") == label]
+    if not found:
+        raise ModelFileError(f"`{path}` holds no <GAP_params>{f' labelled {label}' if label else ''}: it is no GAP")
+    params = found[0]
+    data, sparse = params.find("GAP_data"), params.find("gpSparse")
+    if data is None or sparse is None:
+        raise ModelFileError(f"`{path}` lacks <GAP_data> or <gpSparse>; it may be truncated: copy it again")
+    if sparse.get("fitted", "T") != "T":
+        raise ModelFileError(f"`{path}` holds a model that is not fitted (fitted={sparse.get('fitted')})")
+    items = sparse.findall("gpCoordinates")
+    if len(items) != int(sparse.get("n_coordinate", len(items))):
+        raise ModelFileError(
+            f"`{path}` announces {sparse.get('n_coordinate')} descriptors and holds {len(items)}; copy it again"
+        )
+    if data.get("do_core", "F") == "T" and core is None:
+        raise ModelFileError(f"`{path}` was fitted on top of a core potential (do_core=T) that it does not name")
+    command = params.find("command_line")
+    try:
+        return GapFile(
+            path=path,
+            label=params.get("label", ""),
+            version=int(params.get("gap_version", "0")),
+            command_line=(command.text or "").strip() if command is not None else "",
+            energies={int(_need(e, "Z")): float(_need(e, "value")) for e in data.iter("e0")},
+            coordinates=tuple(_coordinates(item, path.parent) for item in items),
+            core=core,
+            root=root,
+        )
+    except ModelFileError as error:
+        raise ModelFileError(f"{path}: {error}") from None
+    except InputError:
+        raise
+    except ValueError as error:
+        raise ModelFileError(f"`{path}` has a number that cannot be read ({error}); copy it again") from None
+
+
+def _potential(root: Element) -> tuple[str | None, str | None]:
+    """Init_args of the core potential, and the label of the GAP."""
+    potential = root.find("Potential") if root.tag != "Potential" else root
+    arguments = "" if potential is None else potential.get("init_args", "")
+    label = re.search(r"IP GAP[^}]*?label=([^\s}]+)", arguments)
+    core = None
+    if arguments.strip().lower().startswith("sum"):
+        parts = re.findall(r"init_args_pot\d=\{([^}]*)\}", arguments)
+        others = [part.strip() for part in parts if "IP GAP" not in part]
+        if len(parts) != 2 or len(others) != 1:
+            raise InputError(f"a sum of one GAP and one core potential can be read, got {arguments!r}")
+        core = others[0]
+    return core, label.group(1) if label else None
+
+
+def _need(item: Element, name: str) -> str:
+    value = item.get(name)
+    if value is None:
+        raise ModelFileError(f"<{item.tag}> lacks `{name}`; copy the file again")
+    return value
+
+
+def _coordinates(item: Element, folder: Path) -> Coordinates:
+    text = item.findtext("descriptor")
+    options = Options.parse(text or "")
+    covariance = int(_need(item, "covariance_type"))
+    if covariance not in (ARD_SE, DOT_PRODUCT):
+        kind = COVARIANCES.get(covariance, str(covariance))
+        raise InputError(f"descriptor {options.name} has the kernel {kind}; gapkit has ard_se and dot_product")
+    for name in ("signal_mean", "f0"):
+        if float(item.get(name, 0.0)) != 0.0:
+            raise InputError(f"descriptor {options.name} has {name}={item.get(name)}; gapkit's kernels have none")
+    if options.number("f0", 0.0) != 0.0:
+        raise options.unsupported("f0", "gapkit's kernels have no constant part")
+    n, d = int(_need(item, "n_sparseX")), int(_need(item, "dimensions"))
+    sparse = item.findall("sparseX")
+    if len(sparse) != n:
+        raise ModelFileError(f"{item.get('label')} announces {n} sparse points and holds {len(sparse)}; copy it again")
+    weights = np.array([float(_need(s, "alpha")) * float(_need(s, "sparseCutoff")) for s in sparse])
+    return Coordinates(
+        label=item.get("label", ""),
+        options=options,
+        delta=float(_need(item, "signal_variance")),
+        covariance=covariance,
+        zeta=float(item.get("zeta") or options.number("zeta", 1.0)),
+        theta=np.array((item.findtext("theta") or "").split(), float),
+        n_permutations=int(item.get("n_permutations", 1)),
+        points=_points(item, sparse, folder, n, d),
+        weights=weights,
+    )
+
+
+def _points(item: Element, sparse: list[Element], folder: Path, n: int, d: int) -> FloatArray:
+    """Sparse points (n, d), from the file of the descriptor or from its elements."""
+    name = item.get("sparseX_filename")
+    if name:
+        path = folder / Path(name).name if not (folder / name).exists() else folder / name
+        try:
+            content = path.read_bytes()
+        except FileNotFoundError:
+            raise ModelFileError(
+                f"the sparse points are in `{folder / name}`, which does not exist; copy it beside the gap.xml"
+            ) from None
+        wanted = item.get("sparseX_md5sum", "").strip()
+        found = hashlib.md5(content, usedforsecurity=False).hexdigest()
+        if wanted and wanted != found:
+            raise ModelFileError(
+                f"`{path}` has the md5 sum {found}, expected {wanted}: it is of another model or damaged; copy it again"
+            )
+        numbers = np.loadtxt(io.BytesIO(content), ndmin=1).ravel()
+    else:
+        numbers = np.array([float(word) for s in sparse for text in _texts(s) for word in text.split()])
+    if len(numbers) != n * d:
+        raise ModelFileError(
+            f"expected {n} x {d} numbers for the sparse points of {item.get('label')}, got {len(numbers)}"
+        )
+    if not np.isfinite(numbers).all():
+        raise ModelFileError(f"the sparse points of {item.get('label')} must be finite; copy the file again")
+    return numbers.reshape(n, d)
+
+
+def _texts(item: Element) -> list[str]:
+    """Numbers of a sparse point, which may stand in slices."""
+    slices = sorted(item.findall("sparseX_slice"), key=lambda s: int(s.get("start", 0)))
+    return [s.text or "" for s in slices] if slices else [item.text or ""]

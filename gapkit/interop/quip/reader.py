@@ -1,0 +1,152 @@
+"""From a gap.xml to a fitted `GAP`."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from gapkit.descriptors.base import atomic_numbers
+from gapkit.exceptions import InputError
+from gapkit.gp.basis import SparseBasis
+from gapkit.gp.noise import KINDS, Noise
+from gapkit.gp.posterior import Posterior
+from gapkit.gp.solver import PriorBlock
+from gapkit.interop.quip import distances, soap
+from gapkit.interop.quip.core import read_core
+from gapkit.interop.quip.file import Coordinates, GapFile, read
+from gapkit.interop.quip.parts import Part, Setting
+from gapkit.interop.quip.variance import REGULARISATION, prior_factor
+from gapkit.potential import GAP
+from gapkit.potential.linear_model import LinearModel
+from gapkit.potential.terms import Term
+
+CONVERTERS: dict[str, Callable[[Coordinates, Setting], list[Part]]] = {
+    "soap": soap.convert,
+    "distance_2b": distances.convert_distance_2b,
+    "angle_3b": distances.convert_angle_3b,
+    "distance_Nb": distances.convert_distance_nb,
+}
+
+# Precision of the weights of a model whose data are not known: they count as exact, as in QUIP.
+EXACT = 1e12
+
+
+def load(path: str | os.PathLike[str], *, species: Sequence[str | int] | None = None) -> GAP:
+    """Read a model that QUIP's gap_fit wrote.
+
+    The file holds weights without their posterior: they count as exact, and standard deviations are what the sparse
+    points cannot see, as in QUIP's `local_gap_variance` (see `gap_variance` for exactly that).  There are no
+    calibration, no thresholds of novelty (which `calibrate` needs), and no `partial_fit`.
+
+    Parameters
+    ----------
+    path : path
+        The gap.xml; files of sparse points are looked for beside it.
+    species : sequence of str or int, or None
+        All species of the model, where it names none (Z=0); None: those with an e0 or in a descriptor.
+
+    Raises
+    ------
+    ModelFileError
+        If a file is missing, malformed or damaged.
+    InputError
+        If the model has a part that gapkit cannot express exactly.
+    """
+    file = read(path)
+    numbers = _species(file, species)
+    parts = [part for item in file.coordinates for part in _converter(item)(item, Setting(numbers, file.version))]
+    noise = _noise(file.command_line)
+    model = GAP(baseline=read_core(file), truncation=0.0, noise=noise, calibration=None)
+    terms, of_terms = _group(parts)
+    model.terms = model.terms_ = terms
+    engines = [term.descriptor.engine(term.descriptor.resolve_species(numbers)) for term in terms]
+    kernels = [term.resolved_kernel() for term in terms]
+    basis = SparseBasis.build(engines, kernels, [[(p.block, p.points) for p in of_term] for of_term in of_terms])
+    state = _state(file, basis, kernels, of_terms, numbers, model)
+    model._origins = np.full(basis.n_columns, -1, dtype=np.int64)
+    model.calibration_, model.novelty_detector_ = None, None
+    model.report_, model.log_marginal_likelihood_ = None, math.nan
+    sigmas = {kind: getattr(noise or Noise(), kind) for kind in KINDS}
+    model._restore(state, {kind: sigma for kind, sigma in sigmas.items() if sigma is not None}, None)
+    unknown = "an unknown number of"
+    model.metadata_ = {
+        "source": {"file": str(path), "gap_version": file.version, "command_line": file.command_line},
+        "training_set": {"sha256": None, "n_frames": unknown, "n_atoms": unknown},
+        "report": f"Read from {path}, which QUIP wrote (gap_version {file.version}).",
+        "seconds": {},
+    }
+    return model
+
+
+def _converter(item: Coordinates) -> Callable[[Coordinates, Setting], list[Part]]:
+    name = item.options.name
+    if name not in CONVERTERS:
+        raise InputError(f"descriptor {name!r} cannot be read; gapkit has {', '.join(CONVERTERS)}")
+    return CONVERTERS[name]
+
+
+def _species(file: GapFile, given: Sequence[str | int] | None) -> tuple[int, ...]:
+    """Atomic numbers of the model, ascending."""
+    if given is not None:
+        return tuple(sorted(set(atomic_numbers(given))))
+    named = {z for z, energy in file.energies.items() if energy != 0.0}
+    for item in file.coordinates:
+        for key in ("Z", "Z1", "Z2", "species_Z"):
+            named |= set(item.options.integers(key, ()))
+    named.discard(0)
+    if not named:
+        raise InputError(f"`{file.path}` names no species (all Z are 0); say which with `species`")
+    return tuple(sorted(named))
+
+
+def _noise(command_line: str) -> Noise | None:
+    """Standard deviations of the labels from the command that made the model; None if it does not say."""
+    found = [
+        re.search(rf"\b{name}\s*=\s*\{{([^}}]*)\}}", command_line)
+        for name in (
+            "(?:default_sigma|default_kernel_regularisation)",
+            "(?:config_type_sigma|config_type_kernel_regularisation)",
+        )
+    ]
+    if found[0] is None:
+        return None
+    try:
+        return Noise.from_gap_fit(found[0].group(1), found[1].group(1) if found[1] else "")
+    except InputError:  # such as 0 for a kind of label that there was not
+        return None
+
+
+def _group(parts: list[Part]) -> tuple[list[Term], list[list[Part]]]:
+    """Terms and their blocks: soaps that differ in their centres alone are one term."""
+    groups: list[list[Part]] = []
+    for part in parts:
+        for group in groups:
+            if part.key is not None and group[0].key == part.key and part.block not in [p.block for p in group]:
+                group.append(part)
+                break
+        else:
+            groups.append([part])
+    terms = []
+    for group in groups:
+        first = group[0]
+        terms.append(first.term if first.key is None else soap.with_centres(first, tuple(p.block[0] for p in group)))
+    return terms, groups
+
+
+def _state(
+    file: GapFile, basis: SparseBasis, kernels: list, of_terms: list[list[Part]], numbers: tuple[int, ...], model: GAP
+) -> LinearModel:
+    prior, scales = [], []
+    for kernel, term in zip(kernels, basis.terms, strict=True):
+        for block in term.blocks:
+            jitter = (REGULARISATION / kernel.delta) ** 2
+            prior.append(PriorBlock(block.columns, prior_factor(term, block, jitter), jitter))
+            scales.append(float(kernel.delta))
+    posterior = Posterior(EXACT * np.eye(basis.n_columns), prior, scales)
+    weights = np.concatenate([part.weights for of_term in of_terms for part in of_term])
+    energies = {z: file.energies.get(z, 0.0) for z in numbers}
+    return LinearModel(basis, posterior, weights, energies, model.baseline)

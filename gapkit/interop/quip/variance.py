@@ -1,0 +1,117 @@
+"""QUIP's `local_gap_variance`: what the sparse points cannot see of every atom."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from ase import Atoms
+from scipy.linalg import solve_triangular
+
+from gapkit.descriptors.angles import MULTIPLICITY, TripletEngine
+from gapkit.descriptors.base import Engine, Features
+from gapkit.descriptors.distances import PairEngine
+from gapkit.descriptors.triangles import TriangleEngine, orders_of
+from gapkit.gp.basis import BasisTerm, SparseBlock
+from gapkit.gp.cholesky import cholesky
+from gapkit.gp.design import views_of
+from gapkit.neighbours import NeighbourList
+from gapkit.structures import to_batch
+from gapkit.typing import FloatArray
+
+if TYPE_CHECKING:
+    from gapkit.potential import GAP
+
+REGULARISATION = 1e-3
+"""QUIP's `gap_variance_regularisation`, eV."""
+# A sparse point that is no instance, such as a mean of some, may lie beyond the cutoff: its alpha takes the weight.
+SMALLEST = 1e-6
+
+
+def gap_variance(model: GAP, frames: Atoms | Sequence[Atoms], *, regularisation: float = REGULARISATION) -> FloatArray:
+    """Local variances as QUIP defines them, (n_atoms,) in eV^2, atoms of all frames one after another.
+
+    Every instance has v = delta^2 + rho^2 - k^T (K_MM + rho^2)^-1 k, where k and K_MM contain the cutoff factors of the
+    sparse points.  With f its own factor, v f^2 is shared by the atoms of a pair or triangle, and is the centre's for
+    soap and angle_3b.  No data and no noise are in it.  As delta^2 stands for k(x, x), it may be negative where soap
+    has a `covariance_sigma0`; QUIP then stops.
+
+    Parameters
+    ----------
+    model : GAP
+    frames : Atoms or list of Atoms
+    regularisation : float
+        rho, eV.
+    """
+    model._check_fitted()
+    batch = to_batch(frames, labels=False)
+    state = model.model_
+    neighbours = state.neighbours(batch)
+    variance = np.zeros(batch.n_atoms)
+    scales = iter(state.posterior.scales or ())
+    for term, view in zip(state.basis.terms, views_of(state.basis, batch, neighbours), strict=True):
+        for block in term.blocks:
+            delta = next(scales)
+            jitter = (regularisation / delta) ** 2
+            factor = prior_factor(term, block, jitter)
+            centres = view.centres(block.block)
+            for start in range(0, len(centres), view.centres_per_chunk):
+                features = view.features(block.block, centres[start : start + view.centres_per_chunk])
+                if len(features.x):
+                    _add(term, block, features, factor, jitter, delta, neighbours, variance)
+    return variance
+
+
+def prior_factor(term: BasisTerm, block: SparseBlock, jitter: float) -> FloatArray:
+    """Lower Cholesky factor of K_MM + jitter / f_s^2 of a block at unit scale; of triangles, the symmetrised kernel."""
+    k = _kernel(term, block, block.points)
+    if isinstance(term.engine, TriangleEngine):
+        orders = orders_of(block.block)
+        root = np.sqrt(term.engine.self_kernel(block.points, orders)[0])
+        k = sum(_kernel(term, block, block.points[:, order]) for order in orders) / np.outer(root, root)
+    name = f"K_MM of {type(term.engine).__name__.removesuffix('Engine')} {block.block}"
+    return cholesky(k + jitter * np.diag(sparse_factors(term.engine, block.points) ** -2.0), name=name).L
+
+
+def sparse_factors(engine: Engine, points: FloatArray) -> FloatArray:
+    """Cutoff factors f_s of sparse points (m,), QUIP's `sparseCutoff`; 1 for those beyond the cutoff."""
+    if isinstance(engine, PairEngine):
+        distances = points
+    elif isinstance(engine, TripletEngine):  # x = (r + r', (r - r')^2, ...)
+        difference = np.sqrt(np.maximum(points[:, 1], 0.0))
+        distances = 0.5 * np.stack([points[:, 0] + difference, points[:, 0] - difference], axis=1)
+    elif isinstance(engine, TriangleEngine):
+        distances = points[:, :2]
+    else:
+        return np.ones(len(points))
+    values, _ = engine.switch(np.ascontiguousarray(distances).ravel(), engine.reach)
+    factors = values.reshape(distances.shape).prod(axis=1)
+    return np.where(factors < SMALLEST, 1.0, factors)
+
+
+def _kernel(term: BasisTerm, block: SparseBlock, x: FloatArray) -> FloatArray:
+    """Unit-scale kernel of x (n, d) with the sparse points, (n, m)."""
+    return np.asarray(term.kernel(x, block.points), np.float64)
+
+
+def _add(
+    term: BasisTerm, block: SparseBlock, features: Features, factor: FloatArray, jitter: float, delta: float,
+    neighbours: NeighbourList, variance: FloatArray,
+) -> None:  # fmt: skip
+    """Add what the instances of a block give to the variances of their atoms."""
+    k, factors, atoms = _kernel(term, block, features.x), features.factors, features.centres[:, None]
+    squares = factors**2
+    if isinstance(term.engine, PairEngine):
+        atoms = np.stack([features.centres, neighbours.indices[features.state]], axis=1)
+    elif isinstance(term.engine, TripletEngine):
+        squares = squares / MULTIPLICITY  # QUIP has an instance for either order of the neighbours
+    elif isinstance(term.engine, TriangleEngine):
+        these, orders = features.state, orders_of(block.block)
+        root = np.sqrt(term.engine.self_kernel(block.points, orders)[0])
+        k = k.reshape(-1, len(orders), k.shape[1]).sum(axis=1) / np.outer(np.sqrt(these.s), root)
+        squares = squares[:: len(orders)] * these.s
+        atoms = np.concatenate([atoms[:: len(orders)], neighbours.indices[these.edges]], axis=1)
+    white = solve_triangular(factor, k.T, lower=True)
+    v = delta**2 * (1.0 + jitter - np.einsum("mn,mn->n", white, white))
+    np.add.at(variance, atoms, (v * squares / atoms.shape[1])[:, None])
