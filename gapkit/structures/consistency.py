@@ -53,7 +53,7 @@ _STRESS_UNITS = {"GPa": units.GPA, "kbar": units.KBAR, "Hartree/Bohr^3": units.H
 
 
 @dataclass(frozen=True, eq=False)
-class _Pairs:
+class FramePairs:
     """Energy difference, work of forces and of stress, rms displacement and largest strain of pairs of frames."""
 
     energy: FloatArray
@@ -124,14 +124,15 @@ def _like_frames(batch: AtomsBatch) -> list[list[int]]:
     return [[g[k] for k in np.unique(np.linspace(0, len(g) - 1, _MAX_FRAMES).astype(int))] for g in largest]
 
 
-def energies_and_work(batch: AtomsBatch, frames: list[int]) -> _Pairs:
+def energies_and_work(batch: AtomsBatch, frames: list[int]) -> FramePairs:
+    """Energies (eV) and works of all pairs of like frames, by the trapezoidal rule over forces and stresses."""
     labels = batch.labels if batch.labels is not None else Labels.empty(batch.n_frames, batch.n_atoms)
     pbc = batch.pbc[frames[0]]
     atoms = np.stack([np.arange(batch.offsets[f], batch.offsets[f + 1]) for f in frames])
     # Open directions have no need of a cell: unit vectors stand in, so that fractional coordinates exist.
     cells = np.where(pbc[None, :, None], batch.cells[frames], np.eye(3)) if pbc.all() or not pbc.any() else None
     if cells is None:
-        return _Pairs(*(np.empty(0) for _ in range(5)))
+        return FramePairs(*(np.empty(0) for _ in range(5)))
     fractional = np.einsum("fai,fij->faj", batch.positions[atoms], np.linalg.inv(cells))
     forces, virial, energy = labels.forces[atoms], labels.virial[frames], labels.energy[frames]
     columns: list[list[FloatArray]] = [[] for _ in range(5)]
@@ -149,7 +150,7 @@ def energies_and_work(batch: AtomsBatch, frames: list[int]) -> _Pairs:
         columns[2].append(-0.5 * np.einsum("fij,fij->f", virial[a] + virial[b], strain_sym))
         columns[3].append(np.sqrt(np.mean(np.sum(u**2, axis=2), axis=1)))
         columns[4].append(np.abs(strain).max(axis=(1, 2)))
-    return _Pairs(*(np.concatenate(column) for column in columns))
+    return FramePairs(*(np.concatenate(column) for column in columns))
 
 
 def _slope(work: FloatArray, energy: FloatArray, chosen: np.ndarray) -> float | None:
