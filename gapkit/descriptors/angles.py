@@ -69,8 +69,8 @@ class ThreeBody(Descriptor):
 
 
 @dataclass(frozen=True, eq=False)
-class TripletEngine:
-    """Three-body descriptor for fixed species."""
+class ThreeAtomEngine:
+    """What descriptors of a centre and two neighbours have in common, for fixed species."""
 
     species: tuple[int, ...]
     reach: float
@@ -94,6 +94,11 @@ class TripletEngine:
     def centre_species(self, block: Block) -> tuple[int, ...]:
         """The first species."""
         return block[:1]
+
+
+@dataclass(frozen=True, eq=False)
+class TripletEngine(ThreeAtomEngine):
+    """Three-body descriptor for fixed species."""
 
     def view(self, numbers: IntArray, neighbours: NeighbourList) -> TripletView:
         """Apply to atoms of atomic numbers `numbers` (n_atoms,) and their neighbours."""

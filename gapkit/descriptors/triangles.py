@@ -13,12 +13,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import combinations_with_replacement, permutations
+from itertools import permutations
 from numbers import Real
 
 import numpy as np
 
 from gapkit._core.triplets import count_triplets, fill_triplets
+from gapkit.descriptors.angles import ThreeAtomEngine
 from gapkit.descriptors.base import Block, Descriptor, Features, Jacobian, Legs
 from gapkit.descriptors.cutoffs import CutoffFunction
 from gapkit.descriptors.distances import chosen_blocks, switch_of
@@ -78,7 +79,7 @@ class Triangles(Descriptor):
             raise InputError(f"`length_scale` of Triangles must be one number > 0 Å, got {self.length_scale!r}")
         switch = switch_of(self.cutoff, self.transition, self.cutoff_function)
         only = chosen_blocks(self.blocks, 3)
-        return TriangleEngine(tuple(species), self.cutoff, switch, float(self.length_scale), only=only)
+        return TriangleEngine(tuple(species), self.cutoff, switch, only=only, length_scale=float(self.length_scale))
 
 
 def orders_of(block: Block) -> IntArray:
@@ -91,32 +92,10 @@ def orders_of(block: Block) -> IntArray:
 
 
 @dataclass(frozen=True, eq=False)
-class TriangleEngine:
-    """Triangles for fixed species."""
+class TriangleEngine(ThreeAtomEngine):
+    """Triangles for fixed species; `length_scale` in Å."""
 
-    species: tuple[int, ...]
-    reach: float
-    switch: CutoffFunction
-    length_scale: float
-    n_features: int = 3
-    is_atomic: bool = False
-    only: tuple[Block, ...] | None = None
-
-    @property
-    def public_order(self) -> IntArray:
-        """As it is."""
-        return np.arange(self.n_features)
-
-    @property
-    def blocks(self) -> tuple[Block, ...]:
-        """One block for each central species and unordered pair of neighbour species, or those chosen."""
-        if self.only is not None:
-            return self.only
-        return tuple((z, *pair) for z in self.species for pair in combinations_with_replacement(self.species, 2))
-
-    def centre_species(self, block: Block) -> tuple[int, ...]:
-        """The first species."""
-        return block[:1]
+    length_scale: float = 1.0
 
     def view(self, numbers: IntArray, neighbours: NeighbourList) -> TriangleView:
         """Apply to atoms of atomic numbers `numbers` (n_atoms,) and their neighbours."""
