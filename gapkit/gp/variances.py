@@ -277,22 +277,15 @@ def target_variances(
         part = batch.select(np.arange(frames.start, frames.stop))
         own = slice(int(batch.offsets[frames.start]), int(batch.offsets[frames.stop]))
         chosen = np.ones(part.n_atoms, bool) if prior_of is None else prior_of[own]
-        neighbours = build_neighbour_list(part, reach)
-
-        def made(some: BoolArray, *, single: bool) -> Targets:
-            return Targets.of(
-                basis, posterior, part, neighbours, forces=forces, virial=virial, prior_of=some, single=single
-            )
-
-        # Data parts alone are made of rows in single precision: half the price, and R knows of no others.
-        targets = made(chosen, single=False) if prior_of is None or chosen.any() else None
-        rows_of = (made(np.zeros_like(chosen), single=True) if prior_of is not None else targets).rows  # type: ignore[union-attr]
+        targets = Targets.of(
+            basis, posterior, part, build_neighbour_list(part, reach), forces=forces, virial=virial, prior_of=chosen
+        )
         found, n_clipped = {}, 0
-        for kind, rows in rows_of.items():
+        for kind, rows in targets.rows.items():
             data = inner(posterior.whiten(rows.reshape(-1, basis.n_columns)), rows.shape)
             unseen = np.zeros_like(data)
             which = np.flatnonzero(chosen) if kind == "forces" else np.unique(part.frame_of_atom[chosen])
-            if targets is not None and len(which):
+            if len(which):
                 unseen[which], n = targets.residual(basis, posterior, kind, which)
                 n_clipped += n
             found[kind] = Parts(data, unseen)

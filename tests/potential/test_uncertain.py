@@ -21,7 +21,6 @@ from gapkit.structures import to_batch
 from gapkit.uncertainty.calibration import NEGLIGIBLE
 from tests.potential.models import NOISE, label, make_frames, small_model, small_terms
 
-SINGLE = 1e-4  # calibrated data parts are made of rows with small features in single precision
 SAME = 1e-8  # the same numbers by another order of sums, relative to the largest
 STDS = ("energy_std", "forces_std", "stress_std")
 INTERVALS = ("energy_interval", "forces_interval", "stress_interval")
@@ -175,13 +174,13 @@ def test_calibrated_forces_by_the_formula(alloy_model):
     least = m**2 * (scale.a**2 + scale.b**2 * data)
     t2 = model.extrapolation(frames).novelty[:, None] ** 2
     most = least + t2 / (1 + t2) * prior  # without shares that are negligible
-    assert (found.forces_std**2 > least * (1 - SINGLE)).all()
-    assert (found.forces_std**2 < most * (1 + SINGLE)).all()
+    assert (found.forces_std**2 > least * (1 - SAME)).all()
+    assert (found.forces_std**2 < most * (1 + SAME)).all()
     known = t2[:, 0] < NEGLIGIBLE**2
     assert known.sum() > 3
-    np.testing.assert_allclose(found.forces_std[known] ** 2, least[known], rtol=SINGLE)
+    np.testing.assert_allclose(found.forces_std[known] ** 2, least[known], rtol=SAME)
     assert t2[20:].min() > NEGLIGIBLE**2
-    np.testing.assert_allclose(found.forces_std[20:] ** 2, most[20:], rtol=SINGLE)
+    np.testing.assert_allclose(found.forces_std[20:] ** 2, most[20:], rtol=SAME)
 
 
 def test_asking_changes_no_prediction(model, fresh):
