@@ -10,6 +10,7 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 
 from gapkit.calculator.neighbours import SkinnedNeighbours
+from gapkit.calculator.results import plain_results
 from gapkit.exceptions import InputError
 from gapkit.neighbours import NeighbourList
 from gapkit.potential.committee import Committee
@@ -89,14 +90,7 @@ class CommitteeCalculator(Calculator):
 
     def _mean(self, batch: AtomsBatch, neighbours: NeighbourList) -> None:
         p = self.committee.model.model_.predict(batch, neighbours, n_jobs=self.n_jobs)
-        self.results = {
-            "energy": float(p.energy[0]),
-            "free_energy": float(p.energy[0]),
-            "energies": p.local_energies,
-            "forces": p.forces,
-        }
-        if np.isfinite(p.stress[0]).all():
-            self.results["stress"] = p.stress[0]
+        self.results = plain_results(p)
 
     def _members(self, batch: AtomsBatch, neighbours: NeighbourList, spread: bool) -> None:
         p = self.committee.evaluate(batch, neighbours, n_jobs=self.n_jobs)

@@ -11,6 +11,7 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 
 from gapkit.calculator.neighbours import SkinnedNeighbours
+from gapkit.calculator.results import plain_results
 from gapkit.exceptions import InputError
 from gapkit.gp.prediction import Uncertainty
 from gapkit.potential import GAP, load
@@ -110,14 +111,7 @@ class GAPCalculator(Calculator):
         )
         if with_error_bars:
             p = self.model._with_error_bars(p, batch, neighbours, self.std, None)
-        self.results = {
-            "energy": float(p.energy[0]),
-            "free_energy": float(p.energy[0]),
-            "energies": p.local_energies,
-            "forces": p.forces,
-        }
-        if np.isfinite(p.stress[0]).all():
-            self.results["stress"] = p.stress[0]
+        self.results = plain_results(p)
         if p.local_energies_std is not None:
             self.results["energies_std"] = p.local_energies_std
         if p.local_data_variance is not None and p.local_prior_variance is not None:
