@@ -1,70 +1,14 @@
-"""Checks of configuration values: each returns the value in its final type, or says in a ValueError what it must be."""
+"""Checks of the values that only a fit has."""
 
 from __future__ import annotations
 
-import math
 import re
 from typing import Any
 
+from gapkit.options.values import number, positive
+
 NOISE_NAMES = ("energy_sigma", "forces_sigma", "virial_sigma")
 E0_CHOICES = ("auto", "least_squares", "isolated")
-
-
-def text(value: Any) -> str:
-    """Text that is not empty."""
-    if not isinstance(value, str) or not value:
-        raise ValueError("text")
-    return value
-
-
-def flag(value: Any) -> bool:
-    """True or False."""
-    if not isinstance(value, bool):
-        raise ValueError("true or false")
-    return value
-
-
-def number(value: Any) -> float:
-    """A finite number."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError("a number")
-    if not math.isfinite(value):
-        raise ValueError("a finite number")
-    return float(value)
-
-
-def positive(value: Any) -> float:
-    """A number above zero."""
-    result = number(value)
-    if result <= 0:
-        raise ValueError("a number > 0")
-    return result
-
-
-def _whole(value: Any, lowest: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < lowest:
-        raise ValueError(f"a whole number >= {lowest}")
-    return value
-
-
-def count(value: Any) -> int:
-    """A whole number, at least 1."""
-    return _whole(value, 1)
-
-
-def seed(value: Any) -> int:
-    """A whole number, at least 0."""
-    return _whole(value, 0)
-
-
-def jobs(value: Any) -> int:
-    """A number of threads, or -1 for all cores."""
-    if value == -1 and not isinstance(value, bool):
-        return -1
-    try:
-        return _whole(value, 1)
-    except ValueError:
-        raise ValueError("a whole number >= 1, or -1 for all cores") from None
 
 
 def terms(value: Any) -> list[dict[str, Any]]:

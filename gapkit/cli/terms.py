@@ -6,8 +6,9 @@ import inspect
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from gapkit.cli.config import FitConfig, require_known
+from gapkit.cli.config import FitConfig
 from gapkit.exceptions import ConfigError
+from gapkit.options import require_known
 
 if TYPE_CHECKING:
     from ase import Atoms

@@ -1,0 +1,122 @@
+"""Dataclasses of options: the fields state check and help, values come from Python or from a file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import MISSING, field, fields
+from typing import Any, TypeVar
+
+from gapkit.exceptions import ConfigError
+from gapkit.options.files import Located, require_known
+
+T = TypeVar("T")
+
+Check = Callable[[Any], Any]
+"""Returns the value in its final type, or says in a ValueError what it must be."""
+
+
+def option(check: Check, about: str, default: Any = MISSING) -> Any:
+    """A field that holds one value; None stands for "not given" where it is the default."""
+    return _field({"check": check, "help": about}, default)
+
+
+def section(kind: type, about: str, default: Any = MISSING) -> Any:
+    """A field that holds options of their own; `false` in a file is None, `true` the defaults."""
+    return _field({"section": kind, "help": about}, default)
+
+
+def sections(kind: type, about: str) -> Any:
+    """A field that holds a list, not empty, of groups of options."""
+    return field(metadata={"sections": kind, "help": about})
+
+
+def _field(metadata: dict[str, Any], default: Any) -> Any:
+    if callable(default) and default is not MISSING:
+        return field(default_factory=default, metadata=metadata)
+    return field(default=default, metadata=metadata) if default is not MISSING else field(metadata=metadata)
+
+
+def help_of(cls: Any, name: str) -> str:
+    """The description of an option."""
+    text: str = cls.__dataclass_fields__[name].metadata["help"]
+    return text
+
+
+def validate(options: Any) -> None:
+    """Check all plain options of a frozen dataclass, for its `__post_init__`.
+
+    Raises
+    ------
+    ConfigError
+        If one has the wrong type or is out of range.
+    """
+    for item in fields(options):
+        if "check" in item.metadata:
+            value = check_value(type(options), item.name, getattr(options, item.name), f"`{item.name}`")
+            object.__setattr__(options, item.name, value)
+
+
+def check_value(cls: Any, name: str, value: Any, where: str) -> Any:
+    """The value of an option in its final type; `where` says in the ConfigError what was wrong."""
+    declared = cls.__dataclass_fields__[name]
+    if value is None and declared.default is None:
+        return None
+    try:
+        return declared.metadata["check"](value)
+    except ValueError as error:
+        raise ConfigError(f"{where} must be {error}, got {value!r}") from error
+
+
+def given(cls: Any, mapping: Located, file: object, name: str = "") -> dict[str, Any]:
+    """The options that a mapping of a file gives, checked; see `parse`."""
+    if not isinstance(mapping.value, dict):
+        raise ConfigError(f"`{name}` in {mapping.place(file)} must be a mapping of options, got {mapping.plain()!r}")
+    known = [item.name for item in fields(cls)]
+    values = {}
+    for key, item in mapping.value.items():
+        require_known(key, known, f"option of `{name}`" if name else "option", item.place(file))
+        values[key] = _parsed(cls, key, item, file)
+    return values
+
+
+def parse(cls: type[T], mapping: Located, file: object, name: str = "") -> T:
+    """Make a dataclass of options from a mapping of a file.
+
+    Parameters
+    ----------
+    cls : type
+        Fields made by `option`, `section` and `sections`.
+    mapping : Located
+    file : object
+        Its name, for messages.
+    name : str
+        What the mapping is under, for messages; empty at the top.
+
+    Raises
+    ------
+    ConfigError
+        Naming file, line and option.
+    """
+    values = given(cls, mapping, file, name)
+    for item in fields(cls):  # type: ignore[arg-type]
+        if item.name not in values and item.default is MISSING and item.default_factory is MISSING:
+            inside = f" of `{name}`" if name else ""
+            about = help_of(cls, item.name)
+            raise ConfigError(f"`{item.name}`{inside} is missing in {mapping.place(file)}; it is: {about}")
+    try:
+        return cls(**values)
+    except ConfigError as error:  # options that are right one by one and wrong together
+        raise ConfigError(f"{mapping.place(file)}: {error}") from error
+
+
+def _parsed(cls: Any, name: str, item: Located, file: object) -> Any:
+    metadata, where = cls.__dataclass_fields__[name].metadata, f"`{name}` in {item.place(file)}"
+    if "section" in metadata:
+        if item.value is False or item.value is None:
+            return None
+        return parse(metadata["section"], Located({}, item.line) if item.value is True else item, file, name)
+    if "sections" in metadata:
+        if not isinstance(item.value, list) or not item.value:
+            raise ConfigError(f"{where} must be a list of mappings, at least one, got {item.plain()!r}")
+        return [parse(metadata["sections"], each, file, name) for each in item.value]
+    return check_value(cls, name, item.plain(), where)

@@ -1,0 +1,84 @@
+"""Checks of single values: each returns the value in its final type, or says in a ValueError what it must be."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from typing import Any
+
+
+def text(value: Any) -> str:
+    """Text that is not empty."""
+    if not isinstance(value, str) or not value:
+        raise ValueError("text")
+    return value
+
+
+def flag(value: Any) -> bool:
+    """True or False."""
+    if not isinstance(value, bool):
+        raise ValueError("true or false")
+    return value
+
+
+def number(value: Any) -> float:
+    """A finite number."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError("a number")
+    if not math.isfinite(value):
+        raise ValueError("a finite number")
+    return float(value)
+
+
+def positive(value: Any) -> float:
+    """A number above zero."""
+    result = number(value)
+    if result <= 0:
+        raise ValueError("a number > 0")
+    return result
+
+
+def _whole(value: Any, lowest: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < lowest:
+        raise ValueError(f"a whole number >= {lowest}")
+    return value
+
+
+def count(value: Any) -> int:
+    """A whole number, at least 1."""
+    return _whole(value, 1)
+
+
+def seed(value: Any) -> int:
+    """A whole number, at least 0."""
+    return _whole(value, 0)
+
+
+def jobs(value: Any) -> int:
+    """A number of threads, or -1 for all cores."""
+    if value == -1 and not isinstance(value, bool):
+        return -1
+    try:
+        return _whole(value, 1)
+    except ValueError:
+        raise ValueError("a whole number >= 1, or -1 for all cores") from None
+
+
+def fraction(value: Any) -> float:
+    """A number between 0 and 1, neither of them."""
+    result = number(value)
+    if not 0.0 < result < 1.0:
+        raise ValueError("a number > 0 and < 1")
+    return result
+
+
+def one_of(names: Iterable[str]) -> Callable[[Any], str]:
+    """One of some names."""
+    known = tuple(names)
+
+    def check(value: Any) -> str:
+        if value not in known:
+            raise ValueError(f"one of {', '.join(known)}")
+        return str(value)
+
+    return check
