@@ -147,6 +147,23 @@ def evaluate(
 
 @app.command()
 @guarded
+def curate(
+    recipe: Annotated[Path, typer.Argument(metavar="RECIPE", help="YAML or TOML file: sources, steps and output.")],
+    output: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Folder to write, in place of that of the recipe.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Do everything but write.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print the data card as one JSON object.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print errors only.")] = False,
+) -> None:
+    """Make a training and a test set from raw calculations, with a card that gives the reason for every frame."""
+    from gapkit.cli.curate import run
+
+    run(recipe, output=output, dry_run=dry_run, as_json=json, quiet=quiet)
+
+
+@app.command()
+@guarded
 def lammps(
     script: Annotated[Path, typer.Argument(metavar="SCRIPT", help="LAMMPS input without pair_style and pair_coeff.")],
     model: Annotated[Path, typer.Option(metavar="FILE", help="Model file.")],

@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from gapkit.options.values import number, positive
+from gapkit.options.values import number
 
-NOISE_NAMES = ("energy_sigma", "forces_sigma", "virial_sigma")
 E0_CHOICES = ("auto", "least_squares", "isolated")
 
 
@@ -19,25 +18,6 @@ def terms(value: Any) -> list[dict[str, Any]]:
     if not all(isinstance(term, dict) and isinstance(term.get("type"), str) for term in value):
         raise expected
     return [dict(term) for term in value]
-
-
-def noise_table(value: Any) -> dict[str, dict[str, float]]:
-    """Positive noise levels per configuration type."""
-    expected = ValueError(
-        f"a mapping from configuration types to noise levels ({', '.join(NOISE_NAMES)}), each a number > 0, "
-        "such as {liquid: {forces_sigma: 0.2}}"
-    )
-    if not isinstance(value, dict):
-        raise expected
-    table: dict[str, dict[str, float]] = {}
-    for config_type, levels in value.items():
-        if not isinstance(levels, dict) or not set(levels) <= set(NOISE_NAMES):
-            raise expected
-        try:
-            table[str(config_type)] = {name: positive(level) for name, level in levels.items()}
-        except ValueError:
-            raise expected from None
-    return table
 
 
 def reference_energies(value: Any) -> str | dict[str, float]:

@@ -51,7 +51,7 @@ class FitConfig:
     energy_sigma: float | None = option(plain.positive, "Noise of the energies in eV/atom.", None)
     forces_sigma: float | None = option(plain.positive, "Noise of the force components in eV/Å.", None)
     virial_sigma: float | None = option(plain.positive, "Noise of the virials in eV/atom.", None)
-    config_types: dict[str, dict[str, float]] | None = option(checks.noise_table, "Noise per configuration type.", None)
+    config_types: dict[str, dict[str, float]] | None = option(plain.noise_table, "Noise per configuration type.", None)
     e0: str | dict[str, float] = option(
         checks.reference_energies,
         "Energies of free atoms in eV: auto, least_squares, isolated or Si=-1.0,O=-2.",

@@ -16,13 +16,14 @@ from gapkit.descriptors.base import Descriptor
 from gapkit.exceptions import InputError
 from gapkit.neighbours import build_neighbour_list
 from gapkit.structures import AtomsBatch, to_batch
-from gapkit.typing import FloatArray
+from gapkit.typing import BoolArray, FloatArray
 from gapkit.uncertainty.neighbourhoods import NO_FRAME, nearest_others
 
 MAX_DISTANCE, BIN_WIDTH = 6.0, 0.1  # Å
 QUANTILE = 0.95
 """Part of the set's own atoms that are within r of an atom of another frame: this defines r."""
 CHUNK_FRAMES = 50
+SAME_FAMILY, N_TRIED = 0.3, 20  # norm of the Green-Lagrange strain; cells
 
 Range = tuple[float, float]
 
@@ -90,7 +91,7 @@ def measure_coverage(
         Structures that the data set should cover.
     reference_cell : array_like (3, 3), optional
         Å; strains of all periodic frames are relative to it. None: each frame is compared with the mean cell of the
-        periodic frames of its composition, as long as there are two.
+        frames of its composition whose cells are within a strain of 0.3 of each other, as long as there are two.
     max_distance : float
         Å; end of the histograms.
     descriptor : Descriptor, optional
@@ -104,14 +105,14 @@ def measure_coverage(
         raise InputError(f"`max_distance` must be >= {BIN_WIDTH} Å, got {max_distance!r}; 6 Å is usual")
     batch = frames if isinstance(frames, AtomsBatch) else to_batch(frames, strict=False)
     edges = np.linspace(0.0, max_distance, round(max_distance / BIN_WIDTH) + 1)
-    deformations = _deformations(batch, reference_cell)
+    stretches = _stretches(batch, reference_cell)
     periodic = batch.pbc.all(axis=1)
     energies = np.full(batch.n_frames, np.nan) if batch.labels is None else batch.labels.energy
     reach, covered, covered_frames = _descriptor_space(batch, pool, descriptor)
-    green = 0.5 * (deformations @ deformations.transpose(0, 2, 1) - np.eye(3))
+    green = 0.5 * (stretches - np.eye(3))
     deviator = green - np.trace(green, axis1=1, axis2=2)[:, None, None] / 3.0 * np.eye(3)
-    volumetric, known = np.full(batch.n_frames, np.nan), np.isfinite(deformations[:, 0, 0])
-    volumetric[known] = np.linalg.det(deformations[known]) - 1.0
+    volumetric, known = np.full(batch.n_frames, np.nan), np.isfinite(stretches[:, 0, 0])
+    volumetric[known] = np.sqrt(np.linalg.det(stretches[known])) - 1.0
     return Coverage(
         edges=edges,
         pairs=_pair_counts(batch, edges),
@@ -139,27 +140,49 @@ def _pair_counts(batch: AtomsBatch, edges: FloatArray) -> dict[tuple[str, str], 
     return {(chemical_symbols[a], chemical_symbols[b]): total for (a, b), total in counts.items()}
 
 
-def _deformations(batch: AtomsBatch, reference_cell: ArrayLike | None) -> FloatArray:
-    """Deformations F (n_frames, 3, 3), cell = reference F; NaN where there is nothing to compare with.
+def _stretches(batch: AtomsBatch, reference_cell: ArrayLike | None) -> FloatArray:
+    """Stretch tensors F F^T (n_frames, 3, 3), cell = reference F; NaN where there is nothing to compare with.
 
-    Cell vectors are rows: a rotation of the frame multiplies F from the right, and F F^T does not feel it.
+    Cell vectors are rows, so that F F^T follows from their inner products and does not feel a rotation of the frame.
     """
     found = np.full((batch.n_frames, 3, 3), np.nan)
     periodic = batch.pbc.all(axis=1)
+    metrics = batch.cells @ batch.cells.transpose(0, 2, 1)
     if reference_cell is not None:
         reference = np.asarray(reference_cell, float)
         if reference.shape != (3, 3) or not abs(np.linalg.det(reference)) > 0.0:
             raise InputError(f"`reference_cell` must be (3, 3) with a volume, in Å, got {reference.tolist()}")
-        found[periodic] = np.linalg.inv(reference) @ batch.cells[periodic]
+        found[periodic] = _relative(metrics[periodic], reference)
         return found
     compositions = batch.compositions(batch.species)
     for composition in np.unique(compositions[periodic], axis=0):
-        own = periodic & (compositions == composition).all(axis=1)
-        mean = batch.cells[own].mean(axis=0)
-        # cells of different settings may average to nothing
-        if own.sum() > 1 and abs(np.linalg.det(mean)) > 1e-3 * np.median(batch.volumes[own]):
-            found[own] = np.linalg.inv(mean) @ batch.cells[own]
+        left = np.flatnonzero(periodic & (compositions == composition).all(axis=1))
+        # cells of other settings are no strains of each other: families are taken off one by one
+        while len(left) > 1:
+            family = left[_family(metrics[left])]
+            if len(family) > 1:
+                mean = np.linalg.cholesky(metrics[family].mean(axis=0))
+                found[family] = _relative(metrics[family], mean)
+            left = np.setdiff1d(left, family)
     return found
+
+
+def _relative(metrics: FloatArray, reference: FloatArray) -> FloatArray:
+    """F F^T (n, 3, 3) of cells with these inner products."""
+    inverse = np.linalg.inv(reference)
+    return np.asarray(inverse @ metrics @ inverse.T)
+
+
+def _family(metrics: FloatArray) -> BoolArray:
+    """The cells (n,) that are within `SAME_FAMILY` of that one which has the most such."""
+    best = np.zeros(len(metrics), bool)
+    # any of a family finds it; a few spread over all are enough to find a large one
+    for k in np.unique(np.linspace(0, len(metrics) - 1, N_TRIED).astype(int)):
+        stretch = _relative(metrics, np.linalg.cholesky(metrics[k]))
+        near = np.linalg.norm(0.5 * (stretch - np.eye(3)), axis=(1, 2)) < SAME_FAMILY
+        if near.sum() > best.sum():
+            best = near
+    return best
 
 
 def _descriptor_space(

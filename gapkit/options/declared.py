@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, field, fields
 from typing import Any, TypeVar
 
@@ -18,6 +18,11 @@ Check = Callable[[Any], Any]
 def option(check: Check, about: str, default: Any = MISSING) -> Any:
     """A field that holds one value; None stands for "not given" where it is the default."""
     return _field({"check": check, "help": about}, default)
+
+
+def entries(name: Check, value: Check, about: str) -> Any:
+    """A field that holds a mapping, empty by default; mistakes in a file are named by the line of the entry."""
+    return field(default_factory=dict, metadata={"entries": (name, value), "help": about})
 
 
 def section(kind: type, about: str, default: Any = MISSING) -> Any:
@@ -54,6 +59,23 @@ def validate(options: Any) -> None:
         if "check" in item.metadata:
             value = check_value(type(options), item.name, getattr(options, item.name), f"`{item.name}`")
             object.__setattr__(options, item.name, value)
+        elif "entries" in item.metadata:
+            held = getattr(options, item.name)
+            if not isinstance(held, Mapping):
+                raise ConfigError(f"`{item.name}` must be a mapping, got {held!r}")
+            checked = [_entry(item.metadata["entries"], k, v, f"`{item.name}`") for k, v in held.items()]
+            object.__setattr__(options, item.name, dict(checked))
+
+
+def _entry(checks: tuple[Check, Check], name: Any, value: Any, where: str) -> tuple[Any, Any]:
+    try:
+        name = checks[0](name)
+    except ValueError as error:
+        raise ConfigError(f"names in {where} must be {error}, got {name!r}") from error
+    try:
+        return name, checks[1](value)
+    except ValueError as error:
+        raise ConfigError(f"`{name}` in {where} must be {error}, got {value!r}") from error
 
 
 def check_value(cls: Any, name: str, value: Any, where: str) -> Any:
@@ -115,6 +137,11 @@ def _parsed(cls: Any, name: str, item: Located, file: object) -> Any:
         if item.value is False or item.value is None:
             return None
         return parse(metadata["section"], Located({}, item.line) if item.value is True else item, file, name)
+    if "entries" in metadata:
+        if not isinstance(item.value, dict):
+            raise ConfigError(f"{where} must be a mapping, got {item.plain()!r}")
+        found = item.value.items()
+        return dict(_entry(metadata["entries"], k, v.plain(), f"`{name}`, {v.place(file)},") for k, v in found)
     if "sections" in metadata:
         if not isinstance(item.value, list) or not item.value:
             raise ConfigError(f"{where} must be a list of mappings, at least one, got {item.plain()!r}")

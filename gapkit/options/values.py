@@ -6,6 +6,8 @@ import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
+NOISE_NAMES = ("energy_sigma", "forces_sigma", "virial_sigma")
+
 
 def text(value: Any) -> str:
     """Text that is not empty."""
@@ -82,3 +84,22 @@ def one_of(names: Iterable[str]) -> Callable[[Any], str]:
         return str(value)
 
     return check
+
+
+def noise_table(value: Any) -> dict[str, dict[str, float]]:
+    """Positive noise levels per configuration type."""
+    expected = ValueError(
+        f"a mapping from configuration types to noise levels ({', '.join(NOISE_NAMES)}), each a number > 0, "
+        "such as {liquid: {forces_sigma: 0.2}}"
+    )
+    if not isinstance(value, dict):
+        raise expected
+    table: dict[str, dict[str, float]] = {}
+    for config_type, levels in value.items():
+        if not isinstance(levels, dict) or not set(levels) <= set(NOISE_NAMES):
+            raise expected
+        try:
+            table[str(config_type)] = {name: positive(level) for name, level in levels.items()}
+        except ValueError:
+            raise expected from None
+    return table

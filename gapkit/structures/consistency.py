@@ -33,23 +33,8 @@ _MAX_DISPLACEMENT = 0.4  # Å, rms
 _STRAINED_DISPLACEMENT = 0.05  # Å, rms, beyond the affine one
 _ALL_ELECTRON_TOLERANCE = 0.025
 
-# Size of each unit in eV, eV/Å or eV/Å^3. The slope is (unit of work) / (unit of energy).
-_ENERGY_UNITS = {
-    "eV": 1.0,
-    "Hartree": units.HARTREE,
-    "Rydberg": units.RYDBERG,
-    "kcal/mol": units.KCAL_PER_MOL,
-    "kJ/mol": units.KJ_PER_MOL,
-}
-_FORCE_UNITS = {
-    "eV/Å": 1.0,
-    "Hartree/Bohr": units.HARTREE / units.BOHR,
-    "Rydberg/Bohr": units.RYDBERG / units.BOHR,
-    "eV/Bohr": 1.0 / units.BOHR,
-    "kcal/mol/Å": units.KCAL_PER_MOL,
-    "kJ/mol/Å": units.KJ_PER_MOL,
-}
-_STRESS_UNITS = {"GPa": units.GPA, "kbar": units.KBAR, "Hartree/Bohr^3": units.HARTREE / units.BOHR**3}
+# Those that a stress is likely to be left in; the slope is (unit of work) / (unit of energy).
+_STRESS_UNITS = ("GPa", "kbar", "Hartree/Bohr^3")
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,12 +85,12 @@ def all_electron_units(batch: AtomsBatch) -> list[Finding]:
         return []
     ratio = labels.energy[frames] / total[frames]
     for name in ("Hartree", "kcal/mol", "kJ/mol"):
-        expected = units.HARTREE / _ENERGY_UNITS[name]
+        expected = units.HARTREE / units.ENERGY_UNITS[name]
         close = np.abs(ratio / expected - 1.0) < _ALL_ELECTRON_TOLERANCE
         if close.mean() > 0.5:
             message = (
                 f"total energies look like {name}: they are those of free atoms in that unit; "
-                f"multiply energies (and forces) by {_ENERGY_UNITS[name]:.6g} to have eV"
+                f"multiply energies (and forces) by {units.ENERGY_UNITS[name]:.6g} to have eV"
             )
             return [Finding("energy_units", tuple(int(f) for f in frames[close]), message)]
     return []
@@ -179,8 +164,8 @@ def _force_findings(slopes: dict[tuple[int, ...], float]) -> list[Finding]:
         ratio = float(np.median([abs(slope) for slope in slopes.values() if _off(slope)]))
         guesses = [
             (energy, force)
-            for energy, energy_size in _ENERGY_UNITS.items()
-            for force, force_size in _FORCE_UNITS.items()
+            for energy, energy_size in units.ENERGY_UNITS.items()
+            for force, force_size in units.FORCE_UNITS.items()
             if 1 / 1.2 < ratio / (force_size / energy_size) < 1.2
         ]
         # Likelier mistakes first: one unit off rather than two, and few codes write Rydberg.
@@ -213,7 +198,7 @@ def _stress_findings(slopes: dict[tuple[int, ...], float], force_slopes: dict[tu
     wrong_unit = _frames_where(slopes, off)
     if wrong_unit:
         ratio = float(np.median([abs(slope) for slope in slopes.values() if off(slope)]))
-        words = " or ".join(unit for unit, size in _STRESS_UNITS.items() if 1 / 1.5 < ratio / size < 1.5)
+        words = " or ".join(unit for unit in _STRESS_UNITS if 1 / 1.5 < ratio / units.STRESS_UNITS[unit] < 1.5)
         message = (
             f"energy differences are {ratio:.3g} times the work of the stresses instead of 1"
             f"{', as for stresses in ' + words if words else ''}; convert to eV and eV/Å^3"

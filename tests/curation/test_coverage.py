@@ -43,9 +43,23 @@ def test_strains(turn):
     green = 0.5 * np.diag([1.02**2 - 1, 1.02**-2 - 1, 0.0])
     green -= np.trace(green) / 3 * np.eye(3)
     np.testing.assert_allclose(coverage.shear_strain, [0, 0, np.sqrt(2 / 3 * np.sum(green**2)), 0], atol=1e-12)
-    if not turn:
-        strains = measure_coverage(frames, descriptor=SMALL).volumetric_strain
-        assert strains[3] > 0.03 > 0 > strains[0]
+    strains = measure_coverage(frames, descriptor=SMALL).volumetric_strain
+    assert strains[3] > 0.03 > 0 > strains[0]
+
+
+def test_cells_of_other_settings_are_no_strains():
+    cubic = [bulk("Cu", cubic=True) for _ in range(5)]
+    long = [bulk("Cu") * (1, 1, 4) for _ in range(3)]  # four atoms as well
+    lonely = [bulk("Cu") * (4, 1, 1)]
+    for k, atoms in enumerate([*cubic, *long, *lonely]):
+        atoms.set_cell(atoms.cell.array * (1.0 + 0.01 * k) ** (1 / 3), scale_atoms=True)
+    lonely[0].set_cell(lonely[0].cell.array * [2.0, 1.0, 1.0], scale_atoms=True)
+    coverage = measure_coverage([*long, *lonely, *cubic], descriptor=SMALL)
+    strains = coverage.volumetric_strain
+    np.testing.assert_allclose(strains[:3], np.array([1.05, 1.06, 1.07]) / 1.06 - 1, atol=1e-4)
+    np.testing.assert_allclose(strains[4:], np.array([1.0, 1.01, 1.02, 1.03, 1.04]) / 1.02 - 1, atol=2e-4)
+    assert np.isnan(strains[3])
+    assert np.nanmax(coverage.shear_strain) < 1e-12
 
 
 def test_ranges():

@@ -1,0 +1,37 @@
+"""`gapkit curate`: a data set from a recipe."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from gapkit.cli.console import say, show, show_json
+from gapkit.curation.pipeline import Recipe, check_folder, curate
+from gapkit.curation.pipeline.card import card
+from gapkit.report.page import curation_page
+from gapkit.report.picture import require_matplotlib
+
+
+def run(
+    path: Path, *, output: Path | None = None, dry_run: bool = False, as_json: bool = False, quiet: bool = False
+) -> None:
+    """Make the data set of a recipe; with `dry_run` only say what it would be.
+
+    Raises
+    ------
+    GapkitError, OSError
+        If the recipe or an input cannot be used; an existing data set is then as it was.
+    """
+    recipe = Recipe.read(path)
+    folder = path.parent / recipe.output if output is None else output
+    if not dry_run:
+        check_folder(folder)
+        require_matplotlib()
+    curated = curate(recipe, path.parent, progress=not quiet)
+    if not dry_run:
+        curated.write(folder, curation_page(curated))
+    if as_json:
+        show_json(card(curated, {}))
+    elif not quiet:
+        show(str(curated))
+    if not quiet:
+        say(f"Nothing written (--dry-run); the data set would go to {folder}" if dry_run else f"Wrote {folder}")

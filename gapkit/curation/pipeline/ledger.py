@@ -1,0 +1,105 @@
+"""Where every frame went, and why."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from ase import Atoms
+
+from gapkit.structures import AtomsBatch, to_batch
+
+TRAIN, TEST, LEFT_OUT = "train", "test", "left out"
+
+
+@dataclass(eq=False)
+class Entry:
+    """One frame of a source.
+
+    Attributes
+    ----------
+    id : str
+        Name of the source and the number of the frame in it, counted from 0.
+    source, index : int
+    file : str
+    role : {"pool", "train", "test"}
+    atoms : Atoms
+        With labels in eV, eV/Å and eV/Å^3 under ASE's names.
+    problem : {"", "unusable", "conflicting_labels"}
+        Why its labels cannot be read, and `message` says it in words; empty if they can.
+    message : str
+    place : {"", "train", "test", "left out"}
+        Empty: not decided yet.
+    step, reason : str
+        What decided, and why.
+    flags : list of str
+        What stands out and did not decide.
+    is_free_atom : bool
+        It is always trained on.
+    """
+
+    id: str
+    source: int
+    index: int
+    file: str
+    role: str
+    atoms: Atoms
+    problem: str = ""
+    message: str = ""
+    place: str = ""
+    step: str = ""
+    reason: str = ""
+    flags: list[str] = field(default_factory=list)
+    is_free_atom: bool = False
+
+    @property
+    def config_type(self) -> str:
+        """Configuration type, "default" where absent."""
+        return str(self.atoms.info.get("config_type", "default"))
+
+    def decide(self, place: str, step: str, reason: str) -> None:
+        """Write down where the frame goes."""
+        self.place, self.step, self.reason = place, step, reason
+
+
+@dataclass(eq=False)
+class Ledger:
+    """All frames, and how many were left after every step.
+
+    Attributes
+    ----------
+    entries : list of Entry
+    steps : list of (step, what it did, frames left out by it, frames that remain)
+    """
+
+    entries: list[Entry]
+    steps: list[tuple[str, str, int, int]] = field(default_factory=list)
+
+    def open(self, *roles: str) -> list[Entry]:
+        """Those that are not left out, of some roles or of all."""
+        return [e for e in self.entries if e.place != LEFT_OUT and (not roles or e.role in roles)]
+
+    def of(self, place: str) -> list[Entry]:
+        """Those that are in a place."""
+        return [e for e in self.entries if e.place == place]
+
+    def close(self, step: str, what: str) -> None:
+        """End a step: count what it left out."""
+        self.steps.append((step, what, sum(e.step == step for e in self.of(LEFT_OUT)), len(self.open())))
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Frames by configuration type and place."""
+        table = Counter((e.config_type, e.place) for e in self.entries)
+        types = dict.fromkeys(e.config_type for e in self.entries)
+        return {name: {place: table[name, place] for place in (TRAIN, TEST, LEFT_OUT)} for name in types}
+
+
+def frames_of(entries: Sequence[Entry]) -> list[Atoms]:
+    """The structures, not copied."""
+    return [e.atoms for e in entries]
+
+
+def batch_of(entries: Sequence[Entry]) -> AtomsBatch:
+    """The structures and labels as a batch."""
+    return to_batch(frames_of(entries), strict=False)

@@ -1,0 +1,50 @@
+"""Checks of the values that only a recipe has: each returns the value in its final type, or says what it must be."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from gapkit.options.values import NOISE_NAMES, count, one_of, positive
+
+
+def slice_of(value: Any) -> str:
+    """A slice of frames, as in Python."""
+    if not re.fullmatch(r"-?\d*:-?\d*(:[1-9]\d*)?", str(value)):
+        raise ValueError('a slice such as ":100" or "::10", in quotation marks')
+    return str(value)
+
+
+def unit(known: Mapping[str, float]) -> Callable[[Any], str]:
+    """One of some units; Å may be written Angstrom or A."""
+
+    def check(value: Any) -> str:
+        spelled = re.sub(r"/(Angstrom|Ang|A)(?![a-z])", "/Å", value) if isinstance(value, str) else value
+        return one_of(known)(spelled)
+
+    return check
+
+
+def quotas(value: Any) -> str | dict[str, int]:
+    """Frames of each configuration type, or the name of a rule."""
+    expected = "sqrt, proportional, or numbers of frames by configuration type"
+    if value in ("sqrt", "proportional"):
+        return str(value)
+    if not isinstance(value, Mapping) or not value:
+        raise ValueError(expected)
+    try:
+        return {str(name): count(number) for name, number in value.items()}
+    except ValueError:
+        raise ValueError(expected) from None
+
+
+def sigmas(value: Any) -> dict[str, float]:
+    """Sigmas of the labels of one configuration type."""
+    expected = f"a mapping of some of {', '.join(NOISE_NAMES)} to numbers > 0"
+    if not isinstance(value, Mapping) or not value or not set(value) <= set(NOISE_NAMES):
+        raise ValueError(expected)
+    try:
+        return {name: positive(sigma) for name, sigma in value.items()}
+    except ValueError:
+        raise ValueError(expected) from None

@@ -1,0 +1,77 @@
+"""A map of a data set: its frames along the two directions in which they differ most."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from gapkit.exceptions import InputError
+from gapkit.report.groups import add_groups_legend, draw_frames, groups_of, kept_mask
+from gapkit.report.picture import SIZE, new_figure
+from gapkit.typing import BoolArray, FloatArray
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def map_figure(points: ArrayLike, config_type: Sequence[str], kept: BoolArray | None = None) -> Figure:
+    """Draw the first two principal components of vectors of frames.
+
+    Both axes have the same scale, so that distances in the picture are distances of the vectors, as far as two
+    components show them.  A frame far from all others, such as a single atom, may take an axis for itself: draw the
+    map without it to see the rest.
+
+    Parameters
+    ----------
+    points : array_like (n_frames, d)
+        For example `gapkit.curation.fingerprints.Fingerprints.of_frames`.
+    config_type : sequence of str
+        Of each frame, for colours.
+    kept : ndarray (n_frames,) of bool, optional
+        False: the frame is left out of a selection, and is a cross in place of a filled point.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Save it with `figure.savefig(path)`; it is attached to no window.
+
+    Raises
+    ------
+    InputError
+        If the points are no finite array of two frames and two columns at least, types or `kept` differ in number from
+        them, or matplotlib is not installed.
+    """
+    x = np.asarray(points, float)
+    if x.ndim != 2 or min(x.shape) < 2 or not np.isfinite(x).all():
+        raise InputError(
+            f"`points` must be a finite array of at least two frames and two columns, got shape {x.shape}; make it "
+            "with `Fingerprints.of_frames`"
+        )
+    groups, mask = groups_of(config_type, len(x)), kept_mask(kept, len(x))
+    scores, explained = _principal(x)
+    figure = new_figure(SIZE * 1.4, SIZE)
+    axes = figure.subplots()
+    draw_frames(axes, scores[:, 0], scores[:, 1], groups, mask)
+    labels = [
+        f"PC {i + 1} ({100 * part:.3g} % of the variance), unit of the vectors" for i, part in enumerate(explained)
+    ]
+    axes.set(xlabel=labels[0], ylabel=labels[1])
+    axes.set_aspect("equal", adjustable="datalim")
+    add_groups_legend(figure, groups, not mask.all())
+    return figure
+
+
+def _principal(x: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """First two principal components (n, 2) of rows (n, d), and the parts of the variance (2,) that they explain."""
+    centred = x - x.mean(axis=0)
+    _, singular, axes = np.linalg.svd(centred, full_matrices=False)
+    variances = singular**2
+    axes = axes[:2]
+    # An axis has no sign of its own: its largest loading is made positive, the first of those equal up to rounding.
+    size = np.abs(axes)
+    largest = np.argmax(size > (1.0 - 1e-6) * size.max(axis=1, keepdims=True), axis=1)
+    axes = axes * np.sign(axes[np.arange(2), largest])[:, None]
+    return centred @ axes.T, variances[:2] / max(variances.sum(), np.finfo(float).tiny)
