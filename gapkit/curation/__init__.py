@@ -1,5 +1,27 @@
-"""Curation of training sets: what to keep, what to add, how far to trust each label."""
+"""Curation of training sets: what to keep, what to add, how far to trust each label.
+
+`curate` makes a data set by a `Recipe`; every step of it is also a function of its own.
+"""
 
 from gapkit.curation import sampling
+from gapkit.curation.checks import Finding, check
+from gapkit.curation.coverage import Coverage, measure_coverage
+from gapkit.curation.duplicates import DuplicateGroup, find_duplicates
+from gapkit.curation.fidelity import combine_fidelities
+from gapkit.curation.influence import InfluenceReport, influence, outlier_scores
+from gapkit.curation.leakage import Leak, find_leakage
+from gapkit.curation.learning_curve import LearningCurve, learning_curve
+from gapkit.curation.pareto import ParetoFront, pareto
+from gapkit.curation.pipeline import Curated, Recipe, Source, curate
+from gapkit.curation.robust import Pruned, RobustFit, crystal_check, prune, robust_fit
+from gapkit.curation.selection import Selected, select
+from gapkit.curation.splits import split
+from gapkit.curation.weights import energy_window_sigmas, hull_distance_sigmas, hull_distances, noise_sigmas
 
-__all__ = ["sampling"]
+__all__ = [
+    "Coverage", "Curated", "DuplicateGroup", "Finding", "InfluenceReport", "Leak", "LearningCurve", "ParetoFront",
+    "Pruned", "Recipe", "RobustFit", "Selected", "Source", "check", "combine_fidelities", "crystal_check", "curate",
+    "energy_window_sigmas", "find_duplicates", "find_leakage", "hull_distance_sigmas", "hull_distances", "influence",
+    "learning_curve", "measure_coverage", "noise_sigmas", "outlier_scores", "pareto", "prune", "robust_fit", "sampling",
+    "select", "split",
+]  # fmt: skip

@@ -11,7 +11,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
-from gapkit.curation.fingerprints import FingerprintSpace, lower_bounds, match_distance
+from gapkit.curation.fingerprints import FingerprintSpace, close_pairs, match_distance
 from gapkit.descriptors.base import Descriptor
 from gapkit.exceptions import InputError
 from gapkit.structures import AtomsBatch, to_batch
@@ -182,17 +182,12 @@ def _symmetric_pairs(
     energies = np.full(len(frames), np.nan)
     if chosen.labels is not None:
         energies = chosen.labels.energy / chosen.n_atoms_per_frame
+    limits = np.full(len(frames), tolerance)
     found = []
-    for rows, columns, bounds in lower_bounds(prints, prints, supercells=supercells):
-        for row, column in np.argwhere(bounds < tolerance).tolist():
-            i, j = int(rows[row]), int(columns[column])
-            if i >= j or (chosen.pbc[i] != chosen.pbc[j]).any():
-                continue
-            # NaN, no volume or energy, compares false
-            if chosen.pbc[i].all() and abs(volumes[i] - volumes[j]) > SAME_VOLUME * volumes[i]:
-                continue
-            if energy_tolerance is not None and abs(energies[i] - energies[j]) > energy_tolerance:
-                continue
-            if match_distance(prints, i, prints, j) < tolerance:
-                found.append((i, j))
+    for i, j, _ in close_pairs(prints, prints, limits, limits, supercells=supercells, distinct=True):
+        # NaN, no volume or energy, compares false
+        other_volume = chosen.pbc[i].all() and abs(volumes[i] - volumes[j]) > SAME_VOLUME * volumes[i]
+        other_energy = energy_tolerance is not None and abs(energies[i] - energies[j]) > energy_tolerance
+        if (chosen.pbc[i] == chosen.pbc[j]).all() and not other_volume and not other_energy:
+            found.append((i, j))
     return found

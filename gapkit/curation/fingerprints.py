@@ -41,6 +41,8 @@ MAX_REPEATED = 512
 """Atoms up to which cells of different sizes are repeated to be compared."""
 BLOCK_FRAMES = 1000
 ALIKE = 1e-5
+BLOCK_PAIRS = 200
+ROUNDING = 1e-5
 
 Frames = Sequence[Atoms] | AtomsBatch
 
@@ -209,6 +211,62 @@ def lower_bounds(
                     block = frames[start : start + BLOCK_FRAMES]
                     x = _sorted_axes(a, block, repeats // size)
                     yield block, partners, cdist(x, y) / np.sqrt(repeats * sum(key))
+
+
+def close_pairs(
+    a: Fingerprints, b: Fingerprints, limits_a: FloatArray, limits_b: FloatArray, *, supercells: bool = False,
+    distinct: bool = False,
+) -> Iterator[tuple[int, int, float]]:  # fmt: skip
+    """Pairs (i of `a`, j of `b`, distance) that are closer than the larger of limits_a[i] and limits_b[j].
+
+    Only what two lower bounds leave open is matched: that of sorted axes, and the distance of every atom from the
+    nearest one of the other frame, which no assignment undercuts.
+
+    Parameters
+    ----------
+    a, b : Fingerprints
+        Of one space.
+    limits_a, limits_b : ndarray (n_frames,)
+        Standard deviations.
+    supercells : bool
+        As of `lower_bounds`.
+    distinct : bool
+        `a` and `b` are the same: only i < j.
+    """
+    for rows, columns, bounds in lower_bounds(a, b, supercells=supercells):
+        vectors = _stacked(a, rows)
+        for j, bound in zip(columns.tolist(), bounds.T, strict=True):
+            limits = np.maximum(limits_a[rows], limits_b[j])
+            tried = np.flatnonzero((bound < limits) & (rows < j)) if distinct else np.flatnonzero(bound < limits)
+            for start in range(0, len(tried), BLOCK_PAIRS):
+                part = tried[start : start + BLOCK_PAIRS]
+                nearest = _nearest_atoms([x[part] for x in vectors], b.of_frame(j))
+                for k in part[nearest < limits[part]].tolist():
+                    distance = match_distance(a, int(rows[k]), b, j)
+                    if distance < limits[k]:
+                        yield int(rows[k]), j, distance
+
+
+def _stacked(prints: Fingerprints, frames: IntArray) -> list[FloatArray]:
+    """Vectors (n, m, r) of frames of one composition, species by species."""
+    by_species = zip(*(prints.of_frame(frame) for frame in frames), strict=True)
+    return [np.stack(parts) for parts in by_species]
+
+
+def _nearest_atoms(frames: Sequence[FloatArray], other: Sequence[FloatArray]) -> FloatArray:
+    """Lower bounds (n,) of the distances of frames, (n, m, r) by species, from another one, (m', r) by species."""
+    from_frames, from_other, n_atoms = np.zeros(len(frames[0])), np.zeros(len(frames[0])), 0
+    for x, y in zip(frames, other, strict=True):
+        if not len(y):
+            continue
+        squares = np.einsum("nmr,nmr->nm", x, x)[:, :, None] + np.einsum("mr,mr->m", y, y)
+        squares -= 2.0 * (x.reshape(-1, x.shape[2]) @ y.T).reshape(squares.shape)
+        repeated = x.shape[1] * len(y) // gcd(x.shape[1], len(y))
+        from_frames += np.maximum(squares.min(axis=2), 0.0).mean(axis=1) * repeated
+        from_other += np.maximum(squares.min(axis=1), 0.0).mean(axis=1) * repeated
+        n_atoms += repeated
+    # rounding of the differences must not hide what is the same
+    return np.asarray(np.sqrt(np.maximum(from_frames, from_other) / max(n_atoms, 1)) - ROUNDING)
 
 
 def _by_composition(prints: Fingerprints) -> dict[tuple[int, ...], dict[int, IntArray]]:

@@ -21,6 +21,7 @@ from gapkit.curation.fingerprints import (
     FingerprintSpace,
     Frames,
     as_batch,
+    close_pairs,
     lower_bounds,
     match_distance,
 )  # fmt: skip
@@ -97,23 +98,12 @@ def find_leakage(
 def near_twins(prints: Fingerprints, false_alarm: float = FALSE_ALARM) -> list[tuple[int, int, float]]:
     """Pairs (i < j, distance) of frames of one set that are within the threshold of either."""
     limits = thresholds(prints, false_alarm)
-    found = {}
-    for i, j, distance in pairs_within(prints, prints, limits):
-        if i != j:
-            found[min(i, j), max(i, j)] = distance
-    return [(i, j, distance) for (i, j), distance in sorted(found.items())]
+    return sorted(close_pairs(prints, prints, limits, limits, supercells=True, distinct=True))
 
 
 def pairs_within(a: Fingerprints, b: Fingerprints, limits: FloatArray) -> list[tuple[int, int, float]]:
     """Pairs (i of `a`, j of `b`, distance) with distance < limits[j]."""
-    found = []
-    for rows, columns, bounds in lower_bounds(a, b, supercells=True):
-        for row, column in np.argwhere(bounds < limits[columns]).tolist():
-            i, j = int(rows[row]), int(columns[column])
-            distance = match_distance(a, i, b, j)
-            if distance < limits[j]:
-                found.append((i, j, distance))
-    return found
+    return list(close_pairs(a, b, np.zeros(a.n_frames), limits, supercells=True))
 
 
 def thresholds(prints: Fingerprints, false_alarm: float = FALSE_ALARM) -> FloatArray:
