@@ -18,6 +18,7 @@ from gapkit.typing import FloatArray, IntArray
 N_AXES = 12
 SMALLEST = 1e-4
 ROUNDING = 1e-6
+FEW = 7  # points of the query's own frame that are looked at first
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,17 +59,21 @@ def nearest_others(
     no point (len(points)).
     """
     tree = cKDTree(points)
-    crowd = int(np.bincount(frames[frames >= 0]).max()) if np.any(frames >= 0) else 0
-    wanted = min(len(points), k + crowd)
-    distances, indices = tree.query(queries, k=np.arange(1, wanted + 1))
-    strange = frames[indices] != own[:, None]
-    order = np.argsort(~strange, axis=1, kind="stable")[:, :k]
-    distances = np.take_along_axis(np.where(strange, distances, np.inf), order, axis=1)
-    indices = np.where(np.isfinite(distances), np.take_along_axis(indices, order, axis=1), len(points))
-    if wanted < k:
-        pad = ((0, 0), (0, k - wanted))
-        distances = np.pad(distances, pad, constant_values=np.inf)
-        indices = np.pad(indices, pad, constant_values=len(points))
+    distances = np.full((len(queries), k), np.inf)
+    indices = np.full((len(queries), k), len(points))
+    met = np.unique(own)
+    counts = np.bincount(frames[np.isin(frames, met) & (frames >= 0)], minlength=1)
+    enough = min(len(points), k + int(counts.max()))  # so many hold k others, whatever the frame
+    left, wanted = np.arange(len(queries)), min(enough, k + (FEW if counts.any() else 0))
+    while len(left):
+        near, found = tree.query(queries[left], k=np.arange(1, wanted + 1))
+        strange = frames[found] != own[left, None]
+        done = (strange.sum(axis=1) >= k) | (wanted == enough)
+        order = np.argsort(~strange, axis=1, kind="stable")[done, :k]
+        near = np.take_along_axis(np.where(strange, near, np.inf)[done], order, axis=1)
+        found = np.where(np.isfinite(near), np.take_along_axis(found[done], order, axis=1), len(points))
+        distances[left[done], : order.shape[1]], indices[left[done], : order.shape[1]] = near, found
+        left, wanted = left[~done], min(enough, 4 * wanted)
     return distances, indices
 
 
