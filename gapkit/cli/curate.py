@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from gapkit.cli.console import say, show, show_json
 from gapkit.curation.pipeline import Recipe, check_folder, curate
 from gapkit.curation.pipeline.card import card
+from gapkit.curation.pipeline.output import CARD
 from gapkit.report.page import curation_page
 from gapkit.report.picture import require_matplotlib
 
@@ -30,7 +32,7 @@ def run(
     if not dry_run:
         curated.write(folder, curation_page(curated))
     if as_json:
-        show_json(card(curated, {}))
+        show_json(card(curated, {}) if dry_run else json.loads((folder / CARD).read_text(encoding="utf-8")))
     elif not quiet:
         show(str(curated))
     if not quiet:

@@ -48,7 +48,7 @@ def help_of(cls: Any, name: str) -> str:
 
 
 def validate(options: Any) -> None:
-    """Check all plain options of a frozen dataclass, for its `__post_init__`.
+    """Check all options of a frozen dataclass one by one, for its `__post_init__`.
 
     Raises
     ------
@@ -65,6 +65,14 @@ def validate(options: Any) -> None:
                 raise ConfigError(f"`{item.name}` must be a mapping, got {held!r}")
             checked = [_entry(item.metadata["entries"], k, v, f"`{item.name}`") for k, v in held.items()]
             object.__setattr__(options, item.name, dict(checked))
+        elif "section" in item.metadata:
+            held, kind = getattr(options, item.name), item.metadata["section"]
+            if held is not None and not isinstance(held, kind):
+                raise ConfigError(f"`{item.name}` must be of the class {kind.__name__}, or None, got {held!r}")
+        elif "sections" in item.metadata:
+            held, kind = getattr(options, item.name), item.metadata["sections"]
+            if not isinstance(held, list | tuple) or not held or not all(isinstance(each, kind) for each in held):
+                raise ConfigError(f"`{item.name}` must be a list of the class {kind.__name__}, not empty, got {held!r}")
 
 
 def _entry(checks: tuple[Check, Check], name: Any, value: Any, where: str) -> tuple[Any, Any]:
@@ -91,9 +99,12 @@ def check_value(cls: Any, name: str, value: Any, where: str) -> Any:
 
 def given(cls: Any, mapping: Located, file: object, name: str = "") -> dict[str, Any]:
     """The options that a mapping of a file gives, checked; see `parse`."""
-    if not isinstance(mapping.value, dict):
-        raise ConfigError(f"`{name}` in {mapping.place(file)} must be a mapping of options, got {mapping.plain()!r}")
     known = [item.name for item in fields(cls)]
+    if not isinstance(mapping.value, dict):
+        raise ConfigError(
+            f"`{name}` in {mapping.place(file)} must be a mapping of options, such as `{known[0]}: ...`, got "
+            f"{mapping.plain()!r}"
+        )
     values = {}
     for key, item in mapping.value.items():
         require_known(key, known, f"option of `{name}`" if name else "option", item.place(file))
@@ -134,8 +145,12 @@ def parse(cls: type[T], mapping: Located, file: object, name: str = "") -> T:
 def _parsed(cls: Any, name: str, item: Located, file: object) -> Any:
     metadata, where = cls.__dataclass_fields__[name].metadata, f"`{name}` in {item.place(file)}"
     if "section" in metadata:
-        if item.value is False or item.value is None:
+        if item.value is False:
             return None
+        # nothing at all might mean either
+        if item.value is not True and not isinstance(item.value, dict):
+            got = "nothing" if item.value is None else repr(item.plain())
+            raise ConfigError(f"{where} must be a mapping of options, true (the defaults) or false (off), got {got}")
         return parse(metadata["section"], Located({}, item.line) if item.value is True else item, file, name)
     if "entries" in metadata:
         if not isinstance(item.value, dict):

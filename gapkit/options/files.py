@@ -101,25 +101,48 @@ def _parse_yaml(text: str) -> Located:
     Loader.add_implicit_resolver("tag:yaml.org,2002:float", exponent, list("-+.0123456789"))
     loader = Loader(text)
 
+    around: list[Any] = []
+
     def located(node: Any, line: int) -> Located:
+        if any(node is each for each in around):
+            raise ValueError(f"an alias stands inside of what it stands for (line {node.start_mark.line + 1})")
+        around.append(node)
         if isinstance(node, yaml.MappingNode):
-            loader.flatten_mapping(node)  # <<: *anchor
-            found: dict[Any, Located] = {}
-            for key_node, value_node in node.value:
-                key, at = loader.construct_object(key_node, deep=True), key_node.start_mark.line + 1
-                if not isinstance(key, str | int | float):
-                    raise ValueError(f"a name must be text, got {key!r} (line {at})")
-                if key in found:
-                    raise ValueError(f"`{key}` is given twice, in lines {found[key].line} and {at}")
-                found[key] = located(value_node, at)
-            return Located(found, line)
-        if isinstance(node, yaml.SequenceNode):
-            return Located([located(item, item.start_mark.line + 1) for item in node.value], line)
-        return Located(loader.construct_object(node, deep=True), line)
+            value: Any = mapping(node)
+        elif isinstance(node, yaml.SequenceNode):
+            value = [located(item, item.start_mark.line + 1) for item in node.value]
+        else:
+            value = loader.construct_object(node, deep=True)
+        around.pop()
+        return Located(value, line)
+
+    def mapping(node: Any) -> dict[Any, Located]:
+        own: dict[Any, Located] = {}
+        merged: dict[Any, Located] = {}
+        for key_node, value_node in node.value:
+            at = key_node.start_mark.line + 1
+            if key_node.tag == "tag:yaml.org,2002:merge":  # <<: *anchor, of which the first of a list wins
+                for each in value_node.value if isinstance(value_node, yaml.SequenceNode) else [value_node]:
+                    part = located(each, at).value
+                    if not isinstance(part, dict):
+                        raise ValueError(f"`<<` must be followed by mappings, such as *name, got {part!r} (line {at})")
+                    merged = {**part, **merged}
+                continue
+            key = loader.construct_object(key_node, deep=True)
+            if not isinstance(key, str | int | float):
+                raise ValueError(f"a name must be text, got {key!r} (line {at})")
+            if key in own:
+                raise ValueError(f"`{key}` is given twice, in lines {own[key].line} and {at}")
+            own[key] = located(value_node, at)
+        return {**merged, **own}
 
     try:
         node = loader.get_single_node()
         return Located(None, 1) if node is None else located(node, node.start_mark.line + 1)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        place = "" if mark is None else f" (line {mark.line + 1}, column {mark.column + 1})"
+        raise ValueError(f"{error.problem or error.context}{place}") from error
     except yaml.YAMLError as error:
         raise ValueError(str(error)) from error
     finally:

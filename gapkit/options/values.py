@@ -12,7 +12,7 @@ NOISE_NAMES = ("energy_sigma", "forces_sigma", "virial_sigma")
 def text(value: Any) -> str:
     """Text that is not empty."""
     if not isinstance(value, str) or not value:
-        raise ValueError("text")
+        raise ValueError("text" if value is None or value == "" else "text, in quotation marks if need be")
     return value
 
 
@@ -27,9 +27,13 @@ def number(value: Any) -> float:
     """A finite number."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError("a number")
-    if not math.isfinite(value):
+    try:
+        result = float(value)
+    except OverflowError:
+        result = math.inf
+    if not math.isfinite(result):
         raise ValueError("a finite number")
-    return float(value)
+    return result
 
 
 def positive(value: Any) -> float:

@@ -12,6 +12,7 @@ import numpy as np
 
 from gapkit.curation.fingerprints import FingerprintSpace
 from gapkit.curation.pipeline import Curated
+from gapkit.curation.pipeline.card import MODEL_DIGITS
 from gapkit.curation.pipeline.ledger import LEFT_OUT, TEST, TRAIN, batch_of
 from gapkit.report.coverage import coverage_figure
 from gapkit.report.dataset_map import map_figure
@@ -78,7 +79,7 @@ def curation_page(curated: Curated) -> str:
             ("name", "file", "frames read", "of", "licence", "reference", "SHA-256"),
             [
                 (
-                    f.source.label, f.source.file, f.n_read, f.n_frames, f.source.licence or "not stated",
+                    f.source.label, f.source.public_file, f.n_read, f.n_frames, f.source.licence or "not stated",
                     f.source.reference or "not stated", f.sha256,
                 )
                 for f in curated.files
@@ -129,7 +130,8 @@ def _pruning(curated: Curated) -> Iterable[str]:
     yield "<h2>Before and after outliers were left out</h2>"
     yield "<p>Errors of kept frames, each left out of the fit; eV/atom, eV/Å, eV/Å³.</p>"
     before = curated.pruned.before
-    rows = [(name, f"{before[name]:.5g}", f"{value:.5g}") for name, value in curated.pruned.after.items()]
+    d = MODEL_DIGITS
+    rows = [(name, f"{before[name]:.{d}g}", f"{value:.{d}g}") for name, value in curated.pruned.after.items()]
     yield _table(("quantity", "before", "after"), rows)
 
 

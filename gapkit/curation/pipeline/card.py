@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gapkit.curation.pipeline.ledger import LEFT_OUT, TEST, TRAIN, batch_of
+from gapkit.curation.pipeline.recipe import public_file
 from gapkit.structures import describe
 
 if TYPE_CHECKING:
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 DIGITS = 6  # the last ones of a double may differ between machines
+MODEL_DIGITS = 3  # of what a fitted model says, which differs in the sixth with the number of threads
 UNITS = {"length": "Å", "energy": "eV", "forces": "eV/Å", "stress": "eV/Å^3, positive under tension (ASE)"}
 
 
@@ -31,7 +34,7 @@ def card(curated: Curated, outputs: dict[str, str]) -> dict[str, Any]:
     recipe, ledger = curated.recipe, curated.ledger
     sources = [
         {
-            "name": f.source.label, "file": f.source.file, "sha256": f.sha256, "licence": f.source.licence,
+            "name": f.source.label, "file": f.source.public_file, "sha256": f.sha256, "licence": f.source.licence,
             "reference": f.source.reference, "role": f.source.role, "n_frames": f.n_frames, "n_read": f.n_read,
             "units_read": {
                 "energy": f.source.energy_unit, "forces": f.source.forces_unit, "stress": f.source.stress_unit
@@ -52,22 +55,26 @@ def card(curated: Curated, outputs: dict[str, str]) -> dict[str, Any]:
             }  # fmt: skip
     coverage = curated.coverage.to_dict()
     kept = ("volume_per_atom", "energy_per_atom", "reach", "covered", "covered_frames")
+    options = {name: value for name, value in recipe.to_dict().items() if name not in ("output", "n_jobs")}
+    options["sources"] = [{**asdict(source), "file": source.public_file} for source in recipe.sources]
+    if recipe.outliers is not None and recipe.outliers.crystal is not None:
+        options["outliers"]["crystal"] = public_file(recipe.outliers.crystal)
     content = {
         "format": FORMAT,
         "made_by": f"gapkit {__version__} curate",
         "name": recipe.name,
         "licence": recipe.licence,
         "units": UNITS,
-        "recipe": {name: value for name, value in recipe.to_dict().items() if name not in ("output", "n_jobs")},
+        "recipe": {},
         "sources": sources,
         "files": outputs,
         "sets": sets,
         "config_types": ledger.counts(),
         "steps": [{"step": s, "what": what, "left_out": out, "remain": left} for s, what, out, left in ledger.steps],
         "coverage": {name: coverage[name] for name in kept},
-        "outliers": None if curated.pruned is None else {
-            "before": curated.pruned.before, "after": curated.pruned.after
-        },
+        "outliers": None if curated.pruned is None else _plain(
+            {"before": curated.pruned.before, "after": curated.pruned.after}, MODEL_DIGITS
+        ),
         "frames": [
             {
                 "id": e.id, "config_type": e.config_type, "n_atoms": len(e.atoms), "place": e.place, "step": e.step,
@@ -76,7 +83,8 @@ def card(curated: Curated, outputs: dict[str, str]) -> dict[str, Any]:
             for e in ledger.entries
         ],
     }  # fmt: skip
-    return _plain(content)
+    # what was asked for is not rounded
+    return {**_plain(content), "recipe": _plain(options, None)}
 
 
 def markdown(content: dict[str, Any]) -> str:
@@ -89,11 +97,11 @@ def markdown(content: dict[str, Any]) -> str:
     for s in content["sources"]:
         read = f"{s['n_read']} of {s['n_frames']}"
         licence, reference = s["licence"] or "not stated", s["reference"] or "not stated"
-        lines.append(f"| {s['name']} | {s['file']} | {read} | {licence} | {reference} | `{s['sha256'][:16]}` |")
+        lines.append(_row(s["name"], s["file"], read, licence, reference, f"`{s['sha256'][:16]}`"))
     lines += ["", "## Content", "", "| config type | train | test | left out |", "|---|---:|---:|---:|"]
-    lines += [f"| {name} | {c[TRAIN]} | {c[TEST]} | {c[LEFT_OUT]} |" for name, c in content["config_types"].items()]
+    lines += [_row(name, c[TRAIN], c[TEST], c[LEFT_OUT]) for name, c in content["config_types"].items()]
     lines += ["", "## Steps", "", "| step | left out | remain | what it did |", "|---|---:|---:|---|"]
-    lines += [f"| {s['step']} | {s['left_out']} | {s['remain']} | {s['what']} |" for s in content["steps"]]
+    lines += [_row(s["step"], s["left_out"], s["remain"], s["what"]) for s in content["steps"]]
     lines += ["", "## Left out", ""]
     out = [f for f in content["frames"] if f["place"] == LEFT_OUT and f["step"] != "select"]
     lines += [f"- `{f['id']}` ({f['config_type']}), {f['step']}: {f['reason']}" for f in out] or ["Nothing."]
@@ -107,13 +115,19 @@ def markdown(content: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _plain(value: Any) -> Any:
+def _row(*cells: object) -> str:
+    return "| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |"
+
+
+def _plain(value: Any, digits: int | None = DIGITS) -> Any:
     if isinstance(value, dict):
-        return {str(k): _plain(v) for k, v in value.items()}
+        return {str(k): _plain(v, digits) for k, v in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(v) for v in value]
+        return [_plain(v, digits) for v in value]
     if isinstance(value, np.integer):
         return int(value)
     if isinstance(value, float):
-        return float(f"{value:.{DIGITS}g}") if np.isfinite(value) else None
+        if not np.isfinite(value):
+            return None
+        return float(value) if digits is None else float(f"{value:.{digits}g}")
     return value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from gapkit.curation.pipeline.recipe import LABELS, Source
+from gapkit.exceptions import DataError
 from gapkit.structures import LabelKeys
 from gapkit.structures.labels import frame_labels, results_of
 from gapkit.typing import FloatArray
@@ -22,6 +24,7 @@ _ALIAS = re.compile(
     r"(ref|reference|dft|qm|target|true|label|vasp|castep|qe|cp2k|aims|orca)[_-](energy|forces?|stress|virials?)", re.I
 )
 SIGMAS = ("energy_sigma", "virial_sigma", "force_sigma")
+SAME_VIRIAL = 1e-2, 1e-6  # relative; eV
 
 
 def label_keys(source: Source) -> LabelKeys:
@@ -39,7 +42,8 @@ def conflict(atoms: Atoms, source: Source) -> str:
             continue
         names = [name for name, _ in found]
         if key is not None and names:
-            return f"has no {key!r}, but {', '.join(map(repr, names))}; give all frames of a file one name"
+            other = ", ".join(map(repr, names))
+            return f"has no {key!r}, but {other}; correct `{kind}_key`, or give all frames of the file one name"
         if names and kind not in names:
             return f"has no {kind!r}, but {', '.join(map(repr, names))}; name it with `{kind}_key`"
         if any(not np.allclose(value, found[0][1], rtol=1e-6) for _, value in found[1:]):
@@ -58,12 +62,17 @@ def in_own_units(atoms: Atoms, source: Source) -> Atoms:
         If a label is not finite, has the wrong shape, is stale, or contradicts another.
     """
     keys = label_keys(source)
-    labels = frame_labels(atoms, keys, 0)
     energy_unit, forces_unit = ENERGY_UNITS[source.energy_unit], FORCE_UNITS[source.forces_unit]
-    virial_unit = energy_unit if "virial" in labels.found else STRESS_UNITS[source.stress_unit]
+    # one at a time, for they are in different units
+    labels = frame_labels(atoms, replace(keys, stress=None), 0)
+    by_virial = labels.virial * energy_unit
+    by_stress = frame_labels(atoms, replace(keys, virial=None), 0).virial * STRESS_UNITS[source.stress_unit]
+    virial = _same_virial(by_virial, by_stress)
     new = atoms.copy()
     new.calc = None
-    for name in {*(getattr(keys, kind) for kind in (*LABELS, "config_type")), *LABELS, *SIGMAS, "config_type"}:
+    others = {name for held in (new.info, new.arrays) for name in held if any(_is_alias(name, kind) for kind in LABELS)}
+    used = {getattr(keys, kind) for kind in (*LABELS, "config_type")}
+    for name in {*used, *others, *LABELS, *SIGMAS, "config_type"}:
         new.info.pop(name, None)
         new.arrays.pop(name, None)
     results: dict[str, Any] = {}
@@ -73,8 +82,7 @@ def in_own_units(atoms: Atoms, source: Source) -> Atoms:
     if known.any():
         # the mask stays and says which zeros are no labels
         results["forces"] = np.where(known[:, None], labels.forces * forces_unit, 0.0)
-    if np.isfinite(labels.virial).all():
-        virial = labels.virial * virial_unit
+    if np.isfinite(virial).all():
         if abs(np.linalg.det(new.cell.array)) > 0.0:
             results["stress"] = -virial[VOIGT] / new.get_volume()
         else:
@@ -96,6 +104,19 @@ def in_own_units(atoms: Atoms, source: Source) -> Atoms:
 def is_labelled(atoms: Atoms) -> bool:
     """Whether there is anything to learn from it."""
     return bool(results_of(atoms)) or "virial" in atoms.info
+
+
+def _same_virial(by_virial: FloatArray, by_stress: FloatArray) -> FloatArray:
+    if not np.isfinite(by_virial).all():
+        return by_stress
+    off = np.nan_to_num(np.abs(by_virial - by_stress)).max()
+    relative, absolute = SAME_VIRIAL
+    if off > relative * np.abs(by_virial).max() + absolute:
+        raise DataError(
+            f"frame 0: `virial` must equal -stress * volume in the units of the source, got a largest difference of "
+            f"{off:.3g} eV; correct `energy_unit` or `stress_unit`, or remove one of the two labels"
+        )
+    return by_virial
 
 
 def _config_type(own: str, source: Source) -> str | None:

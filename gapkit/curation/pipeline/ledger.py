@@ -85,8 +85,9 @@ class Ledger:
         return [e for e in self.entries if e.place == place]
 
     def close(self, step: str, what: str) -> None:
-        """End a step: count what it left out."""
-        self.steps.append((step, what, sum(e.step == step for e in self.of(LEFT_OUT)), len(self.open())))
+        """End a step: count what it left out, without what it left out when it was taken before."""
+        before = sum(out for name, _, out, _ in self.steps if name == step)
+        self.steps.append((step, what, sum(e.step == step for e in self.of(LEFT_OUT)) - before, len(self.open())))
 
     def counts(self) -> dict[str, dict[str, int]]:
         """Frames by configuration type and place."""

@@ -14,6 +14,7 @@ from ase.io import write as write_frames
 
 from gapkit.curation.pipeline.card import card, markdown
 from gapkit.exceptions import InputError
+from gapkit.structures.labels import results_of
 
 if TYPE_CHECKING:
     from gapkit.curation.pipeline.result import Curated
@@ -30,29 +31,35 @@ def check_folder(folder: Path) -> None:
     InputError
         If it holds anything that is not of a data set, or cannot be made.
     """
-    parent = folder.absolute().parent
+    given, folder = folder, folder.resolve()  # a link stays, and what it points to is replaced
+    parent = folder.parent
+    if not folder.name:
+        raise InputError(f"cannot write {given}: it is the root of all folders; choose another")
+    if Path.cwd().is_relative_to(folder):
+        raise InputError(f"cannot write {given}: the folder would be replaced, and you are in it; go to another one")
     if not parent.is_dir():
-        raise InputError(f"cannot write {folder}: the folder {parent.name} does not exist; create it or choose another")
+        raise InputError(f"cannot write {given}: the folder {parent.name} does not exist; create it or choose another")
     if not os.access(parent, os.W_OK | os.X_OK):
-        raise InputError(f"cannot write {folder}: the folder around it is not writable; choose another")
+        raise InputError(f"cannot write {given}: the folder around it is not writable; choose another")
     old = _aside(folder)
     if old.is_dir() and not folder.exists():
         os.rename(old, folder)
     if not folder.exists():
         return
     if not folder.is_dir():
-        raise InputError(f"cannot write {folder}: it is a file; name a folder")
+        raise InputError(f"cannot write {given}: it is a file; name a folder")
     held = {path.name for path in folder.iterdir()}
     if held and (CARD not in held or held - MADE):
         strange = ", ".join(sorted(held - MADE)[:5]) or "no card of a data set"
         raise InputError(
-            f"cannot write {folder}: the folder would be replaced, but it holds {strange}; choose a new or empty one"
+            f"cannot write {given}: the folder would be replaced, but it holds {strange}; choose a new or empty one"
         )
 
 
 def write(curated: Curated, folder: Path, page: str | None) -> list[Path]:
     """See `Curated.write`."""
     check_folder(folder)
+    folder = folder.resolve()
     new = folder.with_name(f".{folder.name}.new")
     shutil.rmtree(new, ignore_errors=True)
     try:
@@ -61,14 +68,14 @@ def write(curated: Curated, folder: Path, page: str | None) -> list[Path]:
         for name, frames in (("train", curated.train), ("test", curated.test), ("left_out", curated.left_out)):
             if frames:
                 path = new / f"{name}.extxyz"
-                write_frames(path, [_writable(atoms) for atoms in frames], format="extxyz")
+                with path.open("w", encoding="utf-8", newline="\n") as file:
+                    write_frames(file, [_writable(atoms) for atoms in frames], format="extxyz")
                 digests[path.name] = hashlib.sha256(path.read_bytes()).hexdigest()
         content = card(curated, digests)
         text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-        (new / CARD).write_text(text, encoding="utf-8")
-        (new / "card.md").write_text(markdown(content), encoding="utf-8")
-        if page is not None:
-            (new / "index.html").write_text(page, encoding="utf-8")
+        for name, words in ((CARD, text), ("card.md", markdown(content)), ("index.html", page)):
+            if words is not None:
+                (new / name).write_text(words, encoding="utf-8", newline="\n")
         _swap(new, folder)
     finally:
         shutil.rmtree(new, ignore_errors=True)
@@ -95,7 +102,10 @@ def _aside(folder: Path) -> Path:
 
 
 def _writable(atoms: Atoms) -> Atoms:
-    """Without what extended XYZ cannot hold, such as objects in `info`."""
+    """Without what extended XYZ cannot hold, such as objects in `info` or labels that are there twice."""
+    for held, where in ((atoms.info, "info"), (atoms.arrays, "arrays")):
+        for name in set(results_of(atoms)) & set(held):
+            held[f"{where}_{name}"] = held.pop(name)
     plain = (str, bool, int, float, list, tuple)
     for name in [
         name for name, value in atoms.info.items() if not (isinstance(value, plain) or hasattr(value, "shape"))

@@ -25,7 +25,7 @@ from typing import Any, Literal, get_args
 
 from gapkit.curation.duplicates import SAME_ENERGY, TOLERANCE
 from gapkit.curation.pipeline.actions import ACTIONS, DEFAULT_ACTIONS
-from gapkit.curation.pipeline.values import quotas, sigmas, slice_of, unit
+from gapkit.curation.pipeline.values import false_alarm, quotas, sigmas, slice_of, unit, window_end
 from gapkit.curation.selection import METHODS, Method
 from gapkit.curation.splits import By
 from gapkit.exceptions import ConfigError
@@ -37,6 +37,11 @@ from gapkit.units import ENERGY_UNITS, FORCE_UNITS, STRESS_UNITS
 ROLES = ("pool", "train", "test")
 LABELS = ("energy", "forces", "stress", "virial")
 UNSUPERVISED = tuple(method for method in METHODS if method not in ("uncertainty", "diverse"))
+
+
+def public_file(file: str) -> str:
+    """The name of a file, with its folders if they are relative to the recipe."""
+    return Path(file).name if Path(file).is_absolute() else file
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +78,11 @@ class Source:
         """Name of the source in ids of frames."""
         return self.name or Path(self.file).name.split(".")[0]
 
+    @property
+    def public_file(self) -> str:
+        """The file as others may see it: without the folders of this machine, where the recipe names it by them."""
+        return public_file(self.file)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Duplicates:
@@ -85,6 +95,8 @@ class Duplicates:
 
     def __post_init__(self) -> None:
         validate(self)
+        if self.supercells and not self.symmetry:
+            raise ConfigError("`duplicates` can find `supercells` only with `symmetry`; leave out one of the two")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,7 +130,7 @@ class Leakage:
     """Near-twins between training and test frames: see `gapkit.curation.leakage.find_leakage`."""
 
     drop: str = option(one_of(("train", "test")), "which of two twins is left out", "train")
-    false_alarm: float = option(fraction, "part of independent frames that may be called twins", 1e-3)
+    false_alarm: float = option(false_alarm, "part of independent frames that may be called twins", 1e-3)
 
     def __post_init__(self) -> None:
         validate(self)
@@ -153,7 +165,7 @@ class Weights:
     virial_sigma: float = option(positive, "eV/atom", DEFAULT_NOISE.virial)
     scale: float = option(positive, "hull: energy in eV/atom that doubles the sigmas", 0.1)
     windows: Mapping[float, float] = entries(
-        positive, positive, "energy_window: factor by the upper end of a window in eV/atom"
+        window_end, positive, "energy_window: factor by the upper end of a window in eV/atom"
     )
     beyond: float = option(positive, "energy_window: factor above the last window", 30.0)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from gapkit.curation.coverage import measure_coverage
 from gapkit.curation.influence import influence
 from gapkit.curation.pipeline import steps
-from gapkit.curation.pipeline.ledger import LEFT_OUT, TEST, TRAIN, Ledger, batch_of, frames_of
+from gapkit.curation.pipeline.ledger import LEFT_OUT, TEST, TRAIN, Entry, Ledger, batch_of, frames_of
 from gapkit.curation.pipeline.recipe import Recipe
 from gapkit.curation.pipeline.result import Curated
 from gapkit.curation.pipeline.sources import read_sources
@@ -60,6 +60,7 @@ def curate(recipe: Recipe, folder: str | Path = ".", *, progress: bool = False) 
         begin("outliers")
         pruned = steps.drop_outliers(ledger, recipe, base) if recipe.outliers is not None else None
         modelled = ledger.open("pool", "train")
+        modelled_frames = frames_of(modelled)  # before they get other sigmas
         sound = ledger.open()
         begin("split")
         steps.split_pool(ledger, recipe.split, recipe.seed)
@@ -79,7 +80,7 @@ def curate(recipe: Recipe, folder: str | Path = ".", *, progress: bool = False) 
         begin("coverage")
         coverage = measure_coverage(batch_of(ledger.of(TRAIN)), batch_of(sound))
         begin("influence")
-        report = None if pruned is None else influence(pruned.model, frames_of(modelled))
+        report = None if pruned is None else influence(pruned.model, modelled_frames)
     return Curated(
         recipe=recipe, files=tuple(files), ledger=ledger, findings=tuple(findings), duplicates=tuple(groups),
         pruned=pruned, modelled=tuple(e.id for e in modelled), influence=report, coverage=coverage,
@@ -101,9 +102,16 @@ def _check_names(recipe: Recipe, ledger: Ledger) -> None:
 
 
 def _check_left(ledger: Ledger, step: str) -> None:
-    if not ledger.open() or (step != "check" and not ledger.of(TRAIN)):
-        reasons = {e.reason for e in ledger.of(LEFT_OUT)}
+    if not (ledger.open("pool", "train") if step == "check" else ledger.of(TRAIN)):
+        first: dict[str, Entry] = {}
+        for entry in ledger.of(LEFT_OUT):
+            first.setdefault(entry.step, entry)
+        out = [
+            f"{sum(e.step == name for e in ledger.of(LEFT_OUT))} by {name!r}, such as {entry.id} ({entry.reason})"
+            for name, entry in first.items()
+        ]
         test = f" ({len(ledger.of(TEST))} are test frames)" if ledger.of(TEST) else ""
         raise DataError(
-            f"no training frame is left after the step {step!r}{test}, for: {'; '.join(sorted(reasons)[:3])}"
+            f"no training frame is left after the step {step!r}{test}; left out are {'; '.join(out) or 'none'}; "
+            "correct the data, or change the options of the steps"
         )

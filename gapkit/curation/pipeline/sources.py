@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from gapkit.curation.pipeline.labels import conflict, in_own_units
 from gapkit.curation.pipeline.ledger import Entry
 from gapkit.curation.pipeline.recipe import Source
 from gapkit.exceptions import DataError, InputError
-from gapkit.structures import read_frames
+from gapkit.structures import read_frames, to_batch
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,11 @@ class SourceFile:
     sha256: str
     n_frames: int
     n_read: int
+
+
+def without_frame(error: object) -> str:
+    """A message about a frame without its number, which may be counted from elsewhere."""
+    return re.sub(r"^frame \d+( \(config_type .*?\))?: ", "", str(error))
 
 
 def read_sources(sources: Sequence[Source], folder: Path) -> tuple[list[SourceFile], list[Entry]]:
@@ -59,9 +65,10 @@ def read_sources(sources: Sequence[Source], folder: Path) -> tuple[list[SourceFi
             kind = "conflicting_labels" if problem else ""
             if not problem:
                 try:
+                    to_batch(atoms, labels=False)  # a structure that is wrong makes its labels look wrong
                     atoms = in_own_units(atoms, source)
                 except DataError as error:
-                    kind, problem = "unusable", str(error).split(": ", 1)[-1]
+                    kind, problem = "unusable", without_frame(error)
             entries.append(
                 Entry(f"{source.label}:{index}", number, index, source.file, source.role, atoms, kind, problem)
             )

@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from gapkit.curation.checks import Finding, check
 from gapkit.curation.duplicates import DuplicateGroup, find_duplicates
-from gapkit.curation.leakage import find_leakage
+from gapkit.curation.leakage import Leak, find_leakage
 from gapkit.curation.pipeline.actions import DEFAULT_ACTIONS
 from gapkit.curation.pipeline.labels import is_labelled
-from gapkit.curation.pipeline.ledger import LEFT_OUT, TEST, TRAIN, Ledger, batch_of, frames_of
+from gapkit.curation.pipeline.ledger import LEFT_OUT, TEST, TRAIN, Entry, Ledger, batch_of, frames_of
 from gapkit.curation.pipeline.recipe import Leakage, Recipe, Select, Split, Weights
+from gapkit.curation.pipeline.sources import without_frame
 from gapkit.curation.robust import Pruned, crystal_check, prune
 from gapkit.curation.selection import select
 from gapkit.curation.splits import split_indices
 from gapkit.curation.weights import energy_window_sigmas, hull_distance_sigmas, noise_sigmas
-from gapkit.exceptions import DataError
+from gapkit.exceptions import DataError, InputError
 from gapkit.gp.noise import Noise
 from gapkit.potential import GAP
 from gapkit.potential.defaults import default_terms
 from gapkit.structures import read_frames
 
 N_NAMED = 8
-MAX_ROUNDS = 10
+UNREADABLE = ("conflicting_labels", "unusable")
 
 
 def check_frames(ledger: Ledger, recipe: Recipe) -> list[Finding]:
@@ -47,9 +50,15 @@ def check_frames(ledger: Ledger, recipe: Recipe) -> list[Finding]:
         usable = [entries[k] for k in readable]
         names = [recipe.sources[e.source].label for e in usable]
         for finding in check(frames_of(usable), sources=names):
-            found.append(Finding(readable[finding.frame], *_rest(finding)))
-    _stop(ledger, [f for f in found if actions.get(f.kind, "flag") == "stop"])
-    for finding in sorted(found):
+            found.append(replace(finding, frame=readable[finding.frame]))
+    for k, finding in enumerate(found):
+        if finding.kind in UNREADABLE:
+            entry = entries[finding.frame]
+            entry.problem, entry.message = finding.kind, without_frame(finding.message)
+            found[k] = replace(finding, message=entry.message)
+    found.sort(key=lambda f: (f.frame, f.kind, f.message))
+    _stop(ledger, [f for f in found if actions.get(f.kind, "flag") == "stop" and f.severity != "info"])
+    for finding in found:
         entry, action = entries[finding.frame], actions.get(finding.kind, "flag")
         if finding.severity == "info":
             entry.is_free_atom |= finding.kind == "isolated_atoms"
@@ -61,11 +70,7 @@ def check_frames(ledger: Ledger, recipe: Recipe) -> list[Finding]:
         elif action == "flag":
             entry.flags.append(f"{finding.kind}: {finding.message}")
     ledger.close("check", f"labels, units, signs and geometry; {sum(bool(e.flags) for e in entries)} frames flagged")
-    return sorted(found)
-
-
-def _rest(finding: Finding) -> tuple[str, str, str, float | None, float | None]:
-    return finding.kind, finding.severity, finding.message, finding.value, finding.threshold
+    return found
 
 
 def _stop(ledger: Ledger, findings: list[Finding]) -> None:
@@ -81,10 +86,13 @@ def _stop(ledger: Ledger, findings: list[Finding]) -> None:
         for (file, kind, message), frames in grouped.items()
     ]
     more = f"; and {len(lines) - N_NAMED} more" if len(lines) > N_NAMED else ""
-    kinds = ", ".join(dict.fromkeys(f"{f.kind}: drop" for f in findings))
+    kinds = list(dict.fromkeys(f.kind for f in findings))
+    units = " (`energy_unit`, `forces_unit`, `stress_unit`)" if any("units" in kind for kind in kinds) else ""
+    keep = "" if set(kinds) & set(UNREADABLE) else ", with `flag` to keep them"
     raise DataError(
         f"the data cannot be used as they are: {'; '.join(lines[:N_NAMED])}{more}. Correct the data or the options of "
-        f"the source; or write `check: {{{kinds}}}` into the recipe to leave these frames out, with `flag` to keep them"
+        f"the source{units}; or write `check: {{{', '.join(f'{kind}: drop' for kind in kinds)}}}` into the recipe to "
+        f"leave these frames out{keep}"
     )
 
 
@@ -93,7 +101,8 @@ def drop_duplicates(ledger: Ledger, recipe: Recipe) -> list[DuplicateGroup]:
     options = recipe.duplicates
     assert options is not None
     first = TEST if recipe.leakage is None or recipe.leakage.drop == TRAIN else TRAIN
-    entries = sorted(ledger.open(), key=lambda e: e.role != first)
+    # free atoms are no test of anything, and without them the zero of energy is lost
+    entries = sorted(ledger.open(), key=lambda e: e.role == TEST if e.is_free_atom else e.role != first)
     groups = find_duplicates(
         batch_of(entries), symmetry=options.symmetry, supercells=options.supercells, tolerance=options.tolerance,
         energy_tolerance=options.energy_tolerance,
@@ -114,11 +123,11 @@ def drop_outliers(ledger: Ledger, recipe: Recipe, folder: Path) -> Pruned:
     assert options is not None
     entries = ledger.open("pool", "train")
     batch, frames = batch_of(entries), frames_of(entries)
+    crystal = None if options.crystal is None else crystal_check(read_frames(folder / options.crystal)[0])
     model = GAP(
         terms=default_terms(batch, options.cutoff), n_sparse=options.n_sparse, random_state=recipe.seed,
         calibration=None, n_jobs=recipe.n_jobs,
     ).fit(frames)  # fmt: skip
-    crystal = None if options.crystal is None else crystal_check(read_frames(folder / options.crystal)[0])
     pruned = prune(
         model, frames, threshold=options.threshold, max_fraction=options.max_fraction, max_rounds=options.max_rounds,
         check=crystal,
@@ -142,7 +151,12 @@ def split_pool(ledger: Ledger, options: Split | None, seed: int) -> None:
         for entry in pool:
             entry.decide(TRAIN, "split", "no test frames are taken from the pool")
     elif pool:
-        _, test = split_indices(frames_of(pool), options.test_fraction, options.by, random_state=seed)
+        try:
+            _, test = split_indices(frames_of(pool), options.test_fraction, options.by, random_state=seed)
+        except DataError as error:
+            raise DataError(
+                f"`split` cannot divide the frames that are left (`split: false` switches it off): {error}"
+            ) from error
         chosen = set(test.tolist())
         for k, entry in enumerate(pool):
             entry.decide(TEST if k in chosen else TRAIN, "split", f"by {options.by}")
@@ -152,29 +166,41 @@ def split_pool(ledger: Ledger, options: Split | None, seed: int) -> None:
 def drop_twins(ledger: Ledger, options: Leakage) -> None:
     """Leave out one of every two near-twins of training and test set, until there are none."""
     n_found = 0
-    for _ in range(MAX_ROUNDS):
-        train, test = ledger.of(TRAIN), ledger.of(TEST)
-        leaks = find_leakage(batch_of(train), batch_of(test), false_alarm=options.false_alarm) if train and test else []
-        if not leaks:
-            break
+    # a test frame may have many twins, of which one is found at a time; every round leaves out a frame
+    while leaks := _twins(ledger, options.false_alarm):
         n_found += len(leaks)
-        for leak in leaks:
-            ours, theirs = train[leak.train_frame], test[leak.test_frame]
-            entry, twin = (ours, theirs) if options.drop == TRAIN else (theirs, ours)
+        for ours, theirs, leak in leaks:
+            entry, twin, place = (ours, theirs, TEST) if options.drop == TRAIN else (theirs, ours, TRAIN)
             if entry.place != LEFT_OUT:
                 distance = f"distance {leak.distance:.2g} of {leak.threshold:.2g} standard deviations"
-                entry.decide(LEFT_OUT, "leakage", f"near-twin of {twin.place} frame {twin.id} ({distance})")
-    else:
-        raise DataError(f"training and test frames are still near-twins after {MAX_ROUNDS} rounds; split them again")
+                entry.decide(LEFT_OUT, "leakage", f"near-twin of {place} frame {twin.id} ({distance})")
     ledger.close("leakage", f"{n_found} near-twins between training and test frames")
+
+
+def _twins(ledger: Ledger, false_alarm: float) -> list[tuple[Entry, Entry, Leak]]:
+    """A training frame, a test frame that is its twin, and how close they are; free atoms have no twins."""
+    train, test = ([e for e in ledger.of(place) if not e.is_free_atom] for place in (TRAIN, TEST))
+    if not train or not test:
+        return []
+    leaks = find_leakage(batch_of(train), batch_of(test), false_alarm=false_alarm)
+    return [(train[leak.train_frame], test[leak.test_frame], leak) for leak in leaks]
 
 
 def choose(ledger: Ledger, options: Select, seed: int) -> None:
     """Keep some of the training frames."""
     train = [e for e in ledger.of(TRAIN) if not e.is_free_atom]
     n = options.n if options.n is not None else max(1, round(options.fraction * len(train)))  # type: ignore[operator]
+    if n > len(train):
+        raise InputError(
+            f"`n` of `select` must be at most the {len(train)} training frames that are left, got {n}; ask for fewer, "
+            "or give a `fraction`"
+        )
+    quotas = options.quotas
+    if isinstance(quotas, Mapping):  # types without a frame left can have no part
+        present = {e.config_type for e in train}
+        quotas = {name: number for name, number in quotas.items() if name in present}
     chosen = select(
-        frames_of(train), n, options.method, per=options.per, quotas=options.quotas, random_state=seed
+        frames_of(train), n, options.method, per=options.per, quotas=quotas, random_state=seed
     ).indices.tolist()
     rank = {frame: k for k, frame in enumerate(chosen)}
     for k, entry in enumerate(train):

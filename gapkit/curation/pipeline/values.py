@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from gapkit.options.values import NOISE_NAMES, count, one_of, positive
+from gapkit.options.values import NOISE_NAMES, count, number, one_of, positive
 
 
 def slice_of(value: Any) -> str:
     """A slice of frames, as in Python."""
-    if not re.fullmatch(r"-?\d*:-?\d*(:[1-9]\d*)?", str(value)):
+    if not re.fullmatch(r"(-?\d+)?:(-?\d+)?(:([1-9]\d*)?)?", str(value)):
         raise ValueError('a slice such as ":100" or "::10", in quotation marks')
     return str(value)
 
@@ -20,10 +21,29 @@ def unit(known: Mapping[str, float]) -> Callable[[Any], str]:
     """One of some units; Å may be written Angstrom or A."""
 
     def check(value: Any) -> str:
-        spelled = re.sub(r"/(Angstrom|Ang|A)(?![a-z])", "/Å", value) if isinstance(value, str) else value
-        return one_of(known)(spelled)
+        if isinstance(value, str):
+            # Å has three spellings in Unicode
+            value = re.sub(r"/(Angstrom|Ang|A)(?![a-z])", "/Å", unicodedata.normalize("NFC", value))
+        return one_of(known)(value)
 
     return check
+
+
+def false_alarm(value: Any) -> float:
+    """A small probability."""
+    result = number(value)
+    if not 0.0 < result < 0.5:
+        raise ValueError("a number > 0 and < 0.5")
+    return result
+
+
+def window_end(value: Any) -> float:
+    """An energy; names in TOML and JSON are text."""
+    try:
+        value = float(value) if isinstance(value, str) else value
+    except ValueError:
+        raise ValueError("a number > 0") from None
+    return positive(value)
 
 
 def quotas(value: Any) -> str | dict[str, int]:
