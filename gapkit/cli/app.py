@@ -152,6 +152,7 @@ def curate(
     output: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Folder to write, in place of that of the recipe.")
     ] = None,
+    page: Annotated[bool, typer.Option("--page/--no-page", help="Write a page with pictures (matplotlib).")] = True,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Do everything but write.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the data card as one JSON object.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print errors only.")] = False,
@@ -159,7 +160,7 @@ def curate(
     """Make a training and a test set from raw calculations, with a card that gives the reason for every frame."""
     from gapkit.cli.curate import run
 
-    run(recipe, output=output, dry_run=dry_run, as_json=json, quiet=quiet)
+    run(recipe, output=output, page=page, dry_run=dry_run, as_json=json, quiet=quiet)
 
 
 @app.command()

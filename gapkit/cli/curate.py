@@ -14,9 +14,10 @@ from gapkit.report.picture import require_matplotlib
 
 
 def run(
-    path: Path, *, output: Path | None = None, dry_run: bool = False, as_json: bool = False, quiet: bool = False
-) -> None:
-    """Make the data set of a recipe; with `dry_run` only say what it would be.
+    path: Path, *, output: Path | None = None, page: bool = True, dry_run: bool = False, as_json: bool = False,
+    quiet: bool = False,
+) -> None:  # fmt: skip
+    """Make the data set of a recipe; with `dry_run` only say what it would be, without `page` there are no pictures.
 
     Raises
     ------
@@ -25,12 +26,12 @@ def run(
     """
     recipe = Recipe.read(path)
     folder = path.parent / recipe.output if output is None else output
-    if not dry_run:
-        check_folder(folder)
+    check_folder(folder)
+    if page and not dry_run:
         require_matplotlib()
     curated = curate(recipe, path.parent, progress=not quiet)
     if not dry_run:
-        curated.write(folder, curation_page(curated))
+        curated.write(folder, curation_page(curated) if page else None)
     if as_json:
         show_json(card(curated, {}) if dry_run else json.loads((folder / CARD).read_text(encoding="utf-8")))
     elif not quiet:

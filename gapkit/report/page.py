@@ -14,6 +14,7 @@ from gapkit.curation.fingerprints import FingerprintSpace
 from gapkit.curation.pipeline import Curated
 from gapkit.curation.pipeline.card import MODEL_DIGITS
 from gapkit.curation.pipeline.ledger import LEFT_OUT, TEST, TRAIN, batch_of
+from gapkit.parallel import limit_blas
 from gapkit.report.coverage import coverage_figure
 from gapkit.report.dataset_map import map_figure
 from gapkit.report.influence import influence_figure
@@ -56,6 +57,11 @@ def curation_page(curated: Curated) -> str:
         If matplotlib is not installed.
     """
     require_matplotlib()
+    with limit_blas(curated.recipe.n_jobs, 0):
+        return _page(curated)
+
+
+def _page(curated: Curated) -> str:
     recipe, ledger = curated.recipe, curated.ledger
     n_train, n_test, n_out = (len(ledger.of(place)) for place in (TRAIN, TEST, LEFT_OUT))
     title = escape(recipe.name)

@@ -242,6 +242,14 @@ def test_without_matplotlib(folder: Path, run: Run, monkeypatch: pytest.MonkeyPa
     refused(run, folder, "sources: [{file: cu.extxyz}]\noutput: set\n", "matplotlib", "gapkit[plot]")
 
 
+def test_no_page_needs_no_matplotlib(folder: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    result = run("curate", folder / "r.yaml", "--no-page", "--output", folder / "plain")
+    assert result.exit_code == 0, result.output
+    assert (folder / "plain" / "card.json").exists()
+    assert not (folder / "plain" / "index.html").exists()
+
+
 # --- what interrupts it -----------------------------------------------------------------------------------------------
 
 

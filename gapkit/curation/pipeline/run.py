@@ -13,6 +13,7 @@ from gapkit.curation.pipeline.recipe import Recipe
 from gapkit.curation.pipeline.result import Curated
 from gapkit.curation.pipeline.sources import read_sources
 from gapkit.exceptions import DataError, InputError
+from gapkit.parallel import limit_blas
 from gapkit.progress import track
 
 
@@ -41,7 +42,8 @@ def curate(recipe: Recipe, folder: str | Path = ".", *, progress: bool = False) 
         If the data must not be used as they are: the message names files and frames; or if no training frame is left.
     """
     base = Path(folder)
-    with track(9, "curate", "step", progress) as bar:
+    # products here are small, and bytes must not depend on the number of BLAS threads; fits have threads of their own
+    with limit_blas(recipe.n_jobs, 0), track(9, "curate", "step", progress) as bar:
 
         def begin(name: str) -> None:
             bar.set_description(name)
