@@ -89,7 +89,7 @@ class LearningCurve:
 
 def learning_curve(
     model: GAP, frames: Sequence[Atoms], frames_test: Sequence[Atoms], sizes: Sequence[int], *,
-    selectors: Sequence[Method] | Mapping[str, Chooser] = ("random", "farthest_point"), seeds: Sequence[int] = (0, 1),
+    selectors: Sequence[Method] | Mapping[str, Chooser] = ("random", "v_optimal"), seeds: Sequence[int] = (0, 1),
     options: Mapping[str, Any] | None = None,
 ) -> LearningCurve:  # fmt: skip
     """Fit to selections of growing size and test on the same frames.

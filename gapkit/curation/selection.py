@@ -9,6 +9,7 @@ Every frame is a block X_f of descriptor vectors: their mean by species (`per="f
   frame's (Imbalzano et al., J. Chem. Phys. 148, 241730 (2018), section II C);
 - "leverage": drawn with probabilities in proportion to leverage scores (Mahoney and Drineas, PNAS 106, 697 (2009));
 - "d_optimal": the largest growth of log det(X^T X + ridge), log det(1 + X_f A^-1 X_f^T);
+- "v_optimal": the largest decrease of the mean squared error that is expected over all frames (see `v_optimal`);
 - "uncertainty": the largest standard deviation of any local energy of a model;
 - "diverse": that times the distance from all frames taken, for batches that do not say one thing many times;
 - "random".
@@ -18,12 +19,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol, get_args
+from typing import Literal, get_args
 
 import numpy as np
 from ase import Atoms
 from sklearn.utils import check_random_state
 
+from gapkit.curation.gains import Cur, Distance, DOptimal, Gains, Static
+from gapkit.curation.v_optimal import Information, VOptimal
 from gapkit.descriptors import SOAP, Descriptor
 from gapkit.exceptions import InputError
 from gapkit.gp.parts import waves
@@ -34,13 +37,12 @@ from gapkit.sparse.cur import leverage_scores
 from gapkit.structures import LabelKeys, to_batch
 from gapkit.typing import FloatArray, IntArray
 
-Method = Literal["farthest_point", "cur", "leverage", "d_optimal", "uncertainty", "diverse", "random"]
+Method = Literal["farthest_point", "cur", "leverage", "d_optimal", "v_optimal", "uncertainty", "diverse", "random"]
 METHODS: tuple[str, ...] = get_args(Method)
 # Principal components of the vectors that are kept, and atoms whose vectors are made together.
 N_COMPONENTS = 40
 ATOMS_AT_ONCE = 2000
-# Of the mean squared length of the vectors: the ridge of "d_optimal", and the rank that "leverage" looks at.
-RIDGE = 1e-3
+# Rank that "leverage" looks at.
 RANK = 20
 
 
@@ -61,7 +63,7 @@ class Selected:
 
 
 def select(
-    frames: Sequence[Atoms], n: int, method: Method = "farthest_point", *, model: GAP | None = None,
+    frames: Sequence[Atoms], n: int, method: Method = "v_optimal", *, model: GAP | None = None,
     descriptor: Descriptor | None = None, per: Literal["frame", "atom"] = "frame", known: Sequence[Atoms] = (),
     quotas: Mapping[str, int] | Literal["sqrt", "proportional"] | None = None, keys: LabelKeys | None = None,
     random_state: int | np.random.RandomState | None = 0,
@@ -77,9 +79,11 @@ def select(
     descriptor : Descriptor or None
         An atomic one; None: SOAP with a cutoff of 5 Å.
     per : {"frame", "atom"}
-        Compare the means of frames, or all their atoms: what a single atom shows counts then.
+        Compare the means of frames, or all their atoms: what a single atom shows counts then.  "v_optimal" takes the
+        forces of all atoms in any case.
     known : list of Atoms
-        Frames that are there already; the selection keeps away from them ("farthest_point", "diverse", "d_optimal").
+        Frames that are there already; the selection keeps away from them ("farthest_point", "diverse", "d_optimal",
+        "v_optimal").
     quotas : mapping, {"sqrt", "proportional"} or None
         Frames of each configuration type; types without a number share the rest.  A name: by the square root of the
         frames of each type, or in proportion to them.  None: types do not count.
@@ -102,10 +106,13 @@ def select(
     rng = np.random.default_rng(check_random_state(random_state).randint(2**31 - 1))
     free = _open(frames, n, quotas, (keys or LabelKeys()).config_type)
     if method == "random":
-        return _greedy(n, free, _Static(rng.random(len(frames))))
+        return _greedy(n, free, Static(rng.random(len(frames))))
     if method == "uncertainty":
         assert model is not None
-        return _greedy(n, free, _Static(_uncertainty(model, frames)))
+        return _greedy(n, free, Static(_uncertainty(model, frames)))
+    if method == "v_optimal":
+        every = Information.of([*frames, *known], descriptor, rng)
+        return _greedy(n, free, VOptimal(every[: len(frames)], every[len(frames) :], rng))
     blocks = frame_vectors([*frames, *known], descriptor, per)
     own, others = blocks[: len(frames)], blocks[len(frames) :]
     if method == "leverage":
@@ -113,16 +120,16 @@ def select(
         scores = leverage_scores(X, min(RANK, *X.shape), rng)
         total = np.array([part.sum() for part in np.split(scores, np.cumsum([len(b) for b in own])[:-1])])
         draws = rng.exponential(size=len(own))
-        return _greedy(n, free, _Static(-draws / np.maximum(total, 1e-300)))  # Efraimidis and Spirakis (2006)
+        return _greedy(n, free, Static(-draws / np.maximum(total, 1e-300)))  # Efraimidis and Spirakis (2006)
     if method == "cur":
-        return _greedy(n, free, _Cur(own))
+        return _greedy(n, free, Cur(own))
     if method == "d_optimal":
-        return _greedy(n, free, _DOptimal(own, others))
+        return _greedy(n, free, DOptimal(own, others))
     weights = None
     if method == "diverse":
         assert model is not None
         weights = _uncertainty(model, frames)
-    return _greedy(n, free, _Distance(own, others, weights, rng))
+    return _greedy(n, free, Distance(own, others, weights, rng))
 
 
 def frame_vectors(
@@ -207,107 +214,16 @@ def _open(
     return _Quotas(group.ravel(), np.array([shares[name] for name in counts]))
 
 
-class _Gains(Protocol):
-    """What every frame is worth now, (n_frames,), given those added so far."""
-
-    def now(self) -> FloatArray: ...
-
-    def add(self, i: int) -> None: ...
-
-
-def _greedy(n: int, free: _Quotas, gains: _Gains) -> Selected:
+def _greedy(n: int, free: _Quotas, gains: Gains) -> Selected:
     """Take the frame of the highest gain, again and again; the first of those that are equal."""
     chosen, worth = np.empty(n, dtype=np.int64), np.empty(n)
     taken = np.zeros(len(free.group), bool)
     left = free.left.copy()
     for step in range(n):
-        now = np.where(taken | (left[free.group] == 0), -np.inf, gains.now())
+        still = ~taken & (left[free.group] > 0)
+        now = np.where(still, gains.now(still), -np.inf)
         i = int(np.argmax(now))
         chosen[step], worth[step], taken[i] = i, now[i], True
         left[free.group[i]] -= 1
         gains.add(i)
     return Selected(chosen, worth)
-
-
-class _Static:
-    """Gains that do not change."""
-
-    def __init__(self, gains: FloatArray) -> None:
-        self._gains = gains
-
-    def now(self) -> FloatArray:
-        return self._gains
-
-    def add(self, i: int) -> None:
-        pass
-
-
-class _Distance:
-    """Largest distance of any vector of a frame from all vectors taken, times the frame's weight."""
-
-    def __init__(
-        self, own: list[FloatArray], others: list[FloatArray], weights: FloatArray | None, rng: np.random.Generator
-    ) -> None:
-        self._blocks = own
-        self._X = np.concatenate(own)
-        self._starts = np.concatenate([[0], np.cumsum([len(block) for block in own])[:-1]])
-        self._nearest = np.full(len(self._X), np.inf)
-        self._weights = weights
-        self._first = rng.random(len(own)) if weights is None else weights
-        for block in others:
-            self._near(block)
-
-    def _near(self, block: FloatArray) -> None:
-        squares = np.einsum("nd,nd->n", self._X, self._X)[:, None] + np.einsum("nd,nd->n", block, block)
-        np.minimum(self._nearest, (squares - 2.0 * (self._X @ block.T)).min(axis=1), out=self._nearest)
-
-    def now(self) -> FloatArray:
-        farthest = np.maximum.reduceat(self._nearest, self._starts)
-        if np.isinf(farthest).all():
-            return self._first
-        distances = np.sqrt(np.maximum(farthest, 0.0))
-        return distances if self._weights is None else distances * self._weights
-
-    def add(self, i: int) -> None:
-        self._near(self._blocks[i])
-
-
-class _Cur:
-    """Leverage on the leading singular vector of what is orthogonal to the frames taken."""
-
-    def __init__(self, blocks: list[FloatArray]) -> None:
-        self._starts = np.concatenate([[0], np.cumsum([len(block) for block in blocks])])
-        self._whole = np.concatenate(blocks)
-        self._X = self._whole.copy()
-
-    def now(self) -> FloatArray:
-        values, vectors = np.linalg.eigh(self._X.T @ self._X)
-        return np.add.reduceat((self._X @ vectors[:, -1]) ** 2 / max(values[-1], 1e-300), self._starts[:-1])
-
-    def add(self, i: int) -> None:
-        block = self._X[self._starts[i] : self._starts[i + 1]]
-        direction = np.linalg.svd(block, full_matrices=False)[2][0]
-        self._X -= np.outer(self._X @ direction, direction)
-        if np.linalg.norm(self._X) < 1e-5 * np.linalg.norm(self._whole):  # they span everything: begin again
-            self._X = self._whole.copy()
-
-
-class _DOptimal:
-    """Growth of the log determinant of the information matrix."""
-
-    def __init__(self, own: list[FloatArray], others: list[FloatArray]) -> None:
-        self._blocks = own
-        self._single = all(len(block) == 1 for block in own)
-        X = np.concatenate(own)
-        ridge = RIDGE * float(np.einsum("nd,nd->", X, X)) / len(X)
-        self._A = ridge * np.eye(X.shape[1]) + sum((block.T @ block for block in others), np.zeros((X.shape[1],) * 2))
-        self._X = X
-        self._grams = None if self._single else np.stack([block.T @ block for block in own])
-
-    def now(self) -> FloatArray:
-        if self._grams is None:
-            return np.log1p(np.einsum("nd,dn->n", self._X, np.linalg.solve(self._A, self._X.T)))
-        return np.asarray(np.linalg.slogdet(self._A + self._grams)[1] - np.linalg.slogdet(self._A)[1])
-
-    def add(self, i: int) -> None:
-        self._A += self._blocks[i].T @ self._blocks[i]

@@ -24,7 +24,7 @@ def curve():
 def test_points_are_separate_fits(curve):
     found, frames, test = curve
     assert [(p.selector, p.seed, p.n_frames) for p in found.points] == [
-        (name, seed, n) for name in ("random", "farthest_point") for seed in (0, 1) for n in SIZES
+        (name, seed, n) for name in ("random", "v_optimal") for seed in (0, 1) for n in SIZES
     ]
     point = found.points[1]
     chosen = select(frames, 14, "random", random_state=0).indices
@@ -39,7 +39,7 @@ def test_points_are_separate_fits(curve):
 
 def test_more_frames_are_better_and_all_frames_are_all_frames(curve):
     found, *_ = curve
-    for selector in ("random", "farthest_point"):
+    for selector in ("random", "v_optimal"):
         few, _ = found.mean(selector, 6, "forces_rmse")
         many, spread = found.mean(selector, 28, "forces_rmse")
         assert many < few

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from ase import Atoms
 
 from gapkit import SOAP, TwoBody
+from gapkit.curation import v_optimal
 from gapkit.curation.selection import METHODS, frame_vectors, select
+from gapkit.curation.v_optimal import Information, VOptimal
 from gapkit.exceptions import InputError
 from tests.potential.models import make_frames, small_model
 
@@ -36,7 +39,7 @@ def test_distinct_deterministic_and_nested(frames, model, method, per):
     np.testing.assert_array_equal(found.indices, again.indices)
     few = select(frames, 5, method, model=model, per=per, descriptor=OWN)
     np.testing.assert_array_equal(found.indices[:5], few.indices)
-    if method in ("random", "leverage"):
+    if method in ("random", "leverage", "v_optimal"):
         other = select(frames, 12, method, model=model, per=per, descriptor=OWN, random_state=1)
         assert not np.array_equal(other.indices, found.indices)
 
@@ -79,7 +82,7 @@ def test_vectors_keep_distances(frames):
 def test_farthest_point_by_brute_force(frames):
     X = brute_means(frames)
     known = list(range(3))
-    found = select(frames[3:], 6, descriptor=OWN, known=frames[:3]).indices + 3
+    found = select(frames[3:], 6, "farthest_point", descriptor=OWN, known=frames[:3]).indices + 3
     taken = list(known)
     for i in found:
         nearest = np.linalg.norm(X[:, None] - X[taken], axis=2).min(axis=1)
@@ -118,7 +121,124 @@ def test_diverse_is_uncertainty_times_distance(frames, model):
         taken.append(int(i))
 
 
-@pytest.mark.parametrize("method", ["random", "farthest_point", "cur"])
+def test_information_by_finite_differences(frames):
+    """Force rows are the slopes of energy rows, which differ by nothing else between frames of one composition."""
+    atoms, h = frames[-1], 1e-4
+    moved = []
+    for i, c, sign in np.ndindex(len(atoms), 3, 2):
+        moved.append(atoms.copy())
+        moved[-1].positions[i, c] += h * (1 - 2 * sign)
+    found = Information.of([atoms, *frames[:3], *moved], OWN, np.random.default_rng(0))
+    energies = found.energy[4:].reshape(-1, 2, found.energy.shape[1]) * 0.1 * np.sqrt(len(atoms))
+    rows = -(energies[:, 0] - energies[:, 1]) / (2 * h)
+    np.testing.assert_allclose(found.forces[0], rows.T @ rows, atol=1e-5 * np.trace(found.forces[0]))
+    assert found.n_rows.tolist() == [12] * len(found.n_rows)
+    share = np.array([np.bincount(a.numbers == 79, minlength=2) for a in [atoms, *frames[:3], *moved]])
+    np.testing.assert_allclose(share.T @ found.energy, 0.0, atol=1e-7 * np.abs(found.energy).max())
+
+
+def test_information_with_all_atoms_for_sparse_points_is_the_prior(frames, monkeypatch):
+    monkeypatch.setattr(v_optimal, "RANK", 1000)
+    few = frames[::3]
+    found = Information.of(few, OWN, np.random.default_rng(0)).energy
+    numbers = np.concatenate([atoms.numbers for atoms in few])
+    x = SOAP(4.0, 4, 3, 0.5, species=[29, 79]).fit(few).transform(few)
+    K = (x @ x.T) ** 4 * (numbers[:, None] == numbers)
+    total = K.reshape(len(few), 4, len(few), 4).sum(axis=(1, 3))
+    counts = np.array([np.bincount(atoms.numbers == 79, minlength=2) for atoms in few])
+    without = np.eye(len(few)) - counts @ np.linalg.pinv(counts)
+    expected = without @ total @ without / (4 * 0.1**2)
+    np.testing.assert_allclose(found @ found.T, expected, atol=1e-4 * np.trace(expected))
+
+
+def test_information_of_large_frames_in_parts(frames, monkeypatch):
+    large = [atoms.repeat((2, 2, 1)) for atoms in frames[:3]]
+    whole = Information.of(large, OWN, np.random.default_rng(0))
+    monkeypatch.setattr(v_optimal, "ATOMS_AT_ONCE", 5)
+    parts = Information.of(large, OWN, np.random.default_rng(0))
+    np.testing.assert_allclose(
+        np.trace(parts.forces, axis1=1, axis2=2), np.trace(whole.forces, axis1=1, axis2=2), rtol=1e-8
+    )
+    np.testing.assert_allclose(parts.energy @ parts.energy.T, whole.energy @ whole.energy.T, rtol=1e-6)
+
+
+def expected_errors(pool, chosen, known=None):
+    """J of frames chosen, from its definition."""
+    outer = lambda of: of.forces + np.einsum("ni,nj->nij", of.energy, of.energy)  # noqa: E731
+    noise = np.trace(pool.forces.sum(axis=0)) / pool.n_rows.sum() / 100.0
+    H, rows = outer(pool) / noise, pool.n_rows
+    mean = H.sum(axis=0) / rows.sum()
+    values, vectors = np.linalg.eigh(mean)
+    root = (vectors / np.sqrt(np.maximum(values, 1e-4 * values.max()))) @ vectors.T
+    apart = lambda of: np.sum((root @ (of - mean) @ root) ** 2)  # noqa: E731
+    total, n = H[chosen].sum(axis=0), rows[chosen].sum()
+    if known is not None:
+        total, n = total + outer(known).sum(axis=0) / noise, n + known.n_rows.sum()
+    alone = np.mean([apart(h / n_h) for h, n_h in zip(H, rows, strict=True)])
+    return np.trace(np.linalg.inv(np.eye(len(mean)) + total) @ mean) + 0.1 * apart(total / n) / alone
+
+
+@pytest.mark.parametrize("n_known", [0, 5])
+def test_v_optimal_by_brute_force(frames, monkeypatch, n_known):
+    monkeypatch.setattr(v_optimal, "PART", 1.0)
+    every = frames[::-1]
+    own, known = every[n_known:], every[:n_known]
+    found = select(own, 6, "v_optimal", descriptor=OWN, known=known, random_state=3)
+    rng = np.random.default_rng(np.random.RandomState(3).randint(2**31 - 1))
+    info = Information.of([*own, *known], OWN, rng)
+    pool, there = info[: len(own)], info[len(own) :] if n_known else None
+    taken = []
+    before = expected_errors(pool, taken, there) if n_known else None
+    for i, gain in zip(found.indices, found.gains, strict=True):
+        left = [j for j in range(len(own)) if j not in taken]
+        after = {j: expected_errors(pool, [*taken, j], there) for j in left}
+        assert after[i] == pytest.approx(min(after.values()), rel=1e-7)
+        if before is not None:
+            assert gain == pytest.approx(before - after[i], rel=1e-5, abs=1e-9)
+        before, taken = after[i], [*taken, int(i)]
+
+
+def test_v_optimal_beats_random_in_what_is_left(frames):
+    info = Information.of(frames, OWN, np.random.default_rng(0))
+    for n in (4, 8, 13):
+        mine = [expected_errors(info, select(frames, n, "v_optimal", descriptor=OWN, random_state=s).indices)
+                for s in range(4)]  # fmt: skip
+        others = [expected_errors(info, np.random.default_rng(s).permutation(26)[:n]) for s in range(40)]
+        assert max(mine) < np.quantile(others, 0.1)
+
+
+def test_v_optimal_adds_to_what_is_known(frames):
+    """Unlike frames are needed, unless they are there."""
+    chosen = lambda known: select(frames[:24], 6, "v_optimal", descriptor=OWN, known=known).indices  # noqa: E731
+    with_them, without = chosen(frames[20:24] * 3), chosen(())
+    assert np.count_nonzero(with_them >= 20) < np.count_nonzero(without >= 20)
+
+
+def test_v_optimal_looks_at_no_labels(frames):
+    bare = [atoms.copy() for atoms in frames]
+    for atoms in bare:
+        atoms.calc = None
+    pick = lambda of: select(of, 8, "v_optimal", descriptor=OWN).indices  # noqa: E731
+    np.testing.assert_array_equal(pick(frames), pick(bare))
+
+
+def test_v_optimal_looks_at_a_part(frames):
+    info = Information.of(frames, OWN, np.random.default_rng(0))
+    gains = VOptimal(info, info[:0], np.random.default_rng(0))
+    free = np.arange(26) % 3 > 0
+    seen = np.isfinite(gains.now(free))
+    assert seen.sum() == 9  # of 17
+    assert not seen[~free].any()
+    assert np.isfinite(gains.now(np.arange(26) == 4)).sum() == 1
+
+
+def test_v_optimal_of_lone_atoms():
+    """Nothing to learn: no failure."""
+    lone = [Atoms("Cu", cell=[20.0] * 3, pbc=True)] * 3
+    assert sorted(select(lone, 3, "v_optimal", descriptor=OWN).indices) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("method", ["random", "farthest_point", "cur", "v_optimal"])
 def test_quotas(frames, method):
     unlike = lambda chosen: int(np.count_nonzero(chosen.indices >= 20))  # noqa: E731
     assert unlike(select(frames, 10, method, quotas={"unlike": 2}, descriptor=OWN)) == 2
@@ -132,6 +252,7 @@ def test_refusals(frames):
     for arguments, words in (
         ({"method": "best"}, "method"), ({"n": 0}, "`n`"), ({"n": 27}, "`n`"), ({"method": "uncertainty"}, "model"),
         ({"per": "pair"}, "per"), ({"descriptor": TwoBody(4.0)}, "SOAP"),
+        ({"descriptor": TwoBody(4.0), "method": "v_optimal"}, "SOAP"),
     ):  # fmt: skip
         with pytest.raises(InputError, match=words):
             select(frames, **{"n": 3, **arguments})

@@ -11,7 +11,7 @@ A recipe file is YAML (or TOML); what is left out has the defaults below, `false
     duplicates: {supercells: true}
     outliers: {threshold: 6}
     split: {test_fraction: 0.1, by: trajectory}
-    select: {fraction: 0.25, method: cur, quotas: sqrt}
+    select: {fraction: 0.25, quotas: sqrt}
     weights: {scheme: hull}
     output: silicon
 """
@@ -142,7 +142,7 @@ class Select:
 
     n: int | None = option(count, "number of frames", None)
     fraction: float | None = option(fraction, "part of the frames, in place of n", None)
-    method: Method = option(one_of(UNSUPERVISED), "how they are chosen", "farthest_point")
+    method: Method = option(one_of(UNSUPERVISED), "how they are chosen", "v_optimal")
     per: Literal["frame", "atom"] = option(one_of(("frame", "atom")), "what is compared", "frame")
     quotas: Mapping[str, int] | Literal["sqrt", "proportional"] | None = option(
         quotas, "frames of each configuration type", None

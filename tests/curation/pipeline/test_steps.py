@@ -275,9 +275,9 @@ def test_a_number_of_training_frames(folder: Path, options: str, counts: int | d
     assert (sum(found.values()) if isinstance(counts, int) else found) == counts
     n = len(curated.train)
     out = curated.ledger.of("left out")
-    assert {e.reason for e in out} == {f"not among the {n} of 28 chosen by farthest_point"}
+    assert {e.reason for e in out} == {f"not among the {n} of 28 chosen by v_optimal"}
     order = sorted(e.reason for e in curated.ledger.of("train"))
-    assert order == [f"no test frames are taken from the pool; number {k} of {n} by farthest_point"
+    assert order == [f"no test frames are taken from the pool; number {k} of {n} by v_optimal"
                      for k in range(1, n + 1)]  # fmt: skip
 
 
