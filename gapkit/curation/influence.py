@@ -9,12 +9,13 @@ residual, W = R^-T Phi~^T, H~ = W^T W and V = (1 - H~)^-1, the model without c h
 Sparse points that the configuration gave stay (`GAP.leave_one_out` takes them away as well, and costs more).
 
 Sources: Cook, Technometrics 19, 15 (1977), eq. 5; Belsley, Kuh, Welsch, Regression Diagnostics (1980), eqs. 2.7 and
-2.13; for blocks, Sundararajan and Keerthi, Neural Comput. 13, 1103 (2001).
+2.13; for blocks, Sundararajan and Keerthi, Neural Comput. 13, 1103 (2001); for errors of Student's t, Lange, Little,
+Taylor, J. Am. Stat. Assoc. 84, 881 (1989).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -31,20 +32,24 @@ from gapkit.potential.linear_model import LinearModel
 from gapkit.potential.metadata import training_set
 from gapkit.potential.training import Targets, make_targets
 from gapkit.structures import AtomsBatch
-from gapkit.typing import BoolArray, FloatArray
+from gapkit.structures.checks import frame_means
+from gapkit.typing import BoolArray, FloatArray, IntArray
 
 COMPONENTS = {"energy": 1, "forces": 3, "virial": 6}
 # Smallest eigenvalue of 1 - H~: a configuration that alone decides its own prediction has rounding there.
 _SMALLEST = 1e-10
-# Configurations that a type needs for a median and a spread of its own.
-LEAST_OF_A_TYPE = 20
+# Configurations that a type needs to be judged by its own, and those of it that one is compared with.
+LEAST_OF_A_TYPE, N_ALIKE = 8, 30
+# Forces below which structures are equally calm, eV/Å.
+CALM = 0.05
 # Least spread of (chi2 / n_rows)^(1/3): what is well below the noise that was assumed does not stand out.
 SMALLEST_SPREAD = 0.15
 # A norm of three numbers is larger by chance than any of them.
 ALL = 6.0 / 7.0
-# A sixth of the gain in (chi2 / n_rows)^(1/3) by a change of sign that right labels do not show.
-SIGN = 0.07
-WELL = 4.0  # chi2 / n_rows of labels that fit
+# Degrees of freedom of the errors of virials, and the least of their mean squares over noise and posterior variance.
+FREEDOM, SMALLEST_SQUARE = 4.0, 0.02
+WELL = 9.0  # chi2 / n_rows, over what is usual, of labels that fit
+_MEDIAN_CHI2_6 = 0.891  # median of a chi2 of six components, over six
 _MEDIAN_CHI2 = 0.789  # median of a chi2 of three components, over three
 
 
@@ -90,6 +95,8 @@ class FrameInfluence:
         Largest change of a weight when it is left out, in standard deviations of that weight.
     column : int
         The weight that it is.
+    force : float or None
+        Root mean square of its labelled force components, eV/Å.
     """
 
     frame: int
@@ -99,6 +106,7 @@ class FrameInfluence:
     cook: float
     dfbetas: float
     column: int
+    force: float | None = None
 
     @property
     def leverage(self) -> float:
@@ -192,6 +200,7 @@ def examine(model: GAP, batch: AtomsBatch, inside: BoolArray) -> list[FrameInflu
     R = state.posterior.R
     inverse = solve_triangular(R, np.eye(len(R)))
     spread = np.linalg.norm(inverse, axis=1)
+    forces = np.sqrt(frame_means(batch, batch_labels))
     # M less the trace of prior precision times posterior covariance
     n_effective = len(R) - _prior_norm(state, inverse)
 
@@ -217,7 +226,7 @@ def examine(model: GAP, batch: AtomsBatch, inside: BoolArray) -> list[FrameInflu
         cook = max(float(score @ score) - _prior_norm(state, change), 0.0) / n_effective
         return FrameInfluence(
             frame, batch_labels.config_type[frame], int(batch.n_atoms_per_frame[frame]), found, cook,
-            float(moved.max()), int(moved.argmax()),
+            float(moved.max()), int(moved.argmax()), float(forces[frame]) if np.isfinite(forces[frame]) else None,
         )  # fmt: skip
 
     return map_blocks(one, range(batch.n_frames), model.n_jobs)
@@ -251,41 +260,81 @@ def frame_rows(
 
 
 def outlier_scores(frames: Sequence[FrameInfluence]) -> dict[str, FloatArray]:
-    """How far each configuration stands out of its type: by "energy", "forces", "virial", "atom", "all" and "sign".
+    """How far each configuration stands out: by "energy", "forces", "virial", "atom", "all" and "sign".
 
-    z = (x - median) / spread of x = (chi2 / n_rows)^(1/3), which is nearly normal whatever the number of rows (Wilson
-    and Hilferty, PNAS 17, 684 (1931)), with the median absolute deviation for a spread; "atom": of the contrast.  Types
-    of fewer than 20 configurations are compared with all.  "all" is the norm of the z > 0 of the three kinds, for what
-    is wrong with a structure; "sign" says how much better virials of the other sign would fit: 6 is beyond doubt.
+    Each is compared with those alike: up to 30 others of its type (of all types if it has fewer than 8) whose root mean
+    square forces are nearest to its own, as errors grow with temperature.
+
+    z = (x - median) / spread of x = (chi2 / n_rows)^(1/3), which is nearly normal whatever the number of rows, with a
+    standard deviation of sqrt(2 / (9 n_rows)) times its mean (Wilson and Hilferty, PNAS 17, 684 (1931)).  The spread
+    is the median absolute deviation, and at least that; "atom": of the contrast.  "all" is the norm of the z > 0 of the
+    three kinds, for what is wrong with a structure.
+
+    "sign" is the logarithm of the likelihood ratio of virials of the other sign and as they are, where the other sign
+    fits.  Both are of Student's t with nu = 4 degrees of freedom and the scale s^2 = median(chi2 / 6) / 0.891 of those
+    alike, since errors of a model have longer tails than noise:
+
+        sign = (nu + 6) / 2 ln[(nu + chi2 / s^2) / (nu + flipped / s^2)]
+
+    6, odds of 400 to 1, is beyond doubt.
 
     Returns
     -------
     dict of str to ndarray (n_frames,)
         0 where there is no label.
     """
-    types = np.array([frame.config_type for frame in frames])
     scores = {}
     for name in (*COMPONENTS, "atom"):
         kind = "forces" if name == "atom" else name
-        has = np.array([kind in frame.kinds for frame in frames])
-        x = np.zeros(len(frames))
-        of = [frame.kinds[kind] for frame in frames if kind in frame.kinds]
-        x[has] = np.cbrt([k.contrast if name == "atom" else k.chi2 / k.n_rows for k in of])
-        z = np.zeros(len(frames))
-        for config_type in dict.fromkeys(types[has].tolist()):
-            own = has & (types == config_type)
-            others = own if own.sum() >= LEAST_OF_A_TYPE else has
+        where = [i for i, frame in enumerate(frames) if kind in frame.kinds]
+        known = [frames[i] for i in where]
+        of = [frame.kinds[kind] for frame in known]
+        x = np.cbrt([k.contrast if name == "atom" else k.chi2 / k.n_rows for k in of])
+        scores[name] = np.zeros(len(frames))
+        for i, k, others in zip(where, range(len(known)), _alike(known), strict=True):
             median = np.median(x[others])
-            spread = max(1.4826 * float(np.median(np.abs(x[others] - median))), SMALLEST_SPREAD)
-            z[own] = (x[own] - median) / spread
-        scores[name] = z
-    scores["all"] = ALL * np.sqrt(sum(np.maximum(scores[kind], 0.0) ** 2 for kind in COMPONENTS))
-    scores["sign"] = np.zeros(len(frames))
-    for i, frame in enumerate(frames):
-        flipped = frame.kinds["virial"].flipped if "virial" in frame.kinds else None
-        if flipped is not None and flipped <= WELL * 6.0:
-            scores["sign"][i] = (np.cbrt(frame.kinds["virial"].chi2 / 6.0) - np.cbrt(flipped / 6.0)) / SIGN
+            noise = 0.0 if name == "atom" else np.sqrt(2.0 / (9.0 * of[k].n_rows)) * median
+            deviation = 1.4826 * float(np.median(np.abs(x[others] - median)))
+            scores[name][i] = (x[k] - median) / max(deviation, noise, SMALLEST_SPREAD)
+    scores["all"] = ALL * np.sqrt(sum(np.maximum(scores[name], 0.0) ** 2 for name in COMPONENTS))
+    scores["sign"] = _signs(frames)
     return scores
+
+
+def _signs(frames: Sequence[FrameInfluence]) -> FloatArray:
+    """Logarithm of the likelihood ratio of virials of the other sign (n_frames,)."""
+    out = np.zeros(len(frames))
+    where = [i for i, frame in enumerate(frames) if "virial" in frame.kinds]
+    known = [frames[i] for i in where]
+    as_is = np.array([frame.kinds["virial"].chi2 / 6.0 for frame in known])
+    flipped = np.array([np.inf if (f := frame.kinds["virial"].flipped) is None else f / 6.0 for frame in known])
+    best = np.minimum(as_is, flipped)  # those of a wrong sign are not to be usual
+    for i, k, others in zip(where, range(len(known)), _alike(known), strict=True):
+        scale = max(float(np.median(best[others])) / _MEDIAN_CHI2_6, SMALLEST_SQUARE)
+        if flipped[k] <= WELL * scale:
+            ratio = (FREEDOM + 6.0 * as_is[k] / scale) / (FREEDOM + 6.0 * flipped[k] / scale)
+            out[i] = 0.5 * (FREEDOM + 6.0) * np.log(ratio)
+    return out
+
+
+def _alike(frames: Sequence[FrameInfluence]) -> Iterator[IntArray]:
+    """Positions of the others that each frame is compared with: of its type, and of forces like its own."""
+    types = np.array([frame.config_type for frame in frames])
+    heat = np.log(np.maximum([np.nan if frame.force is None else frame.force for frame in frames], CALM))
+    members = {name: np.flatnonzero(types == name) for name in np.unique(types)}
+    everyone = np.arange(len(frames))
+    pools = {name: own if len(own) >= LEAST_OF_A_TYPE else everyone for name, own in members.items()}
+    ranked = {name: pool[np.argsort(heat[pool], kind="stable")] for name, pool in pools.items()}  # NaN comes last
+    for i, name in enumerate(types):
+        others = ranked[name]
+        n_known = int(np.isfinite(heat[others]).sum())
+        if np.isfinite(heat[i]) and n_known > LEAST_OF_A_TYPE:
+            at = int(np.searchsorted(heat[others[:n_known]], heat[i]))
+            others = others[:n_known][max(at - N_ALIKE, 0) : at + N_ALIKE + 1]
+            others = others[others != i]
+            yield others[np.argsort(np.abs(heat[others] - heat[i]), kind="stable")[:N_ALIKE]]
+        else:
+            yield others[others != i] if len(others) > 1 else others
 
 
 def _contrast(u: FloatArray, V: FloatArray) -> float:

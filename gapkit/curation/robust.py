@@ -1,6 +1,6 @@
 """Bad labels: leave out the frames that hold them, or let every frame count as much as its residuals allow.
 
-`prune` drops configurations that stand out of their type (see `influence`), fits again and looks at all of them again,
+`prune` drops configurations that stand out of those alike (see `influence`), fits again and looks at all of them again,
 the dropped ones included: bad frames hide each other, and good ones look bad next to them, only in the first round.
 
 `robust_fit` drops nothing.  Iteratively reweighted least squares: with u^2 the mean squared residual of the labels of
@@ -40,7 +40,7 @@ Check = Callable[[GAP], Mapping[str, float]]
 
 @dataclass(frozen=True)
 class Dropped:
-    """A configuration that was left out, with its robust z by "energy", "forces", "virial" and "atom"."""
+    """A configuration that was left out, with its `outlier_scores`."""
 
     frame: int
     config_type: str
@@ -97,7 +97,7 @@ def prune(
     frames : list of Atoms
         All frames that were given to `fit`, in the same order.
     threshold : float
-        Robust z beyond which a configuration is left out.
+        Any of the `outlier_scores` beyond which a configuration is left out.
     max_fraction : float
         Part of the frames that may be left out, those of the highest z.
     max_rounds : int

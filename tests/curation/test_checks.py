@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk, molecule
+from ase.io import read
 
-from gapkit.curation.checks import Finding, check, pair_model_residuals
+from gapkit.curation.checks import Finding, check
+from gapkit.curation.energy_outliers import pair_model_residuals
 from gapkit.exceptions import InputError
 from gapkit.structures import to_batch
 from tests.potential.models import label
@@ -24,11 +28,11 @@ def trajectory(n=30, seed=0):
     return frames
 
 
-def strains(n=25):
+def strains(n=25, reach=0.03):
     """Copper at small strains of all kinds, without displacements."""
     rng = np.random.default_rng(1)
     frames = []
-    for scale in np.linspace(-0.03, 0.03, n):
+    for scale in np.linspace(-reach, reach, n):
         atoms = bulk("Cu", cubic=True)
         shear = rng.normal(scale=0.002, size=(3, 3))
         atoms.set_cell(atoms.cell.array @ ((1.0 + scale) * np.eye(3) + shear + shear.T), scale_atoms=True)
@@ -219,3 +223,73 @@ def test_sorted_and_the_same_again():
 def test_sources_must_fit():
     with pytest.raises(InputError, match="one name per frame"):
         check(trajectory(3), sources=["a"])
+
+
+def with_net(scale, seed=7):
+    """Hot and cold frames whose forces add up to something, as those of a loose calculation do."""
+    rng = np.random.default_rng(seed)
+    frames = trajectory()
+    for atoms in frames:
+        forces = result(atoms, "forces")
+        forces += rng.normal(scale=scale, size=3) / len(atoms)
+        atoms.calc.results["forces"] = forces
+    return frames
+
+
+def test_one_small_force_three_times_too_large():
+    frames = trajectory()
+    forces = result(frames[6], "forces").copy()
+    atom = int(np.argmin(np.linalg.norm(forces, axis=1)))
+    forces[atom] *= 3.0
+    frames[6].calc.results["forces"] = forces
+    (finding,) = check(frames)
+    assert (finding.frame, finding.kind) == (6, "net_force_outlier")
+    assert finding.value == pytest.approx(np.linalg.norm(2.0 / 3.0 * forces[atom]), rel=1e-6)
+    assert finding.threshold == pytest.approx(5e-3 * 4.0)  # 16 atoms
+
+
+@pytest.mark.parametrize("scale", [1e-4, 8.5e-3, 2e-2, 0.2])
+def test_usual_net_forces_are_none(scale):
+    assert found(with_net(scale), "net_force_outlier") == []
+
+
+def test_net_forces_are_compared_with_those_of_their_source():
+    frames = trajectory() + with_net(0.2)
+    sources = ["tight"] * 30 + ["loose"] * 30
+    for k in (4, 40):
+        frames[k].calc.results["forces"] = result(frames[k], "forces") + 0.6 / 16 * np.eye(3)[0]
+    assert found(frames, "net_force_outlier", sources=sources) == [4]
+    # a few of another source are judged by all, many are no accident
+    assert found(frames[:30] + frames[40:42], "net_force_outlier", sources=sources[:30] + sources[40:42]) == [4, 30, 31]
+    assert found(frames[:30] + frames[40:60], "net_force_outlier") == []
+
+
+def test_missing_forces_have_no_net_force():
+    frames = trajectory()
+    frames[3].set_array("force_mask", np.arange(16) > 3)
+    assert found(frames, "net_force_outlier") == []
+
+
+def test_neighbours_of_a_wrong_frame_are_not_blamed():
+    """Three frames in a line, the others far away: each end has two pairs, one of them with the wrong frame."""
+    frames = strains(33, reach=0.04)
+    frames = [*frames[:3], *frames[28:]]
+    frames[1].calc.results["energy"] += 2.0
+    assert found(frames, "energy_stress") == [1]
+
+
+def test_strained_frames_whose_atoms_move_are_none():
+    """The work of the forces is as large as that of the stress."""
+    rng = np.random.default_rng(4)
+    frames = strains(25)
+    for k in range(0, 25, 5):
+        frames[k].positions += rng.normal(scale=0.025, size=(4, 3))
+        frames[k] = label(frames[k])
+    assert check(frames) == []
+    frames[10].calc.results["energy"] += 1.0
+    assert found(frames, "energy_stress") == [10]
+
+
+def test_the_data_that_ship_have_no_finding_but_their_free_atom():
+    frames = read(Path(__file__).resolve().parents[2] / "data" / "silicon" / "train.extxyz", ":")
+    assert [(f.kind, f.severity) for f in check(frames)] == [("isolated_atoms", "info")]

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from gapkit.curation.influence import examine, influence, outlier_scores
+from gapkit.curation.influence import (
+    FrameInfluence,
+    KindInfluence,
+    _alike,
+    examine,
+    influence,
+    outlier_scores,
+)
 from gapkit.curation.weights import copy_frame
 from gapkit.exceptions import InputError, NotFittedModelError
 from gapkit.structures import to_batch
@@ -150,3 +159,70 @@ def test_refusals(case):
         influence(small_model(), case.frames)
     with pytest.raises(InputError, match="`by`"):
         influence(case.model, case.frames).ranked("size")
+
+
+def judged(chi2, *, force=None, flipped=None, config_type="a", kind="virial"):
+    """A frame of which only one kind of target is known."""
+    n = {"energy": 1, "forces": 12, "virial": 6}[kind]
+    return FrameInfluence(0, config_type, 4, {kind: KindInfluence(n, 0.1, n * chi2, 0.0, flipped)}, 0.0, 0.0, 0, force)
+
+
+def test_hot_frames_are_judged_by_hot_ones():
+    rng = np.random.default_rng(0)
+    forces = np.exp(np.linspace(np.log(0.1), np.log(3.0), 80))
+    frames = [judged(f**2 * rng.chisquare(12) / 12, force=float(f), kind="forces") for f in forces]
+    assert outlier_scores(frames)["forces"].max() < 5.0
+    frames[10] = replace(frames[10], kinds=judged(0.6, kind="forces").kinds)  # as the hot ones
+    assert np.flatnonzero(outlier_scores(frames)["forces"] > 6.0).tolist() == []  # noise that was assumed is no outlier
+    frames[10] = replace(frames[10], kinds=judged(4.0, kind="forces").kinds)
+    assert np.flatnonzero(outlier_scores(frames)["forces"] > 6.0).tolist() == [10]
+    for i, frame in enumerate(frames):  # without forces all of the type are alike
+        frames[i] = replace(frame, force=None)
+    assert outlier_scores(frames)["forces"][10] < 4.0
+
+
+def test_scores_by_the_formula():
+    rng = np.random.default_rng(1)
+    frames = [judged(c, kind="energy", config_type="b") for c in rng.chisquare(1, 12)]
+    frames += [judged(30.0 * c, kind="energy", config_type="a") for c in rng.chisquare(1, 9)]
+    frames += [judged(c, kind="energy", config_type="few") for c in (0.1, 0.2)]
+    x = np.cbrt([f.kinds["energy"].chi2 for f in frames])
+    found = outlier_scores(frames)["energy"]
+    for i, frame in enumerate(frames):
+        own = [f.config_type == frame.config_type or frame.config_type == "few" for f in frames]
+        others = np.delete(x, i)[np.delete(own, i)]
+        m = np.median(others)
+        spread = max(1.4826 * np.median(np.abs(others - m)), m * np.sqrt(2 / 9), 0.15)
+        assert found[i] == pytest.approx((x[i] - m) / spread)
+
+
+def test_those_alike_are_the_nearest_by_forces():
+    rng = np.random.default_rng(2)
+    forces = [None if k % 17 == 5 else float(rng.choice([0.01, 0.2, rng.uniform(0, 2)])) for k in range(150)]
+    frames = [judged(1.0, force=force, config_type="ab"[k % 2]) for k, force in enumerate(forces)]
+    heat = np.log(np.maximum([np.nan if f.force is None else f.force for f in frames], 0.05))
+    for i, others in enumerate(_alike(frames)):
+        pool = np.array([j for j in range(150) if j != i and j % 2 == i % 2])
+        if np.isnan(heat[i]):
+            assert sorted(others) == pool.tolist()
+            continue
+        distance = np.sort(np.abs(heat[pool] - heat[i]))[:30]
+        assert len(set(others)) == 30
+        assert set(others) <= set(pool)
+        np.testing.assert_allclose(np.sort(np.abs(heat[others] - heat[i])), distance)
+
+
+def test_sign_is_a_likelihood_ratio():
+    rng = np.random.default_rng(3)
+    right = [judged(0.3 * rng.chisquare(6) / 6, flipped=60.0) for _ in range(20)]
+    wrong = judged(9.0, flipped=6 * 0.2)
+    sign = outlier_scores([*right, wrong])["sign"]
+    scale = np.median([f.kinds["virial"].chi2 / 6 for f in right]) / 0.891
+    assert sign[-1] == pytest.approx(5.0 * np.log((4 + 54 / scale) / (4 + 1.2 / scale)))
+    assert sign[-1] > 6.0
+    assert sign[:-1].max() <= 0.0
+    # where neither sign fits, something else is wrong
+    assert outlier_scores([*right, judged(40.0, flipped=6 * 4.0)])["sign"][-1] == 0.0
+    # and a model that cannot tell is not asked: errors as large as the labels
+    poor = [judged(5.0 * rng.chisquare(6) / 6, flipped=60.0) for _ in range(20)]
+    assert outlier_scores([*poor, wrong])["sign"][-1] < 6.0

@@ -28,6 +28,7 @@ DEFAULT_ACTIONS: dict[str, str] = {
     "energy_outliers": "flag",
     "force_outlier": "flag",
     "net_force": "flag",
+    "net_force_outlier": "flag",
     "net_torque": "flag",
     "isolated_atoms": "flag",
     "volume_outlier": "flag",

@@ -1,0 +1,86 @@
+"""Forces that stand out of their frame, do not cancel, or would make a molecule spin."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+
+from gapkit.curation.findings import MIN_GROUP, SCALES, Finding, Found, robust_scale
+from gapkit.structures import AtomsBatch, Labels
+from gapkit.structures.checks import sum_over_frames
+
+LOUD, NET_PART = 6.0, 0.5
+LOUDEST, LOUDEST_QUANTILE = 5.0, 0.9  # times the largest force of nearly all frames of the configuration type
+NET_FORCE, SMALL_PART = 5e-3, 0.1  # eV/Å times the root of the number of atoms; of the frames of a group
+NET_TORQUE_PART, NET_TORQUE = 0.2, 0.02  # none, eV per atom
+
+
+def loud_forces(batch: AtomsBatch, labels: Labels) -> Found:
+    """Single atoms whose force stands out of the frame and is not balanced, or is far beyond frames of its kind."""
+    lengths = np.linalg.norm(labels.forces, axis=1)
+    loudest = np.array([np.max(lengths[a:b]) for a, b in pairwise(batch.offsets)])
+    types = np.array(labels.config_type)
+    found = []
+    for frame in np.flatnonzero(np.isfinite(loudest) & (batch.n_atoms_per_frame > 2)):
+        atoms = slice(batch.offsets[frame], batch.offsets[frame + 1])
+        forces, own = labels.forces[atoms], lengths[atoms]
+        atom = int(own.argmax())
+        rest = float(np.sqrt(np.mean(np.delete(own, atom) ** 2)))
+        # what is too much on one atom is missing nowhere else: it remains as net force
+        unbalanced = float(forces.sum(axis=0) @ forces[atom]) > NET_PART * own[atom] ** 2
+        like = loudest[(types == types[frame]) & np.isfinite(loudest)]
+        usual = LOUDEST * float(np.quantile(like, LOUDEST_QUANTILE)) if len(like) >= MIN_GROUP else np.inf
+        limit = min(LOUD * rest if unbalanced else np.inf, usual if usual > 0.0 else np.inf)
+        if own[atom] > max(limit, 0.1):
+            message = (
+                f"the force on atom {atom} is {own[atom]:.3g} eV/Å, at most {limit:.3g} being usual for such a frame; "
+                "recompute this frame, or exclude the atom with `force_mask`"
+            )
+            found.append(Finding(int(frame), "force_outlier", "warning", message, float(own[atom]), float(limit)))
+    return found
+
+
+def net_forces(batch: AtomsBatch, labels: Labels, sources: np.ndarray) -> Found:
+    """Frames whose forces do not cancel as well as those of their source: one atom is wrong, or some are missing.
+
+    Sums over the root of the number of atoms, as independent errors of the forces would have, are compared by median
+    and median absolute deviation; what is below a floor passes however well the others cancel.
+    """
+    size = batch.n_atoms_per_frame
+    net = np.linalg.norm(sum_over_frames(batch, labels.forces), axis=1) / np.sqrt(np.maximum(size, 1))
+    known = np.isfinite(net) & (size > 1)
+    found = []
+    for name in np.unique(sources[known]):
+        own = np.flatnonzero(known & (sources == name))
+        others = own if len(own) >= MIN_GROUP else np.flatnonzero(known)
+        if len(others) < MIN_GROUP:
+            continue
+        middle, scale = robust_scale(net[others])
+        limit = max(middle + SCALES * scale, NET_FORCE)
+        # a large share is another setting or an external field, not an accident
+        if np.mean(net[others] > limit) > SMALL_PART:
+            continue
+        for f in own[net[own] > limit]:
+            value, usual = float(net[f] * np.sqrt(size[f])), float(limit * np.sqrt(size[f]))
+            message = (
+                f"the forces add up to {value:.3g} eV/Å, at most {usual:.3g} being usual; recompute this frame, or "
+                "exclude wrong or constrained atoms with `force_mask`"
+            )
+            found.append(Finding(int(f), "net_force_outlier", "warning", message, value, usual))
+    return found
+
+
+def net_torques(batch: AtomsBatch, labels: Labels) -> Found:
+    """Molecules whose forces would make them spin."""
+    size = batch.n_atoms_per_frame
+    centres = sum_over_frames(batch, batch.positions) / size[:, None]
+    torques = np.cross(batch.positions - centres[batch.frame_of_atom], labels.forces)
+    net = np.linalg.norm(sum_over_frames(batch, torques), axis=1)
+    single = np.sqrt(sum_over_frames(batch, np.sum(torques**2, axis=1)))
+    limit = np.maximum(NET_TORQUE_PART * single, NET_TORQUE * size)
+    text = "the torques add up to {0:.3g} eV instead of 0; an external field, or constrained or reordered atoms"
+    return [
+        Finding(int(f), "net_torque", "warning", text.format(net[f]), float(net[f]), float(limit[f]))
+        for f in np.flatnonzero((net > limit) & ~batch.pbc.any(axis=1))
+    ]
