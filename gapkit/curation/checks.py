@@ -29,12 +29,6 @@ __all__ = ["Finding", "check", "robust_scale"]
 SMALL_DISTANCE = 0.6  # times the usual shortest one
 VOLUME_FACTOR = 3.0  # slabs in vacuum have twice the volume per atom
 UNIT_TOLERANCE = 0.03
-ENERGY_UNITS = {
-    "Hartree": units.HARTREE,
-    "Rydberg": units.RYDBERG,
-    "kcal/mol": units.KCAL_PER_MOL,
-    "kJ/mol": units.KJ_PER_MOL,
-}
 ERRORS = {"close_atoms", "contradictory_duplicates"}
 
 
@@ -154,7 +148,7 @@ def _mixed_units(batch: AtomsBatch, labels: Labels, alone: BoolArray, sources: n
             if 2 * inside.sum() > len(known) or inside.all():
                 continue
             here, there = np.median(energies[known[inside]]), np.median(energies[known[~inside]])
-            for unit, size in ENERGY_UNITS.items():
+            for unit, size in list(units.ENERGY_UNITS.items())[1:]:
                 ratio = float(here / there) if there else np.inf
                 for factor in (size, 1.0 / size):
                     if abs(ratio / factor - 1.0) < UNIT_TOLERANCE:

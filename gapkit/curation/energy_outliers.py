@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from gapkit.curation.findings import MIN_GROUP, Finding, Found, robust_scale, same_composition
+from gapkit.curation.findings import MIN_GROUP, Finding, Found, robust_scale, same_composition, severity_of
 from gapkit.neighbours import build_neighbour_list
 from gapkit.structures import AtomsBatch, Labels
 from gapkit.structures.checks import frame_means
@@ -44,7 +44,8 @@ def energy_outliers(batch: AtomsBatch, labels: Labels, alone: BoolArray) -> Foun
                 f"the energy is {value:+.3f} eV/atom off a pair model of the frames of this composition, at most "
                 f"{limit[k]:.3f} being usual; check that the calculation converged"
             )
-            found.append(Finding(int(frames[group[k]]), "energy_outlier", "warning", message, value, float(limit[k])))
+            frame, severity = int(frames[group[k]]), severity_of(value, float(limit[k]))
+            found.append(Finding(frame, "energy_outlier", severity, message, value, float(limit[k])))
     return found
 
 

@@ -240,7 +240,7 @@ def close_pairs(
             tried = np.flatnonzero((bound < limits) & (rows < j)) if distinct else np.flatnonzero(bound < limits)
             for start in range(0, len(tried), BLOCK_PAIRS):
                 part = tried[start : start + BLOCK_PAIRS]
-                nearest = _nearest_atoms([x[part] for x in vectors], b.of_frame(j))
+                nearest = nearest_atoms([x[part] for x in vectors], b.of_frame(j))
                 for k in part[nearest < limits[part]].tolist():
                     distance = match_distance(a, int(rows[k]), b, j)
                     if distance < limits[k]:
@@ -253,7 +253,7 @@ def _stacked(prints: Fingerprints, frames: IntArray) -> list[FloatArray]:
     return [np.stack(parts) for parts in by_species]
 
 
-def _nearest_atoms(frames: Sequence[FloatArray], other: Sequence[FloatArray]) -> FloatArray:
+def nearest_atoms(frames: Sequence[FloatArray], other: Sequence[FloatArray]) -> FloatArray:
     """Lower bounds (n,) of the distances of frames, (n, m, r) by species, from another one, (m', r) by species."""
     from_frames, from_other, n_atoms = np.zeros(len(frames[0])), np.zeros(len(frames[0])), 0
     for x, y in zip(frames, other, strict=True):

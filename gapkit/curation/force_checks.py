@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from gapkit.curation.findings import MIN_GROUP, SCALES, Finding, Found, robust_scale
+from gapkit.curation.findings import MIN_GROUP, SCALES, Finding, Found, robust_scale, severity_of
 from gapkit.structures import AtomsBatch, Labels
 from gapkit.structures.checks import sum_over_frames
 
@@ -37,7 +37,8 @@ def loud_forces(batch: AtomsBatch, labels: Labels) -> Found:
                 f"the force on atom {atom} is {own[atom]:.3g} eV/Å, at most {limit:.3g} being usual for such a frame; "
                 "recompute this frame, or exclude the atom with `force_mask`"
             )
-            found.append(Finding(int(frame), "force_outlier", "warning", message, float(own[atom]), float(limit)))
+            value, severity = float(own[atom]), severity_of(float(own[atom]), float(limit))
+            found.append(Finding(int(frame), "force_outlier", severity, message, value, float(limit)))
     return found
 
 

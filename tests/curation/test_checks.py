@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import ast
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +9,11 @@ from ase import Atoms
 from ase.build import bulk, molecule
 from ase.io import read
 
+import gapkit
 from gapkit.curation.checks import Finding, check
 from gapkit.curation.energy_outliers import pair_model_residuals
+from gapkit.curation.findings import KINDS
+from gapkit.curation.pipeline.actions import DEFAULT_ACTIONS
 from gapkit.exceptions import InputError
 from gapkit.structures import to_batch
 from tests.potential.models import label
@@ -293,3 +297,27 @@ def test_strained_frames_whose_atoms_move_are_none():
 def test_the_data_that_ship_have_no_finding_but_their_free_atom():
     frames = read(Path(__file__).resolve().parents[2] / "data" / "silicon" / "train.extxyz", ":")
     assert [(f.kind, f.severity) for f in check(frames)] == [("isolated_atoms", "info")]
+
+
+def test_every_kind_of_finding_has_a_meaning_and_an_action():
+    """All literal kinds in the sources, for no data set shows them all."""
+    kinds = set()
+    for folder in ("structures", "curation", "curation/pipeline"):
+        for path in (Path(gapkit.__file__).parent / folder).glob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Finding":
+                    kinds |= {
+                        a.value for a in node.args[:2] if isinstance(a, ast.Constant) and isinstance(a.value, str)
+                    }
+    assert kinds > {"energy_outlier", "close_atoms", "force_sign", "net_force_outlier"}
+    assert kinds <= set(KINDS)
+    assert set(KINDS) == set(DEFAULT_ACTIONS)
+
+
+def test_far_beyond_the_limit_is_an_error():
+    severities = []
+    for off in (2.0, 300.0):  # eV of sixteen atoms
+        frames = trajectory()
+        frames[4].calc.results["energy"] += off
+        severities.append({f.severity for f in check(frames) if (f.frame, f.kind) == (4, "energy_outlier")})
+    assert severities == [{"warning"}, {"error"}]

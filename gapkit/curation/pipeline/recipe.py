@@ -129,7 +129,7 @@ class Split:
 class Leakage:
     """Near-twins between training and test frames: see `gapkit.curation.leakage.find_leakage`."""
 
-    drop: str = option(one_of(("train", "test")), "which of two twins is left out", "train")
+    drop: str = option(one_of(("train", "test")), "which of two twins is left out", "test")
     false_alarm: float = option(false_alarm, "part of independent frames that may be called twins", 1e-3)
 
     def __post_init__(self) -> None:

@@ -57,9 +57,12 @@ def check_frames(ledger: Ledger, recipe: Recipe) -> list[Finding]:
             entry.problem, entry.message = finding.kind, without_frame(finding.message)
             found[k] = replace(finding, message=entry.message)
     found.sort(key=lambda f: (f.frame, f.kind, f.message))
-    _stop(ledger, [f for f in found if actions.get(f.kind, "flag") == "stop" and f.severity != "info"])
+    _stop(ledger, [f for f in found if actions[f.kind] == "stop" and f.severity != "info"])
     for finding in found:
-        entry, action = entries[finding.frame], actions.get(finding.kind, "flag")
+        entry, action = entries[finding.frame], actions[finding.kind]
+        # what stands out may be rare; what is far beyond is wrong
+        if action == "flag" and finding.severity == "error" and finding.kind not in recipe.check:
+            action = "drop"
         if finding.severity == "info":
             entry.is_free_atom |= finding.kind == "isolated_atoms"
             continue

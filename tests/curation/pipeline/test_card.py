@@ -25,6 +25,7 @@ TEXT = """\
       - {file: exam.extxyz, role: test, config_type: "a|b"}
     duplicates: {energy_tolerance: 0.00123456789}
     check: {net_force: ignore}
+    leakage: {drop: train}
     select: {n: 9}
     weights: {scheme: energy_window, windows: {0.05: 1, 0.123456789: 3}}
     n_jobs: 1

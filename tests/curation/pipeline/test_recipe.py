@@ -32,7 +32,7 @@ check: {no_cell: drop, net_force: drop}
 duplicates: {supercells: true, tolerance: 0.01, energy_tolerance: 2e-3}
 outliers: {threshold: 6, max_fraction: 0.2, max_rounds: 2, cutoff: 4, n_sparse: 20, crystal: si.xyz}
 split: {test_fraction: 0.2, by: trajectory}
-leakage: {drop: test, false_alarm: 1e-4}
+leakage: {drop: train, false_alarm: 1e-4}
 select: {fraction: 0.25, method: cur, quotas: {liquid: 3}, per: atom}
 weights: {scheme: energy_window, windows: {0.1: 1, 1: 3}, beyond: 20, config_types: {liquid: {forces_sigma: 0.2}}}
 output: silicon
@@ -45,7 +45,7 @@ def test_one_source_is_enough(tmp_path: Path) -> None:
     recipe = read(tmp_path, "sources: [{file: a.extxyz}]")
     assert recipe == Recipe(
         sources=[Source(file="a.extxyz")], name="data set", check={}, duplicates=Duplicates(), outliers=None,
-        split=Split(test_fraction=0.1, by="config_type"), leakage=Leakage(drop="train", false_alarm=1e-3),
+        split=Split(test_fraction=0.1, by="config_type"), leakage=Leakage(drop="test", false_alarm=1e-3),
         select=None, weights=None, output="curated", seed=0, n_jobs=None,
     )  # fmt: skip
     (source,) = recipe.sources
@@ -67,7 +67,7 @@ def test_everything_is_read(tmp_path: Path) -> None:
         threshold=6.0, max_fraction=0.2, max_rounds=2, cutoff=4.0, n_sparse=20, crystal="si.xyz"
     )  # fmt: skip
     assert recipe.split == Split(test_fraction=0.2, by="trajectory")
-    assert recipe.leakage == Leakage(drop="test", false_alarm=1e-4)
+    assert recipe.leakage == Leakage(drop="train", false_alarm=1e-4)
     assert recipe.select == Select(fraction=0.25, method="cur", quotas={"liquid": 3}, per="atom")
     assert recipe.weights is not None
     assert recipe.weights.windows == {0.1: 1.0, 1.0: 3.0}

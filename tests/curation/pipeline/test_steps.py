@@ -215,6 +215,7 @@ def test_one_test_frame_with_many_twins(folder: Path) -> None:
     text = """\
         sources: [{file: old.extxyz, role: train}, {file: exam.extxyz, role: test}]
         duplicates: false
+        leakage: {drop: train}
         """
     curated = make(folder, text)
     assert {e.id for e in curated.ledger.of("left out")} == {"old:6", *(f"old:{k}" for k in range(16, 28))}
@@ -321,6 +322,7 @@ def test_the_table_of_steps_counts_every_frame_once(folder: Path) -> None:
     put(folder, "exam.extxyz", [moved(frames[6]), moved(frames[9]), *copper(4, seed=3)])
     text = """\
         sources: [{file: old.extxyz, role: train}, {file: exam.extxyz, role: test}]
+        leakage: {drop: train}
         select: {n: 8}
         weights: {scheme: hull}
         """
