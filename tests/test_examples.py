@@ -45,6 +45,37 @@ def test_uncertainty(tmp_path):
     assert 0.0 < std < 10.0
 
 
+def test_curate_silicon(tmp_path):
+    result = run("curate_silicon.py", "--output", str(tmp_path / "out"))
+    assert result.returncode == 0, result.stderr
+    lines = result.stdout.splitlines()
+    assert sum(": found by" in line for line in lines) >= 7
+    card = json.loads((tmp_path / "out" / "silicon" / "card.json").read_text(encoding="utf-8"))
+    places = [frame["place"] for frame in card["frames"]]
+    assert len(places) == 110
+    assert places.count("train") > 50
+    assert places.count("test") > 15
+    assert (tmp_path / "out" / "silicon" / "index.html").read_text(encoding="utf-8").count("<img") == 4
+    assert {path.name for path in (tmp_path / "out").glob("*.png")} == {"influence.png", "pareto.png"}
+    dynamics = next(line for line in lines if line.startswith("dynamics"))
+    assert float(dynamics.split()[-2]) < 0.25  # eV/Å
+
+
+def test_selection(tmp_path):
+    options = "--sizes 10,30 --seeds 1 --json a.json --picture a.png"
+    result = run("benchmarks/selection.py", *options.split(), folder=tmp_path)
+    assert result.returncode == 0, result.stderr
+    points = json.loads((tmp_path / "a.json").read_text())["points"]
+    assert {(point["selector"], point["n_frames"]) for point in points} >= {("random", 10), ("v_optimal", 30)}
+    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_planted_damage(tmp_path):
+    result = run("benchmarks/planted_damage.py", *["--seeds", "1", "--json", "a.json"], folder=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert json.loads((tmp_path / "a.json").read_text())
+
+
 def test_comparison(tmp_path):
     # the alloys are labelled by effective medium theory, which every supported ASE has
     options = "--quick --without quip,snap --only fit,species --json cost.json --picture cost.png"

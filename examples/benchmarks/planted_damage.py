@@ -6,10 +6,15 @@
 
 Each seed damages 2 % of the frames, as many of each kind as can be: energy off by 0.2 eV/atom, force on one atom three
 times too large, sign of the stress, a cell vector off by 3 to 5 %, a rotated and permuted copy.  What counts as
-finding is `check` and `find_duplicates` without a model, then `prune`.  False alarms are undamaged frames that any of
-them names; duplicates that the set had before are none.  `--refit` compares test errors of four fits: to the undamaged
-frames, to the damaged ones, to what `check` and `prune` leave of them, and to what perfect finding would leave.  Errors
-of few test frames differ by several per cent from one draw of sparse points to another: `--repeats` takes the mean.
+finding is `check` and `find_duplicates` without a model, then `prune`: of a wrong energy, force or stress that this
+label or the whole frame is left out, of a wrong cell that the frame is.  Where `check` names energies or forces, they
+alone are left out, else the frame; `--whole-frames` leaves out whole frames only.  False alarms are undamaged frames
+that any of them names; duplicates that the set had before are none.
+
+`--refit` compares test errors of five fits: to the undamaged frames, to the damaged ones, to what `check` and `prune`
+leave of them ("pruned"), to the same structures with all labels and those undamaged ("right"), and to what perfect
+finding would leave: all but the wrong labels, and no frame of a wrong cell.  Errors of few test frames differ by ten
+per cent from one draw of sparse points to another: `--repeats` takes the mean.  "pruned" and "right" have the same.
 """
 
 from __future__ import annotations
@@ -30,10 +35,19 @@ from gapkit import GAP
 from gapkit.curation.checks import check
 from gapkit.curation.damage import KINDS, Damage, plant
 from gapkit.curation.duplicates import find_duplicates
-from gapkit.curation.robust import Pruned, prune
+from gapkit.curation.robust import Masked, Pruned, prune
+from gapkit.curation.weights import without_labels
 from gapkit.structures import to_batch
 
 DATA = Path(__file__).resolve().parents[2] / "data" / "silicon"
+
+
+# What is wrong where the structure is right, by kind of damage and of finding.
+LABEL = {"energy": "energy", "force": "forces", "stress": "virial"}
+NAMED = {
+    "energy_outlier": "energy", "energy_outliers": "energy", "force_outlier": "forces", "net_force": "forces",
+    "net_force_outlier": "forces", "net_torque": "forces",
+}  # fmt: skip
 
 
 class Trial:
@@ -44,16 +58,35 @@ class Trial:
         n = math.ceil(options.fraction * len(frames))
         self.frames, self.done = plant(frames, n, kinds=options.kinds, seed=seed)
         self.alarms: dict[int, str] = {}
+        named: dict[int, set[str]] = {}
         for finding in check(self.frames):
             if finding.severity != "info":
                 self.alarms.setdefault(finding.frame, finding.kind)
+                named.setdefault(finding.frame, set()).add(NAMED.get(finding.kind, "structure"))
         self.groups = [group.frames for group in find_duplicates(self.frames)]
-        rest = [i for i in range(len(self.frames)) if i not in self.alarms]
-        used = [self.frames[i] for i in rest]
-        self.pruned: Pruned = prune(model(options).fit(used), used, max_rounds=options.rounds)
-        for dropped in self.pruned.dropped:
-            kind = max(dropped.scores, key=lambda name: dropped.scores[name])
-            self.alarms[rest[dropped.frame]] = f"prune: {kind} {dropped.scores[kind]:.1f}"
+        self.masked = {i: own for i, own in named.items() if own <= set(LABEL.values()) and len(own) == 1}
+        if options.whole_frames:
+            self.masked = {}
+        self.dropped = set(named) - set(self.masked)
+        rest = [i for i in range(len(self.frames)) if i not in self.dropped]
+        used = [without_labels(self.frames[i], self.masked.get(i, ())) for i in rest]
+        self.pruned: Pruned = prune(
+            model(options).fit(used), used, max_rounds=options.rounds, whole_frames=options.whole_frames
+        )
+        for out in (*self.pruned.dropped, *self.pruned.masked):
+            frame, kind = rest[out.frame], max(out.scores, key=lambda name: out.scores[name])
+            self.alarms[frame] = f"prune: {kind} {out.scores[kind]:.1f}"
+            if isinstance(out, Masked):
+                self.masked.setdefault(frame, set()).update(out.kinds)
+            else:
+                self.dropped.add(frame)
+        # what `check` and `prune` suspect for different reasons has a wrong structure
+        self.dropped |= {i for i, own in self.masked.items() if len(own) > 1}
+        self.masked = {i: own for i, own in self.masked.items() if i not in self.dropped}
+        of_kept = (rest[i] for i in self.pruned.kept)
+        kept = [(i, a) for i, a in zip(of_kept, self.pruned.frames, strict=True) if i not in self.dropped]
+        self.left = [atoms for _, atoms in kept]
+        self.right = [frames[i] if i < len(frames) else self.frames[i] for i, _ in kept]  # copies are at the end
         self.seconds = time.perf_counter() - start
 
         copies = {d.frame for d in self.done if d.kind == "duplicate"}
@@ -69,7 +102,25 @@ class Trial:
     def _is_found(self, damage: Damage) -> bool:
         if damage.kind == "duplicate":
             return any(damage.frame in group and damage.source in group for group in self.groups)
-        return damage.frame in self.alarms
+        return damage.frame in self.dropped or LABEL.get(damage.kind) in self.masked.get(damage.frame, ())
+
+    def left_out(self, frame: int) -> str:
+        """What was left out of a frame, in words."""
+        return "dropped" if frame in self.dropped else " and ".join(sorted(self.masked.get(frame, {"nothing"})))
+
+    @property
+    def false_masks(self) -> int:
+        """False alarms that cost labels, not the frame."""
+        return sum(frame in self.masked for frame in self.false)
+
+    def perfect(self) -> list[Atoms]:
+        """What perfect finding would leave; forces of a frame are all right or wrong, copies stay."""
+        kinds = {d.frame: d.kind for d in self.done if d.kind != "duplicate"}
+        return [
+            without_labels(atoms, (LABEL[kinds[i]],)) if i in kinds else atoms
+            for i, atoms in enumerate(self.frames)
+            if kinds.get(i) != "cell"
+        ]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain figures."""
@@ -77,9 +128,11 @@ class Trial:
             "seed": self.seed,
             "planted": [
                 {"frame": d.frame, "kind": d.kind, "detail": d.detail, "found": d in self.found,
-                 "by": self.alarms.get(d.frame)} for d in self.done
+                 "by": self.alarms.get(d.frame), "left_out": self.left_out(d.frame)} for d in self.done
             ],
-            "false_alarms": {str(frame): why for frame, why in self.false.items()},
+            "false_alarms": {
+                str(frame): {"by": why, "left_out": self.left_out(frame)} for frame, why in self.false.items()
+            },
             "undamaged": self.n_undamaged,
             "seconds": self.seconds,
         }  # fmt: skip
@@ -112,21 +165,21 @@ def errors_of(fitted: GAP, frames: list[Atoms]) -> dict[str, float]:
 def show_trial(trial: Trial, frames: list[Atoms]) -> None:
     """Print what was missed and what was a false alarm."""
     print(
-        f"seed {trial.seed}: found {len(trial.found)} of {len(trial.done)}, {len(trial.false)} false alarms among "
-        f"{trial.n_undamaged}, {trial.seconds:.0f} s",
+        f"seed {trial.seed}: found {len(trial.found)} of {len(trial.done)}, {len(trial.false)} false alarms "
+        f"({trial.false_masks} cost labels only) among {trial.n_undamaged}, {trial.seconds:.0f} s",
         flush=True,
     )
     for damage in trial.done:
         if damage not in trial.found:
-            kind = frames[damage.source].info.get("config_type", "")
-            print(f"  missed {damage.kind}: frame {damage.frame} ({kind}), {damage.detail}")
+            kind, out = frames[damage.source].info.get("config_type", ""), trial.left_out(damage.frame)
+            print(f"  missed {damage.kind}: frame {damage.frame} ({kind}), {damage.detail}; left out: {out}")
     for frame, why in sorted(trial.false.items()):
         kind = frames[frame].info.get("config_type", "") if frame < len(frames) else ""
-        print(f"  false alarm: frame {frame} ({kind}), {why}")
+        print(f"  false alarm: frame {frame} ({kind}), {why}; left out: {trial.left_out(frame)}")
 
 
 def show_errors(fits: dict[str, dict[str, float]]) -> None:
-    """Print test errors of the four fits, and those over the errors of the first."""
+    """Print test errors of all fits, and those over the errors of the first."""
     names = list(fits["undamaged"])
     print(f"  {'fit to':12}" + "".join(f"{name:>22}" for name in names))
     for fit, values in fits.items():
@@ -144,6 +197,7 @@ def arguments() -> argparse.Namespace:
     add("--fraction", type=float, default=0.02, help="of the frames that are damaged, rounded up (default: 0.02)")
     add("--n-sparse", type=int, help="sparse points of the fits (default: from the size of the data)")
     add("--rounds", type=int, default=4, help="fits of `prune` at most (default: 4)")
+    add("--whole-frames", action="store_true", help="leave out frames, not single labels")
     add("--n-jobs", type=int, default=1)
     add("--refit", action="store_true", help="compare test errors")
     add("--repeats", type=int, default=1, help="fits of each kind for --refit, with other sparse points (default: 1)")
@@ -173,11 +227,10 @@ def main() -> None:
         trials.append(trial)
         results.append(trial.to_dict())
         if options.refit:
-            bad = {d.frame for d in trial.done if d.kind != "duplicate"}
             fits = {"undamaged": undamaged, "damaged": errors(options, trial.frames, test)}
-            for name, left_out in (("pruned", set(trial.alarms)), ("perfect", bad)):
-                left = [atoms for i, atoms in enumerate(trial.frames) if i not in left_out]
-                fits[name] = errors(options, left, test)
+            fits["pruned"] = errors(options, trial.left, test)
+            fits["right"] = errors(options, trial.right, test)
+            fits["perfect"] = errors(options, trial.perfect(), test)
             show_errors(fits)
             results[-1]["errors"] = fits
         if options.json:  # what was measured until then is kept
@@ -189,7 +242,11 @@ def main() -> None:
     for kind in options.kinds:
         print(f"{kind:12}{planted[kind]:7d}{found[kind]:7d}")
     print(f"{'all':12}{planted.total():7d}{found.total():7d}  {100 * found.total() / max(planted.total(), 1):.1f} %")
-    print(f"false alarms {n_false} of {n_undamaged} undamaged frames, {100 * n_false / n_undamaged:.2f} %")
+    n_masks = sum(t.false_masks for t in trials)
+    print(
+        f"false alarms {n_false} of {n_undamaged} undamaged frames, {100 * n_false / n_undamaged:.2f} %, of which "
+        f"{n_masks} cost labels only"
+    )
 
 
 if __name__ == "__main__":

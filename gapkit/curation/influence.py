@@ -1,10 +1,12 @@
 """What every training configuration does to the fit, and which of them to drop, from one pass over the rows.
 
 With R^T R the posterior precision, Phi~ = Lambda^-1/2 Phi the whitened rows of a configuration c, r~ its whitened
-residual, W = R^-T Phi~^T, H~ = W^T W and V = (1 - H~)^-1, the model without c has
+residual, W = R^-T Phi~^T, H~ = W^T W, I the rows that the fit had and C = H~_:I (1 - H~_II)^-1, the model without c has
 
-    whitened residual   u = V r~,   of covariance V if labels and model are right,
-    weights             a_c = a - R^-1 W u.
+    whitened residual   u = r~ + C r~_I,   of covariance V = 1 + H~ + C H~_I: if labels and model are right,
+    weights             a_c = a - R^-1 W_:I u_I.
+
+If the fit had all of them, V = (1 - H~)^-1 and u = V r~; if it had none, V = 1 + H~ and u = r~.
 
 Sparse points that the configuration gave stay (`GAP.leave_one_out` takes them away as well, and costs more).
 
@@ -61,7 +63,7 @@ class KindInfluence:
     ----------
     n_rows : int
     leverage : float
-        Trace of H~ over its rows: the parameters that they decide.
+        Trace of H~ over its rows: the parameters that they decide; 0 of rows that the fit did not have.
     chi2 : float
         u^T V^-1 u of its rows: squared studentised residual of the model without the configuration; n_rows on average.
     contrast : float
@@ -170,7 +172,7 @@ def influence(model: GAP, frames: Atoms | Sequence[Atoms]) -> InfluenceReport:
         If they are not the training set.
     """
     batch = training_batch(model, frames)
-    found = examine(model, batch, np.ones(batch.n_frames, bool))
+    found = examine(model, batch, {kind: np.ones(batch.n_frames, bool) for kind in COMPONENTS})
     return InfluenceReport(tuple(found), sum(frame.leverage for frame in found))
 
 
@@ -188,10 +190,16 @@ def training_batch(model: GAP, frames: Atoms | Sequence[Atoms]) -> AtomsBatch:
     return batch
 
 
-def examine(model: GAP, batch: AtomsBatch, inside: BoolArray) -> list[FrameInfluence]:
-    """The same for the frames of a batch that are `inside` the training set; those of others have no leverage.
+def examine(model: GAP, batch: AtomsBatch, inside: Mapping[str, BoolArray]) -> list[FrameInfluence]:
+    """The same for frames of which the fit had some labels or none.
 
     The cost is one pass over the rows and, for each frame, the cube of the number of its rows.
+
+    Parameters
+    ----------
+    inside : dict of str to ndarray (n_frames,)
+        By "energy", "forces" and "virial": frames whose labels of this kind the model was fitted to.  Labels that are
+        not inside are judged all the same, but have no leverage and change nothing when the frame is left out.
     """
     batch_labels = batch.labels
     assert batch_labels is not None
@@ -208,19 +216,20 @@ def examine(model: GAP, batch: AtomsBatch, inside: BoolArray) -> list[FrameInflu
         rows, residual, labels, kinds = frame_rows(state, batch, labelled, noise, frame)
         white = solve_triangular(R, rows.T, trans="T")
         H = white.T @ white
-        values, vectors = np.linalg.eigh(H)
-        left = np.maximum(1.0 - values, _SMALLEST) if inside[frame] else 1.0 / (1.0 + values)
-        V = (vectors / left) @ vectors.T
-        u = V @ residual if inside[frame] else residual
+        mine = np.array([inside[kind][frame] for kind in kinds], bool)
+        values, vectors = np.linalg.eigh(H[np.ix_(mine, mine)])
+        gain = H[:, mine] @ (vectors / np.maximum(1.0 - values, _SMALLEST)) @ vectors.T
+        V = np.eye(len(H)) + H + gain @ H[mine]
+        u = residual + gain @ residual[mine]
         found = {}
         for kind in dict.fromkeys(kinds.tolist()):
             own = kinds == kind
             chi2 = _squared(u[own], V[np.ix_(own, own)])
             contrast = _contrast(u[own], V[np.ix_(own, own)]) if kind == "forces" else 0.0
             flipped = _squared(u[own] - 2.0 * labels[own], V[np.ix_(own, own)]) if kind == "virial" else None
-            leverage = float(np.trace(H[np.ix_(own, own)])) if inside[frame] else 0.0
+            leverage = float(np.diagonal(H)[own & mine].sum())
             found[kind] = KindInfluence(int(own.sum()), leverage, chi2, contrast, flipped)
-        score = white @ u if inside[frame] else np.zeros(len(R))
+        score = white[:, mine] @ u[mine]
         change = solve_triangular(R, score)
         moved = np.abs(change) / spread
         cook = max(float(score @ score) - _prior_norm(state, change), 0.0) / n_effective

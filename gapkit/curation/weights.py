@@ -7,7 +7,7 @@ atoms gets sigma * sqrt(N).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from ase import Atoms
@@ -26,11 +26,36 @@ SAME_COMPOSITION = 1e-6
 
 
 def copy_frame(atoms: Atoms, **labels: ArrayLike | None) -> Atoms:
-    """A copy that shares nothing with the frame; its results are kept, but for `labels` (None: without it)."""
+    """A copy that shares nothing with the frame; its results are kept, but for `labels` (None: without it).
+
+    Those of a live calculator for another structure are no labels, and would become some.
+    """
     new = atoms.copy()
-    results = {**results_of(atoms), **labels}
+    changes = getattr(atoms.calc, "check_state", lambda _: True)
+    current = isinstance(atoms.calc, SinglePointCalculator) or not changes(atoms)
+    results = {**(results_of(atoms) if current else {}), **labels}
     results = {k: np.array(v) if np.ndim(v) else v for k, v in results.items() if v is not None}
     new.calc = SinglePointCalculator(new, **results) if results else None
+    return new
+
+
+def without_labels(atoms: Atoms, kinds: Iterable[str], *, keys: LabelKeys | None = None) -> Atoms:
+    """A copy of a frame without its labels of some kinds, wherever they are.
+
+    Parameters
+    ----------
+    kinds : iterable of {"energy", "forces", "virial"}
+        "virial" takes away the stress as well.
+    keys : LabelKeys or None
+        Names of the labels.
+    """
+    keys = keys or LabelKeys()
+    names = {"energy": (keys.energy,), "forces": (keys.forces,), "virial": (keys.stress, keys.virial)}
+    gone = [name for kind in kinds for name in names[kind] if name is not None]
+    new = copy_frame(atoms, **dict.fromkeys(gone))
+    for name in gone:
+        new.info.pop(name, None)
+        new.arrays.pop(name, None)
     return new
 
 

@@ -17,7 +17,6 @@ from gapkit.curation.influence import (
 )
 from gapkit.curation.weights import copy_frame
 from gapkit.exceptions import InputError, NotFittedModelError
-from gapkit.structures import to_batch
 from tests.potential.models import label, make_frames, small_model
 from tests.potential.test_leave_one_out import Fitted
 
@@ -93,20 +92,57 @@ def test_studentised_residuals_as_refits(case, report):
             assert found.chi2 == pytest.approx(chi2, rel=5 * REFIT)
 
 
-def test_new_frames_have_the_same_chi2_as_left_out_ones(case):
-    """A model fitted without a frame says of it what the model with it says of it left out."""
-    full = influence(case.model, case.frames).frames[0]
-    use = case.frames_of != 0
-    state = case.state
-    weights, _ = case.refit(0, [])
-    R = np.linalg.cholesky(precision(case, use)).T
-    model = small_model(truncation=0.0).fit(case.frames)
-    posterior = type(state.posterior)(R, state.posterior.prior, state.posterior.scales)
+def inside_of(n_frames):
+    """Energy in and stress out, the reverse, forces alone, all but forces, a new frame."""
+    inside = {kind: np.ones(n_frames, bool) for kind in ("energy", "forces", "virial")}
+    inside["virial"][[0, 5, 8]] = False
+    inside["energy"][[4, 5, 8]] = False
+    inside["forces"][[6, 8]] = False
+    return inside
+
+
+def test_frames_of_which_the_fit_had_some_labels_as_refits(case):
+    inside = inside_of(case.batch.n_frames)
+    use = np.array([inside[kind][frame] for kind, frame in zip(case.kinds, case.frames_of, strict=True)])
+    scaled = case.rows / case.sigmas[:, None]
+    labels = case.labels / case.sigmas
+
+    def solve(rows):
+        A = precision(case, rows)
+        return np.linalg.solve(A, scaled[rows].T @ labels[rows]), np.linalg.inv(A)
+
+    weights, covariance = solve(use)
+    state, model = case.state, small_model(truncation=0.0).fit(case.frames)
+    posterior = type(state.posterior)(np.linalg.cholesky(precision(case, use)).T, *shared(state.posterior))
     model.model_ = type(state)(state.basis, posterior, weights, state.energies)
-    outside = examine(model, to_batch(case.frames), np.arange(len(case.frames)) > 0)[0]
-    for kind, found in outside.kinds.items():
-        assert found.chi2 == pytest.approx(full.kinds[kind].chi2, rel=5 * REFIT)
-        assert found.leverage == 0.0
+    found = examine(model, case.batch, inside)
+    hat = scaled @ covariance @ scaled.T
+    n_effective = np.trace(hat[np.ix_(use, use)])
+    cooks, moves = [], []
+    for frame in found:
+        own = case.frames_of == frame.frame
+        without, spread = solve(use & ~own)
+        residual = labels - scaled @ without
+        assert set(frame.kinds) == set(case.kinds[own])
+        for kind, of in frame.kinds.items():
+            rows = own & (case.kinds == kind)
+            total = scaled[rows] @ spread @ scaled[rows].T + np.eye(rows.sum())
+            assert of.chi2 == pytest.approx(residual[rows] @ np.linalg.solve(total, residual[rows]), rel=5 * REFIT)
+            leverage = np.diagonal(hat)[rows].sum() if inside[kind][frame.frame] else 0.0
+            assert of.leverage == pytest.approx(leverage, rel=REFIT)
+            if kind == "virial":
+                other = residual[rows] - 2.0 * labels[rows]
+                assert of.flipped == pytest.approx(other @ np.linalg.solve(total, other), rel=5 * REFIT)
+        change = scaled[use] @ (weights - without)
+        cooks.append(change @ change / n_effective)
+        moves.append((np.abs(weights - without) / np.sqrt(np.diagonal(covariance))).max())
+    np.testing.assert_allclose([f.cook for f in found], cooks, rtol=0, atol=REFIT * max(cooks))
+    np.testing.assert_allclose([f.dfbetas for f in found], moves, rtol=0, atol=10 * REFIT * max(moves))
+    assert found[8].cook == found[8].dfbetas == found[8].leverage == 0.0  # nothing of it is in the fit
+
+
+def shared(posterior):
+    return posterior.prior, posterior.scales
 
 
 def test_a_bad_frame_stands_out_and_only_it():

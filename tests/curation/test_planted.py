@@ -11,9 +11,11 @@ from gapkit.curation.checks import check
 from gapkit.curation.damage import KINDS, plant
 from gapkit.curation.duplicates import find_duplicates
 from gapkit.curation.robust import prune
+from gapkit.curation.weights import without_labels
 from gapkit.structures import to_batch
 from tests.potential.models import label, small_model, small_terms
 
+NAMED = {"energy_outlier": "energy", "energy_outliers": "energy", "net_force": "forces", "net_force_outlier": "forces"}
 NOISE = Noise(energy=1e-3, forces=0.02, virial=0.02)
 
 
@@ -52,19 +54,22 @@ def rmse(fitted):
 
 
 def find(frames):
-    """Frames that `check` or `prune` name with the reason, pairs of duplicates, and the model that is left."""
+    """What `check` and `prune` leave out of each frame and why, pairs of duplicates, and the model that is left."""
     named = {finding.frame: finding.kind for finding in check(frames)}
-    rest = [i for i in range(len(frames)) if i not in named]
-    used = [frames[i] for i in rest]
+    left_out = {i: {NAMED[kind]} for i, kind in named.items()}
+    used = [without_labels(atoms, left_out.get(i, ())) for i, atoms in enumerate(frames)]
     pruned = prune(model().fit(used), used)
-    for dropped in pruned.dropped:
-        named[rest[dropped.frame]] = max(dropped.scores, key=dropped.scores.get)
-    return named, [group.frames for group in find_duplicates(frames)], pruned.model
+    for out in (*pruned.masked, *pruned.dropped):
+        named[out.frame] = max(out.scores, key=out.scores.get)
+        left_out[out.frame] = set(getattr(out, "kinds", ("frame",)))
+    assert len(pruned.frames) == len(frames) - sum("frame" in own for own in left_out.values())
+    return named, left_out, [group.frames for group in find_duplicates(frames)], pruned.model
 
 
 def test_no_false_alarm(clean):
-    named, groups, _ = find(clean)
+    named, left_out, groups, _ = find(clean)
     assert len(named) <= 1  # of 110
+    assert {"frame"} not in left_out.values()
     assert groups == []
 
 
@@ -72,12 +77,16 @@ def test_no_false_alarm(clean):
 def test_all_kinds_are_found(clean, error, seed):
     damaged, done = plant(clean, 5, seed=seed)
     assert {d.kind for d in done} == set(KINDS)
-    named, groups, left = find(damaged)
+    named, left_out, groups, left = find(damaged)
     copy = next(d for d in done if d.kind == "duplicate")
     assert groups == [(copy.source, copy.frame)]
     bad = {d.frame: d.kind for d in done if d.kind != "duplicate"}
     assert set(bad) <= set(named), {k: v for k, v in bad.items() if k not in named}
     by = {kind: named[frame] for frame, kind in bad.items()}
-    assert by["force"] == "net_force_outlier" or by["force"] == "force_outlier"
+    assert by["force"] == "net_force_outlier"
+    # the wrong label, and no other
+    assert {kind: left_out[frame] for frame, kind in bad.items()} == {
+        "energy": {"energy"}, "force": {"forces"}, "stress": {"virial"}, "cell": {"frame"},
+    }  # fmt: skip
     assert len(set(named) - set(bad)) <= 1
     assert rmse(left) < 1.03 * error < rmse(model().fit(damaged))

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk
+from ase.calculators.emt import EMT
 
 from gapkit import Noise
 from gapkit.curation.weights import (
@@ -15,9 +16,10 @@ from gapkit.curation.weights import (
     hull_distances,
     noise_sigmas,
     with_sigmas,
+    without_labels,
 )
 from gapkit.exceptions import InputError
-from gapkit.structures import to_batch
+from gapkit.structures import LabelKeys, to_batch
 from tests.potential.models import make_frames, small_model
 
 NOISE = Noise(energy=1e-3, forces=0.1, virial=0.02)
@@ -95,3 +97,41 @@ def test_copies_share_nothing_and_fit_uses_them():
     assert abs(full - light) > 1e-6
     with pytest.raises(InputError, match="sigmas"):
         with_sigmas(frames[0], energy=0.0)
+
+
+def test_labels_are_taken_away_wherever_they_are():
+    atoms = make_frames(1)[0]
+    results = dict(atoms.calc.results)
+    atoms.info |= {"energy": 3.0, "virial": np.eye(3), "E": 4.0, "note": "kept"}
+    atoms.set_array("forces", np.ones((4, 3)))
+    atoms.set_array("F", np.ones((4, 3)))
+    for kind, gone in (("energy", "has_energy"), ("forces", "has_forces"), ("virial", "has_virial")):
+        labels = to_batch(new := without_labels(atoms, (kind,)), keys=LabelKeys(virial=None)).labels
+        assert not getattr(labels, gone).any()
+        for other in {"has_energy", "has_forces", "has_virial"} - {gone}:
+            assert getattr(labels, other).all()
+        assert (new.info["note"], new.info["E"]) == ("kept", 4.0)
+    assert "virial" not in without_labels(atoms, ("virial",)).info
+    new = without_labels(atoms, ("energy", "forces"), keys=LabelKeys(energy="E", forces="F", stress=None))
+    assert set(new.info) == {"energy", "virial", "note"}
+    assert set(new.arrays) == {"numbers", "positions", "forces"}
+    assert set(new.calc.results) == set(results)
+    same = without_labels(atoms, ())
+    assert same is not atoms
+    same.calc.results["forces"][0] = 7.0
+    assert set(atoms.info) == {"energy", "virial", "E", "note"}
+    assert set(atoms.arrays) == {"numbers", "positions", "forces", "F"}
+    np.testing.assert_array_equal(atoms.calc.results["forces"], results["forces"])
+    assert not (atoms.calc.results["forces"] == 7.0).any()
+
+
+def test_stale_results_of_a_live_calculator_do_not_become_labels():
+    atoms = bulk("Cu", cubic=True)
+    atoms.calc = EMT()
+    energy = atoms.get_potential_energy()
+    assert copy_frame(atoms).calc.results["energy"] == energy
+    atoms.positions[0] += 0.1
+    atoms.info["energy"] = -3.0
+    new = without_labels(atoms, ("forces",))
+    assert new.calc is None
+    assert to_batch(new).labels.energy == to_batch(atoms).labels.energy == -3.0

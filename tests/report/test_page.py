@@ -22,6 +22,7 @@ TEXT = """\
       - {file: a.extxyz, name: "<b>bold</b>", reference: "<a href=x>&amp;", config_type: "<i>cold</i> & \\"slow\\""}
       - {file: b.extxyz, role: test}
     outliers: {n_sparse: 20, cutoff: 4}
+    leakage: {drop: train}
     select: {n: 12}
     """
 VOID = {"meta", "img", "br"}

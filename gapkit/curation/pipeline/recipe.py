@@ -106,6 +106,7 @@ class Outliers:
     threshold: float = option(positive, "robust z beyond which a frame is left out", 6.0)
     max_fraction: float = option(fraction, "part of the frames that may be left out", 0.1)
     max_rounds: int = option(count, "fits at most", 4)
+    whole_frames: bool = option(flag, "leave out frames where one label of them would do", False)
     cutoff: float | None = option(positive, "cutoff of the model in Å", None)
     n_sparse: int | None = option(count, "sparse points of the model", None)
     crystal: str | None = option(text, "file with a crystal near its minimum, to compare its properties", None)

@@ -133,13 +133,27 @@ def drop_outliers(ledger: Ledger, recipe: Recipe, folder: Path) -> Pruned:
     ).fit(frames)  # fmt: skip
     pruned = prune(
         model, frames, threshold=options.threshold, max_fraction=options.max_fraction, max_rounds=options.max_rounds,
-        check=crystal,
+        whole_frames=options.whole_frames, check=crystal,
     )  # fmt: skip
-    for dropped in pruned.dropped:
-        scores = ", ".join(f"{kind} {z:.1f}" for kind, z in dropped.scores.items() if z > options.threshold)
-        entries[dropped.frame].decide(LEFT_OUT, "outliers", f"robust z beyond {options.threshold:g}: {scores}")
-    ledger.close("outliers", f"{len(pruned.dropped)} frames whose labels do not fit to all others")
+    for out in pruned.dropped:
+        entries[out.frame].decide(LEFT_OUT, "outliers", _stands_out(out.scores, options.threshold))
+    for entry, atoms in zip((entries[k] for k in pruned.kept), pruned.frames, strict=True):
+        entry.atoms = atoms
+    for masked in pruned.masked:
+        entry, kinds = entries[masked.frame], " and ".join(masked.kinds)
+        entry.flags.append(f"without {kinds}: {_stands_out(masked.scores, options.threshold)}")
+    for spared in pruned.spared:
+        scores = _stands_out(spared.scores, options.threshold)
+        entries[spared.frame].flags.append(f"outliers: {scores}; kept, for its type is rare or too many stand out")
+    ledger.close(
+        "outliers", f"{len(pruned.dropped)} frames do not fit to all others, nor single labels of {len(pruned.masked)}"
+    )
     return pruned
+
+
+def _stands_out(scores: Mapping[str, float], threshold: float) -> str:
+    beyond = ", ".join(f"{kind} {z:.1f}" for kind, z in scores.items() if z > threshold)
+    return f"robust z beyond {threshold:g}: {beyond}"
 
 
 def split_pool(ledger: Ledger, options: Split | None, seed: int) -> None:

@@ -396,12 +396,14 @@ def pruned(folder: Path) -> dict[str, Curated]:
     frames[7] = label(frames[7])
     frames[7].calc.results["energy"] += 0.6
     put(folder, "wrong.extxyz", frames)
-    text = "sources: [{file: wrong.extxyz}]\noutliers: {n_sparse: 20, cutoff: 4}\n"
-    return {"plain": make(folder, text), "weighted": make(folder, text + "weights: {scheme: hull, scale: 0.02}\n")}
+    text = "sources: [{file: wrong.extxyz}]\noutliers: {n_sparse: 20, cutoff: 4WHOLE}\n"
+    labels, whole = text.replace("WHOLE", ""), text.replace("WHOLE", ", whole_frames: true")
+    weights = "weights: {scheme: hull, scale: 0.02}\n"
+    return {"labels": make(folder, labels), "plain": make(folder, whole), "weighted": make(folder, whole + weights)}
 
 
-def test_labels_that_no_model_follows_are_left_out(pruned: dict[str, Curated]) -> None:
-    for curated in pruned.values():
+def test_frames_that_no_model_follows_are_left_out(pruned: dict[str, Curated]) -> None:
+    for curated in (pruned["plain"], pruned["weighted"]):
         (out,) = curated.ledger.of("left out")
         assert (out.id, out.step) == ("wrong:7", "outliers")
         assert out.reason.startswith("robust z beyond 6: ")
@@ -411,8 +413,19 @@ def test_labels_that_no_model_follows_are_left_out(pruned: dict[str, Curated]) -
         assert curated.modelled == tuple(f"wrong:{k}" for k in range(20) if k != 7)
 
 
+def test_or_only_the_label_is(pruned: dict[str, Curated]) -> None:
+    curated = pruned["labels"]
+    assert not curated.ledger.of("left out")
+    assert len(curated.modelled) == 20
+    entry = curated.ledger.entries[7]
+    assert entry.flags[-1].startswith("without energy: robust z beyond 6: energy ")
+    (atoms,) = (a for a in [*curated.train, *curated.test] if a.info["frame_id"] == "wrong:7")
+    assert set(atoms.calc.results) == {"forces", "stress"}
+    assert "single labels of 1" in next(what for name, what, *_ in curated.ledger.steps if name == "outliers")
+
+
 def test_influence_is_that_of_the_model_and_not_of_the_weights(pruned: dict[str, Curated]) -> None:
-    reports = [curated.influence for curated in pruned.values()]
+    reports = [pruned[name].influence for name in ("plain", "weighted")]
     assert reports[0] is not None
     assert reports[1] is not None
     np.testing.assert_allclose([f.cook for f in reports[0].frames], [f.cook for f in reports[1].frames], rtol=1e-9)
