@@ -195,11 +195,15 @@ class Checkpoint:
 
     def save_if_due(self, shares: Sequence[RowSink], atoms_at_once: int) -> None:
         """Save from one of the threads that fill shares, where it is time and no other one does."""
-        if self.due and self._saving.acquire(blocking=False):
+        if not self.due:
+            return
+        if self._saving.acquire(blocking=False):
             try:
                 self.save(shares, atoms_at_once)
             finally:
                 self._saving.release()
+        else:  # a thread that went on at once would take its share again before the one that saves could
+            time.sleep(1e-3)
 
     def save(self, shares: Sequence[RowSink], atoms_at_once: int, *, complete: bool = False) -> None:
         """Write the state of all shares, each between two of its chunks; the old file stays if that fails.
