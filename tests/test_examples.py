@@ -73,7 +73,10 @@ def test_selection(tmp_path):
 def test_planted_damage(tmp_path):
     result = run("benchmarks/planted_damage.py", *["--seeds", "1", "--json", "a.json"], folder=tmp_path)
     assert result.returncode == 0, result.stderr
-    assert json.loads((tmp_path / "a.json").read_text())
+    (trial,) = json.loads((tmp_path / "a.json").read_text())
+    assert {item["kind"]: item["found"] for item in trial["planted"]} == {"energy": True, "duplicate": True}
+    assert len(trial["false_alarms"]) <= 4
+    assert trial["undamaged"] == 84
 
 
 def test_comparison(tmp_path):

@@ -35,7 +35,7 @@ from gapkit import GAP
 from gapkit.curation.checks import check
 from gapkit.curation.damage import KINDS, Damage, plant
 from gapkit.curation.duplicates import find_duplicates
-from gapkit.curation.robust import Masked, Pruned, prune
+from gapkit.curation.pruning import Masked, Pruned, prune
 from gapkit.curation.weights import without_labels
 from gapkit.structures import to_batch
 

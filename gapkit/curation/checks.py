@@ -24,7 +24,7 @@ from gapkit.structures.checks import ISOLATED_BEYOND, nearest_distances
 from gapkit.structures.consistency import label_consistency
 from gapkit.typing import BoolArray, FloatArray
 
-__all__ = ["Finding", "check", "robust_scale"]
+__all__ = ["Finding", "check"]
 
 SMALL_DISTANCE = 0.6  # times the usual shortest one
 VOLUME_FACTOR = 3.0  # slabs in vacuum have twice the volume per atom
@@ -148,7 +148,9 @@ def _mixed_units(batch: AtomsBatch, labels: Labels, alone: BoolArray, sources: n
             if 2 * inside.sum() > len(known) or inside.all():
                 continue
             here, there = np.median(energies[known[inside]]), np.median(energies[known[~inside]])
-            for unit, size in list(units.ENERGY_UNITS.items())[1:]:
+            for unit, size in units.ENERGY_UNITS.items():
+                if unit == "eV":
+                    continue
                 ratio = float(here / there) if there else np.inf
                 for factor in (size, 1.0 / size):
                     if abs(ratio / factor - 1.0) < UNIT_TOLERANCE:

@@ -80,6 +80,19 @@ def find_leakage(
     leaks : list of Leak
         One for each test frame that has a twin, in the order of the test frames.
     """
+    nearest: dict[int, Leak] = {}
+    for leak in find_twins(train, test, descriptor=descriptor, false_alarm=false_alarm):
+        nearest.setdefault(leak.test_frame, leak)
+    return [nearest[i] for i in sorted(nearest)]
+
+
+def find_twins(
+    train: Frames, test: Frames, *, descriptor: Descriptor | None = None, false_alarm: float = FALSE_ALARM
+) -> list[Leak]:
+    """All pairs of a test frame and a training frame that are near-twins, those furthest below their threshold first.
+
+    Parameters and errors are those of `find_leakage`.
+    """
     if not 0.0 < false_alarm < 0.5:
         raise InputError(f"`false_alarm` must be > 0 and < 0.5, got {false_alarm!r}; 0.001 is usual")
     if len(test) == 0:
@@ -88,23 +101,15 @@ def find_leakage(
     space = FingerprintSpace.of(known, descriptor, new.species)
     ours, theirs = space(known), space(new)
     limits = thresholds(ours, false_alarm)
-    nearest: dict[int, Leak] = {}
-    for i, j, distance in pairs_within(theirs, ours, limits):
-        leak = Leak(i, j, distance, float(limits[j]))
-        if i not in nearest or distance / limits[j] < nearest[i].distance / nearest[i].threshold:
-            nearest[i] = leak
-    return [nearest[i] for i in sorted(nearest)]
+    pairs = close_pairs(theirs, ours, np.zeros(theirs.n_frames), limits, supercells=True)
+    leaks = [Leak(i, j, distance, float(limits[j])) for i, j, distance in pairs]
+    return sorted(leaks, key=lambda leak: (leak.distance / leak.threshold, leak.test_frame, leak.train_frame))
 
 
 def near_twins(prints: Fingerprints, false_alarm: float = FALSE_ALARM) -> list[tuple[int, int, float]]:
     """Pairs (i < j, distance) of frames of one set that are within the threshold of either."""
     limits = thresholds(prints, false_alarm)
     return sorted(close_pairs(prints, prints, limits, limits, supercells=True, distinct=True))
-
-
-def pairs_within(a: Fingerprints, b: Fingerprints, limits: FloatArray) -> list[tuple[int, int, float]]:
-    """Pairs (i of `a`, j of `b`, distance) with distance < limits[j]."""
-    return list(close_pairs(a, b, np.zeros(a.n_frames), limits, supercells=True))
 
 
 def thresholds(prints: Fingerprints, false_alarm: float = FALSE_ALARM) -> FloatArray:

@@ -1,12 +1,7 @@
-"""Bad labels: leave them out, or let every frame count as much as its residuals allow.
+"""Let every frame count as much as its residuals allow: nothing is left out (see `pruning` for that).
 
-`prune` leaves out labels that stand out of those of configurations alike (see `influence`), fits again and looks at all
-of them again, those left out included: bad labels hide each other, and good ones look bad next to them, only in the
-first round.  Of a configuration of which one kind of label is wrong the others stay; where more than one seems to be,
-the structure itself is suspected, and all of it goes.
-
-`robust_fit` drops nothing.  Iteratively reweighted least squares: with u^2 the mean squared residual of the labels of
-one kind of one configuration, left out of the fit, over noise and posterior variance, labels get sigma / sqrt(w),
+Iteratively reweighted least squares: with u^2 the mean squared residual of the labels of one kind of one configuration,
+left out of the fit, over noise and posterior variance, labels get sigma / sqrt(w),
 
     Student t    w = (nu + 1) / (nu + u^2),        Huber    w = min(1, k / u)
 
@@ -16,244 +11,23 @@ configuration share their weight: they are wrong together.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
 from ase import Atoms
-from ase.units import GPa
 from scipy.stats import chi2
 from sklearn.base import clone
 
-from gapkit.curation.influence import ALL, LEAST_OF_A_TYPE, examine, outlier_scores, training_batch
-from gapkit.curation.weights import with_sigmas, without_labels
+from gapkit.curation.weights import with_sigmas
 from gapkit.exceptions import InputError
 from gapkit.gp.noise import KINDS, Noise
 from gapkit.potential import GAP
 from gapkit.potential.leave_one_out import COMPONENTS, LeaveOneOut
-from gapkit.potential.linear_model import VOIGT
 from gapkit.potential.training import make_targets
 from gapkit.structures import AtomsBatch, LabelKeys
-from gapkit.structures.checks import sum_over_frames
-from gapkit.typing import BoolArray, FloatArray, IntArray
-
-Check = Callable[[GAP], Mapping[str, float]]
-
-# Scores that speak of a kind of label.
-SCORES_OF = {"energy": ("energy",), "forces": ("forces", "atom"), "virial": ("virial", "sign")}
-# Part of the threshold beyond which the other labels of a configuration are suspect when one stands out.
-SUSPECT = 0.4
-# Times the threshold, for configurations of types of few.
-RARE = 3.0
-
-
-@dataclass(frozen=True)
-class Dropped:
-    """A configuration that was left out altogether, with its `outlier_scores`."""
-
-    frame: int
-    config_type: str
-    scores: dict[str, float]
-
-
-@dataclass(frozen=True)
-class Masked:
-    """A configuration of which some labels were left out: `kinds` of "energy", "forces" and "virial"."""
-
-    frame: int
-    config_type: str
-    kinds: tuple[str, ...]
-    scores: dict[str, float]
-
-
-@dataclass(frozen=True)
-class Spared:
-    """A configuration that stands out and was kept: its type is rare, or `max_fraction` was used up."""
-
-    frame: int
-    config_type: str
-    scores: dict[str, float]
-
-
-@dataclass(frozen=True)
-class Pruned:
-    """A fit without outliers.
-
-    Attributes
-    ----------
-    model : GAP
-    frames : list of Atoms
-        What it was fitted to: those kept, the masked ones as copies without the labels that were left out.
-    kept : ndarray of int
-        Configurations that stay, masked ones included.
-    dropped : tuple of Dropped
-        Those that were left out altogether, the worst first.
-    masked : tuple of Masked
-        Those of which some labels were left out, the worst first.
-    spared : tuple of Spared
-        Those that stand out and were kept, the worst first: look at them.
-    before, after : dict of str to float
-        Root mean square errors of the labels kept, each configuration left out: energy_rmse (eV/atom), forces_rmse
-        (eV/Å) and stress_rmse (eV/Å^3); and what `check` said of the two models.
-    """
-
-    model: GAP = field(repr=False)
-    frames: list[Atoms] = field(repr=False)
-    kept: IntArray
-    dropped: tuple[Dropped, ...]
-    masked: tuple[Masked, ...]
-    spared: tuple[Spared, ...]
-    before: dict[str, float]
-    after: dict[str, float]
-
-    def to_dict(self) -> dict[str, Any]:
-        """All but the model and its frames, in plain numbers."""
-        return {
-            "kept": self.kept.tolist(),
-            "dropped": [asdict(dropped) for dropped in self.dropped],
-            "masked": [asdict(masked) | {"kinds": list(masked.kinds)} for masked in self.masked],
-            "spared": [asdict(spared) for spared in self.spared],
-            "before": self.before,
-            "after": self.after,
-        }
-
-    def __str__(self) -> str:
-        n_frames = len(self.kept) + len(self.dropped)
-        lines = [f"dropped {len(self.dropped)} of {n_frames} frames, and labels of {len(self.masked)} others"]
-        left_out: list[Dropped | Masked] = [*self.dropped, *self.masked]
-        for out in left_out:
-            what = f" without {' and '.join(out.kinds)}" if isinstance(out, Masked) else ""
-            scores = ", ".join(f"{kind} {z:.1f}" for kind, z in out.scores.items() if z > 3.0)
-            lines.append(f"  frame {out.frame} ({out.config_type}){what}: {scores}")
-        if self.spared:
-            lines.append(f"{len(self.spared)} others stand out: {', '.join(str(s.frame) for s in self.spared)}")
-        lines += [f"{'':16}{'before':>12}{'after':>12}"]
-        lines += [f"{name:16}{self.before[name]:12.5g}{value:12.5g}" for name, value in self.after.items()]
-        return "\n".join(lines)
-
-
-def prune(
-    model: GAP, frames: Sequence[Atoms], *, threshold: float = 6.0, max_fraction: float = 0.1, max_rounds: int = 4,
-    whole_frames: bool = False, check: Check | None = None,
-) -> Pruned:  # fmt: skip
-    """Leave out the labels that do not fit to all others, and fit again.
-
-    Energy (score "energy"), forces ("forces", "atom") and virial ("virial", "sign") of a configuration are judged one
-    by one.  If a single one of them stands out, it is left out alone, all forces together, as a calculation that gave
-    one wrong force is not to be trusted with the others.  All of the configuration is left out if two of them stand
-    out, or if the others are suspect too: their part of "all" is beyond 0.4 `threshold`, or beyond all of it where the
-    other sign explains the virial.
-
-    Parameters
-    ----------
-    model : GAP
-        Fitted; it is not changed.
-    frames : list of Atoms
-        All frames that were given to `fit`, in the same order; they are not changed.
-    threshold : float
-        Any of the `outlier_scores` beyond which labels are left out; three times that for configurations of types of
-        fewer than 8, which are compared with all others, where nothing tells a rare structure from a wrong label.
-    max_fraction : float
-        Part of the frames that labels may be left out of, those of the highest z.
-    max_rounds : int
-        Fits at most; fewer if the same labels stand out twice.
-    whole_frames : bool
-        Leave out all labels of a configuration of which any stands out.
-    check : callable or None
-        Maps a model to named numbers, such as `crystal_check(atoms)`; they are in the table before and after.
-
-    Raises
-    ------
-    InputError
-        If the frames are not the training set, or an option is out of range.
-    """
-    if not (threshold > 0 and 0 < max_fraction < 1 and max_rounds >= 1):
-        raise InputError(
-            f"`threshold` must be > 0, `max_fraction` between 0 and 1 and `max_rounds` >= 1, got {threshold}, "
-            f"{max_fraction} and {max_rounds}"
-        )
-    batch = training_batch(model, frames)
-    labels = batch.labels
-    assert labels is not None
-    has = {"energy": labels.has_energy, "forces": sum_over_frames(batch, labels.has_forces.astype(float)) > 0}
-    has["virial"] = labels.has_virial
-    inside = {kind: np.ones(batch.n_frames, bool) for kind in KINDS}
-    limits = threshold * np.where(_rare(labels.config_type), RARE, 1.0)
-    now, used, scores = model, list(frames), {}
-    for _ in range(max_rounds):
-        scores = outlier_scores(examine(now, batch, inside))
-        wrong = _wrong(scores, limits, whole_frames)
-        worst = np.max(list(scores.values()), axis=0) / limits
-        out = np.any(list(wrong.values()), axis=0)
-        too_many = np.argsort(np.where(out, -worst, np.inf), kind="stable")[int(max_fraction * batch.n_frames) :]
-        out[too_many] = False
-        stays = {kind: ~(wrong[kind] & out) for kind in KINDS}
-        empty = out & ~np.any([stays[kind] & has[kind] for kind in KINDS], axis=0)
-        stays = {kind: stay & ~empty for kind, stay in stays.items()}
-        if all(np.array_equal(stays[kind], inside[kind]) for kind in KINDS):
-            break
-        inside = stays
-        used = _left(frames, inside, model.label_keys)
-        now = clone(model).fit(used)
-    kept, whole = np.any(list(inside.values()), axis=0), np.all(list(inside.values()), axis=0)
-    stands_out = np.max(list(scores.values()), axis=0) > threshold
-    dropped, masked, spared = [], [], []
-    for i in np.flatnonzero(~whole | stands_out).tolist():
-        own = {name: float(z[i]) for name, z in scores.items()}
-        if whole[i]:
-            spared.append(Spared(i, labels.config_type[i], own))
-        elif kept[i]:
-            gone = tuple(kind for kind in COMPONENTS if not inside[kind][i])
-            masked.append(Masked(i, labels.config_type[i], gone, own))
-        else:
-            dropped.append(Dropped(i, labels.config_type[i], own))
-    before = _errors(model.leave_one_out(frames), inside)
-    after = before if now is model else _errors(now.leave_one_out(used), None)
-    if check is not None:
-        before, after = {**before, **check(model)}, {**after, **check(now)}
-    return Pruned(
-        now, used, np.flatnonzero(kept), tuple(sorted(dropped, key=_least)), tuple(sorted(masked, key=_least)),
-        tuple(sorted(spared, key=_least)), before, after,
-    )  # fmt: skip
-
-
-def _least(out: Dropped | Masked | Spared) -> float:
-    return -max(out.scores.values())
-
-
-def _rare(config_types: Sequence[str]) -> BoolArray:
-    """Configurations (n_frames,) whose type has too few others to tell a rare structure from a wrong label.
-
-    None are where most are of such types: there is nothing better to compare with.
-    """
-    _, of_frame, counts = np.unique(config_types, return_inverse=True, return_counts=True)
-    rare = counts[of_frame] < LEAST_OF_A_TYPE
-    return np.asarray(rare & (2 * rare.sum() < len(rare)))
-
-
-def _wrong(scores: Mapping[str, FloatArray], threshold: FloatArray, whole_frames: bool) -> dict[str, BoolArray]:
-    """Labels to leave out, by kind (n_frames,), for a threshold of each frame (n_frames,)."""
-    bad = {kind: np.max([scores[name] for name in names], axis=0) > threshold for kind, names in SCORES_OF.items()}
-    number = np.sum(list(bad.values()), axis=0)
-    # "all" is the norm of the scores of the kinds: what is left of it without those of the label that stands out
-    squares = sum(np.where(bad[kind], 0.0, np.maximum(scores[kind], 0.0)) ** 2 for kind in KINDS)
-    others = ALL * np.sqrt(squares)
-    # no wrong structure has the virial of the other sign: this is explained
-    explained = (number == 0) | (scores["sign"] > threshold)
-    whole = (number > 1) | (others > np.where(explained, 1.0, SUSPECT) * threshold)
-    whole |= whole_frames & (number > 0)
-    return {kind: own | whole for kind, own in bad.items()}
-
-
-def _left(frames: Sequence[Atoms], inside: Mapping[str, BoolArray], keys: LabelKeys | None) -> list[Atoms]:
-    """Frames of which labels are inside, with these alone."""
-    out = []
-    for i, atoms in enumerate(frames):
-        gone = [kind for kind in KINDS if not inside[kind][i]]
-        if len(gone) < len(KINDS):
-            out.append(without_labels(atoms, gone, keys=keys) if gone else atoms)
-    return out
+from gapkit.typing import FloatArray
 
 
 @dataclass(frozen=True)
@@ -372,78 +146,3 @@ def _reweighted(
             own = base[kind][atoms_of] if kind == "forces" else float(base[kind][i])
             sigma[kind] = own * reference[kind] / np.sqrt(w[kind][i])
     return with_sigmas(atoms, **sigma, keys=keys)
-
-
-def _errors(found: LeaveOneOut, inside: Mapping[str, BoolArray] | None) -> dict[str, float]:
-    """Root mean square errors of the labels inside (None: all)."""
-    out = {}
-    for name, kind in (("energy", "energy"), ("forces", "forces"), ("stress", "virial")):
-        residuals = getattr(found, name)
-        errors = residuals.errors if inside is None else residuals.errors[inside[kind][residuals.frames]]
-        if len(errors):
-            out[f"{name}_rmse"] = float(np.sqrt(np.mean(errors**2)))
-    return out
-
-
-def crystal_check(crystal: Atoms, *, strain: float = 0.02, displacement: float = 1e-3) -> Check:
-    """Physical numbers of a crystal, for the tables of `prune`: they tell whether a potential is sound.
-
-    By finite differences of `model.predict` at the volume where the energy is lowest within twice `strain`: volume per
-    atom (Å^3), bulk modulus from the curvature of the energy, elastic constants from stresses with the atoms where the
-    strain takes them (C11, C12, C44 are averages over the axes; GPa), and the lowest curvature of the energy along a
-    displacement of the first atom (eV/Å^2).
-
-    Parameters
-    ----------
-    crystal : Atoms
-        Periodic in three directions, near its minimum.
-    strain : float
-        Largest linear strain of the volume scan; elastic constants use a fifth.
-    displacement : float
-        Å.
-    """
-    if not crystal.pbc.all() or not 0 < strain < 0.2:
-        raise InputError(f"`crystal` must be periodic in three directions and `strain` between 0 and 0.2, got {strain}")
-
-    def check(model: GAP) -> dict[str, float]:
-        scan = np.linspace(-2 * strain, 2 * strain, 21)
-        lowest = scan[int(np.argmin(model.predict([_strained(crystal, x * np.eye(3)) for x in scan]).energy))]
-        steps = lowest + np.linspace(-strain / 4, strain / 4, 5)
-        fit = np.polyfit(steps, model.predict([_strained(crystal, x * np.eye(3)) for x in steps]).energy, 2)
-        minimum = float(np.clip(-fit[1] / (2 * fit[0]), steps[0], steps[-1])) if fit[0] > 0 else float(lowest)
-        atoms = _strained(crystal, minimum * np.eye(3))
-        # V = V0 (1 + x)^3: d2E/dx2 = 9 V B (1 + x)^-2 at the minimum
-        bulk = 2 * fit[0] * (1 + minimum) ** 2 / (9 * atoms.get_volume()) / GPa
-        h, columns = strain / 5, []
-        for a, b in zip(*VOIGT, strict=True):
-            e = np.zeros((3, 3))
-            e[a, b] += 0.5 * h
-            e[b, a] += 0.5 * h
-            up, down = model.predict([_strained(atoms, e), _strained(atoms, -e)]).stress
-            columns.append((up - down) / (2 * h))
-        C = np.array(columns).T / GPa
-        moved = []
-        for sign in (1.0, -1.0):
-            for axis in range(3):
-                new = atoms.copy()
-                new.positions[0, axis] += sign * displacement
-                moved.append(new)
-        forces = model.predict(moved).forces.reshape(6, len(atoms), 3)[:, 0]
-        curvature = -(forces[:3] - forces[3:]) / (2 * displacement)
-        off = (C[:3, :3].sum() - np.trace(C[:3, :3])) / 6
-        return {
-            "volume": atoms.get_volume() / len(atoms),
-            "bulk_modulus": float(bulk),
-            "C11": float(np.trace(C[:3, :3])) / 3,
-            "C12": float(off),
-            "C44": float(np.trace(C[3:, 3:])) / 3,
-            "curvature": float(np.linalg.eigvalsh(0.5 * (curvature + curvature.T)).min()),
-        }
-
-    return check
-
-
-def _strained(atoms: Atoms, strain: FloatArray) -> Atoms:
-    new = atoms.copy()
-    new.set_cell(atoms.cell.array @ (np.eye(3) + strain), scale_atoms=True)
-    return new

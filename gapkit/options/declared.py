@@ -36,7 +36,7 @@ def sections(kind: type, about: str) -> Any:
 
 
 def _field(metadata: dict[str, Any], default: Any) -> Any:
-    if callable(default) and default is not MISSING:
+    if callable(default):
         return field(default_factory=default, metadata=metadata)
     return field(default=default, metadata=metadata) if default is not MISSING else field(metadata=metadata)
 
@@ -118,7 +118,7 @@ def parse(cls: type[T], mapping: Located, file: object, name: str = "") -> T:
     Parameters
     ----------
     cls : type
-        Fields made by `option`, `section` and `sections`.
+        Fields made by `option`, `entries`, `section` and `sections`.
     mapping : Located
     file : object
         Its name, for messages.

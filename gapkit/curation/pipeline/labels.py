@@ -12,13 +12,12 @@ from ase.calculators.singlepoint import SinglePointCalculator
 
 from gapkit.curation.pipeline.recipe import LABELS, Source
 from gapkit.exceptions import DataError
+from gapkit.potential.linear_model import VOIGT
 from gapkit.structures import LabelKeys
-from gapkit.structures.labels import frame_labels, results_of
+from gapkit.structures.labels import FROM_VOIGT, frame_labels, results_of
 from gapkit.typing import FloatArray
 from gapkit.units import ENERGY_UNITS, FORCE_UNITS, STRESS_UNITS
 
-VOIGT = (np.array([0, 1, 2, 1, 0, 0]), np.array([0, 1, 2, 2, 2, 1]))
-FROM_VOIGT = np.array([[0, 5, 4], [5, 1, 3], [4, 3, 2]])
 # Names by which labels commonly go: REF_energy, dft_forces.
 _ALIAS = re.compile(
     r"(ref|reference|dft|qm|target|true|label|vasp|castep|qe|cp2k|aims|orca)[_-](energy|forces?|stress|virials?)", re.I

@@ -101,7 +101,7 @@ class Duplicates:
 
 @dataclass(frozen=True, kw_only=True)
 class Outliers:
-    """Frames whose labels do not fit to all others: see `gapkit.curation.robust.prune`."""
+    """Frames whose labels do not fit to all others: see `gapkit.curation.pruning.prune`."""
 
     threshold: float = option(positive, "robust z beyond which a frame is left out", 6.0)
     max_fraction: float = option(fraction, "part of the frames that may be left out", 0.1)

@@ -14,7 +14,7 @@ from gapkit.curation.influence import InfluenceReport
 from gapkit.curation.pipeline.ledger import LEFT_OUT, TEST, TRAIN, Entry, Ledger
 from gapkit.curation.pipeline.recipe import Recipe
 from gapkit.curation.pipeline.sources import SourceFile
-from gapkit.curation.robust import Pruned
+from gapkit.curation.pruning import Pruned
 
 
 @dataclass(frozen=True, eq=False)

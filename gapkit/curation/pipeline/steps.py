@@ -8,14 +8,15 @@ from dataclasses import replace
 from pathlib import Path
 
 from gapkit.curation.checks import Finding, check
+from gapkit.curation.crystal import crystal_check
 from gapkit.curation.duplicates import DuplicateGroup, find_duplicates
-from gapkit.curation.leakage import Leak, find_leakage
+from gapkit.curation.leakage import Leak, find_twins
 from gapkit.curation.pipeline.actions import DEFAULT_ACTIONS
 from gapkit.curation.pipeline.labels import is_labelled
 from gapkit.curation.pipeline.ledger import LEFT_OUT, TEST, TRAIN, Entry, Ledger, batch_of, frames_of
 from gapkit.curation.pipeline.recipe import Leakage, Recipe, Select, Split, Weights
 from gapkit.curation.pipeline.sources import without_frame
-from gapkit.curation.robust import Pruned, crystal_check, prune
+from gapkit.curation.pruning import Pruned, prune
 from gapkit.curation.selection import select
 from gapkit.curation.splits import split_indices
 from gapkit.curation.weights import energy_window_sigmas, hull_distance_sigmas, noise_sigmas
@@ -183,7 +184,7 @@ def split_pool(ledger: Ledger, options: Split | None, seed: int) -> None:
 def drop_twins(ledger: Ledger, options: Leakage) -> None:
     """Leave out one of every two near-twins of training and test set, until there are none."""
     n_found = 0
-    # a test frame may have many twins, of which one is found at a time; every round leaves out a frame
+    # thresholds are those of the training set, which may have lost frames: look again; every round leaves out one
     while leaks := _twins(ledger, options.false_alarm):
         n_found += len(leaks)
         for ours, theirs, leak in leaks:
@@ -199,7 +200,7 @@ def _twins(ledger: Ledger, false_alarm: float) -> list[tuple[Entry, Entry, Leak]
     train, test = ([e for e in ledger.of(place) if not e.is_free_atom] for place in (TRAIN, TEST))
     if not train or not test:
         return []
-    leaks = find_leakage(batch_of(train), batch_of(test), false_alarm=false_alarm)
+    leaks = find_twins(batch_of(train), batch_of(test), false_alarm=false_alarm)
     return [(train[leak.train_frame], test[leak.test_frame], leak) for leak in leaks]
 
 

@@ -1,0 +1,255 @@
+"""Bad labels: leave them out, and fit again.
+
+`prune` leaves out labels that stand out of those of configurations alike (see `influence`), fits again and looks at all
+of them again, those left out included: bad labels hide each other, and good ones look bad next to them, only in the
+first round.  Of a configuration of which one kind of label is wrong the others stay; where more than one seems to be,
+the structure itself is suspected, and all of it goes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from sklearn.base import clone
+
+from gapkit.curation.influence import ALL, LEAST_OF_A_TYPE, examine, outlier_scores, training_batch
+from gapkit.curation.weights import without_labels
+from gapkit.exceptions import InputError
+from gapkit.gp.noise import KINDS
+from gapkit.potential import GAP
+from gapkit.potential.leave_one_out import COMPONENTS, LeaveOneOut
+from gapkit.structures import LabelKeys
+from gapkit.structures.checks import sum_over_frames
+from gapkit.typing import BoolArray, FloatArray, IntArray
+
+Check = Callable[[GAP], Mapping[str, float]]
+
+# Scores that speak of a kind of label.
+SCORES_OF = {"energy": ("energy",), "forces": ("forces", "atom"), "virial": ("virial", "sign")}
+# Part of the threshold beyond which the other labels of a configuration are suspect when one stands out.
+SUSPECT = 0.4
+# Times the threshold, for configurations of types of few.
+RARE = 3.0
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """A configuration that was left out altogether, with its `outlier_scores`."""
+
+    frame: int
+    config_type: str
+    scores: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Masked:
+    """A configuration of which some labels were left out: `kinds` of "energy", "forces" and "virial"."""
+
+    frame: int
+    config_type: str
+    kinds: tuple[str, ...]
+    scores: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Spared:
+    """A configuration that stands out and was kept: its type is rare, or `max_fraction` was used up."""
+
+    frame: int
+    config_type: str
+    scores: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Pruned:
+    """A fit without outliers.
+
+    Attributes
+    ----------
+    model : GAP
+    frames : list of Atoms
+        What it was fitted to: those kept, the masked ones as copies without the labels that were left out.
+    kept : ndarray of int
+        Configurations that stay, masked ones included.
+    dropped : tuple of Dropped
+        Those that were left out altogether, the worst first.
+    masked : tuple of Masked
+        Those of which some labels were left out, the worst first.
+    spared : tuple of Spared
+        Those that stand out and were kept, the worst first: look at them.
+    before, after : dict of str to float
+        Root mean square errors of the labels kept, each configuration left out: energy_rmse (eV/atom), forces_rmse
+        (eV/Å) and stress_rmse (eV/Å^3); and what `check` said of the two models.
+    """
+
+    model: GAP = field(repr=False)
+    frames: list[Atoms] = field(repr=False)
+    kept: IntArray
+    dropped: tuple[Dropped, ...]
+    masked: tuple[Masked, ...]
+    spared: tuple[Spared, ...]
+    before: dict[str, float]
+    after: dict[str, float]
+
+    def to_dict(self) -> dict[str, Any]:
+        """All but the model and its frames, in plain numbers."""
+        return {
+            "kept": self.kept.tolist(),
+            "dropped": [asdict(dropped) for dropped in self.dropped],
+            "masked": [asdict(masked) | {"kinds": list(masked.kinds)} for masked in self.masked],
+            "spared": [asdict(spared) for spared in self.spared],
+            "before": self.before,
+            "after": self.after,
+        }
+
+    def __str__(self) -> str:
+        n_frames = len(self.kept) + len(self.dropped)
+        lines = [f"dropped {len(self.dropped)} of {n_frames} frames, and labels of {len(self.masked)} others"]
+        left_out: list[Dropped | Masked] = [*self.dropped, *self.masked]
+        for out in left_out:
+            what = f" without {' and '.join(out.kinds)}" if isinstance(out, Masked) else ""
+            scores = ", ".join(f"{kind} {z:.1f}" for kind, z in out.scores.items() if z > 3.0)
+            lines.append(f"  frame {out.frame} ({out.config_type}){what}: {scores}")
+        if self.spared:
+            lines.append(f"{len(self.spared)} others stand out: {', '.join(str(s.frame) for s in self.spared)}")
+        lines += [f"{'':16}{'before':>12}{'after':>12}"]
+        lines += [f"{name:16}{self.before[name]:12.5g}{value:12.5g}" for name, value in self.after.items()]
+        return "\n".join(lines)
+
+
+def prune(
+    model: GAP, frames: Sequence[Atoms], *, threshold: float = 6.0, max_fraction: float = 0.1, max_rounds: int = 4,
+    whole_frames: bool = False, check: Check | None = None,
+) -> Pruned:  # fmt: skip
+    """Leave out the labels that do not fit to all others, and fit again.
+
+    Energy (score "energy"), forces ("forces", "atom") and virial ("virial", "sign") of a configuration are judged one
+    by one.  If a single one of them stands out, it is left out alone, all forces together, as a calculation that gave
+    one wrong force is not to be trusted with the others.  All of the configuration is left out if two of them stand
+    out, or if the others are suspect too: their part of "all" is beyond 0.4 `threshold`, or beyond all of it where the
+    other sign explains the virial.
+
+    Parameters
+    ----------
+    model : GAP
+        Fitted; it is not changed.
+    frames : list of Atoms
+        All frames that were given to `fit`, in the same order; they are not changed.
+    threshold : float
+        Any of the `outlier_scores` beyond which labels are left out; three times that for configurations of types of
+        fewer than 8, which are compared with all others, where nothing tells a rare structure from a wrong label.
+    max_fraction : float
+        Part of the frames that labels may be left out of, those of the highest z.
+    max_rounds : int
+        Fits at most; fewer if the same labels stand out twice.
+    whole_frames : bool
+        Leave out all labels of a configuration of which any stands out.
+    check : callable or None
+        Maps a model to named numbers, such as `crystal_check(atoms)`; they are in the table before and after.
+
+    Raises
+    ------
+    InputError
+        If the frames are not the training set, or an option is out of range.
+    """
+    if not (threshold > 0 and 0 < max_fraction < 1 and max_rounds >= 1):
+        raise InputError(
+            f"`threshold` must be > 0, `max_fraction` between 0 and 1 and `max_rounds` >= 1, got {threshold}, "
+            f"{max_fraction} and {max_rounds}"
+        )
+    batch = training_batch(model, frames)
+    labels = batch.labels
+    assert labels is not None
+    has = {"energy": labels.has_energy, "forces": sum_over_frames(batch, labels.has_forces.astype(float)) > 0}
+    has["virial"] = labels.has_virial
+    inside = {kind: np.ones(batch.n_frames, bool) for kind in KINDS}
+    limits = threshold * np.where(_rare(labels.config_type), RARE, 1.0)
+    now, used, scores = model, list(frames), {}
+    for _ in range(max_rounds):
+        scores = outlier_scores(examine(now, batch, inside))
+        wrong = _wrong(scores, limits, whole_frames)
+        worst = np.max(list(scores.values()), axis=0) / limits
+        out = np.any(list(wrong.values()), axis=0)
+        too_many = np.argsort(np.where(out, -worst, np.inf), kind="stable")[int(max_fraction * batch.n_frames) :]
+        out[too_many] = False
+        stays = {kind: ~(wrong[kind] & out) for kind in KINDS}
+        empty = out & ~np.any([stays[kind] & has[kind] for kind in KINDS], axis=0)
+        stays = {kind: stay & ~empty for kind, stay in stays.items()}
+        if all(np.array_equal(stays[kind], inside[kind]) for kind in KINDS):
+            break
+        inside = stays
+        used = _left(frames, inside, model.label_keys)
+        now = clone(model).fit(used)
+    kept, whole = np.any(list(inside.values()), axis=0), np.all(list(inside.values()), axis=0)
+    stands_out = np.max(list(scores.values()), axis=0) > threshold
+    dropped, masked, spared = [], [], []
+    for i in np.flatnonzero(~whole | stands_out).tolist():
+        own = {name: float(z[i]) for name, z in scores.items()}
+        if whole[i]:
+            spared.append(Spared(i, labels.config_type[i], own))
+        elif kept[i]:
+            gone = tuple(kind for kind in COMPONENTS if not inside[kind][i])
+            masked.append(Masked(i, labels.config_type[i], gone, own))
+        else:
+            dropped.append(Dropped(i, labels.config_type[i], own))
+    before = _errors(model.leave_one_out(frames), inside)
+    after = before if now is model else _errors(now.leave_one_out(used), None)
+    if check is not None:
+        before, after = {**before, **check(model)}, {**after, **check(now)}
+    return Pruned(
+        now, used, np.flatnonzero(kept), tuple(sorted(dropped, key=_least)), tuple(sorted(masked, key=_least)),
+        tuple(sorted(spared, key=_least)), before, after,
+    )  # fmt: skip
+
+
+def _least(out: Dropped | Masked | Spared) -> float:
+    return -max(out.scores.values())
+
+
+def _rare(config_types: Sequence[str]) -> BoolArray:
+    """Configurations (n_frames,) whose type has too few others to tell a rare structure from a wrong label.
+
+    None are where most are of such types: there is nothing better to compare with.
+    """
+    _, of_frame, counts = np.unique(config_types, return_inverse=True, return_counts=True)
+    rare = counts[of_frame] < LEAST_OF_A_TYPE
+    return np.asarray(rare & (2 * rare.sum() < len(rare)))
+
+
+def _wrong(scores: Mapping[str, FloatArray], threshold: FloatArray, whole_frames: bool) -> dict[str, BoolArray]:
+    """Labels to leave out, by kind (n_frames,), for a threshold of each frame (n_frames,)."""
+    bad = {kind: np.max([scores[name] for name in names], axis=0) > threshold for kind, names in SCORES_OF.items()}
+    number = np.sum(list(bad.values()), axis=0)
+    # "all" is the norm of the scores of the kinds: what is left of it without those of the label that stands out
+    squares = sum(np.where(bad[kind], 0.0, np.maximum(scores[kind], 0.0)) ** 2 for kind in KINDS)
+    others = ALL * np.sqrt(squares)
+    # no wrong structure has the virial of the other sign: this is explained
+    explained = (number == 0) | (scores["sign"] > threshold)
+    whole = (number > 1) | (others > np.where(explained, 1.0, SUSPECT) * threshold)
+    whole |= whole_frames & (number > 0)
+    return {kind: own | whole for kind, own in bad.items()}
+
+
+def _left(frames: Sequence[Atoms], inside: Mapping[str, BoolArray], keys: LabelKeys | None) -> list[Atoms]:
+    """Frames of which labels are inside, with these alone."""
+    out = []
+    for i, atoms in enumerate(frames):
+        gone = [kind for kind in KINDS if not inside[kind][i]]
+        if len(gone) < len(KINDS):
+            out.append(without_labels(atoms, gone, keys=keys) if gone else atoms)
+    return out
+
+
+def _errors(found: LeaveOneOut, inside: Mapping[str, BoolArray] | None) -> dict[str, float]:
+    """Root mean square errors of the labels inside (None: all)."""
+    out = {}
+    for name, kind in (("energy", "energy"), ("forces", "forces"), ("stress", "virial")):
+        residuals = getattr(found, name)
+        errors = residuals.errors if inside is None else residuals.errors[inside[kind][residuals.frames]]
+        if len(errors):
+            out[f"{name}_rmse"] = float(np.sqrt(np.mean(errors**2)))
+    return out
