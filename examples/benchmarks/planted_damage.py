@@ -34,9 +34,9 @@ from ase.io import read
 from gapkit import GAP
 from gapkit.curation.checks import check
 from gapkit.curation.damage import KINDS, Damage, plant
-from gapkit.curation.duplicates import find_duplicates
 from gapkit.curation.pruning import Masked, Pruned, prune
 from gapkit.curation.weights import without_labels
+from gapkit.selection.duplicates import find_duplicates
 from gapkit.structures import to_batch
 
 DATA = Path(__file__).resolve().parents[2] / "data" / "silicon"

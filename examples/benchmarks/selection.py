@@ -19,8 +19,8 @@ import ase.io
 
 from gapkit import GAP
 from gapkit.curation.learning_curve import LearningCurve, learning_curve
-from gapkit.curation.selection import METHODS
 from gapkit.exceptions import InputError
+from gapkit.selection.select import METHODS
 
 DATA = Path(__file__).resolve().parents[2] / "data" / "silicon"
 SHARES = (0.065, 0.125, 0.25, 0.5)  # of the training frames, where no sizes are given

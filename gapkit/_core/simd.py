@@ -16,7 +16,7 @@ from numba.core.datamodel import models
 from numba.core.errors import TypingError
 from numba.extending import intrinsic, register_model
 
-# Products and sums may be fused; nothing is assumed about NaN or infinity.
+# InnerProducts and sums may be fused; nothing is assumed about NaN or infinity.
 _FLAGS = ("contract", "nsz")
 _ALIGNMENT = 8
 

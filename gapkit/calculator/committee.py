@@ -13,7 +13,7 @@ from gapkit.calculator.neighbours import SkinnedNeighbours
 from gapkit.calculator.results import plain_results
 from gapkit.exceptions import InputError
 from gapkit.neighbours import NeighbourList
-from gapkit.potential.committee import Committee
+from gapkit.potential.committee.committee import Committee
 from gapkit.structures import AtomsBatch, to_batch
 
 SPREADS = ("energy_std", "forces_std", "stress_std")

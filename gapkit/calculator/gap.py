@@ -15,7 +15,7 @@ from gapkit.calculator.results import plain_results
 from gapkit.exceptions import InputError
 from gapkit.gp.prediction import Uncertainty
 from gapkit.potential import GAP, load
-from gapkit.potential.error_bars import Std
+from gapkit.potential.error_bars.standard_deviations import Std
 from gapkit.structures import to_batch
 from gapkit.typing import FloatArray
 

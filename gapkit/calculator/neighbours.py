@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from gapkit.neighbours import NeighbourList
-from gapkit.potential.linear_model import LinearModel
+from gapkit.potential.model import SparseModel
 from gapkit.structures import AtomsBatch
 from gapkit.structures.batch import SINGULAR_CELL
 from gapkit.typing import FloatArray
@@ -14,7 +14,7 @@ from gapkit.typing import FloatArray
 class SkinnedNeighbours:
     """Neighbours within reach + skin, rebuilt when displacements and cell changes together may exceed the skin."""
 
-    def __init__(self, model: LinearModel, skin: float) -> None:
+    def __init__(self, model: SparseModel, skin: float) -> None:
         self._model = model
         self._skin = skin
         self._batch: AtomsBatch | None = None

@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 
 from gapkit.cli.console import say, show, show_json
-from gapkit.curation.pipeline import Recipe, check_folder, curate
-from gapkit.curation.pipeline.card import card
-from gapkit.curation.pipeline.output import CARD
+from gapkit.curation.recipe import Recipe, check_folder, curate
+from gapkit.curation.recipe.card import card
+from gapkit.curation.recipe.output import CARD
 from gapkit.report.page import curation_page
 from gapkit.report.picture import require_matplotlib
 

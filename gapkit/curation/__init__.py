@@ -3,22 +3,22 @@
 `curate` makes a data set by a `Recipe`; every step of it is also a function of its own.
 """
 
-from gapkit.curation import sampling
+from gapkit import sampling
 from gapkit.curation.checks import Finding, check
 from gapkit.curation.coverage import Coverage, measure_coverage
-from gapkit.curation.crystal import crystal_check
-from gapkit.curation.duplicates import DuplicateGroup, find_duplicates
 from gapkit.curation.fidelity import combine_fidelities
 from gapkit.curation.influence import InfluenceReport, influence, outlier_scores
 from gapkit.curation.leakage import Leak, find_leakage
 from gapkit.curation.learning_curve import LearningCurve, learning_curve
 from gapkit.curation.pareto import ParetoFront, pareto
-from gapkit.curation.pipeline import Curated, Recipe, Source, curate
 from gapkit.curation.pruning import Pruned, prune
+from gapkit.curation.recipe import Curated, Recipe, Source, curate
 from gapkit.curation.robust import RobustFit, robust_fit
-from gapkit.curation.selection import Selected, select
 from gapkit.curation.splits import split
 from gapkit.curation.weights import energy_window_sigmas, hull_distance_sigmas, hull_distances, noise_sigmas
+from gapkit.selection.duplicates import DuplicateGroup, find_duplicates
+from gapkit.selection.select import Selected, select
+from gapkit.validation.crystal import crystal_check
 
 __all__ = [
     "Coverage", "Curated", "DuplicateGroup", "Finding", "InfluenceReport", "Leak", "LearningCurve", "ParetoFront",

@@ -20,8 +20,8 @@ from gapkit.curation.trajectory_checks import along_trajectories
 from gapkit.exceptions import DataError, InputError
 from gapkit.neighbours import build_neighbour_list
 from gapkit.structures import AtomsBatch, LabelKeys, Labels, find_faults, to_batch
-from gapkit.structures.checks import ISOLATED_BEYOND, nearest_distances
-from gapkit.structures.consistency import label_consistency
+from gapkit.structures.checks.consistency import label_consistency
+from gapkit.structures.checks.data import ISOLATED_BEYOND, nearest_distances
 from gapkit.typing import BoolArray, FloatArray
 
 __all__ = ["Finding", "check"]

@@ -11,10 +11,10 @@ from ase import Atoms
 from ase.data import chemical_symbols
 from numpy.typing import ArrayLike
 
-from gapkit.curation.fingerprints import FingerprintSpace
 from gapkit.descriptors.base import Descriptor
 from gapkit.exceptions import InputError
 from gapkit.neighbours import build_neighbour_list
+from gapkit.selection.fingerprints import FingerprintSpace
 from gapkit.structures import AtomsBatch, to_batch
 from gapkit.typing import BoolArray, FloatArray
 from gapkit.uncertainty.neighbourhoods import NO_FRAME, nearest_others

@@ -7,7 +7,7 @@ import numpy as np
 from gapkit.curation.findings import MIN_GROUP, Finding, Found, robust_scale, same_composition, severity_of
 from gapkit.neighbours import build_neighbour_list
 from gapkit.structures import AtomsBatch, Labels
-from gapkit.structures.checks import frame_means
+from gapkit.structures.checks.data import frame_means
 from gapkit.typing import BoolArray, FloatArray
 
 ENERGY_FLOOR, ENERGY_SCALES = 0.02, 10.0  # eV/atom; robust standard deviations: errors of a pair model have long tails

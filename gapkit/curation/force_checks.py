@@ -8,7 +8,7 @@ import numpy as np
 
 from gapkit.curation.findings import MIN_GROUP, SCALES, Finding, Found, robust_scale, severity_of
 from gapkit.structures import AtomsBatch, Labels
-from gapkit.structures.checks import sum_over_frames
+from gapkit.structures.checks.data import sum_over_frames
 
 LOUD, NET_PART = 6.0, 0.5
 LOUDEST, LOUDEST_QUANTILE = 5.0, 0.9  # times the largest force of nearly all frames of the configuration type

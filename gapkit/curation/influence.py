@@ -27,14 +27,14 @@ from scipy.linalg import solve_triangular
 
 from gapkit.exceptions import InputError, NotFittedModelError
 from gapkit.gp.noise import Noise
-from gapkit.gp.variances import Targets as Rows
+from gapkit.gp.variance.targets import TargetRows as Rows
 from gapkit.parallel import map_blocks
 from gapkit.potential import GAP
-from gapkit.potential.linear_model import LinearModel
 from gapkit.potential.metadata import training_set
-from gapkit.potential.training import Targets, make_targets
+from gapkit.potential.model import SparseModel
+from gapkit.potential.training.rows import TrainingTargets, make_targets
 from gapkit.structures import AtomsBatch
-from gapkit.structures.checks import frame_means
+from gapkit.structures.checks.data import frame_means
 from gapkit.typing import BoolArray, FloatArray, IntArray
 
 COMPONENTS = {"energy": 1, "forces": 3, "virial": 6}
@@ -242,7 +242,7 @@ def examine(model: GAP, batch: AtomsBatch, inside: Mapping[str, BoolArray]) -> l
 
 
 def frame_rows(
-    state: LinearModel, batch: AtomsBatch, labelled: Targets, noise: Mapping[str, float], frame: int
+    state: SparseModel, batch: AtomsBatch, labelled: TrainingTargets, noise: Mapping[str, float], frame: int
 ) -> tuple[FloatArray, FloatArray, FloatArray, np.ndarray]:
     """Whitened rows (n, M), residuals (n,) and labels (n,) of one frame as the fit had them, and the kind of each."""
     part = batch.select([frame])
@@ -359,7 +359,7 @@ def _squared(u: FloatArray, V: FloatArray) -> float:
     return float(u @ np.linalg.solve(V, u))
 
 
-def _prior_norm(state: LinearModel, change: FloatArray) -> float:
+def _prior_norm(state: SparseModel, change: FloatArray) -> float:
     """Squared norm in the prior of a change of the weights (M,), or the sum of those of changes (M, n)."""
     posterior = state.posterior
     return sum(

@@ -16,7 +16,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial.distance import cdist
 
-from gapkit.curation.fingerprints import (
+from gapkit.descriptors.base import Descriptor
+from gapkit.exceptions import InputError
+from gapkit.selection.fingerprints import (
     Fingerprints,
     FingerprintSpace,
     Frames,
@@ -26,8 +28,6 @@ from gapkit.curation.fingerprints import (
     match_distance,
     nearest_atoms,
 )  # fmt: skip
-from gapkit.descriptors.base import Descriptor
-from gapkit.exceptions import InputError
 from gapkit.typing import FloatArray
 from gapkit.uncertainty.novelty import Tail
 

@@ -10,10 +10,10 @@ import numpy as np
 from ase import Atoms
 from sklearn.base import clone
 
-from gapkit.curation.selection import Method, select
 from gapkit.exceptions import DataError, InputError
 from gapkit.potential import GAP
-from gapkit.potential.linear_model import VOIGT
+from gapkit.potential.model import VOIGT
+from gapkit.selection.select import Method, select
 from gapkit.structures import to_batch
 from gapkit.typing import IntArray
 

@@ -21,7 +21,7 @@ from gapkit.gp.noise import KINDS, Noise
 from gapkit.gp.solver import solve_weights
 from gapkit.parallel import limit_blas
 from gapkit.potential import GAP
-from gapkit.potential.training import accumulate, make_targets
+from gapkit.potential.training.rows import accumulate, make_targets
 from gapkit.structures import to_batch
 from gapkit.typing import FloatArray
 
@@ -186,7 +186,7 @@ def pareto(
 
 
 def _test_triangles(model: GAP, frames: Atoms | Sequence[Atoms]) -> dict[str, TriangularFactor]:
-    """Triangles of the test rows by kind, in the units of the errors."""
+    """TripletDistances of the test rows by kind, in the units of the errors."""
     state = model.model_
     batch = to_batch(frames, keys=model.label_keys, strict=False)
     labels = batch.labels

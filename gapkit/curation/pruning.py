@@ -21,9 +21,9 @@ from gapkit.curation.weights import without_labels
 from gapkit.exceptions import InputError
 from gapkit.gp.noise import KINDS
 from gapkit.potential import GAP
-from gapkit.potential.leave_one_out import COMPONENTS, LeaveOneOut
+from gapkit.potential.error_bars.leave_one_out import COMPONENTS, LeaveOneOut
 from gapkit.structures import LabelKeys
-from gapkit.structures.checks import sum_over_frames
+from gapkit.structures.checks.data import sum_over_frames
 from gapkit.typing import BoolArray, FloatArray, IntArray
 
 Check = Callable[[GAP], Mapping[str, float]]

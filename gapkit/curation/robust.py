@@ -24,8 +24,8 @@ from gapkit.curation.weights import with_sigmas
 from gapkit.exceptions import InputError
 from gapkit.gp.noise import KINDS, Noise
 from gapkit.potential import GAP
-from gapkit.potential.leave_one_out import COMPONENTS, LeaveOneOut
-from gapkit.potential.training import make_targets
+from gapkit.potential.error_bars.leave_one_out import COMPONENTS, LeaveOneOut
+from gapkit.potential.training.rows import make_targets
 from gapkit.structures import AtomsBatch, LabelKeys
 from gapkit.typing import FloatArray
 

@@ -11,11 +11,11 @@ import numpy as np
 from ase import Atoms
 from sklearn.cluster import KMeans
 
-from gapkit.curation.duplicates import components
-from gapkit.curation.fingerprints import FingerprintSpace
 from gapkit.curation.leakage import find_leakage, near_twins
 from gapkit.descriptors.base import Descriptor
 from gapkit.exceptions import DataError, InputError
+from gapkit.selection.duplicates import components
+from gapkit.selection.fingerprints import FingerprintSpace
 from gapkit.structures import AtomsBatch, to_batch
 from gapkit.typing import IntArray
 

@@ -1,12 +1,12 @@
 """Descriptors of atomic neighbourhoods: scikit-learn transformers with values, pullback and Jacobian rows."""
 
-from gapkit.descriptors.angles import ThreeBody
 from gapkit.descriptors.base import Descriptor, Features
-from gapkit.descriptors.compression import COMPRESSIONS, Channels, Mixing, TensorReduced
 from gapkit.descriptors.cutoffs import CosineCutoff, DecayingCutoff, NoCutoff, QuinticCutoff
-from gapkit.descriptors.distances import TwoBody
-from gapkit.descriptors.soap import SOAP
-from gapkit.descriptors.triangles import Triangles
+from gapkit.descriptors.soap.compression import COMPRESSIONS, Channels, Mixing, TensorReduced
+from gapkit.descriptors.soap.descriptor import SOAP
+from gapkit.descriptors.three_body import ThreeBody
+from gapkit.descriptors.triplet_distances import TripletDistances
+from gapkit.descriptors.two_body import TwoBody
 
 __all__ = [
     "COMPRESSIONS",
@@ -21,6 +21,6 @@ __all__ = [
     "QuinticCutoff",
     "TensorReduced",
     "ThreeBody",
-    "Triangles",
+    "TripletDistances",
     "TwoBody",
 ]

@@ -56,7 +56,7 @@ class Features:
 
 
 @dataclass(frozen=True, eq=False)
-class Legs:
+class InstanceEdges:
     """Edges on which instances depend: those of instance n are edges[offsets[n] : offsets[n + 1]]."""
 
     offsets: IntArray
@@ -65,7 +65,7 @@ class Legs:
     @classmethod
     def of_centres(
         cls, centres: IntArray, offsets: IntArray, distances: FloatArray, channels: IntArray, cutoff: float
-    ) -> Legs:
+    ) -> InstanceEdges:
         """All edges of `centres` that are shorter than the cutoff and of a known species (channel >= 0), in order."""
         counts = np.empty(len(centres) + 1, np.int64)
         count_legs(centres, offsets, distances, channels, cutoff, counts)
@@ -80,14 +80,14 @@ class Jacobian:
 
     Attributes
     ----------
-    legs : Legs
+    legs : InstanceEdges
     dx : ndarray (n_legs, 3, d)
         dx/d(edge vector), 1/Å times the unit of x.
     dfactors : ndarray (n_legs, 3) or None
         df/d(edge vector), 1/Å; None where f is constant.
     """
 
-    legs: Legs
+    legs: InstanceEdges
     dx: FloatArray
     dfactors: FloatArray | None
 

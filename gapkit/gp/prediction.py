@@ -12,10 +12,10 @@ from gapkit._core.rows import edge_forces
 from gapkit.descriptors.base import Features, View
 from gapkit.exceptions import VarianceWarning
 from gapkit.gp.basis import BasisTerm, SparseBasis, SparseBlock
-from gapkit.gp.design import views_of
-from gapkit.gp.local_variance import LocalVarianceForms
+from gapkit.gp.inner_products import InnerProducts
 from gapkit.gp.posterior import Posterior
-from gapkit.gp.products import Products
+from gapkit.gp.rows import views_of
+from gapkit.gp.variance.local import LocalVarianceForms
 from gapkit.kernels.base import QuadraticForm
 from gapkit.neighbours import NeighbourList
 from gapkit.parallel import map_blocks
@@ -340,7 +340,7 @@ class _Pass:
         else:
             values = None if rows is None else self._values(term, block, rows, n, workspace)
             column = block.columns.start if values is rows else 0
-            products = Products(block, y, single=self._plan.single, workspace=workspace)
+            products = InnerProducts(block, y, single=self._plan.single, workspace=workspace)
             for start in range(0, len(block.scaled), POINTS_PER_TILE):
                 tile = slice(start, min(start + POINTS_PER_TILE, len(block.scaled)))
                 q = products.forward(tile)

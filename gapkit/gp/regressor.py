@@ -11,7 +11,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from gapkit.exceptions import InputError
 from gapkit.gp.cholesky import cholesky
-from gapkit.gp.evidence import maximise_evidence
+from gapkit.gp.evidence.maximise import maximise_evidence
 from gapkit.gp.factors import TriangularFactor
 from gapkit.gp.posterior import Posterior
 from gapkit.gp.solver import PriorBlock, solve_weights

@@ -10,7 +10,7 @@ from gapkit.descriptors import SOAP, Channels, TwoBody
 from gapkit.descriptors.base import Engine
 from gapkit.exceptions import InputError
 from gapkit.neighbours import NeighbourList, build_neighbour_list
-from gapkit.potential.terms import Term
+from gapkit.potential.term import Term
 from gapkit.structures import AtomsBatch
 
 TARGET_NEIGHBOURS = 45.0

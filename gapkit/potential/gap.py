@@ -25,21 +25,21 @@ from gapkit.gp.prediction import Uncertainty
 from gapkit.gp.solver import solve_weights
 from gapkit.parallel import limit_blas
 from gapkit.potential import defaults
-from gapkit.potential.arguments import check_arguments, check_reach
-from gapkit.potential.baselines import Baseline
-from gapkit.potential.checkpoint import Checkpoint, fit_digest
-from gapkit.potential.error_bars import Std
-from gapkit.potential.estimate import FitEstimate, check_memory, estimate_fit, memory_for_rows
-from gapkit.potential.hyperparameters import choose_hyperparameters
-from gapkit.potential.linear_model import LinearModel
+from gapkit.potential.checks import check_arguments, check_reach
+from gapkit.potential.error_bars.standard_deviations import Std
 from gapkit.potential.metadata import describe_fit, summarise, training_set
+from gapkit.potential.model import SparseModel
 from gapkit.potential.predictions import Predictions
-from gapkit.potential.reference_energies import ReferenceEnergies
-from gapkit.potential.source import Here, open_source, require_labels
-from gapkit.potential.sparsify import select_points, truncated
-from gapkit.potential.terms import Term, as_term
+from gapkit.potential.term import Term, as_term
+from gapkit.potential.training.checkpoint import Checkpoint, fit_digest
+from gapkit.potential.training.estimate import FitEstimate, check_memory, estimate_fit, memory_for_rows
+from gapkit.potential.training.hyperparameters import choose_hyperparameters
+from gapkit.potential.training.reference_energies import ReferenceEnergies
+from gapkit.potential.training.source import LocalSource, open_source, require_labels
+from gapkit.potential.training.sparse_points import select_points, truncated
 from gapkit.potential.uncertain import Uncertain
 from gapkit.structures import AtomsBatch, DataReport, LabelKeys, to_batch
+from gapkit.terms.pairs import Baseline
 from gapkit.typing import FloatArray
 
 
@@ -78,7 +78,7 @@ class GAP(Uncertain, BaseEstimator):
 
     Attributes
     ----------
-    model_ : LinearModel
+    model_ : SparseModel
         The fitted state.
     terms_ : list of Term
         The terms used.
@@ -194,7 +194,7 @@ class GAP(Uncertain, BaseEstimator):
             # nothing reads this posterior but for its prior, and M x M zeros would take memory
             nothing = np.broadcast_to(0.0, (basis.n_columns, basis.n_columns))
             blank = Posterior(nothing, basis.prior(), None)
-        start = LinearModel(basis, blank, np.zeros(basis.n_columns), energies, self.baseline)
+        start = SparseModel(basis, blank, np.zeros(basis.n_columns), energies, self.baseline)
         factors: dict[str, TriangularFactor] = {}
         self._accumulate(start, source, factors, memory, saved)
         accumulated = time.perf_counter()
@@ -243,7 +243,7 @@ class GAP(Uncertain, BaseEstimator):
         batch = self._labelled(frames)
         check_species(batch.species, self.model_.species)
         factors = {kind: factor.copy() for kind, factor in self._factors.items()}
-        self._accumulate(self.model_, Here(batch), factors, memory_for_rows(self.n_sparse_, self.memory_limit))
+        self._accumulate(self.model_, LocalSource(batch), factors, memory_for_rows(self.n_sparse_, self.memory_limit))
         with limit_blas(self.n_jobs, self.n_sparse_):
             self._solve(self.model_, factors, self._noise, self.model_.posterior.scales or ())
         self.metadata_.setdefault("partial_fit", []).append(training_set(batch))
@@ -318,7 +318,7 @@ class GAP(Uncertain, BaseEstimator):
 
         An older file at `path` stays intact until the new one is complete.
         """
-        from gapkit.potential.persistence import save
+        from gapkit.potential.files import save
 
         self._check_fitted()
         save(self, path, factors=factors)
@@ -355,7 +355,7 @@ class GAP(Uncertain, BaseEstimator):
         return terms, engines, numbers, explicit
 
     def _accumulate(
-        self, model: LinearModel, source: Here, factors: dict[str, TriangularFactor], memory: float | None,
+        self, model: SparseModel, source: LocalSource, factors: dict[str, TriangularFactor], memory: float | None,
         checkpoint: Checkpoint | None = None,
     ) -> None:  # fmt: skip
         source.accumulate(
@@ -364,18 +364,18 @@ class GAP(Uncertain, BaseEstimator):
         )  # fmt: skip
 
     def _solve(
-        self, model: LinearModel, factors: dict[str, TriangularFactor], noise: dict[str, float], scales: Sequence[float]
+        self, model: SparseModel, factors: dict[str, TriangularFactor], noise: dict[str, float], scales: Sequence[float]
     ) -> None:
         prior = model.posterior.prior
         solution = solve_weights(factors, noise, prior, scales)
         posterior = Posterior(solution.R, prior, list(scales))
         self._restore(
-            LinearModel(model.basis, posterior, solution.weights, model.energies, model.baseline), noise, factors
+            SparseModel(model.basis, posterior, solution.weights, model.energies, model.baseline), noise, factors
         )
         self.log_marginal_likelihood_ = solution.log_marginal_likelihood
 
     def _restore(
-        self, model: LinearModel, noise: dict[str, float], factors: dict[str, TriangularFactor] | None
+        self, model: SparseModel, noise: dict[str, float], factors: dict[str, TriangularFactor] | None
     ) -> None:
         """Set everything that follows from a fitted state."""
         self.model_ = model

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from gapkit.gp.basis import BasisTerm
     from gapkit.potential.gap import GAP
-    from gapkit.potential.terms import Term
+    from gapkit.potential.term import Term
 
 
 def training_digest(batch: AtomsBatch) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gapkit.gp.variances import TargetVariances
+from gapkit.gp.variance.targets import TargetVariances
 from gapkit.typing import BoolArray, FloatArray, IntArray
 
 

@@ -13,9 +13,10 @@ from ase import Atoms
 
 from gapkit.exceptions import CalibrationError, CalibrationWarning, InputError, NotFittedModelError
 from gapkit.gp.noise import Noise
-from gapkit.gp.variances import covariance_of
+from gapkit.gp.variance.targets import covariance_of
 from gapkit.neighbours import NeighbourList
-from gapkit.potential.calibrate import (
+from gapkit.potential.committee.committee import Committee, sample_committee
+from gapkit.potential.error_bars.calibrate import (
     ATOMS_LEFT_OUT,
     calibrate_left_out,
     calibrate_on,
@@ -23,11 +24,10 @@ from gapkit.potential.calibrate import (
     learn_novelty,
     leave_out,
 )
-from gapkit.potential.committee import Committee, sample_committee
-from gapkit.potential.error_bars import STDS, Std, calibrated, epistemic, look_at
-from gapkit.potential.leave_one_out import LeaveOneOut
-from gapkit.potential.linear_model import LinearModel
+from gapkit.potential.error_bars.leave_one_out import LeaveOneOut
+from gapkit.potential.error_bars.standard_deviations import STDS, Std, calibrated, epistemic, look_at
 from gapkit.potential.metadata import training_set
+from gapkit.potential.model import SparseModel
 from gapkit.potential.predictions import Predictions
 from gapkit.structures import AtomsBatch, to_batch
 from gapkit.typing import BoolArray, FloatArray, IntArray
@@ -48,7 +48,7 @@ class Uncertain:
     novelty_detector_ : NoveltyDetector or None
     """
 
-    model_: LinearModel
+    model_: SparseModel
     noise: Noise | None
     noise_: Noise
     n_jobs: int | None
@@ -122,7 +122,7 @@ class Uncertain:
         posterior = state.posterior.with_scores(scores)
         model = copy.copy(cast("GAP", self))
         model._restore(
-            LinearModel(state.basis, posterior, state.weights, state.energies, state.baseline), self._noise, None
+            SparseModel(state.basis, posterior, state.weights, state.energies, state.baseline), self._noise, None
         )
         model.calibration_ = None
         return model

@@ -27,7 +27,7 @@ def map_figure(points: ArrayLike, config_type: Sequence[str], kept: BoolArray | 
     Parameters
     ----------
     points : array_like (n_frames, d)
-        For example `gapkit.curation.fingerprints.Fingerprints.of_frames`.
+        For example `gapkit.selection.fingerprints.Fingerprints.of_frames`.
     config_type : sequence of str
         Of each frame, for colours.
     kept : ndarray (n_frames,) of bool, optional

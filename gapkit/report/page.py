@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gapkit.curation.fingerprints import FingerprintSpace
-from gapkit.curation.pipeline import Curated
-from gapkit.curation.pipeline.card import MODEL_DIGITS
-from gapkit.curation.pipeline.ledger import LEFT_OUT, TEST, TRAIN, batch_of
+from gapkit.curation.recipe import Curated
+from gapkit.curation.recipe.card import MODEL_DIGITS
+from gapkit.curation.recipe.ledger import LEFT_OUT, TEST, TRAIN, batch_of
 from gapkit.parallel import limit_blas
 from gapkit.report.coverage import coverage_figure
 from gapkit.report.dataset_map import map_figure
 from gapkit.report.influence import influence_figure
 from gapkit.report.picture import require_matplotlib
 from gapkit.report.spread import spread_figure
+from gapkit.selection.fingerprints import FingerprintSpace
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

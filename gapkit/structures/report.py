@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from ase.data import chemical_symbols
 
-from gapkit.structures import checks
 from gapkit.structures.batch import AtomsBatch, Labels
-from gapkit.structures.checks import Finding, list_frames
-from gapkit.structures.consistency import all_electron_units, label_consistency
+from gapkit.structures.checks import data as checks
+from gapkit.structures.checks.consistency import all_electron_units, label_consistency
+from gapkit.structures.checks.data import Fault, list_frames
 from gapkit.typing import FloatArray
 
 Range = tuple[float, float]
@@ -62,7 +62,7 @@ class DataReport:
     volume_per_atom : (low, high) in Å^3/atom, or None
         Of frames periodic in all directions.
     nearest_distance : float in Å, or None
-    warnings : tuple of Finding
+    warnings : tuple of Fault
     """
 
     n_frames: int
@@ -76,7 +76,7 @@ class DataReport:
     max_stress: float | None
     volume_per_atom: Range | None
     nearest_distance: float | None
-    warnings: tuple[Finding, ...]
+    warnings: tuple[Fault, ...]
 
     def __str__(self) -> str:
         species = ", ".join(f"{count} {symbol}" for symbol, count in self.species.items())
@@ -145,7 +145,7 @@ def describe(batch: AtomsBatch) -> DataReport:
     )
 
 
-def find_faults(batch: AtomsBatch, nearest: FloatArray | None = None) -> list[Finding]:
+def find_faults(batch: AtomsBatch, nearest: FloatArray | None = None) -> list[Fault]:
     """Run every check; `nearest` (n_frames,) in Å spares computing the nearest distances again."""
     nearest = checks.nearest_distances(batch) if nearest is None else nearest
     return [

@@ -11,12 +11,12 @@ import numpy as np
 from ase.data import chemical_symbols
 from scipy.special import ndtri
 
+from gapkit.errors.comparison import INTERVAL, Comparison, Pairs, compare
+from gapkit.errors.tables import ErrorTable
+from gapkit.errors.text import rendered
 from gapkit.exceptions import InputError
 from gapkit.structures import LabelKeys
 from gapkit.uncertainty.metrics import UncertaintyMetrics, coverage_by_group, uncertainty_metrics
-from gapkit.validation.comparison import INTERVAL, Comparison, Pairs, compare
-from gapkit.validation.errors import ErrorTable
-from gapkit.validation.tables import rendered
 
 if TYPE_CHECKING:
     from ase import Atoms

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gapkit.gp.design import design_rows, views_of
 from gapkit.gp.factors import TriangularFactor
+from gapkit.gp.rows import design_rows, views_of
 from gapkit.neighbours import build_neighbour_list
 from gapkit.structures import to_batch
 

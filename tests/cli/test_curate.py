@@ -20,7 +20,7 @@ from threadpoolctl import threadpool_limits
 from typer.testing import Result
 
 from tests.cli.conftest import Run, copper_frames
-from tests.curation.pipeline.data import scaled
+from tests.curation.recipe.data import scaled
 
 NAMES = ["card.json", "card.md", "index.html", "test.extxyz", "train.extxyz"]
 
@@ -255,8 +255,8 @@ def test_no_page_needs_no_matplotlib(folder: Path, run: Run, monkeypatch: pytest
 
 @pytest.mark.parametrize(
     "place",
-    ["gapkit.curation.pipeline.steps.drop_duplicates", "gapkit.cli.curate.curation_page",
-     "gapkit.curation.pipeline.output.markdown"],
+    ["gapkit.curation.recipe.steps.drop_duplicates", "gapkit.cli.curate.curation_page",
+     "gapkit.curation.recipe.output.markdown"],
 )  # fmt: skip
 def test_ctrl_c(folder: Path, run: Run, monkeypatch: pytest.MonkeyPatch, place: str) -> None:
     def interrupt(*_: object, **__: object) -> None:
@@ -277,7 +277,7 @@ HALTED = """
 import os, sys, time
 from pathlib import Path
 from gapkit.cli import app
-from gapkit.curation.pipeline import output
+from gapkit.curation.recipe import output
 place, marker = sys.argv[1:3]
 rename = os.rename
 def halt(*arguments):

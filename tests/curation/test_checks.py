@@ -13,7 +13,7 @@ import gapkit
 from gapkit.curation.checks import Finding, check
 from gapkit.curation.energy_outliers import pair_model_residuals
 from gapkit.curation.findings import KINDS
-from gapkit.curation.pipeline.actions import DEFAULT_ACTIONS
+from gapkit.curation.recipe.actions import DEFAULT_ACTIONS
 from gapkit.exceptions import InputError
 from gapkit.structures import to_batch
 from tests.potential.models import label

@@ -5,10 +5,10 @@ import pytest
 from ase.build import bulk
 
 from gapkit import SOAP
-from gapkit.curation.fingerprints import FingerprintSpace
 from gapkit.curation.leakage import find_leakage, near_twins, ratio_threshold
 from gapkit.exceptions import InputError
-from tests.curation.test_fingerprints import turned
+from gapkit.selection.fingerprints import FingerprintSpace
+from tests.selection.test_fingerprints import turned
 
 SMALL = SOAP(4.0, 4, 3, 0.5)
 

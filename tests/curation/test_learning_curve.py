@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from gapkit.curation.learning_curve import errors_of, learning_curve
-from gapkit.curation.selection import select
 from gapkit.curation.weights import copy_frame
 from gapkit.exceptions import DataError, InputError
+from gapkit.selection.select import select
 from gapkit.structures import to_batch
 from tests.potential.models import make_frames, small_model
 

@@ -9,9 +9,9 @@ from ase.build import bulk
 from gapkit import Noise
 from gapkit.curation.checks import check
 from gapkit.curation.damage import KINDS, plant
-from gapkit.curation.duplicates import find_duplicates
 from gapkit.curation.pruning import prune
 from gapkit.curation.weights import without_labels
+from gapkit.selection.duplicates import find_duplicates
 from gapkit.structures import to_batch
 from tests.potential.models import label, small_model, small_terms
 

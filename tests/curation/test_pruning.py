@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from ase.build import bulk
 
-from gapkit.curation.crystal import crystal_check
 from gapkit.curation.influence import ALL
 from gapkit.curation.pruning import _wrong, prune
 from gapkit.curation.weights import copy_frame
 from gapkit.exceptions import InputError
 from gapkit.structures import LabelKeys, to_batch
+from gapkit.validation.crystal import crystal_check
 from tests.potential.models import make_frames, small_model
 
 BAD = [3, 10, 20, 33]

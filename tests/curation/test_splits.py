@@ -8,10 +8,10 @@ from scipy.spatial.distance import cdist
 
 from gapkit import SOAP
 from gapkit.curation import splits
-from gapkit.curation.fingerprints import FingerprintSpace
 from gapkit.curation.leakage import find_leakage
 from gapkit.curation.splits import split, split_indices
 from gapkit.exceptions import DataError, InputError
+from gapkit.selection.fingerprints import FingerprintSpace
 from tests.curation.test_leakage import snapshots, twin
 
 SMALL = SOAP(4.0, 4, 3, 0.5)

@@ -16,13 +16,13 @@ from gapkit.descriptors import (
     Descriptor,
     TensorReduced,
     ThreeBody,
-    Triangles,
+    TripletDistances,
     TwoBody,
 )
 from gapkit.descriptors.base import Engine
 from gapkit.gp.basis import SparseBasis
-from gapkit.gp.design import design_rows, views_of
 from gapkit.gp.prediction import predict
+from gapkit.gp.rows import design_rows, views_of
 from gapkit.kernels import DotProduct, SquaredExponential
 from gapkit.neighbours import build_neighbour_list
 from gapkit.structures import to_batch
@@ -41,7 +41,7 @@ CASES: dict[str, Descriptor] = {
     "two-body": TwoBody(4.0),
     "two-body-cosine": TwoBody(3.6, cutoff_function=CosineCutoff(0.8)),
     "three-body": ThreeBody(3.2),
-    "triangles": Triangles(3.2, 0.7),
+    "triangles": TripletDistances(3.2, 0.7),
 }
 # Second derivatives are continuous, too.
 TWICE_SMOOTH = (

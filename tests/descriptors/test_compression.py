@@ -14,8 +14,8 @@ from gapkit.cli.config import FitConfig
 from gapkit.cli.terms import build_terms
 from gapkit.descriptors import COMPRESSIONS, SOAP, Channels, Mixing, NoCutoff, TensorReduced
 from gapkit.exceptions import ConfigError, InputError
+from gapkit.io.codec import decode, encode
 from gapkit.neighbours import build_neighbour_list
-from gapkit.potential.codec import decode, encode
 from gapkit.structures import to_batch
 from tests.descriptors.cases import Toy, numerical_forces, numerical_virial, rotation, structure
 from tests.descriptors.test_registry import DERIVATIVE, EXACT, SYMMETRY, largest

@@ -57,8 +57,8 @@ def view_of(descriptor, atoms, species=None):
 
 
 def test_every_descriptor_is_covered():
-    for module in pkgutil.iter_modules(gapkit.descriptors.__path__):
-        importlib.import_module(f"gapkit.descriptors.{module.name}")
+    for module in pkgutil.walk_packages(gapkit.descriptors.__path__, "gapkit.descriptors."):
+        importlib.import_module(module.name)
     public = {
         name: cls
         for name, cls in Descriptor.registry.items()
@@ -142,7 +142,7 @@ def test_design_rows_times_weights_are_the_prediction(toy, n_species):
 
 
 def test_design_rows_of_some_frames_are_those_of_all(toy, n_species):
-    from gapkit.gp.design import design_rows, views_of
+    from gapkit.gp.rows import design_rows, views_of
 
     batch = to_batch([structure(kind, n_species) for kind in STRUCTURES], labels=False)
     neighbours = build_neighbour_list(batch, toy.basis.reach)

@@ -11,7 +11,7 @@ from sklearn.base import clone
 
 from gapkit.descriptors import SOAP, CosineCutoff, NoCutoff, QuinticCutoff, TwoBody
 from gapkit.descriptors.dscribe import DScribeACSF, DScribeSOAP
-from gapkit.descriptors.radial import BASES, tabulate
+from gapkit.descriptors.soap.radial import BASES, tabulate
 from gapkit.exceptions import InputError
 from tests.descriptors.cases import structure
 

@@ -9,11 +9,11 @@ from sklearn.base import clone
 
 from gapkit import SOAP, Term, load
 from gapkit.descriptors import TwoBody
-from gapkit.descriptors.truncation import rotate, truncate
+from gapkit.descriptors.soap.truncation import rotate, truncate
 from gapkit.exceptions import InputError
 from gapkit.kernels import DotProduct, SquaredExponential
 from gapkit.neighbours import build_neighbour_list
-from gapkit.potential.sparsify import truncated
+from gapkit.potential.training.sparse_points import truncated
 from gapkit.sparse import FromList
 from gapkit.structures import to_batch
 from tests.descriptors.cases import (

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from gapkit.descriptors import SOAP
-from gapkit.descriptors.angles import ThreeBody
-from gapkit.descriptors.distances import TwoBody
+from gapkit.descriptors.three_body import ThreeBody
+from gapkit.descriptors.two_body import TwoBody
 from gapkit.gp import basis as basis_module
-from gapkit.gp.design import design_rows, views_of
+from gapkit.gp.rows import design_rows, views_of
 from gapkit.neighbours import build_neighbour_list
 from gapkit.structures import to_batch
 from tests.descriptors.cases import Toy, structure

@@ -5,12 +5,12 @@ import pytest
 from sklearn.gaussian_process import GaussianProcessRegressor
 
 from gapkit.exceptions import ConvergenceWarning, InputError
-from gapkit.gp import whitened
 from gapkit.gp.cholesky import cholesky
-from gapkit.gp.evidence import LogNormalPrior, log_marginal_likelihood, maximise_evidence
+from gapkit.gp.evidence.maximise import LogNormalPrior, log_marginal_likelihood, maximise_evidence
+from gapkit.gp.evidence import objective as whitened
+from gapkit.gp.evidence.objective import EvidenceObjective
 from gapkit.gp.factors import TriangularFactor
 from gapkit.gp.solver import PriorBlock, solve_weights
-from gapkit.gp.whitened import WhitenedProblem
 from gapkit.kernels import DotProduct, SquaredExponential
 
 from .problems import NOISE, SCALES, make_problem
@@ -60,10 +60,10 @@ def test_gradient(problem, factors, by_qr, monkeypatch):
 
 
 def test_gradient_of_shared_scales(problem, factors):
-    shared = WhitenedProblem(factors, problem.prior, [0, 1, 0])
+    shared = EvidenceObjective(factors, problem.prior, [0, 1, 0])
     noise, scales = np.array([0.05, 0.3]), np.array([0.7, 1.1])
     log_p, d_noise, d_scales = shared.evaluate(noise, scales)
-    own = WhitenedProblem(factors, problem.prior, [0, 1, 2]).evaluate(noise, np.array([0.7, 1.1, 0.7]))
+    own = EvidenceObjective(factors, problem.prior, [0, 1, 2]).evaluate(noise, np.array([0.7, 1.1, 0.7]))
     np.testing.assert_allclose(log_p, own[0], rtol=1e-12)
     np.testing.assert_allclose(d_noise, own[1], rtol=1e-10)
     np.testing.assert_allclose(d_scales, [own[2][0] + own[2][2], own[2][1]], rtol=1e-9)
@@ -174,7 +174,7 @@ def test_reduction_of_smooth_kernels_keeps_the_evidence():
 
 def test_what_reduction_discards_bounds_its_error():
     problem = make_problem(**SMOOTH)
-    whole = WhitenedProblem(problem.factors, problem.prior, [0, 1, 2])
+    whole = EvidenceObjective(problem.factors, problem.prior, [0, 1, 2])
     noise, scales = np.array([0.1, 0.1]), np.ones(3)
     for tolerance in (1e-4, 1.0, 30.0):
         reduced = whole.reduce(noise, scales, tolerance=tolerance)

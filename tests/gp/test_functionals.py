@@ -7,9 +7,9 @@ import pytest
 from ase import Atoms
 
 from gapkit import SOAP, ThreeBody, TwoBody
-from gapkit.gp import functionals
 from gapkit.gp.basis import BasisTerm
-from gapkit.gp.functionals import Functional, Instances, prior_covariance
+from gapkit.gp.variance import functionals
+from gapkit.gp.variance.functionals import Functional, Instances, prior_covariance
 from gapkit.kernels import KERNELS, DotProduct, SquaredExponential
 from gapkit.neighbours import build_neighbour_list
 from gapkit.structures import to_batch

@@ -7,11 +7,11 @@ import pytest
 
 from gapkit import SOAP, TwoBody
 from gapkit.gp.basis import SparseBasis
-from gapkit.gp.leave_out import LeaveOut
-from gapkit.gp.local import local_rows
+from gapkit.gp.local_rows import local_rows
 from gapkit.gp.posterior import Posterior
 from gapkit.gp.solver import solve_weights
-from gapkit.gp.variances import seen_by_points
+from gapkit.gp.variance.leave_out import LeaveOut
+from gapkit.gp.variance.targets import seen_by_points
 from gapkit.kernels import DotProduct, SquaredExponential
 from gapkit.neighbours import build_neighbour_list
 from gapkit.structures import to_batch

@@ -1,4 +1,4 @@
-"""Products of local variances against the formulas of the posterior."""
+"""InnerProducts of local variances against the formulas of the posterior."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ import pytest
 
 from gapkit import SOAP, Term, TwoBody
 from gapkit.exceptions import InputError, VarianceWarning
-from gapkit.gp import local_variance, prediction
-from gapkit.gp.design import views_of
+from gapkit.gp import prediction
+from gapkit.gp.variance import local as local_variance
 from gapkit.gp.lapack import multiply_triangular
-from gapkit.gp.local_variance import N_LEADING, _lower_square_root, _pivoted
 from gapkit.gp.prediction import _clipped
+from gapkit.gp.rows import views_of
+from gapkit.gp.variance.local import N_LEADING, _lower_square_root, _pivoted
 from gapkit.kernels import DotProduct, SquaredExponential
 from gapkit.structures import to_batch
 from tests.potential.models import make_frames, small_model

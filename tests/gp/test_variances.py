@@ -11,10 +11,10 @@ from sklearn.gaussian_process.kernels import Kernel
 
 from gapkit import SOAP, Noise, Term, ThreeBody, TwoBody
 from gapkit.exceptions import VarianceWarning
-from gapkit.gp import variances
-from gapkit.gp.design import design_rows, views_of
-from gapkit.gp.residual import ResidualBasis
-from gapkit.gp.variances import Targets, covariance_of, target_variances
+from gapkit.gp.rows import design_rows, views_of
+from gapkit.gp.variance import targets as variances
+from gapkit.gp.variance.prior_residual import ResidualBasis
+from gapkit.gp.variance.targets import TargetRows, covariance_of, target_variances
 from gapkit.kernels import DotProduct, SquaredExponential
 from gapkit.sparse import Random
 from gapkit.structures import to_batch
@@ -222,7 +222,7 @@ def test_variances_are_those_of_differences_of_energies(model, reference):
     for kind, rows in spans(FRAMES).items():
         parts = getattr(v, kind)
         n, c = parts.data.shape[:2]
-        expected = variances.Parts(blocks(data[rows, rows], n, c), blocks(prior[rows, rows], n, c))
+        expected = variances.VarianceParts(blocks(data[rows, rows], n, c), blocks(prior[rows, rows], n, c))
         assert_same(parts, expected, DERIVATIVE, tolerance_of(model, kind, DERIVATIVE))
         assert np.abs(parts.prior).max() > 1e-2 * scale_of(expected)  # neither part is all there is
         assert np.abs(parts.data).max() > 100 * DERIVATIVE * scale_of(expected)
@@ -276,7 +276,7 @@ def test_rotated(model, improper):
         np.add.at(six[VOIGT[a, b]], VOIGT, RR[a, b])
     for kind, turn in (("energy", np.eye(1)), ("forces", R), ("virial", six)):
         parts, old = getattr(after, kind), getattr(before, kind)
-        assert_same(parts, variances.Parts(turn @ old.data @ turn.T, turn @ old.prior @ turn.T), SYMMETRY)
+        assert_same(parts, variances.VarianceParts(turn @ old.data @ turn.T, turn @ old.prior @ turn.T), SYMMETRY)
         if kind != "energy":
             assert np.abs(parts.total - old.total).max() > 1e-2 * scale_of(old)
 
@@ -288,7 +288,7 @@ def test_permuted(model):
     before, after = found(model, [frame]), found(model, [frame[order]])
     for kind in ("energy", "virial"):
         assert_same(getattr(after, kind), getattr(before, kind), SYMMETRY)
-    assert_same(after.forces, variances.Parts(before.forces.data[order], before.forces.prior[order]), SYMMETRY)
+    assert_same(after.forces, variances.VarianceParts(before.forces.data[order], before.forces.prior[order]), SYMMETRY)
 
 
 def test_supercell(model):
@@ -296,9 +296,9 @@ def test_supercell(model):
     before, after = found(model, FRAMES[:1]), found(model, [FRAMES[0].repeat((1, 2, 1))])
     for kind in ("energy", "virial"):
         old = getattr(before, kind)
-        assert_same(getattr(after, kind), variances.Parts(4 * old.data, 4 * old.prior), SYMMETRY)
+        assert_same(getattr(after, kind), variances.VarianceParts(4 * old.data, 4 * old.prior), SYMMETRY)
     again = np.tile(np.arange(2), 2)
-    assert_same(after.forces, variances.Parts(before.forces.data[again], before.forces.prior[again]), SYMMETRY)
+    assert_same(after.forces, variances.VarianceParts(before.forces.data[again], before.forces.prior[again]), SYMMETRY)
 
 
 # ---------------------------------------------------------------------- how the work is divided
@@ -362,7 +362,7 @@ def test_some_targets_alone(model):
     for kind, which in (("energy", [0, 2]), ("forces", [1, 6, 7]), ("virial", [0, 2])):
         parts, full = getattr(some, kind), getattr(everything, kind)
         chosen = np.isin(np.arange(len(full.prior)), which)
-        assert_same(parts, variances.Parts(full.data, full.prior * chosen[:, None, None]), SYMMETRY)
+        assert_same(parts, variances.VarianceParts(full.data, full.prior * chosen[:, None, None]), SYMMETRY)
         assert not parts.prior[~chosen].any()
         assert full.prior[~chosen].any()
     none = found(model, frames, prior_of=np.zeros_like(wanted))
@@ -410,7 +410,7 @@ def test_an_atom_without_neighbours(model):
         assert not parts.total.any()
     both = found(model, [frames[0], FRAMES[0]])
     alone = found(model, FRAMES[:1])
-    assert_same(variances.Parts(both.forces.data[1:], both.forces.prior[1:]), alone.forces, SYMMETRY)
+    assert_same(variances.VarianceParts(both.forces.data[1:], both.forces.prior[1:]), alone.forces, SYMMETRY)
 
 
 def test_residuals_below_zero_are_clipped_and_counted():
@@ -514,7 +514,7 @@ def residual_of(model, frames):
     batch = to_batch(frames, labels=False)
     neighbours = state.neighbours(batch)
     extra = ResidualBasis.of(state.basis, state.posterior, views_of(state.basis, batch, neighbours), neighbours)
-    targets = Targets.of(state.basis, state.posterior, batch, neighbours, forces=False, virial=False)
+    targets = TargetRows.of(state.basis, state.posterior, batch, neighbours, forces=False, virial=False)
     hidden = targets.hidden["energy"][:, 0]
     assert hidden.shape[1] == (0 if extra is None else extra.basis.n_columns)
     return extra, hidden @ hidden.T

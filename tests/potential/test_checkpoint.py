@@ -14,7 +14,8 @@ from ase.calculators.singlepoint import SinglePointCalculator
 
 from gapkit import GAP, Noise
 from gapkit.exceptions import GapkitWarning, InputError, ModelFileError
-from gapkit.potential import checkpoint, training
+from gapkit.potential.training import checkpoint
+from gapkit.potential.training import rows as training
 from tests.potential.models import make_frames, small_model, small_terms
 
 FRAMES = 24  # with the chunks of `small_chunks` twelve chunks
@@ -83,7 +84,8 @@ def assert_same_bits(one: GAP, other: GAP) -> None:
 KILLED = """
 import os, signal, sys
 from tests.potential import test_checkpoint as this
-from gapkit.potential import checkpoint, training
+from gapkit.potential.training import checkpoint
+from gapkit.potential.training import rows as training
 training.ATOMS_PER_CHUNK, training.ROWS_AT_ONCE, checkpoint.INTERVAL, checkpoint.WRITING = 8, 60, 0.0, 1e9
 calls, original = [], training._add_rows
 def add_rows(*arguments):

@@ -9,10 +9,10 @@ from scipy.linalg import block_diag, cho_solve
 
 from gapkit import GAP, SOAP, GAPCalculator, Term, ThreeBody, TwoBody, load
 from gapkit.exceptions import DataError, InputError, NotFittedModelError, UnknownSpeciesError
-from gapkit.gp.design import design_rows, views_of
+from gapkit.gp.rows import design_rows, views_of
 from gapkit.kernels import DotProduct, SquaredExponential
 from gapkit.potential import ZBL, committee
-from gapkit.potential.committee import (
+from gapkit.potential.committee.committee import (
     Committee,
     bootstrap_committee,
     label_noise_committee,

@@ -10,10 +10,10 @@ import pytest
 from gapkit import SOAP, Noise, Term, TwoBody
 from gapkit.exceptions import InputError
 from gapkit.gp.basis import SparseBasis
-from gapkit.gp.design import design_rows, views_of
+from gapkit.gp.rows import design_rows, views_of
 from gapkit.kernels import DotProduct, SquaredExponential
 from gapkit.neighbours import build_neighbour_list
-from gapkit.potential.training import make_targets
+from gapkit.potential.training.rows import make_targets
 from gapkit.structures import to_batch
 from tests.potential.models import label, make_frames, small_model, small_terms
 from tests.potential.test_gap import with_results

@@ -14,10 +14,11 @@ from sklearn.model_selection import GridSearchCV, KFold, cross_val_score
 from gapkit import GAP, SOAP, Noise, Term, TwoBody
 from gapkit.exceptions import DataError, InputError, NotFittedModelError
 from gapkit.kernels import DotProduct, SquaredExponential
-from gapkit.potential import ZBL, settings_search
-from gapkit.potential.candidates import UnknownSettingError, with_settings
-from gapkit.potential.committee import Committee
-from gapkit.potential.settings_search import OBJECTIVES, SettingsSearch
+from gapkit.potential import ZBL
+from gapkit.potential.search import settings_search
+from gapkit.potential.committee.committee import Committee
+from gapkit.potential.search.candidates import UnknownSettingError, with_settings
+from gapkit.potential.search.settings_search import OBJECTIVES, SettingsSearch
 from gapkit.sparse import CUR, FarthestPoint
 from tests.potential.models import NOISE, label, make_frames, small_model, small_terms
 

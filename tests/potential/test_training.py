@@ -10,9 +10,9 @@ from ase.build import bulk
 
 from gapkit import GAP, SOAP
 from gapkit.exceptions import DataWarning, InputError
-from gapkit.gp.parts import parts_of
-from gapkit.potential import training
-from gapkit.potential.training import ATOMS_PER_CHUNK, plan_memory
+from gapkit.gp.chunks import frame_parts
+from gapkit.potential.training import rows as training
+from gapkit.potential.training.rows import ATOMS_PER_CHUNK, plan_memory
 from gapkit.structures import to_batch
 
 SAME = 1e-7  # other pieces round otherwise, in single precision for small features
@@ -21,19 +21,19 @@ SAME = 1e-7  # other pieces round otherwise, in single precision for small featu
 def test_parts_are_slices_that_hold_every_atom_once():
     atoms = bulk("Cu", cubic=True) * (6, 2, 2)
     atoms.positions += 100.0  # wrapped
-    parts = parts_of(to_batch(atoms, labels=False), 25)
+    parts = frame_parts(to_batch(atoms, labels=False), 25)
     assert np.array_equal(np.sort(np.concatenate(parts)), np.arange(96))
     assert max(map(len, parts)) <= 25
     x = atoms.get_scaled_positions(wrap=True)[:, 0]
     assert max(np.ptp(np.unwrap(2 * np.pi * np.sort(x[part]))) for part in parts[1:-1]) < 2 * np.pi * 0.4
-    assert parts_of(to_batch(atoms, labels=False), 96) == [None]
+    assert frame_parts(to_batch(atoms, labels=False), 96) == [None]
 
 
 def test_open_boundaries_are_cut_along_the_longest_side():
     rng = np.random.default_rng(0)
     chain = bulk("Cu")
     chain = type(chain)("Cu40", positions=rng.uniform(size=(40, 3)) * [3.0, 50.0, 3.0])
-    parts = parts_of(to_batch(chain, labels=False), 10)
+    parts = frame_parts(to_batch(chain, labels=False), 10)
     y = chain.positions[:, 1]
     assert all(y[a].max() < y[b].min() for a, b in pairwise(parts))
 

@@ -15,8 +15,8 @@ from sklearn.base import clone
 
 from gapkit import load
 from gapkit.exceptions import CalibrationError, CalibrationWarning, InputError, NotFittedModelError
-from gapkit.gp.local import local_vectors
-from gapkit.potential import calibrate
+from gapkit.gp.local_rows import local_vectors
+from gapkit.potential.error_bars import calibrate
 from gapkit.structures import to_batch
 from gapkit.uncertainty.calibration import NEGLIGIBLE
 from tests.potential.models import NOISE, label, make_frames, small_model, small_terms

@@ -15,8 +15,8 @@ from numba.core.dispatcher import Dispatcher
 
 import gapkit._core
 from gapkit._core.soap import TILE, Edges
-from gapkit.descriptors.radial import GaussianBasis, tabulate
-from gapkit.descriptors.soap import make_tables, n_stride, pair_factors, partners
+from gapkit.descriptors.soap.descriptor import make_tables, n_stride, pair_factors, partners
+from gapkit.descriptors.soap.radial import GaussianBasis, tabulate
 from tests.reference import twins
 from tests.reference.twins import TWINS, pair_factor, real_harmonics
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from threadpoolctl import threadpool_limits
 
-from gapkit.curation.pipeline import Curated
+from gapkit.curation.recipe import Curated
 from gapkit.exceptions import InputError
 from gapkit.report.page import curation_page
-from tests.curation.pipeline.data import copper, free_atom, label, make, plain, put, turned
+from tests.curation.recipe.data import copper, free_atom, label, make, plain, put, turned
 
 TEXT = """\
     name: "<script>alert(1)</script> & sons"

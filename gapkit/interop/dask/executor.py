@@ -18,20 +18,20 @@ import numpy as np
 from distributed import Client, Future
 
 from gapkit.gp.basis import SparseBasis
+from gapkit.gp.chunks import frame_chunks
 from gapkit.gp.factors import TriangularFactor
 from gapkit.gp.noise import KINDS, Noise
-from gapkit.gp.parts import waves
 from gapkit.gp.posterior import Posterior
 from gapkit.interop.dask.connect import as_paths, given, submit
-from gapkit.potential.baselines import Baseline
-from gapkit.potential.linear_model import LinearModel
-from gapkit.potential.source import Here, fold
-from gapkit.potential.training import ROWS_AT_ONCE, RowSink, merge_shares
+from gapkit.potential.model import SparseModel
+from gapkit.potential.training.rows import ROWS_AT_ONCE, RowAccumulator, merge_shares
+from gapkit.potential.training.source import LocalSource, fold
 from gapkit.progress import track
 from gapkit.structures import AtomsBatch, LabelKeys, concatenate
+from gapkit.terms.pairs import Baseline
 
 if TYPE_CHECKING:
-    from gapkit.potential.checkpoint import Checkpoint
+    from gapkit.potential.training.checkpoint import Checkpoint
 
 # Chunks whose triangles are merged on the workers before this process sees them.
 CHUNKS_PER_ROUND = 32
@@ -65,13 +65,13 @@ class RowMaker:
         # always the same bytes, not those that happen to be free: parts of frames must not depend on the worker
         memory = 8.0 * (len(KINDS) * (m + 1) ** 2 + 4 * ROWS_AT_ONCE * m) + ROOM
         blank = Posterior(np.empty((0, 0)), [], None)  # not asked for
-        model = LinearModel(self.basis, blank, np.empty(0), self.energies, self.baseline)
+        model = SparseModel(self.basis, blank, np.empty(0), self.energies, self.baseline)
         factors: Triangles = {}
         fold(model, batch, self.noise, factors, memory=memory, n_jobs=1)
         return factors
 
 
-def fold_chunk(maker: RowMaker, pieces: Sequence[AtomsBatch | Here], spans: Sequence[range]) -> Triangles:
+def fold_chunk(maker: RowMaker, pieces: Sequence[AtomsBatch | LocalSource], spans: Sequence[range]) -> Triangles:
     """Triangles of some frames (`spans`) of each of some batches."""
     batches = [piece if isinstance(piece, AtomsBatch) else piece.batch for piece in pieces]
     parts = [batch.select(np.asarray(span)) for batch, span in zip(batches, spans, strict=True)]
@@ -120,17 +120,17 @@ class DaskExecutor:
         self.client = client
         self.atoms_per_chunk = atoms_per_chunk
 
-    def source(self, frames: Any, labelled: Callable[[Any], AtomsBatch], keys: LabelKeys) -> Here:
+    def source(self, frames: Any, labelled: Callable[[Any], AtomsBatch], keys: LabelKeys) -> LocalSource:
         """A source of frames, or of files, whose rows are folded on the workers."""
         paths = as_paths(frames)
         if paths is None:
-            return Spread(self, labelled(frames))
+            return ClusterSource(self, labelled(frames))
         from gapkit.interop.dask.files import open_files
 
         return open_files(self, paths, keys)
 
 
-class Spread(Here):
+class ClusterSource(LocalSource):
     """Frames of this process whose rows are folded on workers."""
 
     def __init__(self, executor: DaskExecutor, batch: AtomsBatch) -> None:
@@ -144,7 +144,7 @@ class Spread(Here):
 
     def chunks(self, n_atoms: int) -> list[tuple[list[Any], list[range]]]:
         """Batches (or tasks that give them) and the frames of each, chunk by chunk of about `n_atoms` atoms."""
-        spans = waves(self.batch, n_atoms)
+        spans = frame_chunks(self.batch, n_atoms)
         return [([self.batch.select(np.asarray(span))], [range(len(span))]) for span in spans]
 
     def identity(self) -> dict[str, Any]:
@@ -152,14 +152,14 @@ class Spread(Here):
         return super().identity() | {"chunks": chunks}
 
     def accumulate(
-        self, model: LinearModel, noise: Noise, factors: Triangles, *, memory: float | None, n_jobs: int | None,
+        self, model: SparseModel, noise: Noise, factors: Triangles, *, memory: float | None, n_jobs: int | None,
         progress: bool, checkpoint: Checkpoint | None = None,
     ) -> None:  # fmt: skip
         client, m = self.executor.client, model.basis.n_columns
         chunks = self.chunks(self.executor.atoms_per_chunk or atoms_per_chunk(self.n_atoms, m))
         rounds = [chunks[i : i + CHUNKS_PER_ROUND] for i in range(0, len(chunks), CHUNKS_PER_ROUND)]
         state = None if checkpoint is None else checkpoint.rows()
-        sink = RowSink(m) if state is None else state.shares[0]
+        sink = RowAccumulator(m) if state is None else state.shares[0]
         maker = submit(client, given, RowMaker(model.basis, model.energies, model.baseline, noise))
 
         def start(some: list[tuple[list[Any], list[range]]]) -> Future:
@@ -176,7 +176,7 @@ class Spread(Here):
             while waiting and _wait(waiting[0], checkpoint):
                 found = waiting.pop(0).result()
                 with sink.changing():
-                    merge_shares([RowSink(m, found)], sink.factors, n_jobs)
+                    merge_shares([RowAccumulator(m, found)], sink.factors, n_jobs)
                     sink.position += 1
                 bar.update(count[sink.position - 1])
                 for some in rounds[sink.position + len(waiting) : sink.position + 2]:

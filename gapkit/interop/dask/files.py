@@ -14,11 +14,11 @@ from distributed import Future
 
 from gapkit.exceptions import DataError, InputError
 from gapkit.interop.dask.connect import submit
-from gapkit.interop.dask.executor import DaskExecutor, Spread
+from gapkit.interop.dask.executor import ClusterSource, DaskExecutor
 from gapkit.interop.dask.reports import merge_reports
 from gapkit.potential.metadata import training_digest
-from gapkit.potential.reference_energies import ReferenceEnergies, reference_energies
-from gapkit.potential.source import Here, require_labels
+from gapkit.potential.training.reference_energies import ReferenceEnergies, reference_energies
+from gapkit.potential.training.source import LocalSource, require_labels
 from gapkit.structures import AtomsBatch, DataReport, LabelKeys, concatenate, describe, read_frames, to_batch
 from gapkit.typing import BoolArray, FloatArray, IntArray
 
@@ -95,7 +95,7 @@ def summarise(file: FrameFile) -> Summary:
     return Summary(
         batch.n_atoms_per_frame, batch.species, batch.compositions(batch.species), labels.energy, labels.has_energy,
         labels.config_type, bool(labels.has_energy.any() or labels.has_forces.any() or labels.has_virial.any()),
-        file.found, describe(batch), Here(batch).identity() | {"sha256": training_digest(batch)},
+        file.found, describe(batch), LocalSource(batch).identity() | {"sha256": training_digest(batch)},
     )  # fmt: skip
 
 
@@ -104,7 +104,7 @@ def frames_of(file: FrameFile, frames: IntArray | None) -> AtomsBatch:
     return file.batch if frames is None else file.batch.select(frames)
 
 
-def open_files(executor: DaskExecutor, paths: Sequence[str], keys: LabelKeys) -> Spread:
+def open_files(executor: DaskExecutor, paths: Sequence[str], keys: LabelKeys) -> ClusterSource:
     """The source of a fit to files.
 
     Raises
@@ -126,7 +126,9 @@ def open_files(executor: DaskExecutor, paths: Sequence[str], keys: LabelKeys) ->
             )
     require_labels(any(one.labelled for one in summaries))
     if sum(int(one.sizes.sum()) for one in summaries) <= ATOMS_HERE:
-        return Spread(executor, concatenate(client.gather([submit(client, frames_of, file, None) for file in files])))
+        return ClusterSource(
+            executor, concatenate(client.gather([submit(client, frames_of, file, None) for file in files]))
+        )
     chosen = choose_frames(summaries, ATOMS_HERE)
     first = np.cumsum([0, *(len(one.sizes) for one in summaries)])
     parts = [
@@ -134,7 +136,7 @@ def open_files(executor: DaskExecutor, paths: Sequence[str], keys: LabelKeys) ->
         for file, a, b in zip(files, first[:-1], first[1:], strict=True)
         if np.any((chosen >= a) & (chosen < b))
     ]
-    return SpreadFiles(executor, concatenate(client.gather(parts)), files, summaries)
+    return ClusterFiles(executor, concatenate(client.gather(parts)), files, summaries)
 
 
 def choose_frames(summaries: Sequence[Summary], n_atoms: int) -> IntArray:
@@ -188,7 +190,7 @@ class Totals:
         return np.array(found, np.int64).reshape(len(found), self.n_frames).T
 
 
-class SpreadFiles(Spread):
+class ClusterFiles(ClusterSource):
     """Files on workers; `batch` holds the frames that stand for all."""
 
     def __init__(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
-from gapkit.structures import DataReport, Finding
+from gapkit.structures import DataReport, Fault
 from gapkit.structures.report import ConfigTypeCount, Range
 
 
@@ -18,7 +18,7 @@ def merge_reports(reports: Sequence[DataReport]) -> DataReport:
     types: dict[str, ConfigTypeCount] = {}
     unlabelled: list[int] = []
     isolated: dict[str, tuple[int, ...]] = {}
-    findings: dict[str, Finding] = {}
+    findings: dict[str, Fault] = {}
     start = 0
     for report in reports:
         for symbol, count in report.species.items():

@@ -11,10 +11,10 @@ import numpy as np
 from distributed import Client, Future
 
 from gapkit.exceptions import DataError, NotFittedModelError
-from gapkit.gp.variances import TargetVariances
+from gapkit.gp.variance.targets import TargetVariances
 from gapkit.interop.dask.connect import as_paths, given, submit
 from gapkit.potential import GAP, Predictions
-from gapkit.potential.error_bars import Std
+from gapkit.potential.error_bars.standard_deviations import Std
 from gapkit.structures import LabelKeys, read_frames, to_batch
 from gapkit.validation import Comparison, ErrorTable, Pairs, compare
 

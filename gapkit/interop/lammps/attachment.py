@@ -14,7 +14,7 @@ from gapkit.exceptions import GapkitError
 from gapkit.interop.lammps.halo import Halo
 from gapkit.interop.lammps.library import mpi
 from gapkit.interop.lammps.owned import with_owned_centres
-from gapkit.potential.linear_model import LinearModel
+from gapkit.potential.model import SparseModel
 from gapkit.potential.predictions import Predictions
 from gapkit.typing import FloatArray, IntArray
 
@@ -96,7 +96,7 @@ class Attachment:
         What ended the last run before its time.
     """
 
-    def __init__(self, lmp: Any, model: LinearModel, comm: Any | None, settings: Settings) -> None:
+    def __init__(self, lmp: Any, model: SparseModel, comm: Any | None, settings: Settings) -> None:
         self.energy = 0.0
         self.virial = np.zeros((3, 3))
         self.novelty = self.relative_novelty = np.nan

@@ -9,7 +9,7 @@ import numpy as np
 
 from gapkit.descriptors.base import Block, Engine, View
 from gapkit.neighbours import NeighbourList
-from gapkit.potential.linear_model import LinearModel
+from gapkit.potential.model import SparseModel
 from gapkit.typing import IntArray
 
 
@@ -20,7 +20,7 @@ class Owned:
     n: int = 0
 
 
-def with_owned_centres(model: LinearModel) -> tuple[LinearModel, Owned]:
+def with_owned_centres(model: SparseModel) -> tuple[SparseModel, Owned]:
     """The same model, in which atoms from `Owned.n` on have no local energy but the reference energy."""
     owned = Owned()
     terms = tuple(replace(t, engine=cast("Engine", OwnedEngine(t.engine, owned))) for t in model.basis.terms)

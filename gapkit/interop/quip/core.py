@@ -7,7 +7,7 @@ from xml.etree.ElementTree import Element
 from gapkit.exceptions import InputError, ModelFileError
 from gapkit.interop.quip.file import GapFile
 from gapkit.interop.quip.options import Options
-from gapkit.potential.baselines import Baseline, PairTable, PairTables
+from gapkit.terms.pairs import Baseline, PairTable, PairTables
 
 # A slope as large as this at the end of a table stands for "second derivative zero".
 NATURAL = 1e30

@@ -6,18 +6,27 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gapkit.descriptors import SOAP, Channels, CosineCutoff, DecayingCutoff, Descriptor, ThreeBody, Triangles, TwoBody
+from gapkit.descriptors import (
+    SOAP,
+    Channels,
+    CosineCutoff,
+    DecayingCutoff,
+    Descriptor,
+    ThreeBody,
+    TripletDistances,
+    TwoBody,
+)
 from gapkit.descriptors.base import Block
 from gapkit.descriptors.cutoffs import CutoffFunction
-from gapkit.descriptors.soap import SOAPEngine
-from gapkit.descriptors.triangles import TriangleEngine, orders_of
+from gapkit.descriptors.soap.descriptor import SOAPEngine
+from gapkit.descriptors.triplet_distances import TripletDistancesEngine, orders_of
 from gapkit.exceptions import InputError
 from gapkit.gp.basis import BasisTerm, SparseBlock
 from gapkit.interop.quip.file import ARD_SE, DOT_PRODUCT
 from gapkit.interop.quip.soap import vector_order
 from gapkit.interop.quip.variance import sparse_factors
 from gapkit.kernels import DotProduct, SquaredExponential
-from gapkit.potential.terms import Term
+from gapkit.potential.term import Term
 from gapkit.typing import FloatArray, IntArray
 
 
@@ -70,7 +79,7 @@ def describe_block(term: Term, basis: BasisTerm, block: SparseBlock, weights: Fl
             _soap(descriptor, basis.engine, block.block, kernel), DOT_PRODUCT, float(kernel.zeta), np.empty(0),
             np.array([[1]]), points, weights, np.ones(len(weights)),
         )  # fmt: skip
-    if not isinstance(descriptor, TwoBody | ThreeBody | Triangles):
+    if not isinstance(descriptor, TwoBody | ThreeBody | TripletDistances):
         raise InputError(f"QUIP has no {type(descriptor).__name__}; a model for it is made of SOAP, TwoBody, ThreeBody")
     if not isinstance(kernel, SquaredExponential):
         raise InputError(f"{type(descriptor).__name__} is written with a SquaredExponential kernel, not {kernel!r}")
@@ -78,11 +87,11 @@ def describe_block(term: Term, basis: BasisTerm, block: SparseBlock, weights: Fl
     theta = np.broadcast_to(np.asarray(kernel.length_scale, float), d).copy()
     factors = sparse_factors(basis.engine, block.points)
     orders = np.arange(1, d + 1)[None]
-    if isinstance(descriptor, Triangles):
+    if isinstance(descriptor, TripletDistances):
         orders = orders_of(block.block) + 1
         if float(descriptor.length_scale) != theta[0]:
-            raise InputError("`length_scale` of Triangles and of its kernel must be the same for QUIP")
-        assert isinstance(basis.engine, TriangleEngine)
+            raise InputError("`length_scale` of TripletDistances and of its kernel must be the same for QUIP")
+        assert isinstance(basis.engine, TripletDistancesEngine)
         s, _ = basis.engine.self_kernel(block.points, orders - 1)
         weights = weights * np.sqrt(s)
     text = f"{_cluster(descriptor, block.block)} {_cutoff(descriptor)} covariance_type=ard_se"
@@ -99,7 +108,7 @@ def _cluster(descriptor: Descriptor, block: Block) -> str:
     return f"distance_Nb order=3 compact_clusters=T Z={{{_join(block)}}}"
 
 
-def _cutoff(descriptor: TwoBody | ThreeBody | Triangles | SOAP) -> str:
+def _cutoff(descriptor: TwoBody | ThreeBody | TripletDistances | SOAP) -> str:
     switch: CutoffFunction | None = descriptor.cutoff_function
     if isinstance(switch, CosineCutoff):
         return f"cutoff={descriptor.cutoff!r} cutoff_transition_width={switch.width!r}"

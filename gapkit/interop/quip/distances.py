@@ -6,15 +6,15 @@ from itertools import product
 
 import numpy as np
 
-from gapkit.descriptors import CosineCutoff, Descriptor, ThreeBody, Triangles, TwoBody
+from gapkit.descriptors import CosineCutoff, Descriptor, ThreeBody, TripletDistances, TwoBody
 from gapkit.descriptors.base import Block
-from gapkit.descriptors.triangles import TriangleEngine, orders_of
+from gapkit.descriptors.triplet_distances import TripletDistancesEngine, orders_of
 from gapkit.exceptions import ModelFileError
 from gapkit.interop.quip.file import ARD_SE, Coordinates
 from gapkit.interop.quip.options import EMPTY, OFF, ONE, ZERO, Options
 from gapkit.interop.quip.parts import Part, Setting
 from gapkit.kernels import SquaredExponential
-from gapkit.potential.terms import Term
+from gapkit.potential.term import Term
 
 CUTOFF = frozenset({"cutoff", "cutoff_transition_width", "xml_version"})
 
@@ -67,14 +67,16 @@ def convert_distance_nb(item: Coordinates, setting: Setting) -> list[Part]:
         )
     if not np.allclose(item.theta, item.theta[0], rtol=1e-12):
         raise options.unsupported("theta", "the three distances of like atoms must have one length scale")
-    part = _part(item, Triangles, z, 3)
+    part = _part(item, TripletDistances, z, 3)
     engine = part.term.descriptor.engine(z[:1])
-    assert isinstance(engine, TriangleEngine)
+    assert isinstance(engine, TripletDistancesEngine)
     s, _ = engine.self_kernel(part.points, orders_of(z))
     return [Part(part.term, None, part.block, part.points, part.weights / np.sqrt(s))]
 
 
-def _part(item: Coordinates, cls: type[TwoBody] | type[ThreeBody] | type[Triangles], block: Block, d: int) -> Part:
+def _part(
+    item: Coordinates, cls: type[TwoBody] | type[ThreeBody] | type[TripletDistances], block: Block, d: int
+) -> Part:
     options = item.options
     if item.covariance != ARD_SE:
         raise options.unsupported("covariance_type", f"gapkit takes ard_se for {options.name}")
@@ -90,11 +92,11 @@ def _part(item: Coordinates, cls: type[TwoBody] | type[ThreeBody] | type[Triangl
 
 
 def _descriptor(
-    cls: type[TwoBody] | type[ThreeBody] | type[Triangles], options: Options, item: Coordinates, block: Block
+    cls: type[TwoBody] | type[ThreeBody] | type[TripletDistances], options: Options, item: Coordinates, block: Block
 ) -> Descriptor:
     cutoff = options.number("cutoff")
     switch = CosineCutoff(options.number("cutoff_transition_width", 0.5))
     species, blocks = sorted(set(block)), [list(block)]
-    if cls is Triangles:
-        return Triangles(cutoff, float(item.theta[0]), cutoff_function=switch, species=species, blocks=blocks)
+    if cls is TripletDistances:
+        return TripletDistances(cutoff, float(item.theta[0]), cutoff_function=switch, species=species, blocks=blocks)
     return cls(cutoff, cutoff_function=switch, species=species, blocks=blocks)

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from gapkit.descriptors.base import Block
-from gapkit.potential.terms import Term
+from gapkit.potential.term import Term
 from gapkit.typing import FloatArray
 
 

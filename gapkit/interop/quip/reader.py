@@ -21,8 +21,8 @@ from gapkit.interop.quip.file import Coordinates, GapFile, read
 from gapkit.interop.quip.parts import Part, Setting
 from gapkit.interop.quip.variance import REGULARISATION, prior_factor
 from gapkit.potential import GAP
-from gapkit.potential.linear_model import LinearModel
-from gapkit.potential.terms import Term
+from gapkit.potential.model import SparseModel
+from gapkit.potential.term import Term
 
 CONVERTERS: dict[str, Callable[[Coordinates, Setting], list[Part]]] = {
     "soap": soap.convert,
@@ -139,7 +139,7 @@ def _group(parts: list[Part]) -> tuple[list[Term], list[list[Part]]]:
 
 def _state(
     file: GapFile, basis: SparseBasis, kernels: list, of_terms: list[list[Part]], numbers: tuple[int, ...], model: GAP
-) -> LinearModel:
+) -> SparseModel:
     prior, scales = [], []
     for kernel, term in zip(kernels, basis.terms, strict=True):
         for block in term.blocks:
@@ -149,4 +149,4 @@ def _state(
     posterior = Posterior(EXACT * np.eye(basis.n_columns), prior, scales)
     weights = np.concatenate([part.weights for of_term in of_terms for part in of_term])
     energies = {z: file.energies.get(z, 0.0) for z in numbers}
-    return LinearModel(basis, posterior, weights, energies, model.baseline)
+    return SparseModel(basis, posterior, weights, energies, model.baseline)

@@ -8,13 +8,13 @@ import numpy as np
 
 from gapkit.descriptors import SOAP, Channels, CosineCutoff, DecayingCutoff
 from gapkit.descriptors.cutoffs import CutoffFunction
-from gapkit.descriptors.soap import SOAPEngine
+from gapkit.descriptors.soap.descriptor import SOAPEngine
 from gapkit.exceptions import InputError, ModelFileError
 from gapkit.interop.quip.file import DOT_PRODUCT, Coordinates
 from gapkit.interop.quip.options import EMPTY, OFF, ON, ZERO, Options
 from gapkit.interop.quip.parts import Part, Setting
 from gapkit.kernels import DotProduct
-from gapkit.potential.terms import Term
+from gapkit.potential.term import Term
 from gapkit.typing import IntArray
 
 # Older files leave out 1 / sqrt(2 l + 1), and let the centre enter all channels.

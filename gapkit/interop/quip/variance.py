@@ -9,13 +9,13 @@ import numpy as np
 from ase import Atoms
 from scipy.linalg import solve_triangular
 
-from gapkit.descriptors.angles import MULTIPLICITY, TripletEngine
 from gapkit.descriptors.base import Engine, Features
-from gapkit.descriptors.distances import PairEngine
-from gapkit.descriptors.triangles import TriangleEngine, orders_of
+from gapkit.descriptors.three_body import MULTIPLICITY, TripletEngine
+from gapkit.descriptors.triplet_distances import TripletDistancesEngine, orders_of
+from gapkit.descriptors.two_body import PairEngine
 from gapkit.gp.basis import BasisTerm, SparseBlock
 from gapkit.gp.cholesky import cholesky
-from gapkit.gp.design import views_of
+from gapkit.gp.rows import views_of
 from gapkit.neighbours import NeighbourList
 from gapkit.structures import to_batch
 from gapkit.typing import FloatArray
@@ -66,7 +66,7 @@ def gap_variance(model: GAP, frames: Atoms | Sequence[Atoms], *, regularisation:
 def prior_factor(term: BasisTerm, block: SparseBlock, jitter: float) -> FloatArray:
     """Lower Cholesky factor of K_MM + jitter / f_s^2 of a block at unit scale; of triangles, the symmetrised kernel."""
     k = _kernel(term, block, block.points)
-    if isinstance(term.engine, TriangleEngine):
+    if isinstance(term.engine, TripletDistancesEngine):
         orders = orders_of(block.block)
         root = np.sqrt(term.engine.self_kernel(block.points, orders)[0])
         k = sum(_kernel(term, block, block.points[:, order]) for order in orders) / np.outer(root, root)
@@ -81,7 +81,7 @@ def sparse_factors(engine: Engine, points: FloatArray) -> FloatArray:
     elif isinstance(engine, TripletEngine):  # x = (r + r', (r - r')^2, ...)
         difference = np.sqrt(np.maximum(points[:, 1], 0.0))
         distances = 0.5 * np.stack([points[:, 0] + difference, points[:, 0] - difference], axis=1)
-    elif isinstance(engine, TriangleEngine):
+    elif isinstance(engine, TripletDistancesEngine):
         distances = points[:, :2]
     else:
         return np.ones(len(points))
@@ -106,7 +106,7 @@ def _add(
         atoms = np.stack([features.centres, neighbours.indices[features.state]], axis=1)
     elif isinstance(term.engine, TripletEngine):
         squares = squares / MULTIPLICITY  # QUIP has an instance for either order of the neighbours
-    elif isinstance(term.engine, TriangleEngine):
+    elif isinstance(term.engine, TripletDistancesEngine):
         these, orders = features.state, orders_of(block.block)
         root = np.sqrt(term.engine.self_kernel(block.points, orders)[0])
         k = k.reshape(-1, len(orders), k.shape[1]).sum(axis=1) / np.outer(np.sqrt(these.s), root)

@@ -13,7 +13,7 @@ from gapkit.exceptions import InputError
 from gapkit.interop.quip.descriptions import Description, describe_block
 from gapkit.interop.quip.file import DOT_PRODUCT
 from gapkit.potential import GAP
-from gapkit.potential.baselines import Baseline, PairTable, PairTables
+from gapkit.terms.pairs import Baseline, PairTable, PairTables
 
 GAP_VERSION = 1600000000
 """Format of the files: after the changes that older readers and files differ in."""

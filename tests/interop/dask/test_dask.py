@@ -171,9 +171,9 @@ def test_files_that_this_process_does_not_hold(client, paths, from_files, test_f
     here = GAP.__new__(GAP)
     here.__dict__ = dict(model.__dict__)
     factors = {}
-    from gapkit.potential.source import Here
+    from gapkit.potential.training.source import LocalSource
 
-    here._accumulate(model.model_, Here(to_batch(from_files)), factors, None)
+    here._accumulate(model.model_, LocalSource(to_batch(from_files)), factors, None)
     here._solve(model.model_, factors, model._noise, model.model_.posterior.scales)
     assert_same(model.predict(test_frames), here.predict(test_frames), ("energy", "forces", "stress"))
     assert model.reference_energies_ == pytest.approx(small_model().fit(from_files).reference_energies_, abs=1e-9)
@@ -219,7 +219,7 @@ def test_predict_and_evaluate(client, plain, frames, test_frames, paths, from_fi
 
 def test_a_fit_on_a_cluster_resumes(client, frames, tmp_path, monkeypatch):
     """Interrupted after the second of four rounds; the others give the bits of an uninterrupted fit."""
-    from gapkit.potential import checkpoint
+    from gapkit.potential.training.rows import checkpoint
 
     path = tmp_path / "fit.checkpoint"
     monkeypatch.setattr(executor, "CHUNKS_PER_ROUND", 3)

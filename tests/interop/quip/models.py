@@ -18,12 +18,12 @@ from ase.calculators.emt import EMT
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write as write_frames
 
-from gapkit.descriptors import SOAP, Channels, CosineCutoff, DecayingCutoff, ThreeBody, Triangles, TwoBody
+from gapkit.descriptors import SOAP, Channels, CosineCutoff, DecayingCutoff, ThreeBody, TripletDistances, TwoBody
 from gapkit.gp.noise import Noise
 from gapkit.interop.quip import gap_variance
 from gapkit.kernels import DotProduct, SquaredExponential
 from gapkit.potential import GAP, Term
-from gapkit.potential.baselines import PairTable, PairTables
+from gapkit.terms.pairs import PairTable, PairTables
 
 
 def frames(n_species: int, n: int = 6) -> list[Atoms]:
@@ -176,7 +176,7 @@ def smooth(descriptor, delta: float, length_scale) -> Term:
 
 TWO = smooth(TwoBody(4.2, cutoff_function=COSINE), 0.5, 0.8)
 THREE = smooth(ThreeBody(3.4, cutoff_function=COSINE), 0.1, (1.5, 2.0, 1.5))
-TRIANGLES = smooth(Triangles(3.4, 0.9, cutoff_function=COSINE), 0.3, 0.9)
+TRIANGLES = smooth(TripletDistances(3.4, 0.9, cutoff_function=COSINE), 0.3, 0.9)
 
 GAPKIT = {
     "TwoBody + SOAP": (1, [TWO, soap()], {}),
@@ -193,7 +193,7 @@ GAPKIT = {
     "SOAP Channels(2, 1), centre everywhere, not normalised": (
         2, [soap(delta=100.0, zeta=1, compression=Channels(2, 1), centre_channels="all", normalize=False)], {}
     ),
-    "Triangles": (1, [TRIANGLES], {}),
+    "TripletDistances": (1, [TRIANGLES], {}),
     "PairTables + TwoBody": (2, [TWO], {"baseline": tables((29, 79))}),
 }  # fmt: skip
 

@@ -19,7 +19,7 @@ from gapkit.descriptors import (
     Mixing,
     NoCutoff,
     QuinticCutoff,
-    Triangles,
+    TripletDistances,
     TwoBody,
 )
 from gapkit.exceptions import InputError, ModelFileError, UnknownSpeciesError
@@ -29,7 +29,7 @@ from gapkit.interop.quip.options import Options
 from gapkit.kernels import DotProduct, SquaredExponential
 from gapkit.potential import GAP, Term
 from gapkit.potential import load as load_file
-from gapkit.potential.baselines import ZBL, PairTable, PairTables
+from gapkit.terms.pairs import ZBL, PairTable, PairTables
 from tests.descriptors.cases import Toy, assert_derivatives, structure
 from tests.interop.quip.models import GAPKIT, gapkit_model, structures, tables
 from tests.potential.models import make_frames, small_model
@@ -347,7 +347,7 @@ def test_an_soap_with_another_kernel(tmp_path):
         SOAP(3.8, 4, 3, 0.5, centre_channels="all", compression=Channels(1, 2), centres=("Si",), species=("O", "Ge")),
         SOAP(3.8, 4, 3, 0.5, cutoff_function=DecayingCutoff(0.8, 3.0, 2.0, 0.0)),
         TwoBody(4.0, blocks=[("O", "Si")]),
-        Triangles(3.4, 0.8, blocks=[("O", "Si", "Si"), ("Ge", "Ge", "Ge")]),
+        TripletDistances(3.4, 0.8, blocks=[("O", "Si", "Si"), ("Ge", "Ge", "Ge")]),
     ],
 )
 def test_forces_are_derivatives(descriptor):
@@ -362,8 +362,8 @@ def test_forces_are_derivatives(descriptor):
     [
         (lambda: SOAP(centre_channels="some").engine((8,)), "centre_channels"),
         (lambda: TwoBody(blocks=["OSi"]).engine((8, 14)), "blocks"),
-        (lambda: Triangles(blocks=[("O", "O")]).engine((8,)), "3 species"),
-        (lambda: Triangles(length_scale=0.0).engine((8,)), "length_scale"),
+        (lambda: TripletDistances(blocks=[("O", "O")]).engine((8,)), "3 species"),
+        (lambda: TripletDistances(length_scale=0.0).engine((8,)), "length_scale"),
         (lambda: DecayingCutoff(0.5, 0.0, 1.0, 1.0), "exponent"),
         (lambda: DecayingCutoff(0.5, 1.0, -1.0, 1.0), "scale"),
         (lambda: DecayingCutoff(0.5, 1.0, 1.0, -1.0), "rate"),

@@ -1,0 +1,119 @@
+"""Make a data set by a recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from gapkit.curation.coverage import measure_coverage
+from gapkit.curation.influence import influence
+from gapkit.curation.recipe import steps
+from gapkit.curation.recipe.ledger import LEFT_OUT, TEST, TRAIN, Entry, Ledger, batch_of, frames_of
+from gapkit.curation.recipe.recipe import Recipe
+from gapkit.curation.recipe.result import Curated
+from gapkit.curation.recipe.sources import read_sources
+from gapkit.exceptions import DataError, InputError
+from gapkit.parallel import limit_blas
+from gapkit.progress import track
+
+
+def curate(recipe: Recipe, folder: str | Path = ".", *, progress: bool = False) -> Curated:
+    """Read, check, remove duplicates and outliers, split, remove leaks, select and weigh, as a recipe says.
+
+    Nothing is written; see `Curated.write`.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    folder : path
+        What the files of the recipe are relative to.
+    progress : bool
+        Show a bar on standard error.
+
+    Returns
+    -------
+    curated : Curated
+
+    Raises
+    ------
+    InputError
+        If a file cannot be read, or the recipe names configuration types that there are not.
+    DataError
+        If the data must not be used as they are: the message names files and frames; or if no training frame is left.
+    """
+    base = Path(folder)
+    # products here are small, and bytes must not depend on the number of BLAS threads; fits have threads of their own
+    with limit_blas(recipe.n_jobs, 0), track(9, "curate", "step", progress) as bar:
+
+        def begin(name: str) -> None:
+            bar.set_description(name)
+            bar.update()
+
+        begin("read")
+        files, entries = read_sources(recipe.sources, base)
+        ledger = Ledger(entries)
+        _check_names(recipe, ledger)
+        ledger.close("read", f"{len(entries)} frames of {len(files)} files")
+        begin("check")
+        findings = steps.check_frames(ledger, recipe)
+        _check_left(ledger, "check")
+        begin("duplicates")
+        groups = steps.drop_duplicates(ledger, recipe) if recipe.duplicates is not None else []
+        begin("outliers")
+        pruned = steps.drop_outliers(ledger, recipe, base) if recipe.outliers is not None else None
+        modelled = ledger.open("pool", "train")
+        modelled_frames = frames_of(modelled)  # before they get other sigmas
+        sound = ledger.open()
+        begin("split")
+        steps.split_pool(ledger, recipe.split, recipe.seed)
+        begin("leakage")
+        if recipe.leakage is not None:
+            steps.drop_twins(ledger, recipe.leakage)
+        _check_left(ledger, "leakage")
+        begin("select")
+        if recipe.select is not None:
+            steps.choose(ledger, recipe.select, recipe.seed)
+            # what is a twin is judged by the training set, which is another one now
+            if recipe.leakage is not None:
+                steps.drop_twins(ledger, recipe.leakage)
+        if recipe.weights is not None:
+            steps.weigh(ledger, recipe.weights)
+        _check_left(ledger, "select")
+        begin("coverage")
+        coverage = measure_coverage(batch_of(ledger.of(TRAIN)), batch_of(sound))
+        begin("influence")
+        report = None if pruned is None else influence(pruned.model, modelled_frames)
+    return Curated(
+        recipe=recipe, files=tuple(files), ledger=ledger, findings=tuple(findings), duplicates=tuple(groups),
+        pruned=pruned, modelled=tuple(e.id for e in modelled), influence=report, coverage=coverage,
+    )  # fmt: skip
+
+
+def _check_names(recipe: Recipe, ledger: Ledger) -> None:
+    """Before the work: configuration types of the recipe that no frame has are typing errors."""
+    known = sorted({e.config_type for e in ledger.entries})
+    named: dict[str, Iterable[str]] = {} if recipe.weights is None else {"config_types": recipe.weights.config_types}
+    if recipe.select is not None and not isinstance(recipe.select.quotas, str | None):
+        named["quotas"] = recipe.select.quotas
+    for option, names in named.items():
+        if unknown := sorted(set(names) - set(known)):
+            raise InputError(
+                f"`{option}` of the recipe must name configuration types of the frames ({', '.join(known)}), got "
+                f"{', '.join(unknown)}"
+            )
+
+
+def _check_left(ledger: Ledger, step: str) -> None:
+    if not (ledger.open("pool", "train") if step == "check" else ledger.of(TRAIN)):
+        first: dict[str, Entry] = {}
+        for entry in ledger.of(LEFT_OUT):
+            first.setdefault(entry.step, entry)
+        out = [
+            f"{sum(e.step == name for e in ledger.of(LEFT_OUT))} by {name!r}, such as {entry.id} ({entry.reason})"
+            for name, entry in first.items()
+        ]
+        test = f" ({len(ledger.of(TEST))} are test frames)" if ledger.of(TEST) else ""
+        raise DataError(
+            f"no training frame is left after the step {step!r}{test}; left out are {'; '.join(out) or 'none'}; "
+            "correct the data, or change the options of the steps"
+        )

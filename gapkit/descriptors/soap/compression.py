@@ -1,0 +1,237 @@
+"""Shorter SOAP vectors for many species: fewer products of the density's channels, or products of mixtures of them.
+
+A channel A = (s, n) is a radial function of a neighbour species.  Coefficients c[A, lm] become columns
+d[a, lm] = sum_A W[l, A, a] c[A, lm], the same for every m, so that sum_m d[a, lm] d[b, lm] / sqrt(2 l + 1) stays
+invariant.  Which columns, and which pairs (a, b) of them, is all that a compression says.
+
+Inner products of vectors run over all ordered pairs of a column of the one density and one of the other.  Where both
+densities have the same columns, (a, b) and (b, a) are the same number, and sqrt(2) times one of them stands for both;
+where they differ, every pair counts as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from numbers import Integral
+from typing import Protocol
+
+import numpy as np
+
+from gapkit.exceptions import InputError
+from gapkit.typing import FloatArray, IntArray
+
+MAX_SEED = 2**32 - 1
+
+
+@dataclass(frozen=True, eq=False)
+class Columns:
+    """Columns made of the channels, and their pairs.
+
+    Attributes
+    ----------
+    mixing : ndarray (l_max + 1, n_species * n_max, n_columns)
+        W[l, A, a], channels with n fastest within species.
+    first, last : ndarray (n,) of int
+        Column a makes pairs with first[a] <= b < last[a].  As the kernels want it, first[a] is a multiple of four, and
+        both ascend within each group of four a.
+    is_symmetric : bool
+        Whether both densities have the same columns, so that a pair off the diagonal stands for two.
+    """
+
+    mixing: FloatArray
+    first: IntArray
+    last: IntArray
+    is_symmetric: bool
+
+
+class Compression(Protocol):
+    """How a SOAP vector is made shorter."""
+
+    def columns(self, species: Sequence[int], n_max: int, l_max: int) -> Columns | None:
+        """Columns for channels of the atomic numbers `species`; None: the channels themselves, all pairs."""
+        ...
+
+
+@dataclass(frozen=True)
+class Channels:
+    """Product of two densities, each of which keeps or loses its radial and its species index.
+
+    p[a, b, l] = sum_m d1[a, lm] d2[b, lm] / sqrt(2 l + 1), where density i keeps n if nu_R >= i, s if nu_S >= i, and is
+    summed over an index that it does not keep.  (2, 2) is SOAP itself; (1, 1) multiplies every channel by the sum of
+    all; (2, 0) sees no species and (0, 2) sums over all n.  With one species nu_S makes no difference.
+
+    Parameters
+    ----------
+    nu_R, nu_S : {0, 1, 2}
+        Densities that keep the radial index, and the species.
+
+    Notes
+    -----
+    Order of the vector: b, a, l fastest, in b and a n fastest within species; where both densities keep the same, pairs
+    as in SOAP.  Length (l_max + 1) K1 K2, or (l_max + 1) K (K + 1) / 2 where both keep the same; K is the product of
+    n_max and n_species, as far as they are kept.  The radial functions are summed as they are: what that means depends
+    on `basis`.
+    Source: Darby, Kermode and Csányi, npj Comput. Mater. 8, 166 (2022), the generalised kernel.
+    """
+
+    nu_R: int = 2
+    nu_S: int = 2
+
+    def __post_init__(self) -> None:
+        for name, nu in (("nu_R", self.nu_R), ("nu_S", self.nu_S)):
+            if not _is_integer(nu) or not 0 <= nu <= 2:
+                raise InputError(f"`{name}` of Channels must be 0, 1 or 2 (densities that keep the index), got {nu!r}")
+
+    def columns(self, species: Sequence[int], n_max: int, l_max: int) -> Columns | None:
+        """Columns of the second density, which are never the more, then at a multiple of four those of the first."""
+        first, second = (
+            np.kron(_kept(len(species), self.nu_S >= density), _kept(n_max, self.nu_R >= density)) for density in (1, 2)
+        )
+        n_first, n_second = first.shape[1], second.shape[1]
+        if n_second == len(first):
+            return None
+        if n_first == n_second:
+            return _all_pairs(np.tile(first, (l_max + 1, 1, 1)))
+        start = -(-n_second // 4) * 4
+        mixing = np.zeros((l_max + 1, len(first), start + n_first))
+        mixing[:, :, :n_second] = second
+        mixing[:, :, start:] = first
+        return Columns(mixing, np.full(n_second, start), np.full(n_second, start + n_first), False)
+
+
+@dataclass(frozen=True)
+class Mixing:
+    """All pairs of a few random combinations of the channels.
+
+    d[k, lm] = sum_A W[l, A, k] c[A, lm], where the K columns of W[l] are orthonormal and span a random subspace, one
+    for each l; then as SOAP without compression.  With as many columns as channels, inner products are SOAP's.
+
+    Parameters
+    ----------
+    n_channels : int
+        K, at most n_species * n_max.
+    seed : int
+        Of the weights.
+
+    Notes
+    -----
+    Order of the vector: k, k' <= k, l fastest. Length (l_max + 1) K (K + 1) / 2.
+    Source: Darby, Kermode and Csányi, npj Comput. Mater. 8, 166 (2022).
+    """
+
+    n_channels: int
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _check_random(self.n_channels, self.seed, "Mixing")
+
+    def columns(self, species: Sequence[int], n_max: int, l_max: int) -> Columns:
+        """Gaussian weights made orthonormal."""
+        _check_most(self.n_channels, len(species) * n_max, "channels, n_species * n_max", "Mixing")
+        (weights,) = _gaussian(self.seed, 1, species, n_max, l_max, self.n_channels)
+        axes, triangle = np.linalg.qr(weights)
+        # the one factor with a positive diagonal: no matter of the LAPACK in use
+        return _all_pairs(axes * np.sign(np.diagonal(triangle, axis1=1, axis2=2))[:, None, :])
+
+
+@dataclass(frozen=True)
+class TensorReduced:
+    """InnerProducts of two random combinations of the channels, each with its own partner only.
+
+    p[k, l] = sum_m u[k, lm] v[k, lm] / sqrt(2 l + 1) for k < K, where u and v are two independent Gaussian mixtures of
+    all channels, others for each l.  The inner product of two vectors is an unbiased estimate of SOAP's (before they
+    are normalised), with an error that falls as 1 / sqrt(K).  The weights of a species do not depend on the others.
+
+    Parameters
+    ----------
+    n_channels : int
+        K, at most the number of pairs of channels.
+    seed : int
+        Of the weights.
+
+    Notes
+    -----
+    Order of the vector: k, l fastest. Length (l_max + 1) K.
+    Source: Darby et al., Phys. Rev. Lett. 131, 028001 (2023).
+    """
+
+    n_channels: int
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _check_random(self.n_channels, self.seed, "TensorReduced")
+
+    def columns(self, species: Sequence[int], n_max: int, l_max: int) -> Columns:
+        """Four columns for each k: v, u and two that are zero.
+
+        The partners of a column start at a multiple of four, and no two u share a partner: every v needs a group of
+        four, so that no arrangement takes fewer than 4 K columns.  With u beside its v, products stay within groups.
+        """
+        n = self.n_channels
+        size = len(species) * n_max
+        _check_most(n, size * (size + 1) // 2, "pairs of channels", "TensorReduced")
+        # each a quarter power, so that the sum over K products is a mean
+        u, v = _gaussian(self.seed, 2, species, n_max, l_max, n) / n**0.25
+        # rows a multiple of 2 kB apart would share a few places of the cache
+        width = 4 * n + 4 if n % 64 == 0 else 4 * n
+        mixing = np.zeros((l_max + 1, size, width))
+        mixing[:, :, 0 : 4 * n : 4] = v
+        mixing[:, :, 1 : 4 * n : 4] = u
+        group = 4 * np.arange(n)[:, None]
+        first, last = group + np.array([0, 0, 4, 4]), group + np.array([0, 1, 4, 4])
+        return Columns(mixing, first.ravel(), last.ravel(), False)
+
+
+def with_central_density(columns: Columns | None, n_species: int, n_max: int, l_max: int) -> Columns:
+    """Columns with one density more, that of the central atom, which counts as part of every species' density."""
+    if columns is None:
+        columns = _all_pairs(np.tile(np.eye(n_species * n_max), (l_max + 1, 1, 1)))
+    of_species = columns.mixing.reshape(l_max + 1, n_species, n_max, -1)
+    central = of_species.sum(axis=1)
+    return replace(columns, mixing=np.concatenate([columns.mixing, central], axis=1))
+
+
+COMPRESSIONS: dict[str, type[Channels] | type[Mixing] | type[TensorReduced]] = {
+    cls.__name__: cls for cls in (Channels, Mixing, TensorReduced)
+}
+"""Every compression by its name in configuration files."""
+
+
+def _kept(n: int, keep: bool) -> FloatArray:
+    """An index as it is, or the sum over it, (n, 1)."""
+    return np.eye(n) if keep else np.ones((n, 1))
+
+
+def _all_pairs(mixing: FloatArray) -> Columns:
+    n = mixing.shape[2]
+    return Columns(mixing, np.zeros(n, np.int64), np.arange(1, n + 1), True)
+
+
+def _gaussian(seed: int, number: int, species: Sequence[int], n_max: int, l_max: int, n_columns: int) -> FloatArray:
+    """Independent normal weights (number, l_max + 1, channels, n_columns), of each species from its atomic number.
+
+    By `RandomState`, whose numbers no version of NumPy changes: a model file holds the seed, not the weights.
+    """
+    shape = number, l_max + 1, n_max, n_columns
+    weights = [np.random.RandomState([seed, z]).standard_normal(shape) for z in species]
+    return np.concatenate(weights, axis=2)
+
+
+def _is_integer(value: object) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
+def _check_random(n_channels: int, seed: int, name: str) -> None:
+    if not _is_integer(n_channels) or n_channels < 1:
+        raise InputError(f"`n_channels` of {name} must be an integer >= 1, got {n_channels!r}; 8 to 64 is usual")
+    if not _is_integer(seed) or not 0 <= seed <= MAX_SEED:
+        raise InputError(f"`seed` of {name} must be an integer between 0 and 2^32 - 1, got {seed!r}")
+
+
+def _check_most(n_channels: int, most: int, what: str, name: str) -> None:
+    if n_channels > most:
+        raise InputError(
+            f"`n_channels` of {name} must be at most the {most} {what}, got {n_channels}; "
+            "lower it, or leave `compression` out"
+        )

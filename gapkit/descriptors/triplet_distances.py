@@ -1,0 +1,200 @@
+"""Three-body descriptor of plain distances, with a factor that normalises the symmetrised kernel.
+
+A kernel of triangles must not change when like atoms are renamed.  Summed over all orders P of the distances that
+renaming makes of one triangle, and normalised, it is
+
+    k(x, x') = sum_P k0(P x, x') / sqrt(s(x) s(x')),    s(x) = sum_P k0(P x, x),
+
+with k0 squared exponential of one length scale.  In the linear model every order is an instance of its own, and
+1 / sqrt(s(x)) is part of its factor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import permutations
+from numbers import Real
+
+import numpy as np
+
+from gapkit._core.triplets import count_triplets, fill_triplets
+from gapkit.descriptors.base import Block, Descriptor, Features, InstanceEdges, Jacobian
+from gapkit.descriptors.cutoffs import CutoffFunction
+from gapkit.descriptors.three_body import ThreeAtomEngine
+from gapkit.descriptors.two_body import chosen_blocks, switch_of
+from gapkit.exceptions import InputError
+from gapkit.neighbours import NeighbourList
+from gapkit.typing import FloatArray, IntArray
+from gapkit.workspace import Workspace
+
+
+class TripletDistances(Descriptor):
+    """TripletDistances x = (r_ij, r_ik, r_jk) in all orders of like atoms, factor f_c(r_ij) f_c(r_ik) / sqrt(s(x)).
+
+    Every triangle is counted from each of its atoms i whose two distances are within the cutoff.  Six orders for three
+    like atoms; two for like neighbours of another centre; one where the neighbours differ.
+
+    Parameters
+    ----------
+    cutoff : float
+        Å; applies to r_ij and r_ik.
+    length_scale : float
+        Å, of k0 in s(x): that of the term's kernel.
+    transition : float or None
+        Width in Å of the quintic switch; None: the whole cutoff.
+    cutoff_function : CutoffFunction or None
+        Another switch; then `transition` must be None.
+    species : sequence of str or int, or None
+        Chemical species; None: those of the data.
+    blocks : sequence of sequences of str or int, or None
+        Species of the triplets, the centre first, that count, such as ``[("Si", "Si", "Si")]``; None: all.
+
+    Notes
+    -----
+    For like species what QUIP calls `distance_Nb` of order 3.
+    Source: Bartók and Csányi, Int. J. Quantum Chem. 115, 1051 (2015), section on symmetrised kernels.
+    """
+
+    def __init__(
+        self,
+        cutoff: float = 4.0,
+        length_scale: float = 1.0,
+        *,
+        transition: float | None = None,
+        cutoff_function: CutoffFunction | None = None,
+        species: Sequence[str | int] | None = None,
+        blocks: Sequence[Sequence[str | int]] | None = None,
+    ) -> None:
+        self.cutoff = cutoff
+        self.length_scale = length_scale
+        self.transition = transition
+        self.cutoff_function = cutoff_function
+        self.species = species
+        self.blocks = blocks
+
+    def engine(self, species: Sequence[int]) -> TripletDistancesEngine:
+        """Engine for the atomic numbers `species`; raises InputError for a parameter out of range."""
+        if not (isinstance(self.length_scale, Real) and 0.0 < self.length_scale < np.inf):
+            raise InputError(f"`length_scale` of TripletDistances must be one number > 0 Å, got {self.length_scale!r}")
+        switch = switch_of(self.cutoff, self.transition, self.cutoff_function)
+        only = chosen_blocks(self.blocks, 3)
+        return TripletDistancesEngine(
+            tuple(species), self.cutoff, switch, only=only, length_scale=float(self.length_scale)
+        )
+
+
+def orders_of(block: Block) -> IntArray:
+    """Orders (n, 3) of the distances of a triangle that renaming like atoms makes; centre and neighbours stay so."""
+    if block[1] != block[2]:
+        return np.array([[0, 1, 2]])
+    if block[0] != block[1]:
+        return np.array([[0, 1, 2], [1, 0, 2]])
+    return np.array(list(permutations(range(3))))
+
+
+@dataclass(frozen=True, eq=False)
+class TripletDistancesEngine(ThreeAtomEngine):
+    """TripletDistances for fixed species; `length_scale` in Å."""
+
+    length_scale: float = 1.0
+
+    def view(self, numbers: IntArray, neighbours: NeighbourList) -> TripletDistancesView:
+        """Apply to atoms of atomic numbers `numbers` (n_atoms,) and their neighbours."""
+        return TripletDistancesView(self, numbers, neighbours)
+
+    def self_kernel(self, x: FloatArray, orders: IntArray) -> tuple[FloatArray, FloatArray]:
+        """s(x) (n,) and ds/dx (n, 3) in 1/Å at x (n, 3)."""
+        s, slopes = np.zeros(len(x)), np.zeros_like(x)
+        for order in orders:
+            difference = (x - x[:, order]) / self.length_scale
+            k = np.exp(-0.5 * np.einsum("nd,nd->n", difference, difference))
+            change = k[:, None] * difference / self.length_scale
+            s += k
+            slopes -= change
+            slopes[:, order] += change
+        return s, slopes
+
+
+@dataclass(frozen=True, eq=False)
+class _Triangles:
+    """TripletDistances in one order: their edges (n, 2), distances (n, 3), s(x) (n,), and all orders (m, 3)."""
+
+    edges: IntArray
+    x: FloatArray
+    s: FloatArray
+    orders: IntArray
+
+
+class TripletDistancesView:
+    """TripletDistances of one neighbour list, listed a chunk of centres at a time."""
+
+    centres_per_chunk = 8
+
+    def __init__(self, engine: TripletDistancesEngine, numbers: IntArray, neighbours: NeighbourList) -> None:
+        self._engine = engine
+        self._numbers = numbers
+        self._neighbours = neighbours
+        self._weights, self._slopes = engine.switch(neighbours.distances, engine.reach)
+
+    def centres(self, block: Block) -> IntArray:
+        """Atoms of the central species."""
+        return np.flatnonzero(self._numbers == block[0])
+
+    def features(self, block: Block, centres: IntArray, workspace: Workspace | None = None) -> Features:
+        """TripletDistances of `block` around `centres`, the orders of each one after another."""
+        near = self._neighbours
+        where = (
+            centres, near.offsets, near.indices, near.distances, self._numbers, self._engine.reach, block[1], block[2],
+        )  # fmt: skip
+        n = count_triplets(*where)
+        owners, edges = np.empty(n, np.int64), np.empty((n, 2), np.int64)
+        fill_triplets(*where, owners, edges)
+        x = np.empty((n, 3))
+        x[:, :2] = near.distances[edges]
+        x[:, 2] = np.linalg.norm(near.vectors[edges[:, 1]] - near.vectors[edges[:, 0]], axis=1)
+        orders = orders_of(block)
+        s, _ = self._engine.self_kernel(x, orders)
+        factors = self._weights[edges].prod(axis=1) / np.sqrt(s)
+        m = len(orders)
+        state = _Triangles(edges, x, s, orders)
+        return Features(x[:, orders].reshape(-1, 3), np.repeat(factors, m), np.repeat(owners, m), state)
+
+    def _slopes_of(self, features: Features) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Unit vectors (n, 3 distances, 3), df/dx at fixed f_c (n, 3) and df/dr_ij, df/dr_ik at fixed s (n, 2)."""
+        near, these = self._neighbours, features.state
+        edges = these.edges
+        across = near.vectors[edges[:, 1]] - near.vectors[edges[:, 0]]
+        units = np.stack([near.vectors[edges[:, 0]], near.vectors[edges[:, 1]], across], axis=1) / these.x[:, :, None]
+        _, change = self._engine.self_kernel(these.x, these.orders)
+        factors = features.factors[:: len(these.orders)]
+        switch = self._slopes[edges] * self._weights[edges[:, ::-1]] / np.sqrt(these.s)[:, None]
+        return units, -0.5 * (factors / these.s)[:, None] * change, switch
+
+    def pullback(self, features: Features, gx: FloatArray, gf: FloatArray, edge_gradients: FloatArray) -> None:
+        """Add dE/d(edge vector) for dE/dx `gx` and dE/df `gf`."""
+        edges, orders = features.state.edges, features.state.orders
+        units, by_distance, switch = self._slopes_of(features)
+        along = np.zeros_like(by_distance)
+        for i, order in enumerate(orders):
+            along[:, order] += gx[i :: len(orders)]
+        total = gf.reshape(-1, len(orders)).sum(axis=1)[:, None]
+        along += total * by_distance
+        along[:, :2] += total * switch
+        change = along[:, :, None] * units
+        np.add.at(edge_gradients, edges[:, 0], change[:, 0] - change[:, 2])
+        np.add.at(edge_gradients, edges[:, 1], change[:, 1] + change[:, 2])
+
+    def jacobian(self, features: Features, workspace: Workspace | None = None) -> Jacobian:
+        """Derivatives with respect to both edges of every triangle."""
+        edges, orders = features.state.edges, features.state.orders
+        units, by_distance, switch = self._slopes_of(features)
+        n, m = len(edges), len(orders)
+        dx = np.zeros((n, 2, 3, 3))  # edge, axis, distance
+        for edge, sign in ((0, -1.0), (1, 1.0)):
+            dx[:, edge, :, edge] = units[:, edge]
+            dx[:, edge, :, 2] = sign * units[:, 2]
+        df = np.einsum("nead,nd->nea", dx, by_distance) + switch[:, :, None] * units[:, :2]
+        of_orders = dx[..., orders].transpose(0, 3, 1, 2, 4)  # triangle, order, edge, axis, distance
+        legs = InstanceEdges(np.arange(0, 2 * n * m + 1, 2), np.repeat(edges, m, axis=0).ravel())
+        return Jacobian(legs, of_orders.reshape(-1, 3, 3), np.repeat(df, m, axis=0).reshape(-1, 3))

@@ -1,0 +1,242 @@
+"""Predictions next to reference labels, with the error bars of the model where they are asked for.
+
+=========  ==========  ===================================================================
+quantity   unit        rows and components
+=========  ==========  ===================================================================
+energy     eV/atom     frames with an energy
+forces     eV/Å        atoms with forces, three components
+stress     eV/Å^3      frames with a stress or virial and a three-dimensional cell, six
+                       components (xx, yy, zz, yz, xz, xy), in ASE's sign
+=========  ==========  ===================================================================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from gapkit.errors.tables import Errors, ErrorTable
+from gapkit.exceptions import DataError
+from gapkit.structures import LabelKeys, to_batch
+from gapkit.typing import BoolArray, FloatArray, IntArray
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+    from gapkit.potential import GAP, Predictions
+
+VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
+
+INTERVAL = 0.9
+"""Level of the intervals that are compared with errors."""
+
+
+@dataclass(frozen=True, eq=False)
+class Pairs:
+    """Reference and predicted values of one quantity, where it is labelled.
+
+    Attributes
+    ----------
+    frames : (n,) int
+        The frame to which each row belongs.
+    reference, predicted : (n, n_components) float
+    std : (n, n_components) float or None
+        Standard deviations of `predicted`; None where they were not asked for or the model has none.
+    half_width : (n, n_components) float or None
+        Half-widths of 90 % intervals, likewise.
+    atoms : (n,) int or None
+        The atom, counted over all frames, to which each row belongs; None for quantities of frames.
+    """
+
+    frames: IntArray
+    reference: FloatArray
+    predicted: FloatArray
+    std: FloatArray | None = None
+    half_width: FloatArray | None = None
+    atoms: IntArray | None = None
+
+    def of_frames(self, chosen: BoolArray) -> Pairs:
+        """Return the rows of the frames for which `chosen`, a (n_frames,) mask, is True."""
+        rows = chosen[self.frames]
+        return Pairs(
+            self.frames[rows],
+            self.reference[rows],
+            self.predicted[rows],
+            None if self.std is None else self.std[rows],
+            None if self.half_width is None else self.half_width[rows],
+            None if self.atoms is None else self.atoms[rows],
+        )
+
+    @property
+    def errors(self) -> FloatArray:
+        """Predicted minus reference values, (n, n_components)."""
+        return self.predicted - self.reference
+
+    @property
+    def mae(self) -> float | None:
+        """Mean absolute error over all components, None where nothing is labelled."""
+        return float(np.mean(np.abs(self.errors))) if self.reference.size else None
+
+    @property
+    def rmse(self) -> float | None:
+        """Root mean square error over all components, None where nothing is labelled."""
+        return float(np.sqrt(np.mean(self.errors**2))) if self.reference.size else None
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """Everything labelled in some frames next to its prediction.
+
+    Attributes
+    ----------
+    config_type : tuple of str, length n_frames
+    n_atoms : (n_frames,) int
+    numbers : (n_atoms,) int
+        Atomic numbers, the atoms of all frames one after another.
+    energy : Pairs of one component, eV/atom
+    forces : Pairs of three components, eV/Å
+    stress : Pairs of six components, eV/Å^3
+    std : {"calibrated", "epistemic"} or None
+        What the standard deviations are, see `Predictions`; None if there are none.
+    extrapolating : (n_atoms,) bool or None
+        Whether an atom, labelled or not, is unlike the training set; None if the model cannot tell or was not asked.
+    """
+
+    config_type: tuple[str, ...]
+    n_atoms: IntArray
+    numbers: IntArray
+    energy: Pairs
+    forces: Pairs
+    stress: Pairs
+    std: str | None = None
+    extrapolating: BoolArray | None = None
+
+    @property
+    def labelled(self) -> dict[str, Pairs]:
+        """The quantities that have labels, by name."""
+        quantities = {"energy": self.energy, "forces": self.forces, "stress": self.stress}
+        return {name: pairs for name, pairs in quantities.items() if pairs.reference.size}
+
+    @property
+    def extrapolating_frames(self) -> BoolArray | None:
+        """Whether any atom of a frame is unlike the training set, (n_frames,)."""
+        if self.extrapolating is None:
+            return None
+        n_frames = len(self.n_atoms)
+        frame_of_atom = np.repeat(np.arange(n_frames), self.n_atoms)
+        return np.bincount(frame_of_atom[self.extrapolating], minlength=n_frames) > 0
+
+    def errors(self) -> ErrorTable:
+        """Return the errors overall and per configuration type."""
+        types = np.array(self.config_type)
+        by_type = {name: self._errors_of(types == name) for name in sorted(set(self.config_type))}
+        return ErrorTable(self._errors_of(np.ones(len(types), dtype=bool)), by_type)
+
+    def _errors_of(self, chosen: BoolArray) -> Errors:
+        energy, forces, stress = (pairs.of_frames(chosen) for pairs in (self.energy, self.forces, self.stress))
+        return Errors(
+            n_frames=int(chosen.sum()),
+            n_atoms=int(self.n_atoms[chosen].sum()),
+            energy_mae=energy.mae,
+            energy_rmse=energy.rmse,
+            forces_mae=forces.mae,
+            forces_rmse=forces.rmse,
+            stress_mae=stress.mae,
+            stress_rmse=stress.rmse,
+        )
+
+
+def compare(
+    model: GAP, frames: Sequence[Atoms], keys: LabelKeys | None = None, *, uncertainty: bool = False
+) -> Comparison:
+    """Predict `frames` and put the predictions next to their labels.
+
+    Parameters
+    ----------
+    model : GAP
+        A fitted model.
+    frames : sequence of ase.Atoms
+        Frames of which at least one has a label.
+    keys : LabelKeys, optional
+        Where the labels are; by default, where the model found those that it was fitted to.
+    uncertainty : bool
+        Also standard deviations, 90 % intervals and flags of extrapolation.  The stds of a model without calibration
+        are epistemic, and it has no intervals.
+
+    Raises
+    ------
+    DataError
+        If no frame has any label, or a label is unusable.
+    UnknownSpeciesError
+        If a frame holds a species that the model does not know.
+    """
+    batch = to_batch(frames, keys=keys or model.label_keys, strict=keys is not None)
+    labels = batch.labels
+    has_stress = np.zeros(0, dtype=bool) if labels is None else labels.has_virial & np.isfinite(batch.volumes)
+    if labels is None or not (labels.has_energy.any() or labels.has_forces.any() or has_stress.any()):
+        raise DataError(
+            f"none of the {batch.n_frames} frames has an energy, forces or a stress to compare with; "
+            "name the keys of the labels (`keys`, or --energy-key, --forces-key and --stress-key)"
+        )
+    p = _with_error_bars(model, frames) if uncertainty else model.predict(frames)
+    size = batch.n_atoms_per_frame
+    with_energy, with_stress = np.flatnonzero(labels.has_energy), np.flatnonzero(has_stress)
+    with_forces = np.flatnonzero(labels.has_forces)
+    tensors = -labels.virial[with_stress] / batch.volumes[with_stress, None, None]
+    std: dict[str, FloatArray | None] = {}
+    width: dict[str, FloatArray | None] = {}
+    if uncertainty:
+        std = {"energy": p.energy_std, "forces": p.forces_std, "stress": p.stress_std}
+        width = {"energy": p.energy_interval, "forces": p.forces_interval, "stress": p.stress_interval}
+    return Comparison(
+        config_type=labels.config_type,
+        n_atoms=size,
+        numbers=batch.numbers,
+        energy=Pairs(
+            with_energy,
+            (labels.energy / size)[with_energy, None],
+            (p.energy / size)[with_energy, None],
+            _rows(std.get("energy"), with_energy, size),
+            _rows(width.get("energy"), with_energy, size),
+        ),
+        forces=Pairs(
+            batch.frame_of_atom[with_forces],
+            labels.forces[with_forces],
+            p.forces[with_forces],
+            _rows(std.get("forces"), with_forces),
+            _rows(width.get("forces"), with_forces),
+            with_forces,
+        ),
+        stress=Pairs(
+            with_stress,
+            np.stack([tensors[:, a, b] for a, b in VOIGT], axis=1),
+            p.stress[with_stress],
+            _rows(std.get("stress"), with_stress),
+            _rows(width.get("stress"), with_stress),
+        ),
+        std=p.std if uncertainty else None,
+        extrapolating=p.extrapolating if uncertainty else None,
+    )
+
+
+def evaluate(model: GAP, frames: Sequence[Atoms], keys: LabelKeys | None = None) -> ErrorTable:
+    """Return the errors of `model` on labelled frames; arguments and errors as for `compare`."""
+    return compare(model, frames, keys).errors()
+
+
+def _with_error_bars(model: GAP, frames: Sequence[Atoms]) -> Predictions:
+    # A model that is not fitted has no such attribute; `predict` says what is wrong with it.
+    if getattr(model, "calibration_", None) is None:
+        return model.predict(frames, return_std=True, std="epistemic")
+    return model.predict(frames, return_std=True, interval=INTERVAL)
+
+
+def _rows(values: FloatArray | None, rows: IntArray, per: IntArray | None = None) -> FloatArray | None:
+    """Rows as (n, n_components), over `per` where given; None if any is missing, as without a calibration."""
+    if values is None:
+        return None
+    values = values[rows] if per is None else (values / per)[rows, None]
+    return None if np.isnan(values).any() else values

@@ -1,0 +1,1 @@
+"""Posterior variances of local energies and of targets."""

@@ -1,0 +1,1 @@
+"""Standard deviations, calibration and leave-one-out errors of a fitted potential."""

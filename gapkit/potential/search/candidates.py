@@ -1,0 +1,219 @@
+"""Candidates of a search: a potential with some of its settings changed, its scores, and a table of many.
+
+A setting has a name in scikit-learn's convention, such as `terms__1__descriptor__cutoff`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gapkit.exceptions import InputError
+from gapkit.gp.noise import Noise, row_sigmas
+from gapkit.potential.error_bars.leave_one_out import LeaveOneOut
+from gapkit.potential.gap import GAP
+from gapkit.potential.term import Term, as_term
+from gapkit.structures import AtomsBatch
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What a candidate is judged by, the more the better; None where nothing of that kind is labelled.
+
+    Attributes
+    ----------
+    evidence : float
+        Log marginal likelihood of the labels.
+    loo_energy, loo_forces : float or None
+        Minus the root mean square error of frames left out, eV/atom and eV/Å.
+    loo_log_score : float
+        Log pseudo-likelihood: sum over all labelled components (of energies per atom in eV/atom, forces in eV/Å and
+        stresses in eV/Å^3) of the log of their Gaussian predictive density when their frame is left out.
+    """
+
+    evidence: float
+    loo_energy: float | None
+    loo_forces: float | None
+    loo_log_score: float
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One set of settings and what came of it.
+
+    Attributes
+    ----------
+    settings : dict of str to value
+    objective : float or None
+        The more the better; None if the candidate failed.
+    scores : Scores or None
+    n_sparse : int or None
+        Sparse points of all terms.
+    seconds : float
+        Of the fit and its scores; the one thing that differs between two runs.
+    error : str or None
+        Why the candidate failed.
+    """
+
+    settings: dict[str, Any]
+    objective: float | None
+    scores: Scores | None
+    n_sparse: int | None
+    seconds: float = field(compare=False)
+    error: str | None = None
+
+
+class UnknownSettingError(InputError):
+    """A setting names no parameter of the potential."""
+
+
+def with_settings(model: GAP, settings: Mapping[str, Any]) -> GAP:
+    """An unfitted copy of a potential with some settings changed.
+
+    Parameters
+    ----------
+    model : GAP
+        Stays as it is.
+    settings : mapping of str to value
+        Names with double underscores between levels: `n_sparse`, `noise__forces`, `terms__0__n_sparse`,
+        `terms__1__descriptor__cutoff`, `terms__1__kernel__zeta`.  Whole parts come before what is inside them, whatever
+        their order.  Parts of noise, kernel and selector that are None are those that a fit would take.
+
+    Raises
+    ------
+    UnknownSettingError
+        If a name does not exist; the message lists those that do.
+    InputError
+        If a term or the noise refuses a value.
+    """
+    # A copy of the parameters, with them a RandomState's: draws for the copy leave it where it was.
+    changed = type(model)(**deepcopy(_parameters(model)))
+    for name in sorted(settings, key=lambda name: (name.count("__"), name)):
+        changed = _changed(changed, name.split("__"), 0, settings[name])
+    return changed
+
+
+def _changed(part: Any, path: list[str], level: int, value: Any) -> Any:
+    """A copy of `part`, which is found at path[:level], with the value at the end of the path."""
+    name = path[level]
+    known = _names(part)
+    if name not in known:
+        here = "__".join(path[:level])
+        listed = ", ".join("__".join([*path[:level], one]) for one in known)
+        raise UnknownSettingError(
+            f"`settings` must name parameters of the estimator, got {'__'.join(path)!r}; "
+            + (f"the names there are {listed}" if known else f"`{here}` is {part!r}, which has no parameters")
+        )
+    if level + 1 < len(path):
+        value = _changed(_inside(part, name), path, level + 1, value)
+    elif isinstance(value, np.generic):
+        value = value.item()  # grids made by NumPy hold its scalars, which are no int
+    if isinstance(part, list | tuple):
+        return [value if i == int(name) else item for i, item in enumerate(part)]
+    if is_dataclass(part) and not isinstance(part, type):
+        return replace(part, **{name: value})
+    return type(part)(**{**_parameters(part), name: value})
+
+
+def _parameters(part: Any) -> dict[str, Any]:
+    """Arguments of `__init__` of whatever has `get_params`; without `deep`, which a baseline's need not know."""
+    return {name: getattr(part, name) for name in sorted(part.get_params()) if "__" not in name}
+
+
+def _names(part: Any) -> list[str]:
+    if isinstance(part, list | tuple):
+        return [str(i) for i in range(len(part))]
+    if is_dataclass(part):
+        return [field.name for field in fields(part)]
+    return list(_parameters(part)) if hasattr(part, "get_params") else []
+
+
+def _inside(part: Any, name: str) -> Any:
+    """What a name stands for, defaults instead of None."""
+    if isinstance(part, list | tuple):
+        return as_term(part[int(name)])
+    if isinstance(part, Term) and name == "kernel":
+        return part.resolved_kernel()
+    if isinstance(part, Term) and name == "selector":
+        return part.resolved_selector()
+    inside = getattr(part, name)
+    return Noise() if isinstance(part, GAP) and name == "noise" and inside is None else inside
+
+
+def score_candidate(model: GAP, batch: AtomsBatch, found: LeaveOneOut) -> Scores:
+    """All objectives of a fitted model.
+
+    Parameters
+    ----------
+    model : GAP
+    batch : AtomsBatch
+        The frames that it was fitted to.
+    found : LeaveOneOut
+        The same frames left out.
+    """
+    labels = batch.labels
+    assert labels is not None
+    energy, forces, stress = found.energy.frames, found.atoms, found.stress.frames
+    log_score = 0.0
+    for kind, residuals, rows, unit in (
+        ("energy", found.energy, energy, 1.0 / batch.n_atoms_per_frame[energy]),
+        ("forces", found.forces, forces, np.ones(len(forces))),
+        ("virial", found.stress, stress, 1.0 / batch.volumes[stress]),
+    ):
+        if not len(rows):
+            continue
+        relative = row_sigmas(model.noise or Noise(), labels, kind, batch.n_atoms_per_frame)[rows]
+        sigma = getattr(model.noise_, kind) * relative * unit
+        variance = residuals.variances + sigma[:, None] ** 2
+        log_score -= 0.5 * float(np.sum(np.log(2.0 * np.pi * variance) + residuals.errors**2 / variance))
+    return Scores(
+        evidence=float(model.log_marginal_likelihood_),
+        loo_energy=_minus_rms(found.energy.errors),
+        loo_forces=_minus_rms(found.forces.errors),
+        loo_log_score=log_score,
+    )
+
+
+def _minus_rms(errors: np.ndarray) -> float | None:
+    return -float(np.sqrt(np.mean(errors**2))) if errors.size else None
+
+
+def table_of(results: Sequence[Candidate], objective: str) -> Table:
+    """A table of candidates, the best first and those that failed last."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+    from rich.text import Text
+
+    failed = [one for one in results if one.objective is None]
+    ranked = sorted((one for one in results if one.objective is not None), key=lambda one: -(one.objective or 0.0))
+    title = f"{len(results)} candidates by {objective}" + (f", {len(failed)} failed" if failed else "")
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("\nrank", justify="right", no_wrap=True)
+    table.add_column("\nsettings", overflow="fold")
+    scored = ("\nevidence", "LOO\nlog score", "LOO energy\nmeV/atom", "LOO forces\neV/Å")
+    for heading in (*scored, "sparse\npoints", "\ns"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for rank, one in enumerate(ranked + failed, start=1):
+        lines = [f"{name} = {value!r}" for name, value in one.settings.items()] + ([one.error] if one.error else [])
+        found: list[float | None] = [None] * len(scored)
+        if (s := one.scores) is not None:
+            found = [s.evidence, s.loo_log_score, s.loo_energy, s.loo_forces]
+        table.add_row(
+            "failed" if one.objective is None else "best" if rank == 1 else str(rank),
+            Text("\n".join(lines)),  # not markup: values may hold brackets
+            *(_number(*cell) for cell in zip(found, (1.0, 1.0, -1e3, -1.0), (1, 1, 2, 4), strict=True)),
+            "-" if one.n_sparse is None else f"{one.n_sparse:,}",
+            f"{one.seconds:.2f}",
+        )
+    return table
+
+
+def _number(value: float | None, factor: float, digits: int) -> str:
+    return "-" if value is None else f"{value * factor:,.{digits}f}"

@@ -1,0 +1,1 @@
+"""From labelled frames to triangular factors."""

@@ -1,0 +1,303 @@
+"""Checkpoints of a fit: sparse points, and the triangles of every share with the frames that they hold.
+
+A checkpoint is an archive of a JSON header, plain arrays, and packed upper triangles, written beside the old one and
+put in its place in one step.  Each share is written between two of its chunks; what it has folded, and the rows that
+wait to be folded, then depend on its position alone, and a fit that goes on from there is the uninterrupted one to the
+last bit.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import threading
+import time
+import warnings
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gapkit.descriptors.base import Engine
+from gapkit.descriptors.soap.descriptor import SOAPEngine
+from gapkit.descriptors.soap.truncation import rotate
+from gapkit.exceptions import GapkitWarning, InputError, ModelFileError
+from gapkit.gp.basis import SparseBasis
+from gapkit.io.codec import encode
+from gapkit.kernels import GapKernel
+from gapkit.potential.training.rows import ATOMS_PER_CHUNK, ROWS_AT_ONCE, RowAccumulator
+from gapkit.potential.training.saved_rows import HalfwayError, read_array, read_share, write_array, write_share
+from gapkit.typing import IntArray
+
+if TYPE_CHECKING:
+    from gapkit.potential.gap import GAP
+    from gapkit.potential.training.source import LocalSource
+
+FORMAT = "gapkit-checkpoint-1"
+# Seconds between two checkpoints, and the least part of the time that is left for the fit itself.
+INTERVAL = 300.0
+WRITING = 0.1
+# Parameters of GAP that do not change the model.
+HARMLESS = ("n_jobs", "memory_limit", "progress")
+
+
+@dataclass(frozen=True)
+class Rows:
+    """How far the rows are.
+
+    Attributes
+    ----------
+    shares : list of RowAccumulator
+        One for each share of the frames; of a complete one, a single one with everything.
+    atoms_at_once : int
+        Atoms whose rows are made together.
+    complete : bool
+        Whether all rows are in.
+    """
+
+    shares: list[RowAccumulator]
+    atoms_at_once: int
+    complete: bool
+
+
+def fit_digest(model: GAP, source: LocalSource) -> dict[str, str]:
+    """SHA-256 of the data and of the parameters of a fit, by "data" and "parameters"."""
+    parameters = model.get_params(deep=False)
+    plain = {name: encode(value) for name, value in parameters.items() if name not in (*HARMLESS, "random_state")}
+    seed = parameters["random_state"]  # anything else than a number is drawn anew, the checkpoint has what came of it
+    plain["random_state"] = encode(seed) if isinstance(seed, int | np.integer) else "random"
+    plain["chunks"] = [ATOMS_PER_CHUNK, ROWS_AT_ONCE]
+    return {
+        name: hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+        for name, content in (("data", source.identity()), ("parameters", plain))
+    }
+
+
+class Checkpoint:
+    """The state of a fit on disk.
+
+    Parameters
+    ----------
+    path : path
+        An existing file must be a checkpoint of the same fit, which then goes on from there.
+    digest : dict of str to str
+        From `fit_digest`.
+
+    Attributes
+    ----------
+    interrupted : bool
+        Whether a Ctrl-C or SIGTERM came within `signals`.
+
+    Raises
+    ------
+    InputError
+        If the file is the checkpoint of other data or parameters, or its folder does not exist.
+    ModelFileError
+        If the file is no checkpoint, or damaged.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], digest: Mapping[str, str]) -> None:
+        self.path = Path(path)
+        self.interrupted = False
+        # always the same name: what a kill leaves there is overwritten by the next fit
+        self._temporary = self.path.with_name(f".{self.path.name}.writing")
+        self._digest = dict(digest)
+        self._selection: dict[str, Any] | None = None
+        self._arrays: dict[str, np.ndarray] = {}
+        self._saving = threading.Lock()
+        self._next = time.monotonic() + INTERVAL
+        if not self.path.parent.is_dir() or self.path.is_dir():
+            raise InputError(
+                f"`checkpoint` must be a file in a folder that exists, got {str(path)!r}; name a file, or create "
+                f"{self.path.parent} first"
+            )
+        if self.path.exists():
+            header = self._read_header()
+            for name, what in (("data", "data"), ("parameters", "parameters")):
+                if header["digest"][name] != self._digest[name]:
+                    raise InputError(
+                        f"`checkpoint` must be of the same fit, but {str(path)!r} is of other {what}; give the frames "
+                        "and parameters that it was begun with, or another file, or delete it to begin anew"
+                    )
+
+    def selection(
+        self, engines: Sequence[Engine], kernels: Sequence[GapKernel], rng: np.random.Generator
+    ) -> tuple[SparseBasis, IntArray] | None:
+        """Basis and origins (M,) of its points, `rng` being set to its state after the choice; None: not chosen yet.
+
+        Parameters
+        ----------
+        engines : sequence of Engine
+            Before anything was truncated.
+        """
+        if not self.path.exists():
+            return None
+        with self._open() as archive:
+            self._selection = json.loads(archive.read("header.json"))["selection"]
+            names = [name for name in archive.namelist() if name.startswith("basis/")]
+            self._arrays = {name[6:-4]: read_array(archive, name) for name in names}
+        assert self._selection is not None
+        arrays = self._arrays
+        truncated = [
+            rotate(engine, arrays[f"rotation_{i}"], arrays[f"kept_{i}"])
+            if isinstance(engine, SOAPEngine) and f"rotation_{i}" in arrays
+            else engine
+            for i, engine in enumerate(engines)
+        ]
+        points = [
+            [
+                (tuple(block), arrays[f"points_{i}_{j}"], arrays.get(f"projection_{i}_{j}"))
+                for j, block in enumerate(of_term)
+            ]
+            for i, of_term in enumerate(self._selection["blocks"])
+        ]
+        rng.bit_generator.state = self._selection["rng"]
+        return SparseBasis.restore(truncated, kernels, points), arrays["origins"]
+
+    def keep_selection(self, basis: SparseBasis, origins: IntArray, rng: np.random.Generator) -> None:
+        """Take over the sparse points, and write them."""
+        self._arrays = {"origins": origins}
+        for i, term in enumerate(basis.terms):
+            for j, block in enumerate(term.blocks):
+                self._arrays[f"points_{i}_{j}"] = block.points if block.projection is None else block.scaled
+                if block.projection is not None:
+                    self._arrays[f"projection_{i}_{j}"] = block.projection
+            if isinstance(term.engine, SOAPEngine) and term.engine.rotation is not None:
+                self._arrays[f"rotation_{i}"] = term.engine.rotation
+                self._arrays[f"kept_{i}"] = term.engine.tables.kept
+        blocks = [[list(block.block) for block in term.blocks] for term in basis.terms]
+        self._selection = {"blocks": blocks, "rng": rng.bit_generator.state}
+        self._write(None)
+
+    def rows(self) -> Rows | None:
+        """The rows that were saved, None if there are none."""
+        if not self.path.exists():
+            return None
+        header = self._read_header()
+        if header["rows"] is None:
+            return None
+        with self._open() as archive:
+            shares = [read_share(archive, i, share) for i, share in enumerate(header["rows"]["shares"])]
+        return Rows(shares, header["rows"]["atoms_at_once"], header["rows"]["complete"])
+
+    @property
+    def due(self) -> bool:
+        """Whether it is time for another checkpoint."""
+        return time.monotonic() >= self._next
+
+    def save_if_due(self, shares: Sequence[RowAccumulator], atoms_at_once: int) -> None:
+        """Save from one of the threads that fill shares, where it is time and no other one does."""
+        if not self.due:
+            return
+        if self._saving.acquire(blocking=False):
+            try:
+                self.save(shares, atoms_at_once)
+            finally:
+                self._saving.release()
+        else:  # a thread that went on at once would take its share again before the one that saves could
+            time.sleep(1e-3)
+
+    def save(self, shares: Sequence[RowAccumulator], atoms_at_once: int, *, complete: bool = False) -> None:
+        """Write the state of all shares, each between two of its chunks; the old file stays if that fails.
+
+        Warns
+        -----
+        GapkitWarning
+            If the disk is full, or gone: no reason to lose the fit.
+        """
+        begin = time.monotonic()
+        try:
+            self._write(Rows(list(shares), atoms_at_once, complete))
+        except HalfwayError:
+            pass  # what failed is raised where it failed
+        except OSError as error:
+            message = f"the checkpoint {self.path} could not be written ({error}); the fit goes on, free some space"
+            warnings.warn(message, GapkitWarning, stacklevel=2)
+        end = time.monotonic()
+        self._next = end + max(INTERVAL, (end - begin) / WRITING)
+
+    def remove(self) -> None:
+        """The fit is done: delete the file."""
+        self.path.unlink(missing_ok=True)
+        self._temporary.unlink(missing_ok=True)
+
+    @contextmanager
+    def signals(self) -> Iterator[None]:
+        """Note Ctrl-C and SIGTERM in `interrupted` instead of obeying them, and obey at the end; twice is at once.
+
+        Only the main thread can; elsewhere the caller has to stop by other means, and what was saved last counts.
+        """
+        self.interrupted = False
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        received: list[int] = []
+        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        before = {number: old for number, old in before.items() if old not in (signal.SIG_IGN, None)}
+
+        def restore() -> None:
+            for number, old in before.items():
+                signal.signal(number, old)
+
+        def note(number: int, frame: FrameType | None) -> None:
+            received.append(number)
+            self.interrupted = True
+            restore()
+
+        for number in before:
+            signal.signal(number, note)
+        try:
+            yield
+        finally:
+            restore()
+        if received:
+            signal.raise_signal(received[0])
+            raise KeyboardInterrupt  # a handler that returns must not make a model of half the rows
+
+    def _write(self, rows: Rows | None) -> None:
+        try:
+            with open(self._temporary, "wb") as stream:
+                with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
+                    for name, array in self._arrays.items():
+                        write_array(archive, f"basis/{name}.npy", array)
+                    described = [] if rows is None else [write_share(archive, *item) for item in enumerate(rows.shares)]
+                    header = {
+                        "format": FORMAT, "digest": self._digest, "selection": self._selection,
+                        "rows": rows and {
+                            "shares": described, "atoms_at_once": rows.atoms_at_once, "complete": rows.complete,
+                        },
+                    }  # fmt: skip
+                    archive.writestr("header.json", json.dumps(header))
+                stream.flush()
+                os.fsync(stream.fileno())
+            os.replace(self._temporary, self.path)
+        except BaseException:
+            self._temporary.unlink(missing_ok=True)
+            raise
+
+    @contextmanager
+    def _open(self) -> Iterator[zipfile.ZipFile]:
+        try:
+            with zipfile.ZipFile(self.path) as archive:
+                yield archive
+        # Damage anywhere in an archive surfaces as whatever zipfile, json or numpy trip over.
+        except (zipfile.BadZipFile, zlib.error, KeyError, ValueError, EOFError) as error:
+            raise ModelFileError(
+                f"`checkpoint` must be a file that `fit` wrote, got {str(self.path)!r}, which is damaged or another "
+                f"kind of file ({error}); give another name, or delete it to begin anew"
+            ) from error
+
+    def _read_header(self) -> dict[str, Any]:
+        with self._open() as archive:
+            header: dict[str, Any] = json.loads(archive.read("header.json"))
+            if header.get("format") != FORMAT:
+                raise ValueError(f"expected {FORMAT}, got {header.get('format')!r}")
+        return header

@@ -1,0 +1,120 @@
+"""Memory and time that a fit will take, said before it begins."""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+
+from gapkit.descriptors.base import Engine
+from gapkit.exceptions import DataWarning
+from gapkit.neighbours import build_neighbour_list
+from gapkit.parallel import resolve_n_jobs
+from gapkit.potential.training.rows import ATOMS_PER_CHUNK, ROWS_AT_ONCE
+from gapkit.structures import AtomsBatch
+
+# Operations per second and thread assumed: about 40e9 were measured for one product, less for a whole fit.
+RATE = 2.5e10
+
+
+@dataclass(frozen=True)
+class FitEstimate:
+    """What a fit will cost, within a factor of about two.
+
+    Attributes
+    ----------
+    n_rows, n_columns : int
+        Labelled energies, force components and virial components; sparse points.
+    memory : float
+        Peak memory of the arrays, bytes.
+    seconds : float
+    least : float
+        Memory that remains with one thread and small parts of frames, bytes.
+    """
+
+    n_rows: int
+    n_columns: int
+    memory: float
+    seconds: float
+    least: float
+
+    def __str__(self) -> str:
+        return (
+            f"{self.n_rows:,} rows, {self.n_columns:,} sparse points: about {self.seconds:,.0f} s "
+            f"and {self.memory / 1e9:.2f} GB"
+        )
+
+
+def estimate_fit(batch: AtomsBatch, engines: list[Engine], n_sparse: list[int], n_jobs: int | None) -> FitEstimate:
+    """Count operations of the design rows and of the factors.
+
+    Parameters
+    ----------
+    n_sparse : list of int
+        For each term over all its blocks.
+    """
+    labels = batch.labels
+    n_rows = n_kinds = 0
+    if labels is not None:
+        n_kinds = int(labels.has_energy.any()) + int(labels.has_forces.any()) + int(labels.has_virial.any())
+        n_rows = int(labels.has_energy.sum() + 3 * labels.has_forces.sum() + 6 * labels.has_virial.sum())
+    sample = batch.select(np.unique(np.linspace(0, batch.n_frames - 1, 10).astype(int)))
+    edges = np.sort(build_neighbour_list(sample, max(engine.reach for engine in engines)).distances)
+    m = sum(n_sparse)
+    operations = 2.0 * n_rows * m**2 + 20.0 * m**3
+    for engine, number in zip(engines, n_sparse, strict=True):
+        per_atom = float(np.searchsorted(edges, engine.reach)) / sample.n_atoms
+        if engine.is_atomic:
+            operations += 6.0 * batch.n_atoms * per_atom * engine.n_features * number / len(engine.blocks)
+        else:
+            legs = per_atom if engine.n_features == 1 else per_atom**2
+            operations += 60.0 * batch.n_atoms * legs * number / len(engine.blocks)
+    seconds = operations / (RATE * resolve_n_jobs(n_jobs))
+    largest_frame = int(batch.n_atoms_per_frame.max())
+    square = 8.0 * m**2
+    per_thread = 8.0 * m * (4.0 * ROWS_AT_ONCE + 12.0 * max(ATOMS_PER_CHUNK, largest_frame)) + n_kinds * square
+    rows = resolve_n_jobs(n_jobs) * per_thread + square  # and the prior
+    search = (SQUARES_PER_KIND * n_kinds + SQUARES) * square
+    return FitEstimate(n_rows, m, PROGRAM + max(rows, search), seconds, PROGRAM + search)
+
+
+# Bytes of the program itself.
+PROGRAM = 0.3e9
+# M x M matrices while evidence is evaluated: for each kind of label its triangle, the same whitened, and its Gram
+# matrix; the prior, and what one evaluation needs.  Threads' triangles are gone by then.
+SQUARES_PER_KIND, SQUARES = 3, 4
+
+
+def memory_for_rows(n_columns: int, limit: float | None) -> float | None:
+    """Bytes that threads may use for rows and triangles; `limit` in GB, None: what is free."""
+    total = available_memory() if limit is None else 1e9 * limit - PROGRAM
+    return None if total is None else max(total - 2 * 8.0 * n_columns**2, 0.0)
+
+
+def check_memory(estimate: FitEstimate, limit: float | None, announce: bool) -> float | None:
+    """Say what a fit will take, and warn where it is more than the limit (GB; None: what is free); bytes for rows."""
+    if announce:
+        from tqdm.auto import tqdm
+
+        tqdm.write(f"fit: {estimate}", file=sys.stderr)
+    available = available_memory() if limit is None else 1e9 * limit
+    if available is not None and estimate.least > available:
+        warnings.warn(
+            f"a fit with {estimate.n_columns:,} sparse points needs at least {estimate.least / 1e9:.1f} GB, and "
+            f"{available / 1e9:.1f} GB are {'free' if limit is None else 'allowed by `memory_limit`'}; "
+            "lower `n_sparse` if it does not fit",
+            DataWarning,
+            stacklevel=4,
+        )
+    return memory_for_rows(estimate.n_columns, limit)
+
+
+def available_memory() -> float | None:
+    """Bytes of memory that are free, where the system tells."""
+    try:
+        return float(os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    except (AttributeError, OSError, ValueError):
+        return None

@@ -1,0 +1,279 @@
+"""Streaming of training frames into triangular factors, one for each kind of target."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from threading import Event, Lock
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from gapkit.gp.basis import SparseBasis
+from gapkit.gp.chunks import frame_chunks, frame_parts
+from gapkit.gp.factors import TriangularFactor
+from gapkit.gp.noise import KINDS, Noise, row_sigmas
+from gapkit.gp.rows import design_rows, views_of
+from gapkit.neighbours import build_neighbour_list
+from gapkit.parallel import map_blocks, resolve_n_jobs, run_workers
+from gapkit.potential.model import VOIGT
+from gapkit.progress import track
+from gapkit.structures import AtomsBatch, Labels
+from gapkit.typing import BoolArray, FloatArray, IntArray
+from gapkit.workspace import Workspace
+
+if TYPE_CHECKING:
+    from gapkit.potential.training.checkpoint import Checkpoint
+
+# Atoms whose design rows a thread holds together, and rows that it folds at once.
+ATOMS_PER_CHUNK = 64
+ROWS_AT_ONCE = 500
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingTargets:
+    """Labels less reference energies and baseline, with masks and relative sigmas.
+
+    Attributes
+    ----------
+    energy : ndarray (n_frames,), eV;  forces : ndarray (n_atoms, 3), eV/Å;  virial : ndarray (n_frames, 6), eV
+    has : dict of kind to mask (n_frames,) or (n_atoms,)
+    sigmas : dict of kind to relative sigma of every row of the mask's length
+    """
+
+    energy: FloatArray
+    forces: FloatArray
+    virial: FloatArray
+    has: dict[str, BoolArray]
+    sigmas: dict[str, FloatArray]
+
+
+def make_targets(
+    batch: AtomsBatch, labels: Labels, offset: FloatArray, baseline: tuple[FloatArray, FloatArray] | None, noise: Noise
+) -> TrainingTargets:
+    """Subtract `offset` (n_frames,) and the baseline's forces and virials from the labels."""
+    forces, virial = labels.forces, labels.virial
+    if baseline is not None:
+        forces, virial = forces - baseline[0], virial - baseline[1]
+    return TrainingTargets(
+        energy=labels.energy - offset,
+        forces=forces,
+        virial=virial[:, VOIGT[0], VOIGT[1]],
+        has={"energy": labels.has_energy, "forces": labels.has_forces, "virial": labels.has_virial},
+        sigmas={kind: row_sigmas(noise, labels, kind, batch.n_atoms_per_frame) for kind in KINDS},
+    )
+
+
+def accumulate(
+    basis: SparseBasis,
+    batch: AtomsBatch,
+    targets: TrainingTargets,
+    factors: dict[str, TriangularFactor],
+    *,
+    memory: float | None = None,
+    n_jobs: int | None = None,
+    progress: bool = False,
+    checkpoint: Checkpoint | None = None,
+) -> None:
+    """Fold all labelled rows of `batch` into `factors` (made where a kind is new).
+
+    The frames are dealt out in shares, always the same for the same `n_jobs`, each with triangles of its own, which are
+    merged at the end: the order of threads does not change the result, and memory does not grow with the data.
+
+    Parameters
+    ----------
+    memory : float or None
+        Bytes that threads may use; frames too large for their share are taken in parts.
+    checkpoint : Checkpoint or None
+        Where shares are saved at intervals and, when they are there already, taken from: a share goes on where it was,
+        so that the result is the same to the last bit.  Only with `factors` that are empty.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        After a Ctrl-C; with a checkpoint the chunks under way are finished and saved first, likewise on SIGTERM.
+    """
+    chunks = list(frame_chunks(batch, ATOMS_PER_CHUNK))
+    n_threads = min(resolve_n_jobs(n_jobs), len(chunks))
+    if checkpoint is None:
+        plan = plan_memory(basis.n_columns, n_threads, memory)
+        sinks = [RowAccumulator(basis.n_columns) for _ in range(plan.n_threads)]
+        _fill(basis, batch, targets, chunks, sinks, plan, progress=progress)
+        merge_shares(sinks, factors, n_jobs)
+        return
+    state = checkpoint.rows()
+    if state is None:
+        plan = plan_memory(basis.n_columns, n_threads, memory)
+        sinks = [RowAccumulator(basis.n_columns) for _ in range(plan.n_threads)]
+    else:  # as many shares, and parts of frames, as at the start: others would round otherwise
+        sinks = state.shares
+        plan = MemoryPlan(min(n_threads, len(sinks)), state.atoms_at_once)
+    if state is None or not state.complete:
+        with checkpoint.signals():
+            _fill(basis, batch, targets, chunks, sinks, plan, progress=progress, checkpoint=checkpoint)
+            if checkpoint.interrupted:
+                checkpoint.save(sinks, plan.atoms_at_once)
+    merge_shares(sinks, factors, n_jobs)
+    if state is None or not state.complete:
+        checkpoint.save([RowAccumulator(basis.n_columns, factors)], plan.atoms_at_once, complete=True)
+
+
+def _fill(
+    basis: SparseBasis, batch: AtomsBatch, targets: TrainingTargets, chunks: list[range], sinks: list[RowAccumulator],
+    plan: MemoryPlan, *, progress: bool = False, checkpoint: Checkpoint | None = None,
+) -> None:  # fmt: skip
+    """Take every share of the chunks to its end, or until a checkpoint is interrupted."""
+    shares = [chunks[i :: len(sinks)] for i in range(len(sinks))]
+    with track(batch.n_frames, "training rows", "frame", progress) as bar:
+        bar.update(sum(len(c) for chunk, sink in zip(shares, sinks, strict=True) for c in chunk[: sink.position]))
+
+        def work(worker: int, stop: Event) -> None:
+            workspace = Workspace()
+            for share, sink in list(zip(shares, sinks, strict=True))[worker :: plan.n_threads]:
+                while sink.position < len(share):
+                    if stop.is_set() or (checkpoint is not None and checkpoint.interrupted):
+                        return
+                    chunk = share[sink.position]
+                    with sink.changing():
+                        _add_rows(basis, batch, targets, chunk, sink, plan.atoms_at_once, workspace)
+                        sink.position += 1
+                    bar.update(len(chunk))
+                    if checkpoint is not None:
+                        checkpoint.save_if_due(sinks, plan.atoms_at_once)
+                with sink.changing():
+                    sink.flush()
+
+        run_workers(work, plan.n_threads)
+
+
+def merge_shares(sinks: list[RowAccumulator], factors: dict[str, TriangularFactor], n_jobs: int | None) -> None:
+    """All shares into `factors`, in order; each is given up, so that no triangle is copied.
+
+    Kinds run side by side with one BLAS thread each: the fold's narrow panels leave nothing for more to share, and on a
+    busy machine two were ten times slower than one.
+    """
+    kinds = list(dict.fromkeys(kind for sink in sinks for kind in sink.factors))
+
+    def merged(kind: str) -> TriangularFactor:
+        parts = [sink.factors.pop(kind) for sink in sinks if kind in sink.factors]
+        total = factors[kind] if kind in factors else parts.pop(0)
+        while parts:
+            total.merge(parts.pop(0), overwrite_other=True)
+        return total
+
+    factors.update(zip(kinds, map_blocks(merged, kinds, n_jobs), strict=True))
+
+
+class RowAccumulator:
+    """TripletDistances of one share of the frames; rows wait until there are enough of them to be folded at speed.
+
+    Attributes
+    ----------
+    factors : dict of kind to TriangularFactor
+    waiting : dict of kind to list of (rows (n, M), targets (n,), relative sigmas (n,))
+    position : int
+        Chunks of the share that are done.
+    sound : bool
+        False while a chunk is half in, and for good if it failed there.
+    """
+
+    def __init__(self, n_columns: int, factors: dict[str, TriangularFactor] | None = None) -> None:
+        self.factors: dict[str, TriangularFactor] = {} if factors is None else factors
+        self.waiting: dict[str, list[tuple[FloatArray, FloatArray, FloatArray]]] = {kind: [] for kind in KINDS}
+        self.position = 0
+        self.sound = True
+        self.lock = Lock()
+        self.n_columns = n_columns
+
+    @contextmanager
+    def changing(self) -> Iterator[None]:
+        """Hold the lock while a chunk goes in."""
+        with self.lock:
+            self.sound = False
+            yield
+            self.sound = True
+
+    def add(self, kind: str, rows: FloatArray, targets: FloatArray, sigmas: FloatArray) -> None:
+        """Take rows (n, M), targets (n,) and relative sigmas (n,) of one kind."""
+        self.waiting[kind].append((rows, targets, sigmas))
+        if sum(len(waiting) for _, waiting, _ in self.waiting[kind]) >= ROWS_AT_ONCE:
+            self._fold(kind)
+
+    def flush(self) -> None:
+        """Fold what waits."""
+        for kind in KINDS:
+            self._fold(kind)
+
+    def _fold(self, kind: str) -> None:
+        if self.waiting[kind]:
+            rows, targets, sigmas = (np.concatenate(parts) for parts in zip(*self.waiting[kind], strict=True))
+            self.factors.setdefault(kind, TriangularFactor(self.n_columns)).update(rows, targets, sigmas)
+            self.waiting[kind] = []
+
+
+def _add_rows(
+    basis: SparseBasis, batch: AtomsBatch, targets: TrainingTargets, frames: range, sink: RowAccumulator,
+    atoms_at_once: int, workspace: Workspace,
+) -> None:  # fmt: skip
+    """Design rows of a range of frames, those with labels into the sink."""
+    spans = {
+        "energy": slice(frames.start, frames.stop),
+        "forces": slice(int(batch.offsets[frames.start]), int(batch.offsets[frames.stop])),
+        "virial": slice(frames.start, frames.stop),
+    }
+    has = {kind: targets.has[kind][span] for kind, span in spans.items()}
+    wanted = {kind: getattr(targets, kind)[span] for kind, span in spans.items()}
+    sigmas = {kind: targets.sigmas[kind][span] for kind, span in spans.items()}
+    part = batch.select(np.arange(frames.start, frames.stop))
+    neighbours = build_neighbour_list(part, basis.reach)
+    views = views_of(basis, part, neighbours)
+
+    def add(kind: str, design: FloatArray | None, which: IntArray | slice) -> None:
+        use = has[kind][which]
+        if design is None or not use.any():
+            return
+        chosen = design if use.all() else design[use]
+        sink.add(
+            kind,
+            chosen.reshape(-1, basis.n_columns),
+            wanted[kind][which][use].ravel(),
+            np.repeat(sigmas[kind][which][use], chosen.shape[1] if chosen.ndim == 3 else 1),
+        )
+
+    energy: FloatArray | float = 0.0
+    virial: FloatArray | float = 0.0
+    for atoms in frame_parts(part, atoms_at_once):
+        rows = design_rows(
+            basis, views, part, neighbours, range(part.n_frames), forces=bool(has["forces"].any()),
+            virial=bool(has["virial"].any()), atoms=atoms, workspace=workspace,
+        )  # fmt: skip
+        energy = rows.energy if atoms is None else energy + rows.energy
+        virial = 0.0 if rows.virial is None else rows.virial if atoms is None else virial + rows.virial
+        add("forces", rows.forces, slice(None) if atoms is None else atoms)
+    add("energy", np.asarray(energy), slice(None))
+    if has["virial"].any():
+        add("virial", np.asarray(virial), slice(None))
+
+
+@dataclass(frozen=True)
+class MemoryPlan:
+    """How many threads run, and how many atoms' rows each of them holds at once."""
+
+    n_threads: int
+    atoms_at_once: int
+
+
+def plan_memory(n_columns: int, n_threads: int, memory: float | None) -> MemoryPlan:
+    """Threads and atoms at once for a number of bytes; None: no limit.
+
+    Every thread has a triangle for each kind of label; rows of an atom exist in some four copies while they are folded.
+    """
+    if memory is None:
+        return MemoryPlan(n_threads, 2**62)
+    triangles = len(KINDS) * 8.0 * (n_columns + 1) ** 2
+    per_atom = 4.0 * 3.0 * 8.0 * n_columns
+    least = triangles + per_atom * 2 * ATOMS_PER_CHUNK + 4.0 * 8.0 * ROWS_AT_ONCE * n_columns
+    n_threads = int(np.clip(memory // least, 1, n_threads))
+    atoms = (memory / n_threads - triangles - 4.0 * 8.0 * ROWS_AT_ONCE * n_columns) / per_atom
+    return MemoryPlan(n_threads, max(int(atoms), ATOMS_PER_CHUNK))

@@ -1,0 +1,104 @@
+"""How many structures each sampler should make."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from gapkit.exceptions import InputError
+from gapkit.sampling.inputs import check_count, check_number
+from gapkit.sampling.largest_remainder import largest_remainder
+
+
+@dataclass(frozen=True)
+class Allocation:
+    """A number of structures for one sampler, at one temperature where it has several.
+
+    Attributes
+    ----------
+    sampler : str
+    temperature : float or None, K
+    n : int
+    """
+
+    sampler: str
+    temperature: float | None
+    n: int
+
+
+def plan(
+    budget: int,
+    weights: Mapping[str, float],
+    *,
+    temperatures: Mapping[str, Sequence[float]] | None = None,
+    exponent: float = 1.0,
+    at_least: int = 1,
+) -> list[Allocation]:
+    """Allocate a number of structures to samplers, and within a sampler more to higher temperatures.
+
+    Every entry first gets `at_least`; the rest goes to samplers in proportion to their weights, and within a sampler in
+    proportion to T^exponent, by largest remainder.
+
+    Parameters
+    ----------
+    budget : int
+        Structures that can be afforded.
+    weights : {name: float}
+        Of each sampler, > 0; the names are the caller's own.
+    temperatures : {name: sequence of float}, optional, K
+        Of the samplers that run at some. The volume that a hot system explores grows with T, and it takes more
+        structures to fill it.
+    exponent : float
+        0 treats all temperatures alike.
+    at_least : int
+        Structures for every sampler and temperature.
+
+    Returns
+    -------
+    allocations : list of Allocation
+        In the order of `weights`, temperatures ascending; sums to `budget` exactly.
+
+    Raises
+    ------
+    InputError
+        If the budget does not pay for `at_least` each, a weight is not > 0, or `temperatures` names another sampler.
+    """
+    budget, at_least = check_count("budget", budget, 0), check_count("at_least", at_least, 0)
+    exponent = check_number("exponent", exponent, "", inclusive=True)
+    if not weights:
+        raise InputError("`weights` must name at least one sampler, got none")
+    sizes = [check_number(f"weights[{name!r}]", weight, "") for name, weight in weights.items()]
+    ladders = _ladders(weights, temperatures or {})
+    minimum = at_least * sum(len(ladder) for ladder in ladders.values())
+    if budget < minimum:
+        raise InputError(
+            f"`budget` must pay for {at_least} structure(s) of every sampler and temperature, {minimum}, got {budget}; "
+            "increase it, leave some out, or reduce `at_least`"
+        )
+    allocations = []
+    for (name, ladder), share in zip(ladders.items(), largest_remainder(budget - minimum, sizes).tolist(), strict=True):
+        # From the hottest down, so that ties go to the hotter one.
+        hot_first = ladder[::-1]
+        relative = [1.0 if t is None else (t / max(x for x in ladder if x is not None)) ** exponent for t in hot_first]
+        counts = largest_remainder(share, relative)[::-1].tolist()
+        allocations += [Allocation(name, t, at_least + count) for t, count in zip(ladder, counts, strict=True)]
+    return allocations
+
+
+def _ladders(
+    weights: Mapping[str, float], temperatures: Mapping[str, Sequence[float]]
+) -> dict[str, list[float | None]]:
+    """Return the temperatures of every sampler, ascending; [None] for one without."""
+    unknown = sorted(set(temperatures) - set(weights))
+    if unknown:
+        raise InputError(f"`temperatures` must name samplers of `weights`, {sorted(weights)}, got {unknown}")
+    ladders: dict[str, list[float | None]] = {}
+    for name in weights:
+        if name not in temperatures:
+            ladders[name] = [None]
+            continue
+        ladder = sorted(check_number(f"temperatures[{name!r}]", t, "K") for t in temperatures[name])
+        if not ladder or len(set(ladder)) < len(ladder):
+            raise InputError(f"`temperatures[{name!r}]` must hold at least one, each once, got {temperatures[name]}")
+        ladders[name] = list(ladder)
+    return ladders

@@ -1,0 +1,136 @@
+"""Strained cells: a design that fills the plane of the strain invariants, and a scan of the volume."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, get_args
+
+import numpy as np
+from ase import Atoms
+from scipy.special import ndtri
+from scipy.stats import qmc
+
+from gapkit.exceptions import InputError
+from gapkit.sampling.inputs import check_count, check_number, check_periodic
+from gapkit.sampling.provenance import clean_copy, generator, record
+from gapkit.typing import FloatArray
+
+StrainKind = Literal["mixed", "hydrostatic", "deviatoric", "shear"]
+
+# Beyond it, a strain of both kinds together could turn the cell inside out.
+_LARGEST = 0.4
+
+
+def strain_invariants(strain: FloatArray) -> tuple[float, float]:
+    """Return I1 = tr(e) and J2 = s:s / 2, s = e - I1/3 the deviator, of a (3, 3) strain tensor e."""
+    i1 = float(np.trace(strain))
+    deviator = strain - i1 / 3.0 * np.eye(3)
+    return i1, 0.5 * float(np.sum(deviator**2))
+
+
+def strains(atoms: Atoms, largest: float, n: int, *, kind: StrainKind = "mixed", random_state: int = 0) -> list[Atoms]:
+    """Strain the cell homogeneously, with invariants spread evenly over their range.
+
+    A scrambled Sobol sequence is uniform in I1 over [-3 largest, 3 largest] and in J2 over [0, largest^2], and in the
+    direction of the deviator over the unit sphere of its five dimensions.
+
+    Parameters
+    ----------
+    atoms : Atoms
+        Periodic; atoms move with the cell.
+    largest : float
+        Largest |I1| / 3, the mean normal strain, and largest sqrt(J2), which is e_xy for a pure shear; below 0.4.
+    n : int
+        Number of structures.
+    kind : {"mixed", "hydrostatic", "deviatoric", "shear"}
+        "hydrostatic" has J2 = 0. "deviatoric" (normal strains) and "shear" (off-diagonal ones, in the axes of the
+        positions) have I1 = 0. "mixed" has all six components.
+    random_state : int
+
+    Returns
+    -------
+    structures : list of Atoms, length n
+        `info["sampling"]["details"]` holds the strain, I1 and J2.
+
+    Raises
+    ------
+    InputError
+        If an argument is out of range, or nothing is periodic.
+
+    Notes
+    -----
+    Sequence: Sobol, USSR Comput. Math. Math. Phys. 7, 86 (1967), scrambled after Owen, as in `scipy.stats.qmc`.
+    """
+    largest = check_number("largest", largest, "")
+    n = check_count("n", n)
+    if largest >= _LARGEST:
+        raise InputError(f"`largest` must be a strain below {_LARGEST:g}, got {largest:g}; 0.05 is 5 %")
+    if kind not in get_args(StrainKind):
+        raise InputError(f"`kind` must be one of {get_args(StrainKind)}, got {kind!r}")
+    start = clean_copy(atoms)
+    if not start.pbc.any():
+        raise InputError("`atoms` must be periodic to be strained, got pbc False in all directions; set cell and pbc")
+    parameters = {"largest": largest, "kind": kind, "random_state": random_state}
+    structures = []
+    for index, strain in enumerate(_design(largest, n, kind, generator(random_state, "strains", 0))):
+        i1, j2 = strain_invariants(strain)
+        details = {"strain": strain, "I1": i1, "J2": j2}
+        structures.append(record(_deformed(start, np.eye(3) + strain), "strains", parameters, index, details=details))
+    return structures
+
+
+def volume_scan(atoms: Atoms, factors: Sequence[float]) -> list[Atoms]:
+    """Scale the volume, not the length, by each factor; fractional coordinates stay.
+
+    Parameters
+    ----------
+    atoms : Atoms
+        Periodic in all directions.
+    factors : sequence of float
+        Volumes in units of that of `atoms`.
+
+    Returns
+    -------
+    structures : list of Atoms, one for each factor
+    """
+    start = clean_copy(atoms)
+    check_periodic("atoms", start, "a scan of the volume")
+    scales = [check_number(f"factors[{index}]", factor, "") for index, factor in enumerate(factors)]
+    if not scales:
+        raise InputError("`factors` must hold at least one factor of the volume, got none; try [0.9, 1.0, 1.1]")
+    return [
+        record(_deformed(start, factor ** (1 / 3) * np.eye(3)), "volume_scan", {"factors": scales}, index)
+        for index, factor in enumerate(scales)
+    ]
+
+
+def _design(largest: float, n: int, kind: StrainKind, rng: np.random.Generator) -> FloatArray:
+    """(n, 3, 3) strain tensors."""
+    # The balance of the sequence holds for powers of two; of those, the first n.
+    points = qmc.Sobol(7, scramble=True, seed=rng).random_base2(max(1, int(np.ceil(np.log2(n)))))[:n]
+    i1 = 3.0 * largest * (2.0 * points[:, 0] - 1.0)
+    j2 = largest**2 * points[:, 1]
+    direction = ndtri(np.clip(points[:, 2:], 1e-12, 1.0 - 1e-12))
+    if kind == "hydrostatic":
+        j2 = np.zeros(n)
+    elif kind == "deviatoric":
+        i1, direction[:, 2:] = np.zeros(n), 0.0
+    elif kind == "shear":
+        i1, direction[:, :2] = np.zeros(n), 0.0
+    direction /= np.linalg.norm(direction, axis=1)[:, None]
+    # Tensors t_q with t_q : t_q' = 2 delta_qq', so that sum_q c_q t_q has J2 = |c|^2.
+    basis = np.zeros((5, 3, 3))
+    basis[0] = np.diag([1.0, -1.0, 0.0])
+    basis[1] = np.diag([-1.0, -1.0, 2.0]) / np.sqrt(3.0)
+    for q, (a, b) in enumerate([(1, 2), (0, 2), (0, 1)], start=2):
+        basis[q, a, b] = basis[q, b, a] = 1.0
+    deviators = np.einsum("i,iq,qab->iab", np.sqrt(j2), direction, basis)
+    return deviators + i1[:, None, None] / 3.0 * np.eye(3)
+
+
+def _deformed(start: Atoms, deformation: FloatArray) -> Atoms:
+    moved = start.copy()
+    # Row vectors; a strain is symmetric, so there is no rotation in it.
+    moved.set_cell(start.cell.array @ deformation)
+    moved.positions = start.positions @ deformation
+    return moved

@@ -1,0 +1,89 @@
+"""Free atoms and pairs of atoms: the short-range repulsion, and the zero of energy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import combinations_with_replacement
+
+from ase import Atoms
+
+from gapkit.exceptions import InputError
+from gapkit.sampling.inputs import check_number, check_symbols
+from gapkit.sampling.provenance import record
+
+
+def dimers(symbols: Iterable[str], distances: Sequence[float], *, box: float | None = None) -> list[Atoms]:
+    """Return two atoms at each distance, for every pair of species, like pairs included.
+
+    Parameters
+    ----------
+    symbols : iterable of str
+        Species, each once.
+    distances : sequence of float, Å
+    box : float, optional, Å
+        Edge of a periodic cubic cell, for codes that need one; without it there is neither cell nor periodicity.
+
+    Returns
+    -------
+    structures : list of Atoms
+        Pair by pair, each at all distances; `config_type` is "dimer".
+
+    Raises
+    ------
+    InputError
+        If a species is unknown, a distance is not > 0, or the box brings an image as close as the pair.
+    """
+    species = list(dict.fromkeys(check_symbols("symbols", symbols)))
+    lengths = [check_number(f"distances[{index}]", distance, "Å") for index, distance in enumerate(distances)]
+    if not lengths:
+        raise InputError("`distances` must hold at least one distance in Å, got none")
+    if box is not None and check_number("box", box, "Å") <= 2.0 * max(lengths):
+        raise InputError(
+            f"`box` must be longer than {2.0 * max(lengths):g} Å, twice the largest distance, so that images are "
+            f"further apart than the pair, got {box:g} Å"
+        )
+    parameters = {"symbols": species, "distances": lengths, "box": box}
+    structures: list[Atoms] = []
+    for pair in combinations_with_replacement(species, 2):
+        for distance in lengths:
+            atoms = _boxed(Atoms(list(pair), positions=[(0.0, 0.0, 0.0), (distance, 0.0, 0.0)]), box)
+            structures.append(record(atoms, "dimers", parameters, len(structures), config_type="dimer"))
+    return structures
+
+
+def isolated_atoms(symbols: Iterable[str], *, box: float | None = None) -> list[Atoms]:
+    """Return one free atom of each species.
+
+    Parameters
+    ----------
+    symbols : iterable of str
+    box : float, optional, Å
+        As for `dimers`.
+
+    Returns
+    -------
+    structures : list of Atoms, one for each species
+        `config_type` is "isolated_atom".
+    """
+    species = list(dict.fromkeys(check_symbols("symbols", symbols)))
+    if box is not None:
+        check_number("box", box, "Å")
+    parameters = {"symbols": species, "box": box}
+    return [
+        record(
+            _boxed(Atoms(symbol, positions=[(0.0, 0.0, 0.0)]), box),
+            "isolated_atoms",
+            parameters,
+            index,
+            config_type="isolated_atom",
+        )
+        for index, symbol in enumerate(species)
+    ]
+
+
+def _boxed(atoms: Atoms, box: float | None) -> Atoms:
+    if box is not None:
+        atoms.set_cell([box, box, box])
+        atoms.pbc = True
+        atoms.center()
+    return atoms

@@ -1,0 +1,69 @@
+"""Random displacements that keep atoms apart."""
+
+from __future__ import annotations
+
+import numpy as np
+from ase import Atoms
+
+from gapkit.exceptions import InputError
+from gapkit.sampling.distances import check_separated, pairs_within
+from gapkit.sampling.inputs import check_count, check_number
+from gapkit.sampling.provenance import clean_copy, generator, record
+
+_MAX_ROUNDS = 200
+
+
+def rattle(atoms: Atoms, sigma: float, n: int, minimum_distance: float = 0.0, *, random_state: int = 0) -> list[Atoms]:
+    """Displace every atom by Gaussian noise, drawing anew where two atoms come too close.
+
+    Only the atoms of a pair that is too close are drawn again, so a large cell does not make the search hopeless. The
+    result is close to, but not exactly, a Gaussian under the condition on distances.
+
+    Parameters
+    ----------
+    atoms : Atoms
+    sigma : float, Å
+        Standard deviation of each component.
+    n : int
+        Number of structures.
+    minimum_distance : float, Å
+        No two atoms come closer, images included.
+    random_state : int
+
+    Returns
+    -------
+    structures : list of Atoms, length n
+
+    Raises
+    ------
+    InputError
+        If `atoms` itself has closer atoms, or if no arrangement is found.
+    """
+    sigma = check_number("sigma", sigma, "Å")
+    n = check_count("n", n)
+    minimum_distance = check_number("minimum_distance", minimum_distance, "Å", inclusive=True)
+    start = clean_copy(atoms)
+    check_separated(start, minimum_distance)
+    parameters = {"sigma": sigma, "minimum_distance": minimum_distance, "random_state": random_state}
+    structures = []
+    for index in range(n):
+        moved = _displaced(start, sigma, minimum_distance, generator(random_state, "rattle", index))
+        structures.append(record(moved, "rattle", parameters, index))
+    return structures
+
+
+def _displaced(start: Atoms, sigma: float, minimum_distance: float, rng: np.random.Generator) -> Atoms:
+    moved = start.copy()
+    moved.positions += rng.normal(scale=sigma, size=(len(start), 3))
+    for _ in range(_MAX_ROUNDS):
+        if minimum_distance == 0.0:
+            return moved
+        i, j, _distances, _offsets = pairs_within(moved, minimum_distance)
+        close = np.union1d(i, j)
+        if len(close) == 0:
+            return moved
+        moved.positions[close] = start.positions[close] + rng.normal(scale=sigma, size=(len(close), 3))
+    raise InputError(
+        f"`sigma` must leave atoms {minimum_distance:g} Å apart, got {sigma:g} Å and still {len(close)} atoms "
+        f"too close after {_MAX_ROUNDS} draws; reduce `sigma` or `minimum_distance`, or use monte_carlo_rattle"
+    )

@@ -1,0 +1,177 @@
+"""Thermal displacements: a classical harmonic solid at a temperature, with or without the shape of its modes."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import BaseCalculator
+from ase.units import kB
+from numpy.typing import ArrayLike
+
+from gapkit.exceptions import DataWarning, InputError
+from gapkit.sampling.hessian import finite_difference_hessian, internal_basis
+from gapkit.sampling.inputs import check_count, check_number
+from gapkit.sampling.provenance import clean_copy, generator, record
+from gapkit.typing import FloatArray
+
+
+def thermal_isotropic(
+    atoms: Atoms, temperature: float, k_eff: float | Mapping[str, float], n: int, *, random_state: int = 0
+) -> list[Atoms]:
+    """Displace every atom as in an Einstein crystal: each component is Gaussian with variance kB T / k_eff.
+
+    Parameters
+    ----------
+    atoms : Atoms
+        At, or near, a minimum of the energy.
+    temperature : float, K
+    k_eff : float or {symbol: float}, eV/Å^2
+        Force constant of one atom, for all species or for each.
+    n : int
+        Number of structures.
+    random_state : int
+
+    Returns
+    -------
+    structures : list of Atoms, length n
+
+    Raises
+    ------
+    InputError
+        If an argument is out of range, or `k_eff` lacks a species.
+
+    Notes
+    -----
+    Equipartition: <k u^2 / 2> = kB T / 2 for each component u; zero-point motion is left out.
+    """
+    temperature = check_number("temperature", temperature, "K")
+    n = check_count("n", n)
+    start = clean_copy(atoms)
+    sigma = np.sqrt(kB * temperature / _force_constants(start, k_eff))[:, None]
+    parameters = {"temperature": temperature, "k_eff": k_eff, "random_state": random_state}
+    structures = []
+    for index in range(n):
+        moved = start.copy()
+        moved.positions += sigma * generator(random_state, "thermal_isotropic", index).normal(size=(len(start), 3))
+        structures.append(record(moved, "thermal_isotropic", parameters, index))
+    return structures
+
+
+def thermal_modes(
+    atoms: Atoms,
+    calculator_or_hessian: BaseCalculator | ArrayLike,
+    temperature: float,
+    n: int,
+    *,
+    floor: float = 0.1,
+    step: float = 0.01,
+    random_state: int = 0,
+) -> list[Atoms]:
+    """Displace atoms along the modes of the Hessian, each with kB T / 2 of potential energy on average.
+
+    Rigid translations are projected out; so are rotations, of a molecule about all axes and of a wire about its own.
+
+    Parameters
+    ----------
+    atoms : Atoms
+        At a minimum of the energy.
+    calculator_or_hessian : ase calculator, or array (3 n_atoms, 3 n_atoms) in eV/Å^2
+        A calculator gives the Hessian by central differences of its forces, 6 n_atoms of them.
+    temperature : float, K
+    n : int
+        Number of structures.
+    floor : float, eV/Å^2
+        A mode of curvature c is displaced as one of curvature max(|c|, floor): soft modes are held back, and imaginary
+        ones are explored as far as the size of their curvature says. Both are warned of.
+    step : float, Å
+        Of the differences.
+    random_state : int
+
+    Returns
+    -------
+    structures : list of Atoms, length n
+
+    Raises
+    ------
+    InputError
+        If the Hessian has another shape or is not symmetric, or there is nothing but rigid motion.
+
+    Warns
+    -----
+    DataWarning
+        If modes are imaginary or softer than `floor`.
+
+    Notes
+    -----
+    Classically the density of positions is exp(-u H u / 2 kB T), in which masses do not appear; so the modes are those
+    of H, and u = sum_k sqrt(kB T / c_k) xi_k e_k with standard normal xi_k.
+    """
+    temperature, floor = check_number("temperature", temperature, "K"), check_number("floor", floor, "eV/Å^2")
+    n = check_count("n", n)
+    start = clean_copy(atoms)
+    basis = internal_basis(start)
+    if basis.shape[1] == 0:
+        raise InputError(f"`atoms` must be able to vibrate, got {len(start)} atom(s) with rigid motion only; add atoms")
+    if isinstance(calculator_or_hessian, BaseCalculator):
+        hessian = finite_difference_hessian(start, calculator_or_hessian, step=step)
+    else:
+        hessian = _checked_hessian(calculator_or_hessian, 3 * len(start))
+    curvatures, vectors = np.linalg.eigh(basis.T @ hessian @ basis)
+    _warn_of_soft_modes(curvatures, floor)
+    amplitudes = basis @ (vectors * np.sqrt(kB * temperature / np.maximum(np.abs(curvatures), floor)))
+    parameters = {"temperature": temperature, "floor": floor, "step": step, "random_state": random_state}
+    details = {"n_modes": len(curvatures), "n_raised": int(np.sum(np.abs(curvatures) < floor))}
+    details["n_imaginary"] = int(np.sum(curvatures < 0.0))
+    structures = []
+    for index in range(n):
+        moved = start.copy()
+        normal = generator(random_state, "thermal_modes", index).normal(size=len(curvatures))
+        moved.positions += (amplitudes @ normal).reshape(-1, 3)
+        structures.append(record(moved, "thermal_modes", parameters, index, details=details))
+    return structures
+
+
+def _force_constants(atoms: Atoms, k_eff: float | Mapping[str, float]) -> FloatArray:
+    """(n_atoms,) in eV/Å^2."""
+    if not isinstance(k_eff, Mapping):
+        return np.full(len(atoms), check_number("k_eff", k_eff, "eV/Å^2"))
+    missing = sorted(set(atoms.symbols) - set(k_eff))
+    if missing:
+        raise InputError(f"`k_eff` must hold a force constant for every species, got none for {missing}; add them")
+    return np.array([check_number(f"k_eff[{symbol!r}]", k_eff[symbol], "eV/Å^2") for symbol in atoms.symbols])
+
+
+def _checked_hessian(values: Any, size: int) -> FloatArray:
+    try:
+        hessian = np.asarray(values, dtype=float)
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"`calculator_or_hessian` must be an ase calculator or a matrix, got {type(values).__name__}"
+        ) from error
+    if hessian.shape != (size, size) or not np.isfinite(hessian).all():
+        raise InputError(
+            f"`calculator_or_hessian` must be an ase calculator or a finite matrix of shape {(size, size)} in eV/Å^2, "
+            f"got shape {hessian.shape}; order it as atom 0 x, y, z, atom 1 x, ..."
+        )
+    asymmetry = float(np.abs(hessian - hessian.T).max())
+    if asymmetry > 1e-3 * float(np.abs(hessian).max()):
+        raise InputError(
+            f"`calculator_or_hessian` must be symmetric, got entries that differ by {asymmetry:.3g} eV/Å^2 from their "
+            "transposes; symmetrise it if that is noise"
+        )
+    return 0.5 * (hessian + hessian.T)
+
+
+def _warn_of_soft_modes(curvatures: FloatArray, floor: float) -> None:
+    imaginary, soft = int(np.sum(curvatures < 0.0)), int(np.sum(np.abs(curvatures) < floor))
+    if imaginary or soft:
+        warnings.warn(
+            f"{imaginary} of {len(curvatures)} modes are imaginary (lowest curvature {curvatures[0]:.3g} eV/Å^2) and "
+            f"{soft} have been raised to `floor` = {floor:g} eV/Å^2; relax `atoms` if it is meant to be a minimum",
+            DataWarning,
+            stacklevel=3,
+        )

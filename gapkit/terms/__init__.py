@@ -1,0 +1,1 @@
+"""Energy terms beside the Gaussian process, and their sum."""

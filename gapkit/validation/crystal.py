@@ -1,0 +1,80 @@
+"""Is a potential sound? Physical numbers of a crystal, for tables before and after."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from ase import Atoms
+from ase.units import GPa
+
+from gapkit.exceptions import InputError
+from gapkit.potential import GAP
+from gapkit.potential.model import VOIGT
+from gapkit.typing import FloatArray
+
+
+def crystal_check(
+    crystal: Atoms, *, strain: float = 0.02, displacement: float = 1e-3
+) -> Callable[[GAP], dict[str, float]]:
+    """Physical numbers of a crystal, for the tables of `prune`: they tell whether a potential is sound.
+
+    By finite differences of `model.predict` at the volume where the energy is lowest within twice `strain`: volume per
+    atom (Å^3), bulk modulus from the curvature of the energy, elastic constants from stresses with the atoms where the
+    strain takes them (C11, C12, C44 are averages over the axes; GPa), and the lowest curvature of the energy along a
+    displacement of the first atom (eV/Å^2).
+
+    Parameters
+    ----------
+    crystal : Atoms
+        Periodic in three directions, near its minimum.
+    strain : float
+        Largest linear strain of the volume scan; elastic constants use a fifth.
+    displacement : float
+        Å.
+    """
+    if not crystal.pbc.all() or not 0 < strain < 0.2:
+        raise InputError(f"`crystal` must be periodic in three directions and `strain` between 0 and 0.2, got {strain}")
+
+    def check(model: GAP) -> dict[str, float]:
+        scan = np.linspace(-2 * strain, 2 * strain, 21)
+        lowest = scan[int(np.argmin(model.predict([_strained(crystal, x * np.eye(3)) for x in scan]).energy))]
+        steps = lowest + np.linspace(-strain / 4, strain / 4, 5)
+        fit = np.polyfit(steps, model.predict([_strained(crystal, x * np.eye(3)) for x in steps]).energy, 2)
+        minimum = float(np.clip(-fit[1] / (2 * fit[0]), steps[0], steps[-1])) if fit[0] > 0 else float(lowest)
+        atoms = _strained(crystal, minimum * np.eye(3))
+        # V = V0 (1 + x)^3: d2E/dx2 = 9 V B (1 + x)^-2 at the minimum
+        bulk = 2 * fit[0] * (1 + minimum) ** 2 / (9 * atoms.get_volume()) / GPa
+        h, columns = strain / 5, []
+        for a, b in zip(*VOIGT, strict=True):
+            e = np.zeros((3, 3))
+            e[a, b] += 0.5 * h
+            e[b, a] += 0.5 * h
+            up, down = model.predict([_strained(atoms, e), _strained(atoms, -e)]).stress
+            columns.append((up - down) / (2 * h))
+        C = np.array(columns).T / GPa
+        moved = []
+        for sign in (1.0, -1.0):
+            for axis in range(3):
+                new = atoms.copy()
+                new.positions[0, axis] += sign * displacement
+                moved.append(new)
+        forces = model.predict(moved).forces.reshape(6, len(atoms), 3)[:, 0]
+        curvature = -(forces[:3] - forces[3:]) / (2 * displacement)
+        off = (C[:3, :3].sum() - np.trace(C[:3, :3])) / 6
+        return {
+            "volume": atoms.get_volume() / len(atoms),
+            "bulk_modulus": float(bulk),
+            "C11": float(np.trace(C[:3, :3])) / 3,
+            "C12": float(off),
+            "C44": float(np.trace(C[3:, 3:])) / 3,
+            "curvature": float(np.linalg.eigvalsh(0.5 * (curvature + curvature.T)).min()),
+        }
+
+    return check
+
+
+def _strained(atoms: Atoms, strain: FloatArray) -> Atoms:
+    new = atoms.copy()
+    new.set_cell(atoms.cell.array @ (np.eye(3) + strain), scale_atoms=True)
+    return new
