@@ -302,10 +302,10 @@ def test_the_data_that_ship_have_no_finding_but_their_free_atom():
 def test_every_kind_of_finding_has_a_meaning_and_an_action():
     """All literal kinds in the sources, for no data set shows them all."""
     kinds = set()
-    for folder in ("structures", "curation", "curation/pipeline"):
-        for path in (Path(gapkit.__file__).parent / folder).glob("*.py"):
+    for folder in ("structures", "curation"):
+        for path in (Path(gapkit.__file__).parent / folder).rglob("*.py"):
             for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-                if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Finding":
+                if isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("Fault", "Finding"):
                     kinds |= {
                         a.value for a in node.args[:2] if isinstance(a, ast.Constant) and isinstance(a.value, str)
                     }

@@ -6,8 +6,8 @@ from sklearn.gaussian_process import GaussianProcessRegressor
 
 from gapkit.exceptions import ConvergenceWarning, InputError
 from gapkit.gp.cholesky import cholesky
-from gapkit.gp.evidence.maximise import LogNormalPrior, log_marginal_likelihood, maximise_evidence
 from gapkit.gp.evidence import objective as whitened
+from gapkit.gp.evidence.maximise import LogNormalPrior, log_marginal_likelihood, maximise_evidence
 from gapkit.gp.evidence.objective import EvidenceObjective
 from gapkit.gp.factors import TriangularFactor
 from gapkit.gp.solver import PriorBlock, solve_weights

@@ -8,10 +8,10 @@ import pytest
 from gapkit import SOAP, Term, TwoBody
 from gapkit.exceptions import InputError, VarianceWarning
 from gapkit.gp import prediction
-from gapkit.gp.variance import local as local_variance
 from gapkit.gp.lapack import multiply_triangular
 from gapkit.gp.prediction import _clipped
 from gapkit.gp.rows import views_of
+from gapkit.gp.variance import local as local_variance
 from gapkit.gp.variance.local import N_LEADING, _lower_square_root, _pivoted
 from gapkit.kernels import DotProduct, SquaredExponential
 from gapkit.structures import to_batch

@@ -334,7 +334,7 @@ def test_large_frames_in_parts(model, atoms, monkeypatch):
     atoms.rattle(0.1, seed=1)
     expected = found(model, [atoms])
     calls = []
-    whole = variances.parts_of
+    whole = variances.frame_parts
 
     def counted(batch, n_atoms):
         calls.append(len(whole(batch, n_atoms)))
@@ -342,7 +342,7 @@ def test_large_frames_in_parts(model, atoms, monkeypatch):
 
     monkeypatch.setattr(variances, "ATOMS_OF_A_FRAME", 2)
     monkeypatch.setattr(variances, "NUMBERS_OF_ROWS", 1)
-    monkeypatch.setattr(variances, "parts_of", counted)
+    monkeypatch.setattr(variances, "frame_parts", counted)
     v = found(model, [atoms])
     assert max(calls) > 1
     for kind in KINDS:

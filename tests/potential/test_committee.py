@@ -11,7 +11,8 @@ from gapkit import GAP, SOAP, GAPCalculator, Term, ThreeBody, TwoBody, load
 from gapkit.exceptions import DataError, InputError, NotFittedModelError, UnknownSpeciesError
 from gapkit.gp.rows import design_rows, views_of
 from gapkit.kernels import DotProduct, SquaredExponential
-from gapkit.potential import ZBL, committee
+from gapkit.potential import ZBL
+from gapkit.potential.committee import committee
 from gapkit.potential.committee.committee import (
     Committee,
     bootstrap_committee,

@@ -15,8 +15,8 @@ from gapkit import GAP, SOAP, Noise, Term, TwoBody
 from gapkit.exceptions import DataError, InputError, NotFittedModelError
 from gapkit.kernels import DotProduct, SquaredExponential
 from gapkit.potential import ZBL
-from gapkit.potential.search import settings_search
 from gapkit.potential.committee.committee import Committee
+from gapkit.potential.search import settings_search
 from gapkit.potential.search.candidates import UnknownSettingError, with_settings
 from gapkit.potential.search.settings_search import OBJECTIVES, SettingsSearch
 from gapkit.sparse import CUR, FarthestPoint

@@ -219,7 +219,7 @@ def test_predict_and_evaluate(client, plain, frames, test_frames, paths, from_fi
 
 def test_a_fit_on_a_cluster_resumes(client, frames, tmp_path, monkeypatch):
     """Interrupted after the second of four rounds; the others give the bits of an uninterrupted fit."""
-    from gapkit.potential.training.rows import checkpoint
+    from gapkit.potential.training import checkpoint
 
     path = tmp_path / "fit.checkpoint"
     monkeypatch.setattr(executor, "CHUNKS_PER_ROUND", 3)
