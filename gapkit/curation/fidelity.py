@@ -25,6 +25,7 @@ from gapkit.curation.weights import copy_frame, with_sigmas
 from gapkit.exceptions import DataError, InputError
 from gapkit.gp.noise import KINDS
 from gapkit.structures import AtomsBatch, LabelKeys, to_batch
+from gapkit.targets import to_voigt
 from gapkit.typing import BoolArray, FloatArray
 
 # Frames that both levels have, below which nothing can be said of bias and noise.
@@ -156,7 +157,7 @@ def _labels(batch: AtomsBatch, kind: str) -> _Labels:
         return _Labels(labels.energy[:, None] / root, labels.has_energy, batch.compositions(batch.species) / root)
     if kind == "forces":
         return _Labels(labels.forces, labels.has_forces, np.zeros((batch.n_atoms, 0)))
-    virial = labels.virial[:, [0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]] / root
+    virial = to_voigt(labels.virial) / root
     return _Labels(virial, labels.has_virial, n_atoms[:, None] / root)
 
 

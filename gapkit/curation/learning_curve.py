@@ -12,9 +12,9 @@ from sklearn.base import clone
 
 from gapkit.exceptions import DataError, InputError
 from gapkit.potential import GAP
-from gapkit.potential.model import VOIGT
 from gapkit.selection.select import Method, select
 from gapkit.structures import to_batch
+from gapkit.targets import to_voigt
 from gapkit.typing import IntArray
 
 Chooser = Callable[[Sequence[Atoms], int, int], Sequence[int] | IntArray]
@@ -161,7 +161,7 @@ def errors_of(model: GAP, frames: Sequence[Atoms]) -> dict[str, float | None]:
     assert labels is not None
     p = model.predict(frames)
     stress = labels.has_virial & np.isfinite(batch.volumes)
-    virial = labels.virial[:, VOIGT[0], VOIGT[1]]
+    virial = to_voigt(labels.virial)
     differences = {
         "energy": ((p.energy - labels.energy) / batch.n_atoms_per_frame)[labels.has_energy],
         "forces": (p.forces - labels.forces)[labels.has_forces],

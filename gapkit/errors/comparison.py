@@ -21,6 +21,7 @@ import numpy as np
 from gapkit.errors.tables import Errors, ErrorTable
 from gapkit.exceptions import DataError
 from gapkit.structures import LabelKeys, to_batch
+from gapkit.targets import to_voigt
 from gapkit.typing import BoolArray, FloatArray, IntArray
 
 if TYPE_CHECKING:
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
     from gapkit.potential import GAP, Predictions
 
-VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
 
 INTERVAL = 0.9
 """Level of the intervals that are compared with errors."""
@@ -212,7 +212,7 @@ def compare(
         ),
         stress=Pairs(
             with_stress,
-            np.stack([tensors[:, a, b] for a, b in VOIGT], axis=1),
+            to_voigt(tensors),
             p.stress[with_stress],
             _rows(std.get("stress"), with_stress),
             _rows(width.get("stress"), with_stress),

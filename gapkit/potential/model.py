@@ -19,12 +19,10 @@ from gapkit.gp.variance.local import LocalVarianceForms
 from gapkit.neighbours import NeighbourList, build_neighbour_list
 from gapkit.potential.predictions import Predictions
 from gapkit.structures import AtomsBatch
+from gapkit.targets import to_voigt
 from gapkit.terms.pairs import Baseline
 from gapkit.typing import FloatArray
 from gapkit.workspace import WorkspacePool
-
-# Voigt order xx, yy, zz, yz, xz, xy
-VOIGT = (np.array([0, 1, 2, 1, 0, 0]), np.array([0, 1, 2, 2, 2, 1]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,7 +100,7 @@ class SparseModel:
         return Predictions(
             energy=np.add.reduceat(local, batch.offsets[:-1]),
             forces=forces,
-            stress=-virials[:, VOIGT[0], VOIGT[1]] / batch.volumes[:, None],
+            stress=-to_voigt(virials) / batch.volumes[:, None],
             virial=virials,
             local_energies=local,
             offsets=batch.offsets,

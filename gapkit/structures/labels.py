@@ -12,6 +12,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 
 from gapkit.exceptions import DataError
 from gapkit.structures.batch import SINGULAR_CELL
+from gapkit.targets import from_voigt
 from gapkit.typing import FloatArray
 
 if TYPE_CHECKING:
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
 
 _UNITS = {"energy": "eV", "forces": "eV/Å", "stress": "eV/Å^3", "virial": "eV"}
 _SIGMA_UNITS = {"energy_sigma": "eV", "force_sigma": "eV/Å", "virial_sigma": "eV"}
-# Voigt index of each element of a symmetric 3x3 tensor, for the order xx, yy, zz, yz, xz, xy.
-FROM_VOIGT = np.array([[0, 5, 4], [5, 1, 3], [4, 3, 2]])
 _ASYMMETRY = 1e-2
 
 
@@ -211,7 +210,7 @@ def _tensor(value: Any, key: str, where: Where) -> FloatArray:
     given = _numbers(value, key, unit, where)
     _check_shape(given, [(6,), (9,), (3, 3)], key, where)
     _check_finite(given, key, unit, where)
-    tensor = given[FROM_VOIGT] if given.shape == (6,) else given.reshape(3, 3)
+    tensor = from_voigt(given) if given.shape == (6,) else given.reshape(3, 3)
     if np.abs(tensor - tensor.T).max() > _ASYMMETRY * np.abs(tensor).max() + 1e-12:
         raise DataError(
             f"{where}: `{key}` must be symmetric, got {tensor.tolist()}; the order of 6 values is "

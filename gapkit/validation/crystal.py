@@ -10,7 +10,7 @@ from ase.units import GPa
 
 from gapkit.exceptions import InputError
 from gapkit.potential import GAP
-from gapkit.potential.model import VOIGT
+from gapkit.targets import VOIGT
 from gapkit.typing import FloatArray
 
 

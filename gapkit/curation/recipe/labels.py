@@ -12,9 +12,9 @@ from ase.calculators.singlepoint import SinglePointCalculator
 
 from gapkit.curation.recipe.recipe import LABELS, Source
 from gapkit.exceptions import DataError
-from gapkit.potential.model import VOIGT
 from gapkit.structures import LabelKeys
-from gapkit.structures.labels import FROM_VOIGT, frame_labels, results_of
+from gapkit.structures.labels import frame_labels, results_of
+from gapkit.targets import from_voigt, to_voigt
 from gapkit.typing import FloatArray
 from gapkit.units import ENERGY_UNITS, FORCE_UNITS, STRESS_UNITS
 
@@ -83,7 +83,7 @@ def in_own_units(atoms: Atoms, source: Source) -> Atoms:
         results["forces"] = np.where(known[:, None], labels.forces * forces_unit, 0.0)
     if np.isfinite(virial).all():
         if abs(np.linalg.det(new.cell.array)) > 0.0:
-            results["stress"] = -virial[VOIGT] / new.get_volume()
+            results["stress"] = -to_voigt(virial) / new.get_volume()
         else:
             new.info["virial"] = virial
     for name, sigma, unit in (
@@ -153,4 +153,4 @@ def _is_alias(name: object, kind: str) -> bool:
 
 
 def _matrix(value: FloatArray) -> FloatArray:
-    return value[FROM_VOIGT] if value.shape == (6,) else value.reshape(3, 3)
+    return from_voigt(value) if value.shape == (6,) else value.reshape(3, 3)

@@ -28,9 +28,9 @@ from gapkit.gp.prediction import CommitteePlan, predict_committee
 from gapkit.gp.solver import solve_weights
 from gapkit.neighbours import NeighbourList
 from gapkit.parallel import limit_blas, map_blocks
-from gapkit.potential.model import VOIGT
 from gapkit.potential.training.rows import RowAccumulator, _add_rows, make_targets
 from gapkit.structures import AtomsBatch, to_batch
+from gapkit.targets import to_voigt
 from gapkit.typing import FloatArray, IntArray
 from gapkit.workspace import WorkspacePool
 
@@ -207,7 +207,7 @@ class Committee:
             virials = 0.5 * (virials + virials.transpose(0, 2, 1))
             energy.append(np.add.reduceat(member.local_energies, batch.offsets[:-1]) + offset)
             forces.append(member.forces + extra_forces)
-            stress.append(-virials[:, VOIGT[0], VOIGT[1]] / batch.volumes[:, None])
+            stress.append(-to_voigt(virials) / batch.volumes[:, None])
         return CommitteePredictions(np.stack(energy), np.stack(forces), np.stack(stress), batch.offsets)
 
     def error_bar(self, function: Callable[[GAP], ArrayLike]) -> tuple[FloatArray, FloatArray]:

@@ -17,6 +17,7 @@ from gapkit.potential.predictions import Predictions
 from gapkit.potential.training.rows import make_targets
 from gapkit.potential.training.sparse_points import ATOMS_PER_WAVE
 from gapkit.structures import AtomsBatch
+from gapkit.targets import to_voigt
 from gapkit.typing import FloatArray, IntArray
 from gapkit.uncertainty.calibration import Calibration, Vectors, fit_calibration
 from gapkit.uncertainty.conformal import LEAST
@@ -135,7 +136,7 @@ def calibrate_on(model: SparseModel, batch: AtomsBatch, predictions: Predictions
     if variances.virial is not None:
         volumes = batch.volumes[with_stress, None]
         data = np.einsum("ncc->nc", variances.virial.data)[with_stress] / volumes**2
-        errors = (predictions.virial - labels.virial)[with_stress][:, [0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]]
+        errors = to_voigt((predictions.virial - labels.virial)[with_stress])
         residuals["stress"] = (with_stress, -errors / volumes, data)
     residuals = {kind: part for kind, part in residuals.items() if len(np.unique(part[0])) >= LEAST}
     novelty = np.nan_to_num(known.extrapolation.novelty, nan=0.0)

@@ -17,9 +17,9 @@ from gapkit.gp.noise import KINDS, Noise, row_sigmas
 from gapkit.gp.rows import design_rows, views_of
 from gapkit.neighbours import build_neighbour_list
 from gapkit.parallel import map_blocks, resolve_n_jobs, run_workers
-from gapkit.potential.model import VOIGT
 from gapkit.progress import track
 from gapkit.structures import AtomsBatch, Labels
+from gapkit.targets import to_voigt
 from gapkit.typing import BoolArray, FloatArray, IntArray
 from gapkit.workspace import Workspace
 
@@ -59,7 +59,7 @@ def make_targets(
     return TrainingTargets(
         energy=labels.energy - offset,
         forces=forces,
-        virial=virial[:, VOIGT[0], VOIGT[1]],
+        virial=to_voigt(virial),
         has={"energy": labels.has_energy, "forces": labels.has_forces, "virial": labels.has_virial},
         sigmas={kind: row_sigmas(noise, labels, kind, batch.n_atoms_per_frame) for kind in KINDS},
     )
