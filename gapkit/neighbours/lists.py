@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from gapkit._core.edges import edge_vectors
 from gapkit.exceptions import InputError
 from gapkit.structures.batch import AtomsBatch, frozen
-from gapkit.typing import FloatArray, IntArray
+from gapkit.typing import BoolArray, FloatArray, IntArray
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,10 +88,14 @@ class NeighbourList:
             raise InputError(
                 f"`cutoff` must be <= {self.cutoff:g} Å, the cutoff of this list, got {cutoff:g}; build a longer list"
             )
-        keep = np.flatnonzero(self.distances < cutoff)
+        return self.subset(self.distances < cutoff, float(cutoff))
+
+    def subset(self, edges: BoolArray, cutoff: float) -> NeighbourList:
+        """Return the edges of a mask (n_edges,), in the same order."""
+        keep = np.flatnonzero(edges)
         offsets = np.searchsorted(keep, self.offsets)
         return NeighbourList(
-            offsets, self.indices[keep], self.shifts[keep], self.vectors[keep], self.distances[keep], float(cutoff)
+            offsets, self.indices[keep], self.shifts[keep], self.vectors[keep], self.distances[keep], cutoff
         )
 
     def moved(self, batch: AtomsBatch) -> NeighbourList:

@@ -1,43 +1,73 @@
-"""Baselines: a known part of the energy that is subtracted before the fit and added back in prediction."""
+"""Pair potentials: ZBL, Lennard-Jones and tables."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from ase.data import chemical_symbols
 from scipy.interpolate import CubicSpline
 
 from gapkit._core.rows import edge_forces
+from gapkit.descriptors.base import atomic_numbers
 from gapkit.descriptors.cutoffs import QuinticCutoff
 from gapkit.exceptions import InputError
 from gapkit.neighbours import NeighbourList
 from gapkit.structures import AtomsBatch
-from gapkit.typing import FloatArray
+from gapkit.terms.base import EnergyTerm, TermValues
+from gapkit.typing import BoolArray, FloatArray, IntArray
 
 
-@runtime_checkable
-class Baseline(Protocol):
-    """A pair-local energy with its derivatives; to be saved in a model file it must be listed in `BASELINES`."""
+class PairTerm(EnergyTerm):
+    """E = 1/2 sum over edges v(r): half of the energy of a pair to either atom."""
 
+    @abstractmethod
+    def pair(self, r: FloatArray, z1: IntArray, z2: IntArray) -> tuple[FloatArray, FloatArray]:
+        """Pair energies v (n,) in eV and dv/dr in eV/Å, at distances r (n,) between species z1 and z2 (n,)."""
+
+    def evaluate(
+        self, batch: AtomsBatch, neighbours: NeighbourList | None, *, centres: BoolArray | None = None,
+        upstream: FloatArray | None = None, inputs: Mapping[str, FloatArray] | None = None,
+    ) -> TermValues:  # fmt: skip
+        """See `EnergyTerm.evaluate`."""
+        assert neighbours is not None
+        assert self.reach is not None
+        inside = neighbours.distances < self.reach
+        if centres is not None:
+            inside &= centres[neighbours.centres]
+        edges = neighbours.subset(inside, self.reach)
+        energy, slope = self.pair(edges.distances, batch.numbers[edges.centres], batch.numbers[edges.indices])
+        local = 0.5 * np.bincount(edges.centres, energy, batch.n_atoms).astype(np.float64)
+        along = 0.5 * slope / edges.distances
+        if upstream is not None:
+            along *= upstream[edges.centres]
+        forces, virials = np.zeros((batch.n_atoms, 3)), np.zeros((batch.n_frames, 3, 3))
+        edge_forces(
+            edges.offsets, edges.indices, edges.vectors, batch.frame_of_atom, along[:, None] * edges.vectors, forces,
+            virials,
+        )  # fmt: skip
+        return TermValues(local, forces, virials)
+
+    # the interface that `potential` still uses
     @property
     def cutoff(self) -> float:
-        """Å; the neighbour list that `__call__` gets reaches at least as far."""
-        ...
+        """The reach, Å."""
+        assert self.reach is not None
+        return self.reach
 
     def __call__(self, batch: AtomsBatch, neighbours: NeighbourList) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """Local energies (n_atoms,) in eV, forces (n_atoms, 3) in eV/Å and virials (n_frames, 3, 3) in eV."""
-        ...
+        """Local energies, forces and virials."""
+        found = self.evaluate(batch, neighbours)
+        return found.local_energies, found.forces, found.virials
 
-    def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """Arguments that make it again."""
-        ...
+
+Baseline = PairTerm
 
 
 @dataclass(frozen=True)
-class ZBL:
+class ZBL(PairTerm):
     """Screened nuclear repulsion of Ziegler, Biersack and Littmark, switched off towards `cutoff`.
 
     Keeps atoms apart where there are no data.  Source: Ziegler, Biersack, Littmark, The Stopping and Range of Ions in
@@ -54,33 +84,76 @@ class ZBL:
     cutoff: float = 2.0
     inner: float = 1.0
 
-    def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """Arguments that make it again."""
-        return {"cutoff": self.cutoff, "inner": self.inner}
+    def __post_init__(self) -> None:
+        _check_switch(self.cutoff, self.inner)
 
-    def __call__(self, batch: AtomsBatch, neighbours: NeighbourList) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """Half of each pair's energy to either atom."""
-        r = neighbours.distances
-        z1 = batch.numbers[neighbours.centres].astype(float)
-        z2 = batch.numbers[neighbours.indices].astype(float)
+    @property
+    def reach(self) -> float:
+        """The cutoff, Å."""
+        return self.cutoff
+
+    def pair(self, r: FloatArray, z1: IntArray, z2: IntArray) -> tuple[FloatArray, FloatArray]:
+        """Coulomb energy of the nuclei times the universal screening function."""
         length = 0.46850 / (z1**0.23 + z2**0.23)
-        screening = np.zeros_like(r)
-        slope = np.zeros_like(r)
+        screening, slope = np.zeros_like(r), np.zeros_like(r)
         for a, b in ((0.18175, 3.19980), (0.50986, 0.94229), (0.28022, 0.40290), (0.02817, 0.20162)):
             part = a * np.exp(-b * r / length)
             screening += part
             slope -= b / length * part
         charge = 14.399645 * z1 * z2
-        switch, switch_slope = QuinticCutoff(self.cutoff - self.inner)(r, self.cutoff)
-        energy = 0.5 * charge * screening / r
-        along = 0.5 * charge * (slope - screening / r) / r
-        gradient = ((along * switch + energy * switch_slope) / r)[:, None] * neighbours.vectors
-        forces, virials = np.zeros((batch.n_atoms, 3)), np.zeros((batch.n_frames, 3, 3))
-        edge_forces(
-            neighbours.offsets, neighbours.indices, neighbours.vectors, batch.frame_of_atom, gradient, forces, virials
+        return _switched(charge * screening / r, charge * (slope - screening / r) / r, r, self.cutoff, self.inner)
+
+
+@dataclass(frozen=True)
+class LennardJones(PairTerm):
+    """v(r) = 4 epsilon ((sigma / r)^12 - (sigma / r)^6), switched off towards `cutoff`.
+
+    Unlike pairs by the rules of Lorentz and Berthelot; pairs of a species that is not listed have no energy.
+
+    Parameters
+    ----------
+    epsilon, sigma : mapping of symbol to float
+        Depth in eV and length in Å of each species.
+    cutoff : float
+        Å, where it vanishes.
+    inner : float or None
+        Å, where the switch begins; None: 0.8 cutoff.
+    """
+
+    epsilon: Mapping[str, float] = field(default_factory=dict)
+    sigma: Mapping[str, float] = field(default_factory=dict)
+    cutoff: float = 10.0
+    inner: float | None = None
+
+    def __post_init__(self) -> None:
+        atomic_numbers(list(self.epsilon))
+        if set(self.epsilon) != set(self.sigma):
+            raise InputError(
+                f"`epsilon` and `sigma` must name the same species, got {', '.join(self.epsilon) or 'none'} and "
+                f"{', '.join(self.sigma) or 'none'}"
+            )
+        if any(not value >= 0.0 for value in (*self.epsilon.values(), *self.sigma.values())):
+            raise InputError(f"`epsilon` and `sigma` must be >= 0, got {self.epsilon} and {self.sigma}")
+        _check_switch(self.cutoff, self._inner)
+
+    @property
+    def reach(self) -> float:
+        """The cutoff, Å."""
+        return self.cutoff
+
+    @property
+    def _inner(self) -> float:
+        return 0.8 * self.cutoff if self.inner is None else self.inner
+
+    def pair(self, r: FloatArray, z1: IntArray, z2: IntArray) -> tuple[FloatArray, FloatArray]:
+        """Energies of the pairs, with the mixed parameters."""
+        depth, length = np.zeros(len(chemical_symbols)), np.zeros(len(chemical_symbols))
+        for symbol, number in zip(self.epsilon, atomic_numbers(list(self.epsilon)), strict=True):
+            depth[number], length[number] = self.epsilon[symbol], self.sigma[symbol]
+        epsilon, six = np.sqrt(depth[z1] * depth[z2]), (0.5 * (length[z1] + length[z2]) / r) ** 6
+        return _switched(
+            4.0 * epsilon * (six**2 - six), -24.0 * epsilon * (2.0 * six**2 - six) / r, r, self.cutoff, self._inner
         )
-        local: FloatArray = np.bincount(neighbours.centres, energy * switch, batch.n_atoms).astype(np.float64)
-        return local, forces, virials
 
 
 @dataclass(frozen=True)
@@ -131,7 +204,7 @@ class PairTable:
 
 
 @dataclass(frozen=True)
-class PairTables:
+class PairTables(PairTerm):
     """Tabulated pair potentials, such as a short-range repulsion.
 
     Parameters
@@ -148,30 +221,32 @@ class PairTables:
             raise InputError(f"`tables` must hold no two tables of one pair of species, got {pairs}")
 
     @property
-    def cutoff(self) -> float:
+    def reach(self) -> float:
         """Å, where all tables have ended; 1 without any, as a neighbour list must have some reach."""
         return max((table.cutoff for table in self.tables), default=1.0)
 
-    def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """Arguments that make it again."""
-        return {"tables": self.tables}
-
-    def __call__(self, batch: AtomsBatch, neighbours: NeighbourList) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """Half of each pair's energy to either atom."""
-        r = neighbours.distances
-        z = np.sort([batch.numbers[neighbours.centres], batch.numbers[neighbours.indices]], axis=0)
+    def pair(self, r: FloatArray, z1: IntArray, z2: IntArray) -> tuple[FloatArray, FloatArray]:
+        """Energies of the pairs that have a table."""
+        low_z, high_z = np.minimum(z1, z2), np.maximum(z1, z2)
         energy, slope = np.zeros_like(r), np.zeros_like(r)
         for table in self.tables:
             low, high = sorted(table.species)
-            edges = np.flatnonzero((z[0] == low) & (z[1] == high) & (r < table.cutoff))
+            edges = np.flatnonzero((low_z == low) & (high_z == high) & (r < table.cutoff))
             energy[edges], slope[edges] = table(r[edges])
-        gradient = (0.5 * slope / r)[:, None] * neighbours.vectors
-        forces, virials = np.zeros((batch.n_atoms, 3)), np.zeros((batch.n_frames, 3, 3))
-        edge_forces(
-            neighbours.offsets, neighbours.indices, neighbours.vectors, batch.frame_of_atom, gradient, forces, virials
-        )
-        local: FloatArray = np.bincount(neighbours.centres, 0.5 * energy, batch.n_atoms).astype(np.float64)
-        return local, forces, virials
+        return energy, slope
+
+
+def _check_switch(cutoff: float, inner: float) -> None:
+    if not (np.isfinite(cutoff) and 0.0 <= inner < cutoff):
+        raise InputError(f"`cutoff` and `inner` must be 0 <= inner < cutoff in Å, got {inner} and {cutoff}")
+
+
+def _switched(
+    energy: FloatArray, slope: FloatArray, r: FloatArray, cutoff: float, inner: float
+) -> tuple[FloatArray, FloatArray]:
+    """Energies and slopes (n,) times a quintic switch from `inner` to `cutoff`."""
+    switch, switch_slope = QuinticCutoff(cutoff - inner)(r, cutoff)
+    return energy * switch, slope * switch + energy * switch_slope
 
 
 BASELINES: dict[str, type[ZBL] | type[PairTables]] = {"ZBL": ZBL, "PairTables": PairTables}

@@ -1,0 +1,147 @@
+"""The energy that is not learned: reference energies of the atoms and any number of energy terms."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from gapkit.exceptions import InputError
+from gapkit.gp.chunks import frame_chunks
+from gapkit.neighbours import NeighbourList, build_neighbour_list
+from gapkit.structures import AtomsBatch
+from gapkit.terms.base import EnergyTerm, TermValues
+from gapkit.typing import BoolArray, FloatArray
+
+# Atoms whose neighbours are listed together.
+_ATOMS_AT_ONCE = 2000
+
+
+@dataclass(frozen=True, eq=False)
+class KnownEnergy:
+    """E = sum_i e0[Z_i] + sum over terms; subtracted from the labels before the fit, added back in prediction.
+
+    Attributes
+    ----------
+    reference : mapping of int to float
+        Reference energies e0 in eV by atomic number.
+    terms : tuple of EnergyTerm
+        A term may need quantities of atoms that terms before it provide.
+
+    Raises
+    ------
+    InputError
+        If two terms provide the same quantity.
+    """
+
+    reference: Mapping[int, float] = field(default_factory=dict)
+    terms: tuple[EnergyTerm, ...] = ()
+
+    def __post_init__(self) -> None:
+        names = [term.provides for term in self.terms if term.provides is not None]
+        if len(set(names)) < len(names):
+            raise InputError(f"`terms` must provide each quantity once, got {', '.join(names)}")
+
+    @property
+    def species(self) -> tuple[int, ...]:
+        """Atomic numbers that have a reference energy, ascending."""
+        return tuple(sorted(self.reference))
+
+    @property
+    def reach(self) -> float:
+        """Longest finite reach of the terms, Å; 0 without any."""
+        return max((term.reach for term in self.terms if term.reach is not None), default=0.0)
+
+    @property
+    def is_local(self) -> bool:
+        """Whether local energies follow from neighbours within `reach` alone."""
+        return all(term.reach is not None and not term.needs for term in self.terms)
+
+    def reference_energies(self, batch: AtomsBatch) -> FloatArray:
+        """e0 (n_atoms,) of the atoms, eV."""
+        table = np.zeros(max(self.reference, default=0) + 1)
+        table[list(self.reference)] = list(self.reference.values())
+        return table[batch.numbers]
+
+    def evaluate(
+        self, batch: AtomsBatch, neighbours: NeighbourList | None, *, centres: BoolArray | None = None,
+        upstream: FloatArray | None = None, inputs: Mapping[str, FloatArray] | None = None,
+    ) -> TermValues:  # fmt: skip
+        """Sum of reference energies and terms; parameters are those of `EnergyTerm.evaluate`.
+
+        Gradients with respect to a quantity that a term provides go through that term (chain rule); those with respect
+        to `inputs` are returned.
+
+        Raises
+        ------
+        InputError
+            If a quantity is missing, or `centres` or `upstream` asks for local energies that a term does not have.
+        """
+        local = self.reference_energies(batch)
+        if centres is not None:
+            local[~centres] = 0.0
+        forces, virials = np.zeros((batch.n_atoms, 3)), np.zeros((batch.n_frames, 3, 3))
+        quantities: dict[str, FloatArray] = dict(inputs or {})
+        gradients: dict[str, FloatArray] = {}
+        providers = [term for term in self.terms if term.provides is not None]
+        for term in providers:
+            assert term.provides is not None
+            found = term.evaluate(batch, neighbours, inputs=_needed(term, quantities))
+            quantities[term.provides] = found.local_energies
+
+        def add(term: EnergyTerm, centres: BoolArray | None, upstream: FloatArray | None) -> FloatArray:
+            found = term.evaluate(
+                batch, neighbours, centres=centres, upstream=upstream, inputs=_needed(term, quantities)
+            )
+            forces[:] += found.forces
+            virials[:] += found.virials
+            for name, gradient in found.input_gradients.items():
+                gradients[name] = gradients[name] + gradient if name in gradients else gradient
+            return found.local_energies
+
+        for term in self.terms:
+            if term.provides is None:
+                local += add(term, centres, upstream)
+        for term in reversed(providers):
+            gradient = gradients.pop(str(term.provides), None)
+            if gradient is not None:
+                add(term, None, gradient)
+        return TermValues(local, forces, virials, gradients)
+
+    def targets(self, batch: AtomsBatch) -> dict[str, FloatArray]:
+        """The known part of the labels: energy (n_frames,), forces (n_atoms, 3), virial (n_frames, 3, 3).
+
+        Raises
+        ------
+        InputError
+            If a frame has a virial label and a term has no virial for it.
+        """
+        energy = np.bincount(batch.frame_of_atom, self.reference_energies(batch), batch.n_frames).astype(np.float64)
+        forces, virial = np.zeros((batch.n_atoms, 3)), np.zeros((batch.n_frames, 3, 3))
+        if not self.terms:
+            return {"energy": energy, "forces": forces, "virial": virial}
+        alone = KnownEnergy(dict.fromkeys(batch.species, 0.0), self.terms)
+        for frames in frame_chunks(batch, _ATOMS_AT_ONCE):
+            part = batch.select(np.arange(frames.start, frames.stop))
+            found = alone.evaluate(part, build_neighbour_list(part, self.reach) if self.reach else None)
+            which = slice(frames.start, frames.stop)
+            energy[which] += np.bincount(part.frame_of_atom, found.local_energies, part.n_frames)
+            forces[batch.offsets[frames.start] : batch.offsets[frames.stop]] = found.forces
+            virial[which] = 0.5 * (found.virials + found.virials.transpose(0, 2, 1))
+        if batch.labels is not None and np.isnan(virial[batch.labels.has_virial]).any():
+            raise InputError(
+                "frames with a stress need energy terms that have one, and an ASE calculator among `energy_terms` "
+                "does not; leave the stresses out, or use a calculator with stress"
+            )
+        return {"energy": energy, "forces": forces, "virial": virial}
+
+
+def _needed(term: EnergyTerm, quantities: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
+    missing = [name for name in term.needs if name not in quantities]
+    if missing:
+        raise InputError(
+            f"{type(term).__name__} needs {' and '.join(missing)} of the atoms, which no term before it provides; "
+            "put such a term into `energy_terms`, or give `inputs`"
+        )
+    return {name: quantities[name] for name in term.needs}
