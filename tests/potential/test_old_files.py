@@ -1,0 +1,91 @@
+"""Model files of version 0.1 load and predict what that version predicted; the same data still give the same models."""
+
+from __future__ import annotations
+
+import warnings
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gapkit import load
+from gapkit.exceptions import NotFittedModelError
+from tests.potential.files_of_0_1 import make
+
+FOLDER = Path(__file__).parent / "files_of_0_1"
+SAME = 1e-10  # relative to the largest value of a kind
+MEANS = ("energy", "forces", "stress", "virial", "local_energies")
+REFITTED = 1e-7  # a fit's rounding errors, on another processor or with another BLAS
+
+
+@cache
+def expected() -> dict[str, np.ndarray]:
+    with np.load(FOLDER / "expected.npz") as stored:
+        return dict(stored)
+
+
+def expected_of(model: str) -> dict[str, np.ndarray]:
+    return {key.split("/", 1)[1]: value for key, value in expected().items() if key.split("/", 1)[0] == model}
+
+
+def assert_same(found: dict[str, np.ndarray], of: dict[str, np.ndarray], tolerance: float) -> None:
+    assert set(found) == set(of)
+    for name, value in of.items():
+        if value.dtype == bool:
+            np.testing.assert_array_equal(found[name], value, err_msg=name)
+            continue
+        scale = np.nanmax(np.abs(value), initial=0.0)
+        # a variance that vanishes beside others has no digits left; nor has a standard deviation, its square root
+        assert scale > 0.0 or name.endswith(("novelty", "prior_variance")), name
+        np.testing.assert_allclose(found[name], value, rtol=0, atol=tolerance * max(scale, 1e-6), err_msg=name)
+
+
+def predicted(model, name: str) -> dict[str, np.ndarray]:
+    return make.predicted(model, make.frames(FOLDER, "test", name))
+
+
+@pytest.mark.parametrize("name", list(make.SPECIES))
+def test_predictions_are_the_same(name):
+    of = expected_of(name)
+    assert {"energy", "forces", "stress", "local_energies_std"} <= {key.split("/")[1] for key in of}
+    assert_same(predicted(make.load_model(FOLDER, name), name), of, SAME)
+
+
+@pytest.mark.parametrize("name", list(make.SPECIES))
+def test_saved_again(name, tmp_path):
+    model = make.load_model(FOLDER, name)
+    model.save(tmp_path / "again.gapkit", factors=name in make.FACTORS)
+    again = load(tmp_path / "again.gapkit")
+    assert again.species_ == model.species_
+    assert again.summary() == model.summary()
+    one, other = predicted(again, name), predicted(model, name)
+    if name == "gap":  # QUIP's regularisation of K_MM is not kept
+        one, other = ({k: v for k, v in p.items() if "std" not in k and k.split("/")[1] in MEANS} for p in (one, other))
+    assert_same(one, other, 1e-14)
+
+
+@pytest.mark.parametrize("name", make.FACTORS)
+def test_partial_fit_goes_on(name):
+    model = make.load_model(FOLDER, name).partial_fit(make.frames(FOLDER, "more", name))
+    before, after = expected_of(name), expected_of(f"{name}+")
+    key = next(key for key in after if key.endswith("/forces"))
+    assert np.abs(after[key] - before[key]).max() > 1e-4
+    assert_same(predicted(model, name), after, SAME)
+
+
+def test_without_factors():
+    model = make.load_model(FOLDER, "four_species")
+    with pytest.raises(NotFittedModelError, match="factors"):
+        model.partial_fit(make.frames(FOLDER, "more", "four_species"))
+
+
+@pytest.mark.parametrize("name", list(make.models()))
+def test_a_fit_gives_the_same_model(name):
+    model = make.models()[name].set_params(n_jobs=1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of few configurations
+        model.fit(make.frames(FOLDER, "train", name))
+        if name == "updated":
+            model.partial_fit(make.frames(FOLDER, "more", name)[:1])
+    assert_same(predicted(model, name), expected_of(name), REFITTED)
