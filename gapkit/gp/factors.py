@@ -96,7 +96,7 @@ class TriangularFactor:
             buffer[:, -1] = targets[piece]
             if sigmas is not None:
                 buffer /= sigmas[piece, None]
-            fold_rows(self.R, buffer)
+            self._fold(buffer)
         self.n_rows += rows.shape[0]
         self.log_weights += log_weights
         return self
@@ -122,6 +122,10 @@ class TriangularFactor:
         self.n_rows += other.n_rows
         self.log_weights += other.log_weights
         return self
+
+    def _fold(self, rows: FloatArray) -> None:
+        """Fold rows (B, M + 1), targets last, in Fortran order; they are destroyed."""
+        fold_rows(self.R, rows)
 
     def copy(self) -> TriangularFactor:
         """An independent copy."""
@@ -159,14 +163,17 @@ class TriangularFactor:
         return f"TriangularFactor(n_columns={self.n_columns}, n_rows={self.n_rows})"
 
 
-def fold_rows(R: FloatArray, rows: FloatArray) -> None:
-    """Replace R by the triangle of [R; rows], in place; `rows` (Fortran order, any number of them) is destroyed."""
-    fold_trapezoid(R, rows, 0, _BLOCK)
+def fold_rows(R: FloatArray, rows: FloatArray) -> FloatArray:
+    """Replace R by the triangle of [R; rows], in place.
+
+    `rows` (Fortran order, any number of them) becomes the Householder reflectors; their block factors are returned.
+    """
+    return fold_trapezoid(R, rows, 0, _BLOCK)
 
 
-def fold_triangle(R: FloatArray, triangle: FloatArray) -> None:
-    """The same for an upper triangular `triangle` of the same order, at a third of the cost; it is destroyed."""
-    fold_trapezoid(R, triangle, R.shape[0], _BLOCK)
+def fold_triangle(R: FloatArray, triangle: FloatArray) -> FloatArray:
+    """The same for an upper triangular `triangle` of the same order, at a third of the cost."""
+    return fold_trapezoid(R, triangle, R.shape[0], _BLOCK)
 
 
 def _has_lower_part(R: FloatArray) -> bool:

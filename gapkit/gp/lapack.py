@@ -54,24 +54,56 @@ def multiply_triangular(x: np.ndarray, lower: np.ndarray) -> None:
     )  # fmt: skip
 
 
-def fold_trapezoid(R: FloatArray, B: FloatArray, n_trapezoidal: int, n_block: int) -> None:
-    """Replace the upper triangle R (n, n) by that of [R; B], B (m, n) being destroyed; both in Fortran order (dtpqrt).
+def fold_trapezoid(R: FloatArray, B: FloatArray, n_trapezoidal: int, n_block: int) -> FloatArray:
+    """Replace the upper triangle R (n, n) by that of [R; B], both in Fortran order (dtpqrt).
 
-    The last `n_trapezoidal` rows of B are upper trapezoidal.
+    The last `n_trapezoidal` rows of B (m, n) are upper trapezoidal.  B becomes the reflectors; their block factors
+    (n_block, n) are returned.
     """
     m, n = B.shape
     if R.dtype != np.float64 or B.dtype != np.float64 or not (R.flags.f_contiguous and B.flags.f_contiguous):
         raise InputError("`R` and the rows must be float64 in Fortran order to be folded in place")
     if R.shape != (n, n):
         raise InputError(f"`R` must have shape ({n}, {n}) as the rows, got {R.shape}")
+    n_block = max(min(n_block, n), 1)
+    factors, work = np.zeros((n_block, n), order="F"), np.empty(n_block * n)
     if m == 0 or n == 0:
-        return
-    n_block = min(n_block, n)
-    factors, work = np.empty((n_block, n), order="F"), np.empty(n_block * n)
+        return factors
     info = ctypes.c_int(0)
     _routine(cython_lapack, "dtpqrt", 12)(
         _int(m), _int(n), _int(n_trapezoidal), _int(n_block), _address(R), _int(n), _address(B), _int(m),
         _address(factors), _int(n_block), _address(work), ctypes.byref(info),
     )  # fmt: skip
+    _check("dtpqrt", info)
+    return factors
+
+
+def apply_reflectors(
+    reflectors: FloatArray, factors: FloatArray, n_trapezoidal: int, top: FloatArray, bottom: FloatArray
+) -> None:
+    """Replace [top (n, k); bottom (m, k)] by Q^T of it, all in Fortran order (dtpmqrt).
+
+    Q is that of a `fold_trapezoid` which left `reflectors` (m, n) and returned `factors`.
+    """
+    m, n = reflectors.shape
+    k = bottom.shape[1]
+    arrays = (reflectors, factors, top, bottom)
+    if any(array.dtype != np.float64 or not array.flags.f_contiguous for array in arrays):
+        raise InputError("reflectors and what they act on must be float64 in Fortran order")
+    if top.shape != (n, k) or bottom.shape != (m, k) or factors.shape[1] != n:
+        raise InputError(f"expected a top ({n}, {k}) and a bottom ({m}, {k}), got {top.shape} and {bottom.shape}")
+    if m == 0 or n == 0 or k == 0:
+        return
+    work = np.empty(k * len(factors))
+    info = ctypes.c_int(0)
+    _routine(cython_lapack, "dtpmqrt", 17)(
+        _char(b"L"), _char(b"T"), _int(m), _int(k), _int(n), _int(n_trapezoidal), _int(len(factors)),
+        _address(reflectors), _int(m), _address(factors), _int(len(factors)), _address(top), _int(n),
+        _address(bottom), _int(m), _address(work), ctypes.byref(info),
+    )  # fmt: skip
+    _check("dtpmqrt", info)
+
+
+def _check(routine: str, info: ctypes.c_int) -> None:
     if info.value != 0:
-        raise InputError(f"LAPACK dtpqrt rejected its argument {-info.value}")
+        raise InputError(f"LAPACK {routine} rejected its argument {-info.value}")
