@@ -2,14 +2,13 @@
 
 from gapkit.descriptors.base import Descriptor, Features
 from gapkit.descriptors.cutoffs import CosineCutoff, DecayingCutoff, NoCutoff, QuinticCutoff
-from gapkit.descriptors.soap.compression import COMPRESSIONS, Channels, Mixing, TensorReduced
+from gapkit.descriptors.soap.compression import Channels, Mixing, TensorReduced
 from gapkit.descriptors.soap.descriptor import SOAP
 from gapkit.descriptors.three_body import ThreeBody
 from gapkit.descriptors.triplet_distances import TripletDistances
 from gapkit.descriptors.two_body import TwoBody
 
 __all__ = [
-    "COMPRESSIONS",
     "SOAP",
     "Channels",
     "CosineCutoff",

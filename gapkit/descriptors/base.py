@@ -13,7 +13,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 from ase import Atoms
@@ -22,6 +22,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from gapkit._core.rows import count_legs, fill_legs
 from gapkit.exceptions import InputError, UnknownSpeciesError
+from gapkit.io.registry import registered
 from gapkit.neighbours import NeighbourList, build_neighbour_list
 from gapkit.structures import to_batch
 from gapkit.typing import FloatArray, IntArray
@@ -150,12 +151,10 @@ class Engine(Protocol):
 class Descriptor(TransformerMixin, BaseEstimator, ABC):
     """Base of descriptors: a scikit-learn transformer over lists of `ase.Atoms`, and a factory of engines."""
 
-    registry: ClassVar[dict[str, type[Descriptor]]] = {}
-
-    def __init_subclass__(cls, **kwargs: Any) -> None:
+    def __init_subclass__(cls, *, former: Sequence[str] = (), **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if not cls.__name__.startswith("_"):
-            Descriptor.registry[cls.__name__] = cls
+            registered("Descriptor", former=former)(cls)
 
     species: Sequence[str | int] | None
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from gapkit._core.switch import cosine_switch, quintic_switch
 from gapkit.exceptions import InputError
+from gapkit.io.registry import registered
 from gapkit.typing import FloatArray
 
 
@@ -20,6 +21,7 @@ class CutoffFunction(Protocol):
         ...
 
 
+@registered("CutoffFunction")
 @dataclass(frozen=True)
 class CosineCutoff:
     """f(r) = (1 + cos(pi (r - r_c + w) / w)) / 2 over the last `width` w Å; once continuously differentiable.
@@ -38,6 +40,7 @@ class CosineCutoff:
         return values, slopes
 
 
+@registered("CutoffFunction")
 @dataclass(frozen=True)
 class DecayingCutoff:
     """Cosine cutoff times a decay: f(r) = f_c(r) rate / (rate + (r / scale)^exponent), (scale / r)^exponent for rate 0.
@@ -79,6 +82,7 @@ class DecayingCutoff:
         return values * decay, slopes * decay + values * decay_slopes
 
 
+@registered("CutoffFunction")
 @dataclass(frozen=True)
 class QuinticCutoff:
     """f(p) = 1 - 10 p^3 + 15 p^4 - 6 p^5, p = (r - r_c + w) / w; twice continuously differentiable.
@@ -98,6 +102,7 @@ class QuinticCutoff:
         return values, slopes
 
 
+@registered("CutoffFunction")
 @dataclass(frozen=True)
 class NoCutoff:
     """f(r) = 1: for comparison with descriptors that do not switch off; not smooth, so not for a potential."""

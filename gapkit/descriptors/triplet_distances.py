@@ -29,7 +29,7 @@ from gapkit.typing import FloatArray, IntArray
 from gapkit.workspace import Workspace
 
 
-class TripletDistances(Descriptor):
+class TripletDistances(Descriptor, former=("Triangles",)):
     """TripletDistances x = (r_ij, r_ik, r_jk) in all orders of like atoms, factor f_c(r_ij) f_c(r_ik) / sqrt(s(x)).
 
     Every triangle is counted from each of its atoms i whose two distances are within the cutoff.  Six orders for three

@@ -26,6 +26,7 @@ from typing import Protocol
 import numpy as np
 
 from gapkit.exceptions import InputError
+from gapkit.io.registry import registered
 from gapkit.typing import FloatArray, IntArray
 
 KINDS = ("energy", "forces", "virial")
@@ -53,6 +54,7 @@ class SigmaLabels(Protocol):
         """(n_frames,), name of each frame's configuration type."""
 
 
+@registered("Noise")
 @dataclass(frozen=True)
 class Noise:
     """Global noise of each kind of target; None means: choose it by evidence.

@@ -1,4 +1,4 @@
-"""Hyperparameter objects to and from plain JSON: a class by its name, its arguments by theirs."""
+"""Registered objects to and from plain JSON: a class by its name, its arguments by theirs."""
 
 from __future__ import annotations
 
@@ -8,33 +8,17 @@ from typing import Any
 
 import numpy as np
 
-from gapkit.descriptors import COMPRESSIONS, CosineCutoff, DecayingCutoff, Descriptor, NoCutoff, QuinticCutoff
 from gapkit.exceptions import InputError
-from gapkit.gp.noise import Noise
-from gapkit.kernels import DotProduct, SquaredExponential
-from gapkit.potential.term import Term
-from gapkit.sparse import SELECTORS
-from gapkit.structures import LabelKeys
-from gapkit.terms.pairs import BASELINES, PairTable
-
-
-def _classes() -> dict[str, type]:
-    known: list[type] = [
-        CosineCutoff, DecayingCutoff, QuinticCutoff, NoCutoff, DotProduct, SquaredExponential, Term, Noise, LabelKeys,
-        PairTable,
-    ]  # fmt: skip
-    known += [*Descriptor.registry.values(), *COMPRESSIONS.values(), *SELECTORS.values(), *BASELINES.values()]
-    by_name = {cls.__name__: cls for cls in known}
-    return by_name | {"Triangles": by_name["TripletDistances"]}  # its former name
+from gapkit.io.registry import find
 
 
 def encode(value: Any) -> Any:
-    """Plain JSON of a hyperparameter.
+    """Plain JSON of a value; of an object its class and arguments, and the module of a class that is not gapkit's.
 
     Raises
     ------
     InputError
-        If it is of a class that a model file cannot hold.
+        If its class is not registered.
     """
     if value is None or isinstance(value, bool | int | float | str):
         return value
@@ -44,27 +28,39 @@ def encode(value: Any) -> Any:
         return [encode(item) for item in value]
     if isinstance(value, Mapping):
         return {str(key): encode(item) for key, item in value.items()}
-    name = type(value).__name__
-    if name not in _classes():
+    cls = type(value)
+    if getattr(find(cls.__name__), "__module__", None) != cls.__module__:
         raise InputError(
-            f"a model file cannot hold a {name}; use gapkit's own classes, or save the parts that you need"
+            f"a model file cannot hold a {cls.__name__}, which is not registered; use gapkit's own classes, or "
+            "register it with gapkit.io.registry.registered"
         )
-    if is_dataclass(value) and not isinstance(value, type):
+    if is_dataclass(value):
         arguments = {field.name: getattr(value, field.name) for field in fields(value)}
     else:
         arguments = value.get_params(deep=False)
-    return {"class": name, "arguments": {key: encode(item) for key, item in arguments.items()}}
+    plain = {"class": cls.__name__, "arguments": {key: encode(item) for key, item in arguments.items()}}
+    return plain if cls.__module__.startswith("gapkit.") else {**plain, "module": cls.__module__}
 
 
 def decode(value: Any) -> Any:
-    """The object that `encode` was given (sequences come back as lists)."""
+    """The object that `encode` was given (sequences come back as lists).
+
+    Raises
+    ------
+    InputError
+        If its class is not registered here.
+    """
     if isinstance(value, list):
         return [decode(item) for item in value]
     if isinstance(value, Mapping):
-        if set(value) == {"class", "arguments"}:
-            cls = _classes().get(value["class"])
+        if {"class", "arguments"} <= set(value) <= {"class", "arguments", "module"}:
+            cls = find(value["class"])
             if cls is None:
-                raise InputError(f"unknown class {value['class']!r}; the file may come from a newer version of gapkit")
+                module = value.get("module")
+                raise InputError(
+                    f"unknown class {value['class']!r}; "
+                    + (f"import the module that defines it, {module}" if module else "it may be of a newer gapkit")
+                )
             return cls(**{key: decode(item) for key, item in value["arguments"].items()})
         return {key: decode(item) for key, item in value.items()}
     return value

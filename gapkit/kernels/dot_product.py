@@ -9,6 +9,7 @@ from sklearn.gaussian_process.kernels import Hyperparameter
 
 from gapkit._core.power import contract_power, integer_power, integer_power_and_slope, real_power_and_slope
 from gapkit.exceptions import InputError
+from gapkit.io.registry import registered
 from gapkit.kernels.base import GapKernel, QuadraticForm, SecondSlopes, check_positive
 from gapkit.typing import FloatArray
 
@@ -16,6 +17,7 @@ _LARGEST_INTEGER = 16
 _NO_VALUES = np.empty((0, 0))
 
 
+@registered("GapKernel")
 class DotProduct(GapKernel):
     """Polynomial kernel of the inner product: kappa(q) = delta^2 (q + sigma0^2)^zeta.
 

@@ -8,10 +8,12 @@ import numpy as np
 from sklearn.gaussian_process.kernels import Hyperparameter
 
 from gapkit.exceptions import InputError
+from gapkit.io.registry import registered
 from gapkit.kernels.base import GapKernel, SecondSlopes
 from gapkit.typing import FloatArray
 
 
+@registered("GapKernel")
 class SquaredExponential(GapKernel):
     """Gaussian kernel with one or several length scales: kappa(q, n, n') = delta^2 exp(q - n/2 - n'/2).
 

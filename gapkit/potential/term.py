@@ -9,10 +9,12 @@ from gapkit.descriptors import Descriptor
 from gapkit.descriptors.three_body import ThreeBody
 from gapkit.descriptors.two_body import TwoBody
 from gapkit.exceptions import InputError
+from gapkit.io.registry import registered
 from gapkit.kernels import DotProduct, GapKernel, SquaredExponential
 from gapkit.sparse import CUR, KMeans, SparseSelector, Uniform1D
 
 
+@registered("Term")
 @dataclass(frozen=True)
 class Term:
     """One term of the energy.

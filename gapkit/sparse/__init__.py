@@ -10,20 +10,8 @@ from gapkit.sparse.grid import Grid, Uniform1D
 from gapkit.sparse.kmeans import KMeans
 from gapkit.sparse.random import Random
 
-SELECTORS: dict[str, type[SparseSelector]] = {
-    "random": Random,
-    "farthest_point": FarthestPoint,
-    "cur": CUR,
-    "kmeans": KMeans,
-    "uniform": Uniform1D,
-    "grid": Grid,
-    "from_list": FromList,
-}
-"""Every selector by its name in configuration files; also what registry tests run over."""
-
 __all__ = [
     "CUR",
-    "SELECTORS",
     "FarthestPoint",
     "FromList",
     "Grid",

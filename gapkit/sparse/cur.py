@@ -5,12 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from gapkit.exceptions import InputError
+from gapkit.io.registry import registered
 from gapkit.sparse.base import RowSelector, draw_without_replacement
 from gapkit.typing import FloatArray, IntArray
 
 _DEFAULT_RANK = 60
 
 
+@registered("SparseSelector", "cur")
 class CUR(RowSelector):
     """Draws rows in proportion to their leverage on the leading singular subspace of the candidates.
 

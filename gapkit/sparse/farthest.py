@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from gapkit.io.registry import registered
 from gapkit.sparse.base import RowSelector
 from gapkit.typing import FloatArray, IntArray
 
 
+@registered("SparseSelector", "farthest_point")
 class FarthestPoint(RowSelector):
     """Adds, again and again, the row farthest from all rows chosen so far; the first is drawn by `rng`.
 

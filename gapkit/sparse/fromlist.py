@@ -7,11 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from gapkit.exceptions import InputError
+from gapkit.io.registry import registered
 from gapkit.sparse.base import Selection, SparseSelector
 from gapkit.sparse.distinct import distinct_rows
 from gapkit.typing import FloatArray, IntArray
 
 
+@registered("SparseSelector", "from_list")
 class FromList(SparseSelector):
     """Takes given points, or given rows of the candidates; the first `n_select` distinct ones, in the order given.
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from gapkit.exceptions import InputError
+from gapkit.io.registry import registered
 from gapkit.sparse.base import RowSelector, Selection, SparseSelector
 from gapkit.typing import FloatArray, IntArray
 
 
+@registered("SparseSelector", "uniform")
 class Uniform1D(SparseSelector):
     """Equidistant points from the smallest to the largest value of one feature; no rows, so all indices are -1.
 
@@ -25,6 +27,7 @@ class Uniform1D(SparseSelector):
         return Selection(points[:, None], np.full(possible, -1, dtype=np.int64))
 
 
+@registered("SparseSelector", "grid")
 class Grid(RowSelector):
     """One row from each occupied cell of a regular grid over the data's range, for up to four features.
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import numpy as np
 from sklearn.cluster import MiniBatchKMeans
 
+from gapkit.io.registry import registered
 from gapkit.sparse.base import RowSelector
 from gapkit.typing import FloatArray, IntArray
 
 _PIECE = 64  # centres compared with all rows at once
 
 
+@registered("SparseSelector", "kmeans")
 class KMeans(RowSelector):
     """Clusters the candidates (mini-batch k-means) and takes the row nearest to each centre.
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from gapkit.io.registry import registered
 from gapkit.sparse.base import RowSelector, draw_without_replacement
 from gapkit.typing import FloatArray, IntArray
 
 
+@registered("SparseSelector", "random")
 class Random(RowSelector):
     """Draws distinct rows without replacement, uniformly or in proportion to `weights`."""
 

@@ -13,11 +13,13 @@ from ase import Atoms
 from ase.io.formats import UnknownFileTypeError
 
 from gapkit.exceptions import DataError, InputError
+from gapkit.io.registry import registered
 from gapkit.structures import labels as parse
 from gapkit.structures.batch import SINGULAR_CELL, AtomsBatch, Labels
 from gapkit.typing import BoolArray, FloatArray
 
 
+@registered("LabelKeys")
 @dataclass(frozen=True)
 class LabelKeys:
     """Names under which the labels of a frame are found; None switches a label off.

@@ -14,6 +14,7 @@ from gapkit._core.rows import edge_forces
 from gapkit.descriptors.base import atomic_numbers
 from gapkit.descriptors.cutoffs import QuinticCutoff
 from gapkit.exceptions import InputError
+from gapkit.io.registry import registered
 from gapkit.neighbours import NeighbourList
 from gapkit.structures import AtomsBatch
 from gapkit.terms.base import EnergyTerm, TermValues
@@ -66,6 +67,7 @@ class PairTerm(EnergyTerm):
 Baseline = PairTerm
 
 
+@registered("EnergyTerm")
 @dataclass(frozen=True)
 class ZBL(PairTerm):
     """Screened nuclear repulsion of Ziegler, Biersack and Littmark, switched off towards `cutoff`.
@@ -104,6 +106,7 @@ class ZBL(PairTerm):
         return _switched(charge * screening / r, charge * (slope - screening / r) / r, r, self.cutoff, self.inner)
 
 
+@registered("EnergyTerm")
 @dataclass(frozen=True)
 class LennardJones(PairTerm):
     """v(r) = 4 epsilon ((sigma / r)^12 - (sigma / r)^6), switched off towards `cutoff`.
@@ -156,6 +159,7 @@ class LennardJones(PairTerm):
         )
 
 
+@registered("PairTable")
 @dataclass(frozen=True)
 class PairTable:
     """Energy of a pair of two species: a cubic spline, straight below its first distance and zero beyond its last.
@@ -203,6 +207,7 @@ class PairTable:
         return np.where(beyond, 0.0, energy), np.where(beyond, 0.0, slope)
 
 
+@registered("EnergyTerm")
 @dataclass(frozen=True)
 class PairTables(PairTerm):
     """Tabulated pair potentials, such as a short-range repulsion.
@@ -247,6 +252,3 @@ def _switched(
     """Energies and slopes (n,) times a quintic switch from `inner` to `cutoff`."""
     switch, switch_slope = QuinticCutoff(cutoff - inner)(r, cutoff)
     return energy * switch, slope * switch + energy * switch_slope
-
-
-BASELINES: dict[str, type[ZBL] | type[PairTables]] = {"ZBL": ZBL, "PairTables": PairTables}

@@ -12,9 +12,10 @@ from sklearn.base import clone
 from gapkit import GAP, Term, load
 from gapkit.cli.config import FitConfig
 from gapkit.cli.terms import build_terms
-from gapkit.descriptors import COMPRESSIONS, SOAP, Channels, Mixing, NoCutoff, TensorReduced
+from gapkit.descriptors import SOAP, Channels, Mixing, NoCutoff, TensorReduced
 from gapkit.exceptions import ConfigError, InputError
 from gapkit.io.codec import decode, encode
+from gapkit.io.registry import classes
 from gapkit.neighbours import build_neighbour_list
 from gapkit.structures import to_batch
 from tests.descriptors.cases import Toy, numerical_forces, numerical_virial, rotation, structure
@@ -348,7 +349,7 @@ def test_mistakes_are_named(make, parts):
 
 
 def test_unknown_arguments_are_type_errors():
-    for cls in COMPRESSIONS.values():
+    for cls in classes("Compression").values():
         with pytest.raises(TypeError, match="no_such"):
             cls(no_such=1)
 

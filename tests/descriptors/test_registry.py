@@ -17,8 +17,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import gapkit.descriptors
-from gapkit.descriptors import Descriptor
 from gapkit.exceptions import InputError, UnknownSpeciesError
+from gapkit.io.registry import classes
 from gapkit.neighbours import build_neighbour_list
 from gapkit.structures import to_batch
 from tests.descriptors.cases import (
@@ -61,7 +61,7 @@ def test_every_descriptor_is_covered():
         importlib.import_module(module.name)
     public = {
         name: cls
-        for name, cls in Descriptor.registry.items()
+        for name, cls in classes("Descriptor").items()
         if cls.__module__.startswith("gapkit.") and not name.startswith("_")
     }
     covered = {type(descriptor).__name__ for descriptor in CASES.values()}

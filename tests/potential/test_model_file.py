@@ -13,8 +13,8 @@ from sklearn.base import clone
 
 from gapkit import SOAP, Term, TwoBody, load
 from gapkit.exceptions import InputError, ModelFileError, NotFittedModelError
+from gapkit.io.registry import classes
 from gapkit.potential import ZBL
-from gapkit.sparse import SELECTORS
 from tests.descriptors.cases import CASES
 from tests.potential.models import make_frames, small_model, small_terms
 from tests.potential.test_gap import assert_identical
@@ -58,10 +58,10 @@ def test_every_descriptor_is_saved(name, copper, tmp_path):
     assert_identical(model.predict(copper[4:], return_std=True), loaded.predict(copper[4:], return_std=True))
 
 
-@pytest.mark.parametrize("name", list(SELECTORS))
+@pytest.mark.parametrize("name", list(classes("SparseSelector")))
 def test_every_selector_is_saved(name, copper, tmp_path):
     options = {"indices": [0, 3, 5]} if name == "from_list" else {}
-    selector = SELECTORS[name](**options)
+    selector = classes("SparseSelector")[name](**options)
     descriptor = TwoBody(4.0) if name in ("uniform", "grid") else SOAP(4.0, 4, 3, 0.5)
     model = small_model(terms=[Term(descriptor, n_sparse=3, selector=selector)]).fit(copper[:4])
     model.save(tmp_path / "m.gapkit")

@@ -6,9 +6,9 @@ from scipy.spatial.distance import cdist
 from sklearn.base import clone
 
 from gapkit.exceptions import DataWarning, InputError
+from gapkit.io.registry import classes
 from gapkit.sparse import (
     CUR,
-    SELECTORS,
     FarthestPoint,
     FromList,
     Grid,
@@ -34,8 +34,8 @@ def X():
 
 
 def test_every_selector_is_covered():
-    assert set(DRAWN) | set(GIVEN) == set(SELECTORS)
-    assert all(type(s) is SELECTORS[name] for name, s in {**DRAWN, **GIVEN}.items())
+    assert set(DRAWN) | set(GIVEN) == set(classes("SparseSelector"))
+    assert all(type(s) is classes("SparseSelector")[name] for name, s in {**DRAWN, **GIVEN}.items())
 
 
 @pytest.mark.parametrize("name", DRAWN)

@@ -19,6 +19,7 @@ from typing import Protocol
 import numpy as np
 
 from gapkit.exceptions import InputError
+from gapkit.io.registry import registered
 from gapkit.typing import FloatArray, IntArray
 
 MAX_SEED = 2**32 - 1
@@ -53,6 +54,7 @@ class Compression(Protocol):
         ...
 
 
+@registered("Compression")
 @dataclass(frozen=True)
 class Channels:
     """Product of two densities, each of which keeps or loses its radial and its species index.
@@ -100,6 +102,7 @@ class Channels:
         return Columns(mixing, np.full(n_second, start), np.full(n_second, start + n_first), False)
 
 
+@registered("Compression")
 @dataclass(frozen=True)
 class Mixing:
     """All pairs of a few random combinations of the channels.
@@ -135,6 +138,7 @@ class Mixing:
         return _all_pairs(axes * np.sign(np.diagonal(triangle, axis1=1, axis2=2))[:, None, :])
 
 
+@registered("Compression")
 @dataclass(frozen=True)
 class TensorReduced:
     """InnerProducts of two random combinations of the channels, each with its own partner only.
@@ -190,12 +194,6 @@ def with_central_density(columns: Columns | None, n_species: int, n_max: int, l_
     of_species = columns.mixing.reshape(l_max + 1, n_species, n_max, -1)
     central = of_species.sum(axis=1)
     return replace(columns, mixing=np.concatenate([columns.mixing, central], axis=1))
-
-
-COMPRESSIONS: dict[str, type[Channels] | type[Mixing] | type[TensorReduced]] = {
-    cls.__name__: cls for cls in (Channels, Mixing, TensorReduced)
-}
-"""Every compression by its name in configuration files."""
 
 
 def _kept(n: int, keep: bool) -> FloatArray:

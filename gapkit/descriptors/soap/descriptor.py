@@ -11,9 +11,10 @@ import numpy as np
 from gapkit._core.soap import TILE, Edges, Tables, soap_jacobian, soap_pullback, soap_values
 from gapkit.descriptors.base import Block, Descriptor, Features, InstanceEdges, Jacobian, atomic_numbers
 from gapkit.descriptors.cutoffs import CutoffFunction, NoCutoff, QuinticCutoff
-from gapkit.descriptors.soap.compression import COMPRESSIONS, Columns, Compression, with_central_density
+from gapkit.descriptors.soap.compression import Columns, Compression, with_central_density
 from gapkit.descriptors.soap.radial import BASES, RadialTable, tabulate
 from gapkit.exceptions import InputError
+from gapkit.io.registry import classes
 from gapkit.neighbours import NeighbourList
 from gapkit.typing import FloatArray, IntArray
 from gapkit.workspace import Workspace
@@ -133,9 +134,10 @@ class SOAP(Descriptor):
             raise InputError(f"`sigma` must be between 0.05 Å and the cutoff, got {self.sigma}; 0.3 to 0.6 Å is usual")
         if self.basis not in BASES:
             raise InputError(f"`basis` must be one of {', '.join(BASES)}, got {self.basis!r}")
-        if self.compression is not None and not isinstance(self.compression, tuple(COMPRESSIONS.values())):
+        known = classes("Compression")
+        if self.compression is not None and not isinstance(self.compression, tuple(known.values())):
             raise InputError(
-                f"`compression` must be None or one of {', '.join(COMPRESSIONS)}, such as `Channels(nu_R=1, nu_S=1)`, "
+                f"`compression` must be None or one of {', '.join(known)}, such as `Channels(nu_R=1, nu_S=1)`, "
                 f"got {self.compression!r}"
             )
         if self.centre_channels not in ("own", "all"):

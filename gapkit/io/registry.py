@@ -1,0 +1,140 @@
+"""Classes by name, for model files, configuration files and flags; a class registers itself where it is defined.
+
+The kind of a class is the name of its protocol or base class, as annotations of parameters have it: an argument
+annotated ``CutoffFunction | None`` takes the name of any registered cutoff function.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Iterable, Mapping
+from importlib import import_module
+from typing import Any, TypeVar
+
+from gapkit.exceptions import ConfigError, InputError
+from gapkit.options import require_known
+
+C = TypeVar("C", bound=type)
+
+_OF_KIND: dict[str, dict[str, type]] = {}
+_CLASSES: dict[str, type] = {}
+_PLAIN = {"float": (int, float), "int": (int,), "str": (str,), "bool": (bool,), "None": (type(None),)}
+
+
+def registered(kind: str, name: str | None = None, *, former: Iterable[str] = ()) -> Callable[[C], C]:
+    """Register a class, as a decorator.
+
+    Parameters
+    ----------
+    kind : str
+        Name of the protocol or base class, such as "CutoffFunction".
+    name : str or None
+        Name in configuration files; None: that of the class.
+    former : iterable of str
+        Former names of the class, which older model files hold.
+
+    Raises
+    ------
+    InputError
+        If a class of another module has the name.
+    """
+
+    def register(cls: C) -> C:
+        for each in (cls.__name__, *former):
+            held = _CLASSES.setdefault(each, cls)
+            if held.__module__ != cls.__module__:
+                raise InputError(f"a class {each} is registered already, by {held.__module__}; choose another name")
+            _CLASSES[each] = cls
+        _OF_KIND.setdefault(kind, {})[name or cls.__name__] = cls
+        return cls
+
+    return register
+
+
+def classes(kind: str) -> dict[str, type[Any]]:
+    """The registered classes of a kind by their names in configuration files."""
+    return dict(_OF_KIND.get(kind, {}))
+
+
+def find(name: str) -> type | None:
+    """The class of a name, or former name; None if no module that defines one was imported."""
+    return _CLASSES.get(name)
+
+
+def make(given: Any, kind: str, where: str, *, what: str | None = None, elsewhere: Iterable[str] = ()) -> Any:
+    """An object of a kind from its name, or from a mapping of its `type` and arguments.
+
+    Parameters
+    ----------
+    given : str or mapping
+        A name with a dot, ``my_module.MyKernel``, has its module imported.
+    kind : str
+    where : str
+        Where it was found, for messages.
+    what : str or None
+        What it is called in messages; None: its kind.
+    elsewhere : iterable of str
+        Names that are valid beside the arguments, for messages.
+
+    Raises
+    ------
+    ConfigError
+        If the name or an argument is unknown, or an argument has the wrong type or is out of range.
+    """
+    what = what or kind
+    arguments = {"type": given} if isinstance(given, str) else dict(given) if isinstance(given, Mapping) else {}
+    if "type" not in arguments:
+        raise ConfigError(f"the {what} in {where} must be a name or a mapping with its `type`, got {given!r}")
+    name = arguments.pop("type")
+    module, _, own = str(name).rpartition(".")
+    if module:
+        try:
+            import_module(module)
+        except ImportError as error:
+            raise ConfigError(f"the module of {what} `{name}` in {where} cannot be imported: {error}") from error
+        name = own
+    require_known(name, _OF_KIND.get(kind, {}), what, where)
+    cls = _OF_KIND[kind][name]
+    try:
+        return cls(**made_arguments(cls, arguments, where, name=name, elsewhere=elsewhere))
+    except ConfigError:
+        raise
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{name} in {where}: {error}") from error
+
+
+def made_arguments(
+    cls: type, given: Mapping[str, Any], where: str, *, name: str = "", elsewhere: Iterable[str] = ()
+) -> dict[str, Any]:
+    """Arguments of a class from values of a file: objects made by `make`, and types checked by the annotations."""
+    parameters = inspect.signature(cls).parameters
+    made = {}
+    for argument, value in given.items():
+        require_known(argument, [*parameters, *elsewhere], f"argument of {name or cls.__name__}", where)
+        annotation = str(parameters[argument].annotation)
+        kind = next((word for word in re.findall(r"\w+", annotation) if word in _OF_KIND), None)
+        if kind is None:
+            if not _fits(value, annotation):
+                inside = f"{name} in {where}" if name else where
+                raise ConfigError(f"`{argument}` of {inside} must be of type {annotation}, got {value!r}")
+            made[argument] = value
+        elif isinstance(value, list | tuple):
+            made[argument] = [make(each, kind, where, what=argument.replace("_", " ")) for each in value]
+        else:
+            made[argument] = None if value is None else make(value, kind, where, what=argument.replace("_", " "))
+    return made
+
+
+def _fits(value: Any, annotation: str) -> bool:
+    """Whether a value has one of the types of an annotation; True where a file cannot hold one of them."""
+    for name in annotation.split(" | "):
+        if mapping := re.fullmatch(r"(?:Mapping|dict)\[str, (\w+)\]", name):
+            if isinstance(value, Mapping) and all(_fits(each, mapping[1]) for each in value.values()):
+                return True
+        elif name not in _PLAIN or (
+            # Python takes a bool for an int
+            isinstance(value, _PLAIN[name]) and (name == "bool" or not isinstance(value, bool))
+        ):
+            return True
+    return False
