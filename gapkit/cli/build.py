@@ -44,7 +44,8 @@ def build_keys(given: dict[str, str | None], default: LabelKeys | None = None) -
     """Return `default` (or the library's) with the keys that are given in place of its own."""
     from gapkit.structures import LabelKeys
 
-    return dataclasses.replace(default or LabelKeys(), **{name: key for name, key in given.items() if key is not None})
+    changes: dict[str, Any] = {name: key for name, key in given.items() if key is not None}
+    return dataclasses.replace(default or LabelKeys(), **changes)
 
 
 def build_noise(config: FitConfig) -> Noise:

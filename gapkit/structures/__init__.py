@@ -2,7 +2,8 @@
 
 from gapkit.structures.batch import AtomsBatch, Labels, concatenate
 from gapkit.structures.checks.data import Fault
-from gapkit.structures.read import LabelKeys, read_frames, to_batch
+from gapkit.structures.keys import LabelKeys
+from gapkit.structures.read import read_frames, to_batch
 from gapkit.structures.report import DataReport, describe, find_faults
 
 __all__ = [

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gapkit.exceptions import InputError
+from gapkit.targets import TARGETS
 from gapkit.typing import BoolArray, FloatArray, IntArray
 
 # A cell counts as three-dimensional when its volume exceeds this fraction of |a||b||c|.
 SINGULAR_CELL = 1e-10
-
-_PER_FRAME = ("energy", "has_energy", "virial", "has_virial", "energy_sigma", "virial_sigma")
-_PER_ATOM = ("forces", "has_forces", "force_sigma")
 
 
 def frozen(values: ArrayLike, dtype: type, shape: tuple[int, ...], name: str) -> NDArray:
@@ -34,64 +32,87 @@ def frozen(values: ArrayLike, dtype: type, shape: tuple[int, ...], name: str) ->
     return array
 
 
+def labelled(values: FloatArray) -> BoolArray:
+    """Whether each row of values (n, ...) is a label: all its components are finite."""
+    return np.asarray(np.isfinite(values).all(axis=tuple(range(1, values.ndim))))
+
+
 @dataclass(frozen=True, eq=False)
 class Labels:
-    """Reference labels of a batch; an absent label is NaN in the value and False in its mask, never zero.
+    """Reference labels of a batch, by name of the target; an absent label is NaN, never zero.
+
+    The value, mask and sigma of every row of `gapkit.targets.TARGETS` are attributes too, under the names in the table.
 
     Attributes
     ----------
-    energy : (n_frames,) float, eV
-    has_energy : (n_frames,) bool
-    forces : (n_atoms, 3) float, eV/Å
-    has_forces : (n_atoms,) bool
-        Per atom: a `force_mask` excludes single atoms.
-    virial : (n_frames, 3, 3) float, eV
-        Symmetric; virial = -stress * volume.
-    has_virial : (n_frames,) bool
-    energy_sigma : (n_frames,) float, eV
-        Absolute for the whole frame, NaN where not given.
-    force_sigma : (n_atoms,) float, eV/Å
-        NaN where not given.
-    virial_sigma : (n_frames,) float, eV
-        Absolute for the whole frame, NaN where not given.
+    values : mapping of str to (n_frames, ...) or (n_atoms, ...) float
+        eV for energies and virials (symmetric, 3 x 3), eV/Å for forces.
+    sigmas : mapping of str to (n_frames,) or (n_atoms,) float
+        Standard deviations of the labels, absolute for the whole frame; NaN where not given.
     config_type : tuple of str, length n_frames
         "default" where absent.
+    has : mapping of str to (n_frames,) or (n_atoms,) bool
+        Whether the label is there; per atom, since a `force_mask` leaves single atoms out.
     """
 
-    energy: FloatArray
-    has_energy: BoolArray
-    forces: FloatArray
-    has_forces: BoolArray
-    virial: FloatArray
-    has_virial: BoolArray
-    energy_sigma: FloatArray
-    force_sigma: FloatArray
-    virial_sigma: FloatArray
+    values: Mapping[str, FloatArray]
+    sigmas: Mapping[str, FloatArray]
     config_type: tuple[str, ...]
+    has: Mapping[str, BoolArray] = field(init=False)
+    energy: FloatArray = field(init=False)
+    forces: FloatArray = field(init=False)
+    virial: FloatArray = field(init=False)
+    has_energy: BoolArray = field(init=False)
+    has_forces: BoolArray = field(init=False)
+    has_virial: BoolArray = field(init=False)
+    energy_sigma: FloatArray = field(init=False)
+    force_sigma: FloatArray = field(init=False)
+    virial_sigma: FloatArray = field(init=False)
 
     def __post_init__(self) -> None:
-        n_frames, n_atoms = len(self.config_type), len(self.forces)
-        for name in _PER_FRAME + _PER_ATOM:
-            leading = n_atoms if name in _PER_ATOM else n_frames
-            trailing = {"forces": (3,), "virial": (3, 3)}.get(name, ())
-            dtype = bool if name.startswith("has_") else float
-            object.__setattr__(self, name, frozen(getattr(self, name), dtype, (leading, *trailing), name))
+        n_frames, n_atoms = len(self.config_type), self.n_atoms
+        values, sigmas, has = {}, {}, {}
+        for target in TARGETS.values():
+            name, n = target.name, target.length(n_frames, n_atoms)
+            values[name] = frozen(self.values[name], float, (n, *target.shape), name)
+            sigmas[name] = frozen(self.sigmas[name], float, (n,), target.sigma)
+            has[name] = frozen(labelled(values[name]), bool, (n,), target.has)
+            own = {name: values[name], target.sigma: sigmas[name], target.has: has[name]}
+            for attribute, value in own.items():
+                object.__setattr__(self, attribute, value)
+        for attribute, rows in (("values", values), ("sigmas", sigmas), ("has", has)):
+            object.__setattr__(self, attribute, rows)
         object.__setattr__(self, "config_type", tuple(self.config_type))
+
+    @property
+    def n_atoms(self) -> int:
+        """Number of atoms of all frames together."""
+        return len(self.sigmas["forces"])
 
     @classmethod
     def empty(cls, n_frames: int, n_atoms: int) -> Labels:
         """Return labels of the given lengths in which every label is absent."""
+        lengths = {target.name: target.length(n_frames, n_atoms) for target in TARGETS.values()}
+        values = {name: np.full((n, *TARGETS[name].shape), np.nan) for name, n in lengths.items()}
+        sigmas = {name: np.full(n, np.nan) for name, n in lengths.items()}
+        return cls(values, sigmas, ("default",) * n_frames)
+
+    def select(self, frames: IntArray, atoms: IntArray) -> Labels:
+        """Labels of some frames and their atoms, in the given order."""
+        rows = {target.name: atoms if target.per_atom else frames for target in TARGETS.values()}
+        return Labels(
+            {name: self.values[name][chosen] for name, chosen in rows.items()},
+            {name: self.sigmas[name][chosen] for name, chosen in rows.items()},
+            tuple(self.config_type[f] for f in frames),
+        )
+
+    @classmethod
+    def join(cls, parts: Sequence[Labels]) -> Labels:
+        """Labels of batches one after another."""
         return cls(
-            energy=np.full(n_frames, np.nan),
-            has_energy=np.zeros(n_frames, dtype=bool),
-            forces=np.full((n_atoms, 3), np.nan),
-            has_forces=np.zeros(n_atoms, dtype=bool),
-            virial=np.full((n_frames, 3, 3), np.nan),
-            has_virial=np.zeros(n_frames, dtype=bool),
-            energy_sigma=np.full(n_frames, np.nan),
-            force_sigma=np.full(n_atoms, np.nan),
-            virial_sigma=np.full(n_frames, np.nan),
-            config_type=("default",) * n_frames,
+            {name: np.concatenate([part.values[name] for part in parts]) for name in TARGETS},
+            {name: np.concatenate([part.sigmas[name] for part in parts]) for name in TARGETS},
+            tuple(config_type for part in parts for config_type in part.config_type),
         )
 
 
@@ -136,7 +157,7 @@ class AtomsBatch:
                 "build batches with `to_batch`"
             )
         if self.labels is not None:
-            lengths = (len(self.labels.config_type), len(self.labels.forces))
+            lengths = (len(self.labels.config_type), self.labels.n_atoms)
             if lengths != (n_frames, n_atoms):
                 raise InputError(
                     f"`labels` must be for {n_frames} frames and {n_atoms} atoms, got {lengths[0]} and {lengths[1]}; "
@@ -213,14 +234,7 @@ class AtomsBatch:
         counts = self.n_atoms_per_frame[frames]
         offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
         atoms = np.arange(offsets[-1]) + np.repeat(self.offsets[frames] - offsets[:-1], counts)
-        labels = None
-        if self.labels is not None:
-            old = self.labels
-            labels = Labels(
-                **{name: getattr(old, name)[frames] for name in _PER_FRAME},
-                **{name: getattr(old, name)[atoms] for name in _PER_ATOM},
-                config_type=tuple(old.config_type[f] for f in frames),
-            )
+        labels = None if self.labels is None else self.labels.select(frames, atoms)
         return AtomsBatch(
             offsets, self.numbers[atoms], self.positions[atoms], self.cells[frames], self.pbc[frames], labels
         )
@@ -242,9 +256,7 @@ def concatenate(batches: Sequence[AtomsBatch]) -> AtomsBatch:
     counts = np.concatenate([batch.n_atoms_per_frame for batch in batches])
     labels = None
     if any(batch.labels is not None for batch in batches):
-        parts = [batch.labels or Labels.empty(batch.n_frames, batch.n_atoms) for batch in batches]
-        arrays = {f.name: np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(Labels)[:-1]}
-        labels = Labels(**arrays, config_type=tuple(c for p in parts for c in p.config_type))
+        labels = Labels.join([batch.labels or Labels.empty(batch.n_frames, batch.n_atoms) for batch in batches])
     return AtomsBatch(
         np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
         np.concatenate([batch.numbers for batch in batches]),

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -12,14 +12,10 @@ from ase.calculators.singlepoint import SinglePointCalculator
 
 from gapkit.exceptions import DataError
 from gapkit.structures.batch import SINGULAR_CELL
-from gapkit.targets import from_voigt
-from gapkit.typing import FloatArray
+from gapkit.structures.keys import LabelKeys
+from gapkit.targets import TARGETS, Target, from_voigt
+from gapkit.typing import BoolArray, FloatArray
 
-if TYPE_CHECKING:
-    from gapkit.structures.read import LabelKeys
-
-_UNITS = {"energy": "eV", "forces": "eV/Å", "stress": "eV/Å^3", "virial": "eV"}
-_SIGMA_UNITS = {"energy_sigma": "eV", "force_sigma": "eV/Å", "virial_sigma": "eV"}
 _ASYMMETRY = 1e-2
 
 
@@ -42,16 +38,21 @@ class Where:
 
 @dataclass(frozen=True, eq=False)
 class FrameLabels:
-    """Labels of one frame, NaN where absent; `found` names those that the frame holds."""
+    """Labels of one frame by target, rows of one frame or of its atoms, NaN where absent.
 
-    energy: float
-    forces: FloatArray
-    virial: FloatArray
-    energy_sigma: float
-    force_sigma: FloatArray
-    virial_sigma: float
+    Attributes
+    ----------
+    values, sigmas : dict of str to array
+        As in `Labels`.
+    config_type : str
+    found : frozenset of str
+        Names of `LabelKeys` under which the frame holds something.
+    """
+
+    values: dict[str, FloatArray]
+    sigmas: dict[str, FloatArray]
     config_type: str
-    found: frozenset[str] = field(default_factory=frozenset)
+    found: frozenset[str]
 
 
 def results_of(atoms: Atoms) -> Mapping[str, Any]:
@@ -69,26 +70,20 @@ def frame_labels(atoms: Atoms, keys: LabelKeys, index: int) -> FrameLabels:
         If a label is not finite, has the wrong shape, is stale, or contradicts another.
     """
     where = Where(index, atoms, keys.config_type)
-    raw: dict[str, Any] = {}
-    for name, default in (("energy", "energy"), ("forces", "forces"), ("stress", "stress"), ("virial", "virial")):
-        raw[name] = _lookup(atoms, getattr(keys, name), default, where)
-    for name in ("energy_sigma", "force_sigma", "virial_sigma", "force_mask", "config_type"):
-        key = getattr(keys, name)
-        raw[name] = None if key is None else _stored(atoms, key)
+    raw: dict[str, Any] = {"config_type": _given(atoms, keys.config_type)}
+    values, sigmas = {}, {}
+    for target in TARGETS.values():
+        labels = dict.fromkeys((target.name, target.shown.name))
+        raw |= {name: _lookup(atoms, keys.of(name), name, where) for name in labels}
+        raw |= {name: _given(atoms, keys.of(name)) for name in (target.sigma, target.mask)}
+        values[target.name] = _value(target, raw, where)
+        sigmas[target.name] = _sigma(target, raw[target.sigma], where)
     found = frozenset(name for name, value in raw.items() if value is not None)
+    return FrameLabels(values, sigmas, where.config_type, found)
 
-    n_atoms = len(atoms)
-    mask = _force_mask(raw["force_mask"], n_atoms, where)
-    return FrameLabels(
-        energy=_energy(raw["energy"], where),
-        forces=_forces(raw["forces"], mask, where),
-        virial=_virial(raw["stress"], raw["virial"], where),
-        energy_sigma=float(_sigma(raw["energy_sigma"], "energy_sigma", 1, where)[0]),
-        force_sigma=_sigma(raw["force_sigma"], "force_sigma", n_atoms, where),
-        virial_sigma=float(_sigma(raw["virial_sigma"], "virial_sigma", 1, where)[0]),
-        config_type=where.config_type,
-        found=found,
-    )
+
+def _given(atoms: Atoms, key: str | None) -> Any:
+    return None if key is None else _stored(atoms, key)
 
 
 def _stored(atoms: Atoms, key: str) -> Any:
@@ -149,64 +144,60 @@ def _check_shape(values: FloatArray, shapes: list[tuple[int, ...]], key: str, wh
         )
 
 
-def _energy(value: Any, where: Where) -> float:
-    if value is None:
-        return float("nan")
-    energy = _numbers(value, "energy", "eV", where)
-    _check_shape(energy, [(), (1,)], "energy", where)
-    _check_finite(energy, "energy", "eV", where)
-    return float(energy.reshape(()))
+def _value(target: Target, raw: dict[str, Any], where: Where) -> FloatArray:
+    """Label (n, *shape) of a frame or its atoms, NaN where it is absent or masked."""
+    if len(target.shape) == 2:
+        return _tensor_of_two(target, raw, where)
+    n = target.length(1, len(where.atoms))
+    mask = _mask(target, raw[target.mask], where) if target.per_atom else np.zeros(n, dtype=bool)
+    values = np.full((n, *target.shape), np.nan)
+    if raw[target.name] is not None:
+        given = _numbers(raw[target.name], target.name, target.unit, where)
+        shape = (n, *target.shape)
+        _check_shape(given, [shape] if target.per_atom else [target.shape, shape], target.name, where)
+        given = given.reshape(shape)
+        _check_finite(given[~mask], target.name, target.unit, where)
+        values[~mask] = given[~mask]
+    return values
 
 
-def _force_mask(value: Any, n_atoms: int, where: Where) -> np.ndarray:
-    if value is None:
-        return np.zeros(n_atoms, dtype=bool)
-    mask = np.asarray(value)
+def _mask(target: Target, value: Any, where: Where) -> BoolArray:
+    n_atoms = len(where.atoms)
+    mask = np.zeros(n_atoms, dtype=bool) if value is None else np.asarray(value)
     if mask.shape != (n_atoms,) or mask.dtype.kind not in "biuf" or not np.isin(mask, (0, 1)).all():
         raise DataError(
-            f"{where}: `force_mask` must be {n_atoms} booleans (True excludes the force of that atom), "
+            f"{where}: `{target.mask}` must be {n_atoms} booleans (True excludes the label of that atom), "
             f"got {mask.dtype} of shape {mask.shape}; correct or remove it"
         )
     return mask.astype(bool)
 
 
-def _forces(value: Any, mask: np.ndarray, where: Where) -> FloatArray:
-    forces = np.full((len(mask), 3), np.nan)
-    if value is None:
-        return forces
-    given = _numbers(value, "forces", "eV/Å", where)
-    _check_shape(given, [(len(mask), 3)], "forces", where)
-    _check_finite(given[~mask], "forces", "eV/Å", where)
-    forces[~mask] = given[~mask]
-    return forces
-
-
-def _virial(stress: Any, virial: Any, where: Where) -> FloatArray:
-    """Return the symmetric virial in eV from whichever of the two is given."""
-    from_virial = None if virial is None else _tensor(virial, "virial", where)
-    if stress is None:
-        return np.full((3, 3), np.nan) if from_virial is None else from_virial
+def _tensor_of_two(target: Target, raw: dict[str, Any], where: Where) -> FloatArray:
+    """Symmetric tensor (1, 3, 3), from the label itself or from what is shown of it, divided by the volume."""
+    name, shown = target.name, target.shown
+    own = None if raw[name] is None else _tensor(raw[name], name, target.unit, where)
+    if shown.name == name or raw[shown.name] is None:
+        return np.full((1, 3, 3), np.nan) if own is None else own[None]
     cell = where.atoms.cell.array
     volume = abs(np.linalg.det(cell))
     if volume <= SINGULAR_CELL * np.prod(np.linalg.norm(cell, axis=1)):
         raise DataError(
-            f"{where}: `stress` must come with a three-dimensional cell (virial = -stress * volume), got one without "
-            "volume; give `virial` instead, or remove the stress"
+            f"{where}: `{shown.name}` must come with a three-dimensional cell ({name} = -{shown.name} * volume), got "
+            f"one without volume; give `{name}` instead, or remove the {shown.name}"
         )
-    from_stress = -_tensor(stress, "stress", where) * volume
-    if from_virial is None:
-        return from_stress
-    scale = max(np.abs(from_stress).max(), np.abs(from_virial).max())
-    if np.abs(from_stress - from_virial).max() > _ASYMMETRY * scale + 1e-6:
+    converted = shown.sign * _tensor(raw[shown.name], shown.name, shown.unit, where) * volume
+    if own is None:
+        return converted[None]
+    difference = np.abs(converted - own).max()
+    if difference > _ASYMMETRY * max(np.abs(converted).max(), np.abs(own).max()) + 1e-6:
         raise DataError(
-            f"{where}: `virial` must equal -stress * volume, got a largest difference of "
-            f"{np.abs(from_stress - from_virial).max():.3g} eV; remove one, or ignore it with LabelKeys(stress=None)"
+            f"{where}: `{name}` must equal -{shown.name} * volume, got a largest difference of {difference:.3g} eV; "
+            f"remove one, or ignore it with LabelKeys({shown.name}=None)"
         )
-    return from_virial
+    return own[None]
 
 
-def _tensor(value: Any, key: str, where: Where) -> FloatArray:
-    unit = _UNITS[key]
+def _tensor(value: Any, key: str, unit: str, where: Where) -> FloatArray:
     given = _numbers(value, key, unit, where)
     _check_shape(given, [(6,), (9,), (3, 3)], key, where)
     _check_finite(given, key, unit, where)
@@ -220,13 +211,15 @@ def _tensor(value: Any, key: str, where: Where) -> FloatArray:
     return symmetric
 
 
-def _sigma(value: Any, key: str, length: int, where: Where) -> FloatArray:
+def _sigma(target: Target, value: Any, where: Where) -> FloatArray:
+    n = target.length(1, len(where.atoms))
     if value is None:
-        return np.full(length, np.nan)
-    sigma = _numbers(value, key, _SIGMA_UNITS[key], where)
-    _check_shape(sigma, [(), (length,)] if length == 1 else [(), (1,), (length,)], key, where)
+        return np.full(n, np.nan)
+    sigma = _numbers(value, target.sigma, target.unit, where)
+    _check_shape(sigma, [(), (1,), (n,)] if target.per_atom else [(), (1,)], target.sigma, where)
     if not np.isfinite(sigma).all() or np.any(sigma <= 0):
         raise DataError(
-            f"{where}: `{key}` must be finite and > 0 ({_SIGMA_UNITS[key]}), got {np.min(sigma)}; correct or remove it"
+            f"{where}: `{target.sigma}` must be finite and > 0 ({target.unit}), got {np.min(sigma)}; correct or remove "
+            "it"
         )
-    return np.broadcast_to(sigma, (length,)).astype(float)
+    return np.broadcast_to(sigma, (n,)).astype(float)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
 from pathlib import Path
 
 import ase.io
@@ -13,48 +12,11 @@ from ase import Atoms
 from ase.io.formats import UnknownFileTypeError
 
 from gapkit.exceptions import DataError, InputError
-from gapkit.io.registry import registered
-from gapkit.structures import labels as parse
 from gapkit.structures.batch import SINGULAR_CELL, AtomsBatch, Labels
-from gapkit.typing import BoolArray, FloatArray
-
-
-@registered("LabelKeys")
-@dataclass(frozen=True)
-class LabelKeys:
-    """Names under which the labels of a frame are found; None switches a label off.
-
-    Under its default name a label is taken from the results of the attached calculator, then from `atoms.info`
-    (per frame) or `atoms.arrays` (per atom). Under any other name `info` and `arrays` come first, and the default
-    name is not consulted.
-
-    Attributes
-    ----------
-    energy : eV, whole frame
-    forces : eV/Å, (n_atoms, 3)
-    stress : eV/Å^3, 6 (xx, yy, zz, yz, xz, xy), 9 or (3, 3), ASE's sign
-    virial : eV, 6 (same order), 9 or (3, 3); virial = -stress * volume
-    config_type : any, turned into a string
-    energy_sigma, virial_sigma : eV, absolute for the whole frame
-    force_sigma : eV/Å, one number per frame (`info`) or per atom (`arrays`)
-    force_mask : (n_atoms,) bool, True where the force is excluded (gap_fit's convention)
-    """
-
-    energy: str | None = "energy"
-    forces: str | None = "forces"
-    stress: str | None = "stress"
-    virial: str | None = "virial"
-    config_type: str | None = "config_type"
-    energy_sigma: str | None = "energy_sigma"
-    force_sigma: str | None = "force_sigma"
-    virial_sigma: str | None = "virial_sigma"
-    force_mask: str | None = "force_mask"
-
-    def __post_init__(self) -> None:
-        for field in fields(self):
-            key = getattr(self, field.name)
-            if key is not None and (not isinstance(key, str) or not key):
-                raise InputError(f"`{field.name}` of LabelKeys must be a name or None (to ignore it), got {key!r}")
+from gapkit.structures.keys import LabelKeys
+from gapkit.structures.labels import FrameLabels, Where, frame_labels, results_of
+from gapkit.targets import TARGETS
+from gapkit.typing import FloatArray
 
 
 def to_batch(
@@ -88,7 +50,7 @@ def to_batch(
     atoms_list = _as_list(frames)
     keys = LabelKeys() if keys is None else keys
     for index, atoms in enumerate(atoms_list):
-        _check_structure(atoms, parse.Where(index, atoms, keys.config_type))
+        _check_structure(atoms, Where(index, atoms, keys.config_type))
     offsets = np.concatenate([[0], np.cumsum([len(atoms) for atoms in atoms_list])]).astype(np.int64)
     return AtomsBatch(
         offsets=offsets,
@@ -153,7 +115,7 @@ def _as_list(frames: Atoms | Sequence[Atoms]) -> list[Atoms]:
     return atoms_list
 
 
-def _check_structure(atoms: Atoms, where: parse.Where) -> None:
+def _check_structure(atoms: Atoms, where: Where) -> None:
     if len(atoms) == 0:
         raise DataError(f"{where}: a frame must hold at least one atom, got none; remove this frame")
     if np.any((atoms.numbers < 1) | (atoms.numbers > 118)):
@@ -180,38 +142,25 @@ def _independent(vectors: FloatArray) -> bool:
 
 
 def _read_labels(atoms_list: list[Atoms], keys: LabelKeys, strict: bool) -> Labels:
-    found = [parse.frame_labels(atoms, keys, index) for index, atoms in enumerate(atoms_list)]
+    found = [frame_labels(atoms, keys, index) for index, atoms in enumerate(atoms_list)]
     if strict:
         _check_keys_used(atoms_list, keys, found)
-
-    energy = np.array([f.energy for f in found])
-    forces = np.concatenate([f.forces for f in found])
-    virial = np.array([f.virial for f in found])
-    has_forces: BoolArray = np.isfinite(forces[:, 0])
     return Labels(
-        energy=energy,
-        has_energy=np.isfinite(energy),
-        forces=forces,
-        has_forces=has_forces,
-        virial=virial,
-        has_virial=np.isfinite(virial[:, 0, 0]),
-        energy_sigma=np.array([f.energy_sigma for f in found]),
-        force_sigma=np.concatenate([f.force_sigma for f in found]),
-        virial_sigma=np.array([f.virial_sigma for f in found]),
-        config_type=tuple(f.config_type for f in found),
+        {name: np.concatenate([frame.values[name] for frame in found]) for name in TARGETS},
+        {name: np.concatenate([frame.sigmas[name] for frame in found]) for name in TARGETS},
+        tuple(frame.config_type for frame in found),
     )
 
 
-def _check_keys_used(atoms_list: list[Atoms], keys: LabelKeys, found: list[parse.FrameLabels]) -> None:
-    for field in fields(keys):
-        key = getattr(keys, field.name)
-        if key is None or key == field.default or any(field.name in f.found for f in found):
+def _check_keys_used(atoms_list: list[Atoms], keys: LabelKeys, found: list[FrameLabels]) -> None:
+    for name, key in keys.changed().items():
+        if any(name in frame.found for frame in found):
             continue
         exist = sorted(
-            {str(k) for atoms in atoms_list for k in (*atoms.info, *atoms.arrays, *parse.results_of(atoms))}
+            {str(k) for atoms in atoms_list for k in (*atoms.info, *atoms.arrays, *results_of(atoms))}
             - {"numbers", "positions"}
         )
         raise InputError(
-            f"`{field.name}` of LabelKeys must be a key of at least one frame, got {key!r}, found in none; "
+            f"`{name}` of LabelKeys must be a key of at least one frame, got {key!r}, found in none; "
             f"the keys that exist are {', '.join(exist) or 'none'}"
         )

@@ -12,6 +12,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 
 from gapkit.exceptions import InputError
 from gapkit.structures import AtomsBatch, Labels, concatenate, to_batch
+from gapkit.targets import TARGETS
 
 
 def labelled():
@@ -27,11 +28,10 @@ def same(left: AtomsBatch, right: AtomsBatch):
         assert np.array_equal(getattr(left, name), getattr(right, name)), name
     assert (left.labels is None) == (right.labels is None)
     if left.labels is not None:
-        for name in Labels.__dataclass_fields__:
-            values = getattr(left.labels, name), getattr(right.labels, name)
-            if name == "config_type":
-                assert values[0] == values[1]
-            else:
+        assert left.labels.config_type == right.labels.config_type
+        for target in TARGETS.values():
+            for name in (target.name, target.has, target.sigma):
+                values = getattr(left.labels, name), getattr(right.labels, name)
                 assert np.array_equal(*values, equal_nan=values[0].dtype != bool), name
 
 

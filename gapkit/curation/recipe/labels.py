@@ -13,8 +13,9 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from gapkit.curation.recipe.recipe import LABELS, Source
 from gapkit.exceptions import DataError
 from gapkit.structures import LabelKeys
+from gapkit.structures.batch import labelled
 from gapkit.structures.labels import frame_labels, results_of
-from gapkit.targets import from_voigt, to_voigt
+from gapkit.targets import TARGETS, from_voigt, to_voigt
 from gapkit.typing import FloatArray
 from gapkit.units import ENERGY_UNITS, FORCE_UNITS, STRESS_UNITS
 
@@ -22,7 +23,6 @@ from gapkit.units import ENERGY_UNITS, FORCE_UNITS, STRESS_UNITS
 _ALIAS = re.compile(
     r"(ref|reference|dft|qm|target|true|label|vasp|castep|qe|cp2k|aims|orca)[_-](energy|forces?|stress|virials?)", re.I
 )
-SIGMAS = ("energy_sigma", "virial_sigma", "force_sigma")
 SAME_VIRIAL = 1e-2, 1e-6  # relative; eV
 
 
@@ -61,38 +61,39 @@ def in_own_units(atoms: Atoms, source: Source) -> Atoms:
         If a label is not finite, has the wrong shape, is stale, or contradicts another.
     """
     keys = label_keys(source)
-    energy_unit, forces_unit = ENERGY_UNITS[source.energy_unit], FORCE_UNITS[source.forces_unit]
+    units = {"eV": ENERGY_UNITS[source.energy_unit], "eV/Å": FORCE_UNITS[source.forces_unit]}
+    factors = {name: units.get(target.unit, 1.0) for name, target in TARGETS.items()}
     # one at a time, for they are in different units
     labels = frame_labels(atoms, replace(keys, stress=None), 0)
-    by_virial = labels.virial * energy_unit
-    by_stress = frame_labels(atoms, replace(keys, virial=None), 0).virial * STRESS_UNITS[source.stress_unit]
-    virial = _same_virial(by_virial, by_stress)
+    by_stress = frame_labels(atoms, replace(keys, virial=None), 0).values["virial"] * STRESS_UNITS[source.stress_unit]
+    values = {name: value * factors[name] for name, value in labels.values.items()}
+    values["virial"] = _same_virial(values["virial"], by_stress)
     new = atoms.copy()
     new.calc = None
     others = {name for held in (new.info, new.arrays) for name in held if any(_is_alias(name, kind) for kind in LABELS)}
-    used = {getattr(keys, kind) for kind in (*LABELS, "config_type")}
-    for name in {*used, *others, *LABELS, *SIGMAS, "config_type"}:
+    used = {keys.of(kind) for kind in (*LABELS, "config_type")}
+    sigmas = {target.sigma for target in TARGETS.values()}
+    for name in {*used, *others, *LABELS, *sigmas, "config_type"}:
         new.info.pop(name, None)
         new.arrays.pop(name, None)
     results: dict[str, Any] = {}
-    if np.isfinite(labels.energy):
-        results["energy"] = labels.energy * energy_unit
-    known = np.isfinite(labels.forces[:, 0])
+    if labelled(values["energy"]).any():
+        results["energy"] = float(values["energy"][0])
+    known = labelled(values["forces"])
     if known.any():
         # the mask stays and says which zeros are no labels
-        results["forces"] = np.where(known[:, None], labels.forces * forces_unit, 0.0)
-    if np.isfinite(virial).all():
+        results["forces"] = np.where(known[:, None], values["forces"], 0.0)
+    if labelled(values["virial"]).any():
         if abs(np.linalg.det(new.cell.array)) > 0.0:
-            results["stress"] = -to_voigt(virial) / new.get_volume()
+            results["stress"] = -to_voigt(values["virial"][0]) / new.get_volume()
         else:
-            new.info["virial"] = virial
-    for name, sigma, unit in (
-        ("energy_sigma", labels.energy_sigma, energy_unit), ("virial_sigma", labels.virial_sigma, energy_unit),
-    ):  # fmt: skip
-        if np.isfinite(sigma):
-            new.info[name] = sigma * unit
-    if np.isfinite(labels.force_sigma).all():
-        new.set_array("force_sigma", labels.force_sigma * forces_unit)
+            new.info["virial"] = values["virial"][0]
+    for name, target in TARGETS.items():
+        sigma = labels.sigmas[name] * factors[name]
+        if np.isfinite(sigma).all() and target.per_atom:
+            new.set_array(target.sigma, sigma)
+        elif np.isfinite(sigma).all():
+            new.info[target.sigma] = float(sigma[0])
     if (kind := _config_type(labels.config_type, source)) is not None:
         new.info["config_type"] = kind
     if results:
@@ -126,12 +127,10 @@ def _config_type(own: str, source: Source) -> str | None:
 
 def _values(atoms: Atoms, kind: str, key: str) -> list[tuple[str, FloatArray]]:
     """Names and values of everything that looks like a label of a kind, the key first."""
-    shapes: dict[str, list[tuple[int, ...]]] = {
-        "energy": [(), (1,)],
-        "forces": [(len(atoms), 3)],
-        "stress": [(6,), (9,), (3, 3)],
-        "virial": [(6,), (9,), (3, 3)],
-    }
+    target = next(target for target in TARGETS.values() if kind in (target.name, target.shown.name))
+    tensor = len(target.shape) == 2
+    own = (len(atoms), *target.shape) if target.per_atom else target.shape
+    shapes = [(6,), (9,), (3, 3)] if tensor else [own] if target.per_atom else [own, (1, *own)]
     stores = (results_of(atoms), atoms.info, atoms.arrays)
     names = [key, kind, *sorted({str(name) for held in stores for name in held if _is_alias(name, kind)})]
     found = []
@@ -142,8 +141,8 @@ def _values(atoms: Atoms, kind: str, key: str) -> list[tuple[str, FloatArray]]:
                     value = np.asarray(held[name], dtype=float)
                 except (TypeError, ValueError):
                     continue
-                if value.shape in shapes[kind]:
-                    found.append((name, _matrix(value) if kind in ("stress", "virial") else value.reshape(-1)))
+                if value.shape in shapes:
+                    found.append((name, _matrix(value) if tensor else value.reshape(-1)))
     return found
 
 

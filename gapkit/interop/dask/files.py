@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -79,10 +78,10 @@ def read_file(path: str, keys: LabelKeys) -> FrameFile:
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
     names = {
-        field.name
-        for field in dataclasses.fields(keys)
+        name
+        for name, key in keys.given().items()
         for atoms in frames
-        if (key := getattr(keys, field.name)) is not None
+        if key is not None
         and (key in atoms.info or key in atoms.arrays or (atoms.calc is not None and key in atoms.calc.results))
     }
     return FrameFile(batch, frozenset(names))
@@ -94,7 +93,7 @@ def summarise(file: FrameFile) -> Summary:
     assert labels is not None
     return Summary(
         batch.n_atoms_per_frame, batch.species, batch.compositions(batch.species), labels.energy, labels.has_energy,
-        labels.config_type, bool(labels.has_energy.any() or labels.has_forces.any() or labels.has_virial.any()),
+        labels.config_type, any(has.any() for has in labels.has.values()),
         file.found, describe(batch), LocalSource(batch).identity() | {"sha256": training_digest(batch)},
     )  # fmt: skip
 
@@ -117,11 +116,10 @@ def open_files(executor: DaskExecutor, paths: Sequence[str], keys: LabelKeys) ->
     client = executor.client
     files = [submit(client, read_file, path, keys) for path in paths]
     summaries: list[Summary] = client.gather([submit(client, summarise, file) for file in files])
-    for field in dataclasses.fields(keys):
-        key = getattr(keys, field.name)
-        if key is not None and key != field.default and not any(field.name in one.found for one in summaries):
+    for name, key in keys.changed().items():
+        if not any(name in one.found for one in summaries):
             raise InputError(
-                f"`{field.name}` of LabelKeys must be a key of at least one frame, got {key!r}, found in none of "
+                f"`{name}` of LabelKeys must be a key of at least one frame, got {key!r}, found in none of "
                 f"{len(paths)} files"
             )
     require_labels(any(one.labelled for one in summaries))
