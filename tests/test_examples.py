@@ -14,8 +14,12 @@ ROOT = Path(__file__).parents[1]
 
 
 def run(script, *arguments, folder=None):
+    return python(str(ROOT / "examples" / script), *arguments, folder=folder)
+
+
+def python(*arguments, folder=None):
     return subprocess.run(
-        [sys.executable, "-W", "error::UserWarning", str(ROOT / "examples" / script), *arguments],
+        [sys.executable, "-W", "error::UserWarning", *arguments],
         capture_output=True,
         text=True,
         timeout=600,
@@ -71,7 +75,7 @@ def test_selection(tmp_path):
 
 
 def test_planted_damage(tmp_path):
-    result = run("benchmarks/planted_damage.py", *["--seeds", "1", "--json", "a.json"], folder=tmp_path)
+    result = python("-m", "tests.bench.planted_damage", "--seeds", "1", "--json", "a.json", folder=tmp_path)
     assert result.returncode == 0, result.stderr
     (trial,) = json.loads((tmp_path / "a.json").read_text())
     assert {item["kind"]: item["found"] for item in trial["planted"]} == {"energy": True, "duplicate": True}

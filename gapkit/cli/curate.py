@@ -7,10 +7,10 @@ from pathlib import Path
 
 from gapkit.cli.console import say, show, show_json
 from gapkit.curation.recipe import Recipe, check_folder, curate
-from gapkit.curation.recipe.card import card
 from gapkit.curation.recipe.output import CARD
 from gapkit.report.page import curation_page
 from gapkit.report.picture import require_matplotlib
+from gapkit.validation import crystal_check
 
 
 def run(
@@ -29,11 +29,11 @@ def run(
     check_folder(folder)
     if page and not dry_run:
         require_matplotlib()
-    curated = curate(recipe, path.parent, progress=not quiet)
+    curated = curate(recipe, path.parent, progress=not quiet, crystal_check=crystal_check)
     if not dry_run:
         curated.write(folder, curation_page(curated) if page else None)
     if as_json:
-        show_json(card(curated, {}) if dry_run else json.loads((folder / CARD).read_text(encoding="utf-8")))
+        show_json(curated.card() if dry_run else json.loads((folder / CARD).read_text(encoding="utf-8")))
     elif not quiet:
         show(str(curated))
     if not quiet:

@@ -24,8 +24,6 @@ from gapkit.structures.checks.consistency import label_consistency
 from gapkit.structures.checks.data import ISOLATED_BEYOND, nearest_distances
 from gapkit.typing import BoolArray, FloatArray
 
-__all__ = ["Finding", "check"]
-
 SMALL_DISTANCE = 0.6  # times the usual shortest one
 VOLUME_FACTOR = 3.0  # slabs in vacuum have twice the volume per atom
 UNIT_TOLERANCE = 0.03

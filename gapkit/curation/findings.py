@@ -1,4 +1,4 @@
-"""What a check of single frames finds, and what such checks share."""
+"""Findings about single frames, and the robust statistics of the checks."""
 
 from __future__ import annotations
 
@@ -17,40 +17,47 @@ GROSS = 10.0  # limits beyond which no rare structure is an excuse
 
 Found = list["Finding"]
 
-KINDS = {
-    "conflicting_labels": "two values for one label, or other names for it than in the rest of the file",
-    "unusable": "NaN, wrong shapes, labels of other positions",
-    "unlabelled": "no energy, forces or stress",
-    "no_cell": "no periodic direction, where most frames have one",
-    "mixed_units": "energies of a source that are to those of the others as one unit to another",
-    "energy_units": "total energies that look like Hartree, kcal/mol or kJ/mol",
-    "force_units": "forces of a size that is not of eV/Å",
-    "stress_units": "stresses of a size that is not of eV/Å^3",
-    "energy_force_units": "energy differences that are a unit's multiple of the work of the forces",
-    "energy_stress_units": "energy differences that are a unit's multiple of the work of the stresses",
-    "force_sign": "energies that rise where forces say that they fall",
-    "stress_sign": "energies that fall where stresses say that they rise",
-    "close_atoms": "atoms that are too close to be meant",
-    "contradictory_duplicates": "one structure with different labels",
-    "duplicates": "one structure more than once",
-    "energy_force": "an energy off the work of the forces towards neighbouring frames",
-    "energy_stress": "an energy off the work of stresses and forces towards frames of other volume",
-    "energy_outlier": "an energy that a robust pair model of the set cannot explain",
-    "energy_outliers": "an energy per atom far from those of the same composition",
-    "force_outlier": "a force that stands out of its frame or configuration type",
-    "net_force": "forces that do not add up to zero",
-    "net_force_outlier": "a net force beyond those of the same source",
-    "net_torque": "forces that would make a molecule spin",
-    "isolated_atoms": "atoms without neighbours in a larger frame",
-    "volume_outlier": "a volume per atom far from those of the same composition",
-    "distance_outlier": "a shortest distance far from those of the same composition",
+ACTIONS = ("stop", "drop", "flag", "ignore")
+
+# Wrong units, signs or keys concern whole files: leaving single frames out would hide it. What is wrong with one frame
+# beyond doubt goes; what stands out is written down, for a rare structure stands out as well.
+_KINDS = {
+    "conflicting_labels": ("stop", "two values for one label, or other names for it than in the rest of the file"),
+    "unusable": ("stop", "NaN, wrong shapes, labels of other positions"),
+    "unlabelled": ("drop", "no energy, forces or stress"),
+    "no_cell": ("stop", "no periodic direction, where most frames have one"),
+    "mixed_units": ("stop", "energies of a source that are to those of the others as one unit to another"),
+    "energy_units": ("stop", "total energies that look like Hartree, kcal/mol or kJ/mol"),
+    "force_units": ("stop", "forces of a size that is not of eV/Å"),
+    "stress_units": ("stop", "stresses of a size that is not of eV/Å^3"),
+    "energy_force_units": ("stop", "energy differences that are a unit's multiple of the work of the forces"),
+    "energy_stress_units": ("stop", "energy differences that are a unit's multiple of the work of the stresses"),
+    "force_sign": ("stop", "energies that rise where forces say that they fall"),
+    "stress_sign": ("stop", "energies that fall where stresses say that they rise"),
+    "close_atoms": ("drop", "atoms that are too close to be meant"),
+    "contradictory_duplicates": ("drop", "one structure with different labels"),
+    "duplicates": ("ignore", "one structure more than once"),  # a step of their own
+    "energy_force": ("flag", "an energy off the work of the forces towards neighbouring frames"),
+    "energy_stress": ("flag", "an energy off the work of stresses and forces towards frames of other volume"),
+    "energy_outlier": ("flag", "an energy that a robust pair model of the set cannot explain"),
+    "energy_outliers": ("flag", "an energy per atom far from those of the same composition"),
+    "force_outlier": ("flag", "a force that stands out of its frame or configuration type"),
+    "net_force": ("flag", "forces that do not add up to zero"),
+    "net_force_outlier": ("flag", "a net force beyond those of the same source"),
+    "net_torque": ("flag", "forces that would make a molecule spin"),
+    "isolated_atoms": ("flag", "atoms without neighbours in a larger frame"),
+    "volume_outlier": ("flag", "a volume per atom far from those of the same composition"),
+    "distance_outlier": ("flag", "a shortest distance far from those of the same composition"),
 }
-"""What the kinds of findings mean."""
+KINDS = {kind: meaning for kind, (_, meaning) in _KINDS.items()}
+"""Meaning of each kind of finding."""
+DEFAULT_ACTIONS = {kind: action for kind, (action, _) in _KINDS.items()}
+"""Action of a recipe on each kind of finding, one of `ACTIONS`; a recipe may name another."""
 
 
 @dataclass(frozen=True, order=True)
 class Finding:
-    """Something suspicious about one frame.
+    """A suspicion about one frame.
 
     Attributes
     ----------
@@ -59,12 +66,11 @@ class Finding:
     kind : str
         One of `KINDS`.
     severity : {"error", "warning", "info"}
-        An error cannot be right; a warning is to be looked at.
+        Errors cannot be right; warnings are to be looked at.
     message : str
-        What was found, with units, and what to do.
+        Observation with units, and advice.
     value, threshold : float or None
-        What was measured and the limit that it passed, in the unit that the message gives; None where the check is of
-        the whole set.
+        Measurement and its limit, in the unit of the message; None for a check of the whole set.
     """
 
     frame: int
@@ -76,7 +82,7 @@ class Finding:
 
 
 def severity_of(value: float, limit: float) -> str:
-    """Of something that stands out: "error" where it is far beyond the limit."""
+    """Severity of an outlier: "error" far beyond the limit."""
     return "error" if abs(value) > GROSS * limit else "warning"
 
 
@@ -87,7 +93,7 @@ def robust_scale(values: FloatArray) -> tuple[float, float]:
 
 
 def same_composition(batch: AtomsBatch, frames: IntArray) -> list[IntArray]:
-    """Positions in `frames` of those of each reduced composition."""
+    """Positions in `frames` by reduced composition."""
     groups: dict[tuple[int, ...], list[int]] = {}
     for k, counts in enumerate(batch.compositions(batch.species)[frames].tolist()):
         units_of_formula = max(gcd(*counts), 1)

@@ -1,11 +1,16 @@
-"""Validation: how far predictions are from reference labels, and whether their error bars say so."""
+"""Validation: is a potential sound? Scans, numbers of a crystal, and the quality of error bars.
+
+Errors against labels are those of `gapkit.errors`, pictures those of `gapkit.report`. It may import all layers below
+it, and neither `curation` nor `active`.
+"""
 
 from gapkit.errors.comparison import Comparison, Pairs, compare, evaluate
 from gapkit.errors.tables import Errors, ErrorTable
+from gapkit.validation.crystal import crystal_check
 from gapkit.validation.scans import Scan, dimer_scan, volume_scan
 from gapkit.validation.uncertainty import UncertaintyTable, evaluate_uncertainty, uncertainty_of
 
 __all__ = [
-    "Comparison", "ErrorTable", "Errors", "Pairs", "Scan", "UncertaintyTable", "compare", "dimer_scan", "evaluate",
-    "evaluate_uncertainty", "uncertainty_of", "volume_scan",
+    "Comparison", "ErrorTable", "Errors", "Pairs", "Scan", "UncertaintyTable", "compare", "crystal_check", "dimer_scan",
+    "evaluate", "evaluate_uncertainty", "uncertainty_of", "volume_scan",
 ]  # fmt: skip

@@ -256,7 +256,7 @@ def test_no_page_needs_no_matplotlib(folder: Path, run: Run, monkeypatch: pytest
 @pytest.mark.parametrize(
     "place",
     ["gapkit.curation.recipe.steps.drop_duplicates", "gapkit.cli.curate.curation_page",
-     "gapkit.curation.recipe.output.markdown"],
+     "gapkit.curation.recipe.result.markdown"],
 )  # fmt: skip
 def test_ctrl_c(folder: Path, run: Run, monkeypatch: pytest.MonkeyPatch, place: str) -> None:
     def interrupt(*_: object, **__: object) -> None:
@@ -277,7 +277,7 @@ HALTED = """
 import os, sys, time
 from pathlib import Path
 from gapkit.cli import app
-from gapkit.curation.recipe import output
+from gapkit.curation.recipe import result
 place, marker = sys.argv[1:3]
 rename = os.rename
 def halt(*arguments):
@@ -288,7 +288,7 @@ def halt(*arguments):
 if place == "rename":
     os.rename = halt
 else:
-    setattr(output, place, halt)
+    setattr(result, place, halt)
 app(sys.argv[3:])
 """
 

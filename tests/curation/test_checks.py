@@ -10,10 +10,9 @@ from ase.build import bulk, molecule
 from ase.io import read
 
 import gapkit
-from gapkit.curation.checks import Finding, check
+from gapkit.curation.checks import check
 from gapkit.curation.energy_outliers import pair_model_residuals
-from gapkit.curation.findings import KINDS
-from gapkit.curation.recipe.actions import DEFAULT_ACTIONS
+from gapkit.curation.findings import DEFAULT_ACTIONS, KINDS, Finding
 from gapkit.exceptions import InputError
 from gapkit.structures import to_batch
 from tests.potential.models import label

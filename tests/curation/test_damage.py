@@ -6,9 +6,9 @@ from ase.build import bulk
 from ase.stress import voigt_6_to_full_3x3_stress
 from scipy.spatial.transform import Rotation
 
-from gapkit.curation.damage import KINDS, plant, turned
 from gapkit.curation.weights import copy_frame
 from gapkit.exceptions import InputError
+from tests.curation.damage import KINDS, plant, turned
 from tests.potential.models import label, make_frames
 
 

@@ -1,4 +1,4 @@
-"""Damage of every kind is found, and nothing else: the small version of examples/benchmarks/planted_damage.py."""
+"""Damage of every kind is found, and nothing else: the small version of tests/bench/planted_damage.py."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from ase.build import bulk
 
 from gapkit import Noise
 from gapkit.curation.checks import check
-from gapkit.curation.damage import KINDS, plant
 from gapkit.curation.pruning import prune
 from gapkit.curation.weights import without_labels
 from gapkit.selection.duplicates import find_duplicates
 from gapkit.structures import to_batch
+from tests.curation.damage import KINDS, plant
 from tests.potential.models import label, small_model, small_terms
 
 NAMED = {"energy_outlier": "energy", "energy_outliers": "energy", "net_force": "forces", "net_force_outlier": "forces"}

@@ -1,18 +1,19 @@
-"""The data card: where a data set is from, what it holds, and every decision with its reason."""
+"""The data card: sources, content, and every decision with its reason."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from gapkit.curation.recipe.ledger import LEFT_OUT, TEST, TRAIN, batch_of
-from gapkit.curation.recipe.recipe import public_file
+from gapkit.curation.coverage import Coverage
+from gapkit.curation.pruning import Pruned
+from gapkit.curation.recipe.ledger import LEFT_OUT, TEST, TRAIN, Entry, Ledger, batch_of
+from gapkit.curation.recipe.recipe import Recipe, public_file
+from gapkit.curation.recipe.sources import SourceFile
 from gapkit.structures import describe
-
-if TYPE_CHECKING:
-    from gapkit.curation.recipe.result import Curated
 
 FORMAT = 1
 DIGITS = 6  # the last ones of a double may differ between machines
@@ -20,45 +21,15 @@ MODEL_DIGITS = 3  # of what a fitted model says, which differs in the sixth with
 UNITS = {"length": "Å", "energy": "eV", "forces": "eV/Å", "stress": "eV/Å^3, positive under tension (ASE)"}
 
 
-def card(curated: Curated, outputs: dict[str, str]) -> dict[str, Any]:
-    """Plain numbers and strings for JSON.
-
-    Parameters
-    ----------
-    curated : Curated
-    outputs : dict of str to str
-        SHA-256 of the files of frames by name.
-    """
+def card(
+    recipe: Recipe, files: Sequence[SourceFile], ledger: Ledger, coverage: Coverage, pruned: Pruned | None,
+    digests: Mapping[str, str],
+) -> dict[str, Any]:  # fmt: skip
+    """Plain numbers and strings for JSON; `digests` are the SHA-256 of the files of frames by name."""
     from gapkit import __version__
 
-    recipe, ledger = curated.recipe, curated.ledger
-    sources = [
-        {
-            "name": f.source.label, "file": f.source.public_file, "sha256": f.sha256, "licence": f.source.licence,
-            "reference": f.source.reference, "role": f.source.role, "n_frames": f.n_frames, "n_read": f.n_read,
-            "units_read": {
-                "energy": f.source.energy_unit, "forces": f.source.forces_unit, "stress": f.source.stress_unit
-            },
-        }
-        for f in curated.files
-    ]  # fmt: skip
-    sets = {}
-    for place in (TRAIN, TEST):
-        if entries := ledger.of(place):
-            report = describe(batch_of(entries))
-            sets[place] = {
-                "n_frames": report.n_frames, "n_atoms": report.n_atoms, "species": report.species,
-                "n_energies": sum(c.n_energies for c in report.config_types),
-                "n_force_components": sum(c.n_force_components for c in report.config_types),
-                "n_virials": sum(c.n_virials for c in report.config_types),
-                "energy_per_atom": report.energy_per_atom, "max_force": report.max_force,
-            }  # fmt: skip
-    coverage = curated.coverage.to_dict()
+    spanned = coverage.to_dict()
     kept = ("volume_per_atom", "energy_per_atom", "reach", "covered", "covered_frames")
-    options = {name: value for name, value in recipe.to_dict().items() if name not in ("output", "n_jobs")}
-    options["sources"] = [{**asdict(source), "file": source.public_file} for source in recipe.sources]
-    if recipe.outliers is not None and recipe.outliers.crystal is not None:
-        options["outliers"]["crystal"] = public_file(recipe.outliers.crystal)
     content = {
         "format": FORMAT,
         "made_by": f"gapkit {__version__} curate",
@@ -66,15 +37,13 @@ def card(curated: Curated, outputs: dict[str, str]) -> dict[str, Any]:
         "licence": recipe.licence,
         "units": UNITS,
         "recipe": {},
-        "sources": sources,
-        "files": outputs,
-        "sets": sets,
+        "sources": [_source(file) for file in files],
+        "files": dict(digests),
+        "sets": {place: _content(entries) for place in (TRAIN, TEST) if (entries := ledger.of(place))},
         "config_types": ledger.counts(),
         "steps": [{"step": s, "what": what, "left_out": out, "remain": left} for s, what, out, left in ledger.steps],
-        "coverage": {name: coverage[name] for name in kept},
-        "outliers": None if curated.pruned is None else _plain(
-            {"before": curated.pruned.before, "after": curated.pruned.after}, MODEL_DIGITS
-        ),
+        "coverage": {name: spanned[name] for name in kept},
+        "outliers": pruned and _plain({"before": pruned.before, "after": pruned.after}, MODEL_DIGITS),
         "frames": [
             {
                 "id": e.id, "config_type": e.config_type, "n_atoms": len(e.atoms), "place": e.place, "step": e.step,
@@ -83,8 +52,33 @@ def card(curated: Curated, outputs: dict[str, str]) -> dict[str, Any]:
             for e in ledger.entries
         ],
     }  # fmt: skip
+    options = {name: value for name, value in recipe.to_dict().items() if name not in ("output", "n_jobs")}
+    options["sources"] = [{**asdict(source), "file": source.public_file} for source in recipe.sources]
+    if recipe.outliers is not None and recipe.outliers.crystal is not None:
+        options["outliers"]["crystal"] = public_file(recipe.outliers.crystal)
     # what was asked for is not rounded
     return {**_plain(content), "recipe": _plain(options, None)}
+
+
+def _source(file: SourceFile) -> dict[str, Any]:
+    source = file.source
+    units = {"energy": source.energy_unit, "forces": source.forces_unit, "stress": source.stress_unit}
+    return {
+        "name": source.label, "file": source.public_file, "sha256": file.sha256, "licence": source.licence,
+        "reference": source.reference, "role": source.role, "n_frames": file.n_frames, "n_read": file.n_read,
+        "units_read": units,
+    }  # fmt: skip
+
+
+def _content(entries: Sequence[Entry]) -> dict[str, Any]:
+    report = describe(batch_of(entries))
+    return {
+        "n_frames": report.n_frames, "n_atoms": report.n_atoms, "species": report.species,
+        "n_energies": sum(c.n_energies for c in report.config_types),
+        "n_force_components": sum(c.n_force_components for c in report.config_types),
+        "n_virials": sum(c.n_virials for c in report.config_types),
+        "energy_per_atom": report.energy_per_atom, "max_force": report.max_force,
+    }  # fmt: skip
 
 
 def markdown(content: dict[str, Any]) -> str:

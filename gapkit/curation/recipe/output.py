@@ -1,30 +1,25 @@
-"""Write a data set: everything into a new folder, which then takes the place of the old one."""
+"""Writing of a data set: everything into a new folder, then in place of the old one."""
 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import shutil
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ase import Atoms
 from ase.io import write as write_frames
 
-from gapkit.curation.recipe.card import card, markdown
 from gapkit.exceptions import InputError
 from gapkit.structures.labels import results_of
-
-if TYPE_CHECKING:
-    from gapkit.curation.recipe.result import Curated
 
 CARD = "card.json"
 MADE = {"train.extxyz", "test.extxyz", "left_out.extxyz", CARD, "card.md", "index.html"}
 
 
 def check_folder(folder: Path) -> None:
-    """Check, before any work, that a data set can be written there, and put back one whose replacement was interrupted.
+    """Check before any work that a data set can be written there; undo an interrupted replacement.
 
     Raises
     ------
@@ -56,8 +51,17 @@ def check_folder(folder: Path) -> None:
         )
 
 
-def write(curated: Curated, folder: Path, page: str | None) -> list[Path]:
-    """See `Curated.write`."""
+def write_set(
+    folder: Path, sets: Mapping[str, Sequence[Atoms]], texts: Callable[[dict[str, str]], Mapping[str, str | None]]
+) -> list[Path]:
+    """Replace a folder as a whole by the files of frames that are not empty, and by texts.
+
+    Parameters
+    ----------
+    sets : mapping of file name to frames
+    texts : callable
+        Texts by file name from the SHA-256 of the files of frames; None: no such file.
+    """
     check_folder(folder)
     folder = folder.resolve()
     new = folder.with_name(f".{folder.name}.new")
@@ -65,15 +69,12 @@ def write(curated: Curated, folder: Path, page: str | None) -> list[Path]:
     try:
         new.mkdir()
         digests = {}
-        for name, frames in (("train", curated.train), ("test", curated.test), ("left_out", curated.left_out)):
+        for name, frames in sets.items():
             if frames:
-                path = new / f"{name}.extxyz"
-                with path.open("w", encoding="utf-8", newline="\n") as file:
+                with (new / name).open("w", encoding="utf-8", newline="\n") as file:
                     write_frames(file, [_writable(atoms) for atoms in frames], format="extxyz")
-                digests[path.name] = hashlib.sha256(path.read_bytes()).hexdigest()
-        content = card(curated, digests)
-        text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-        for name, words in ((CARD, text), ("card.md", markdown(content)), ("index.html", page)):
+                digests[name] = hashlib.sha256((new / name).read_bytes()).hexdigest()
+        for name, words in texts(digests).items():
             if words is not None:
                 (new / name).write_text(words, encoding="utf-8", newline="\n")
         _swap(new, folder)
@@ -102,13 +103,11 @@ def _aside(folder: Path) -> Path:
 
 
 def _writable(atoms: Atoms) -> Atoms:
-    """Without what extended XYZ cannot hold, such as objects in `info` or labels that are there twice."""
+    """The same frame without objects in `info` and labels that are there twice: extended XYZ cannot hold them."""
     for held, where in ((atoms.info, "info"), (atoms.arrays, "arrays")):
         for name in set(results_of(atoms)) & set(held):
             held[f"{where}_{name}"] = held.pop(name)
-    plain = (str, bool, int, float, list, tuple)
-    for name in [
-        name for name, value in atoms.info.items() if not (isinstance(value, plain) or hasattr(value, "shape"))
-    ]:
-        del atoms.info[name]
+    for name, value in list(atoms.info.items()):
+        if not (isinstance(value, str | bool | int | float | list | tuple) or hasattr(value, "shape")):
+            del atoms.info[name]
     return atoms

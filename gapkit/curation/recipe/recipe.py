@@ -23,7 +23,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from gapkit.curation.recipe.actions import ACTIONS, DEFAULT_ACTIONS
+from gapkit.curation.findings import ACTIONS, DEFAULT_ACTIONS
 from gapkit.curation.recipe.values import false_alarm, quotas, sigmas, slice_of, unit, window_end
 from gapkit.curation.splits import By
 from gapkit.exceptions import ConfigError

@@ -1,17 +1,22 @@
-"""What a recipe made: frames, the decision about each of them, and what was measured on the way."""
+"""The result of a recipe: frames, the decision about each of them, and measurements on the way."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from ase import Atoms
 
-from gapkit.curation.checks import Finding
 from gapkit.curation.coverage import Coverage
+from gapkit.curation.findings import Finding
 from gapkit.curation.influence import InfluenceReport
 from gapkit.curation.pruning import Pruned
+from gapkit.curation.recipe.card import card, markdown
 from gapkit.curation.recipe.ledger import LEFT_OUT, TEST, TRAIN, Entry, Ledger
+from gapkit.curation.recipe.output import CARD, write_set
 from gapkit.curation.recipe.recipe import Recipe
 from gapkit.curation.recipe.sources import SourceFile
 from gapkit.selection.duplicates import DuplicateGroup
@@ -28,17 +33,17 @@ class Curated:
     ledger : Ledger
         Every frame with its place and the reason.
     findings : tuple of Finding
-        Of the checks; frames are counted through all sources.
+        Findings of the checks; frames are counted through all sources.
     duplicates : tuple of DuplicateGroup
         Frames are counted through those that were compared.
     pruned : Pruned or None
-        Of the step "outliers".
+        Result of the step "outliers".
     modelled : tuple of str
-        Ids of the frames that its last model was fitted to.
+        Ids of the training frames of its last model.
     influence : InfluenceReport or None
-        Of that model, in this order.
+        Influence on that model, in this order.
     coverage : Coverage
-        How the training set covers all sound frames.
+        Coverage of all sound frames by the training set.
     """
 
     recipe: Recipe
@@ -53,7 +58,7 @@ class Curated:
 
     @property
     def train(self) -> list[Atoms]:
-        """Training frames, with labels in eV, eV/Å and eV/Å^3, `frame_id`, and sigmas if they were asked for."""
+        """Training frames, with labels in eV, eV/Å and eV/Å^3, `frame_id`, and the sigmas of the step "weights"."""
         return [_named(e) for e in self.ledger.of(TRAIN)]
 
     @property
@@ -71,6 +76,16 @@ class Curated:
             frames.append(atoms)
         return frames
 
+    def card(self, digests: Mapping[str, str] | None = None) -> dict[str, Any]:
+        """Content of card.json: plain numbers and strings.
+
+        Parameters
+        ----------
+        digests : mapping of str to str, optional
+            SHA-256 of the files of frames by name.
+        """
+        return card(self.recipe, self.files, self.ledger, self.coverage, self.pruned, digests or {})
+
     def write(self, folder: str | Path, page: str | None = None) -> list[Path]:
         """Write train.extxyz, test.extxyz, left_out.extxyz, card.json, card.md and, if given, index.html.
 
@@ -81,20 +96,21 @@ class Curated:
         folder : path
             New, empty, or made by this function before.
         page : str or None
-            From `gapkit.report.curation_page`.
-
-        Returns
-        -------
-        list of Path
+            Text of index.html, see `gapkit.report.curation_page`.
 
         Raises
         ------
         InputError
             If the folder holds files that this function did not make.
         """
-        from gapkit.curation.recipe.output import write
 
-        return write(self, Path(folder), page)
+        def texts(digests: dict[str, str]) -> dict[str, str | None]:
+            content = self.card(digests)
+            text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+            return {CARD: text, "card.md": markdown(content), "index.html": page}
+
+        sets = {"train.extxyz": self.train, "test.extxyz": self.test, "left_out.extxyz": self.left_out}
+        return write_set(Path(folder), sets, texts)
 
     def __str__(self) -> str:
         width = max(10, *(len(name) for name, *_ in self.ledger.steps))

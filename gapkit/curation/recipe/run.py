@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+
+from ase import Atoms
 
 from gapkit.curation.coverage import measure_coverage
 from gapkit.curation.influence import influence
+from gapkit.curation.pruning import Check
 from gapkit.curation.recipe import steps
 from gapkit.curation.recipe.ledger import LEFT_OUT, TEST, TRAIN, Entry, Ledger, batch_of, frames_of
 from gapkit.curation.recipe.recipe import Recipe
@@ -15,9 +18,13 @@ from gapkit.curation.recipe.sources import read_sources
 from gapkit.exceptions import DataError, InputError
 from gapkit.parallel import limit_blas
 from gapkit.progress import track
+from gapkit.structures import read_frames
 
 
-def curate(recipe: Recipe, folder: str | Path = ".", *, progress: bool = False) -> Curated:
+def curate(
+    recipe: Recipe, folder: str | Path = ".", *, progress: bool = False,
+    crystal_check: Callable[[Atoms], Check] | None = None,
+) -> Curated:  # fmt: skip
     """Read, check, remove duplicates and outliers, split, remove leaks, select and weigh, as a recipe says.
 
     Nothing is written; see `Curated.write`.
@@ -26,18 +33,16 @@ def curate(recipe: Recipe, folder: str | Path = ".", *, progress: bool = False) 
     ----------
     recipe : Recipe
     folder : path
-        What the files of the recipe are relative to.
+        Folder of the recipe; its files are relative to it.
     progress : bool
         Show a bar on standard error.
-
-    Returns
-    -------
-    curated : Curated
+    crystal_check : callable, optional
+        Makes the check of the recipe's `outliers: {crystal: ...}`, such as `gapkit.validation.crystal_check`.
 
     Raises
     ------
     InputError
-        If a file cannot be read, or the recipe names configuration types that there are not.
+        If a file cannot be read, the recipe names unknown configuration types, or its `crystal` has no check.
     DataError
         If the data must not be used as they are: the message names files and frames; or if no training frame is left.
     """
@@ -53,6 +58,7 @@ def curate(recipe: Recipe, folder: str | Path = ".", *, progress: bool = False) 
         files, entries = read_sources(recipe.sources, base)
         ledger = Ledger(entries)
         _check_names(recipe, ledger)
+        crystal = _crystal(recipe, base, crystal_check)
         ledger.close("read", f"{len(entries)} frames of {len(files)} files")
         begin("check")
         findings = steps.check_frames(ledger, recipe)
@@ -60,7 +66,7 @@ def curate(recipe: Recipe, folder: str | Path = ".", *, progress: bool = False) 
         begin("duplicates")
         groups = steps.drop_duplicates(ledger, recipe) if recipe.duplicates is not None else []
         begin("outliers")
-        pruned = steps.drop_outliers(ledger, recipe, base) if recipe.outliers is not None else None
+        pruned = steps.drop_outliers(ledger, recipe, crystal) if recipe.outliers is not None else None
         modelled = ledger.open("pool", "train")
         modelled_frames = frames_of(modelled)  # before they get other sigmas
         sound = ledger.open()
@@ -87,6 +93,19 @@ def curate(recipe: Recipe, folder: str | Path = ".", *, progress: bool = False) 
         recipe=recipe, files=tuple(files), ledger=ledger, findings=tuple(findings), duplicates=tuple(groups),
         pruned=pruned, modelled=tuple(e.id for e in modelled), influence=report, coverage=coverage,
     )  # fmt: skip
+
+
+def _crystal(recipe: Recipe, folder: Path, make: Callable[[Atoms], Check] | None) -> Check | None:
+    file = None if recipe.outliers is None else recipe.outliers.crystal
+    if file is None:
+        return None
+    atoms = read_frames(folder / file)[0]
+    if make is None:
+        raise InputError(
+            f"`crystal` of the recipe needs a check, got none; call `curate` with `crystal_check`, such as "
+            f"gapkit.validation.crystal_check, or leave out `crystal: {file}`"
+        )
+    return make(atoms)
 
 
 def _check_names(recipe: Recipe, ledger: Ledger) -> None:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 
-from gapkit.curation.checks import Finding, check
+from gapkit.curation.checks import check
+from gapkit.curation.findings import DEFAULT_ACTIONS, Finding
 from gapkit.curation.leakage import Leak, find_twins
-from gapkit.curation.pruning import Pruned, prune
-from gapkit.curation.recipe.actions import DEFAULT_ACTIONS
+from gapkit.curation.pruning import Check, Pruned, prune
 from gapkit.curation.recipe.labels import is_labelled
 from gapkit.curation.recipe.ledger import LEFT_OUT, TEST, TRAIN, Entry, Ledger, batch_of, frames_of
 from gapkit.curation.recipe.recipe import Leakage, Recipe, Select, Split, Weights
@@ -23,8 +22,6 @@ from gapkit.potential import GAP
 from gapkit.potential.defaults import default_terms
 from gapkit.selection.duplicates import DuplicateGroup, find_duplicates
 from gapkit.selection.select import select
-from gapkit.structures import read_frames
-from gapkit.validation.crystal import crystal_check
 
 N_NAMED = 8
 UNREADABLE = ("conflicting_labels", "unusable")
@@ -121,13 +118,12 @@ def drop_duplicates(ledger: Ledger, recipe: Recipe) -> list[DuplicateGroup]:
     return groups
 
 
-def drop_outliers(ledger: Ledger, recipe: Recipe, folder: Path) -> Pruned:
-    """Leave out frames that no model of all others can follow."""
+def drop_outliers(ledger: Ledger, recipe: Recipe, crystal: Check | None) -> Pruned:
+    """Leave out frames that no model of all others can follow; `crystal` is in the table before and after."""
     options = recipe.outliers
     assert options is not None
     entries = ledger.open("pool", "train")
     batch, frames = batch_of(entries), frames_of(entries)
-    crystal = None if options.crystal is None else crystal_check(read_frames(folder / options.crystal)[0])
     model = GAP(
         terms=default_terms(batch, options.cutoff), n_sparse=options.n_sparse, random_state=recipe.seed,
         calibration=None, n_jobs=recipe.n_jobs,

@@ -13,7 +13,7 @@ import yaml
 from ase.io import read as read_file
 
 from gapkit.curation.recipe import Curated
-from gapkit.curation.recipe.card import card, markdown
+from gapkit.curation.recipe.card import markdown
 from gapkit.report.page import curation_page
 from tests.curation.recipe.data import copper, make, moved, plain, put, read, turned
 
@@ -154,7 +154,7 @@ def test_frames_with_flags_are_listed(folder: Path) -> None:
     frames[4].calc.results["forces"] = frames[4].calc.results["forces"] + np.array([0.0, 0.0, 3.0])
     put(folder, "pushed.extxyz", frames)
     made = make(folder, "sources: [{file: pushed.extxyz}]\nsplit: false\n")
-    content = card(made, {})
+    content = made.card()
     flags = next(f["flags"] for f in content["frames"] if f["id"] == "pushed:4")
     assert any(flag.startswith("net_force") for flag in flags)
     text = markdown(content)

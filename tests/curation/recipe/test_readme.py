@@ -9,9 +9,8 @@ import pytest
 import yaml
 
 import gapkit.curation
-from gapkit.curation.findings import KINDS
+from gapkit.curation.findings import DEFAULT_ACTIONS, KINDS
 from gapkit.curation.recipe import Duplicates, Leakage, Outliers, Recipe, Select, Source, Split, Weights
-from gapkit.curation.recipe.actions import DEFAULT_ACTIONS
 
 TEXT = (Path(gapkit.curation.__file__).parent / "README.md").read_text(encoding="utf-8")
 

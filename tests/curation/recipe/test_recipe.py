@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from gapkit.curation.findings import ACTIONS, DEFAULT_ACTIONS
 from gapkit.curation.recipe import Duplicates, Leakage, Outliers, Recipe, Select, Source, Split, Weights
-from gapkit.curation.recipe.actions import ACTIONS, DEFAULT_ACTIONS
 from gapkit.exceptions import ConfigError
 from tests.curation.recipe.data import read
 

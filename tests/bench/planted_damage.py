@@ -1,8 +1,8 @@
 """Damage a part of a training set on purpose, and count how much of it is found.
 
-    python examples/benchmarks/planted_damage.py                                  # the data that ship, about a minute
-    python examples/benchmarks/planted_damage.py --train my.extxyz --seeds 1 2 3 4 5 --n-sparse 500
-    python examples/benchmarks/planted_damage.py --train my.extxyz --test my_test.extxyz --seeds 1 2 --refit
+    python -m tests.bench.planted_damage                                  # the data that ship, about a minute
+    python -m tests.bench.planted_damage --train my.extxyz --seeds 1 2 3 4 5 --n-sparse 500
+    python -m tests.bench.planted_damage --train my.extxyz --test my_test.extxyz --seeds 1 2 --refit
 
 Each seed damages 2 % of the frames, as many of each kind as can be: energy off by 0.2 eV/atom, force on one atom three
 times too large, sign of the stress, a cell vector off by 3 to 5 %, a rotated and permuted copy.  What counts as
@@ -33,11 +33,11 @@ from ase.io import read
 
 from gapkit import GAP
 from gapkit.curation.checks import check
-from gapkit.curation.damage import KINDS, Damage, plant
 from gapkit.curation.pruning import Masked, Pruned, prune
 from gapkit.curation.weights import without_labels
 from gapkit.selection.duplicates import find_duplicates
 from gapkit.structures import to_batch
+from tests.curation.damage import KINDS, Damage, plant
 
 DATA = Path(__file__).resolve().parents[2] / "data" / "silicon"
 
