@@ -1,4 +1,7 @@
-"""Registered objects to and from plain JSON: a class by its name, its arguments by theirs."""
+"""Registered objects to and from plain JSON: a class by its name, its arguments by theirs.
+
+A class whose arguments are not plain has `to_plain`, a mapping of plain values, and `from_plain`, which takes these.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +37,9 @@ def encode(value: Any) -> Any:
             f"a model file cannot hold a {cls.__name__}, which is not registered; use gapkit's own classes, or "
             "register it with gapkit.io.registry.registered"
         )
-    if is_dataclass(value):
+    if hasattr(value, "to_plain"):
+        arguments = value.to_plain()
+    elif is_dataclass(value):
         arguments = {field.name: getattr(value, field.name) for field in fields(value)}
     else:
         arguments = value.get_params(deep=False)
@@ -61,6 +66,7 @@ def decode(value: Any) -> Any:
                     f"unknown class {value['class']!r}; "
                     + (f"import the module that defines it, {module}" if module else "it may be of a newer gapkit")
                 )
-            return cls(**{key: decode(item) for key, item in value["arguments"].items()})
+            arguments = {key: decode(item) for key, item in value["arguments"].items()}
+            return getattr(cls, "from_plain", cls)(**arguments)
         return {key: decode(item) for key, item in value.items()}
     return value

@@ -6,7 +6,17 @@ and ASE calculators.  Nothing of the Gaussian process or its training is here; a
 """
 
 from gapkit.terms.base import EnergyTerm, TermValues
+from gapkit.terms.calculator import CalculatorTerm
 from gapkit.terms.known import KnownEnergy
 from gapkit.terms.pairs import ZBL, LennardJones, PairTable, PairTables
 
-__all__ = ["ZBL", "EnergyTerm", "KnownEnergy", "LennardJones", "PairTable", "PairTables", "TermValues"]
+__all__ = [
+    "ZBL",
+    "CalculatorTerm",
+    "EnergyTerm",
+    "KnownEnergy",
+    "LennardJones",
+    "PairTable",
+    "PairTables",
+    "TermValues",
+]

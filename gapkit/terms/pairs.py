@@ -103,7 +103,7 @@ class ZBL(PairTerm):
             screening += part
             slope -= b / length * part
         charge = 14.399645 * z1 * z2
-        return _switched(charge * screening / r, charge * (slope - screening / r) / r, r, self.cutoff, self.inner)
+        return switched(charge * screening / r, charge * (slope - screening / r) / r, r, self.cutoff, self.inner)
 
 
 @registered("EnergyTerm")
@@ -154,7 +154,7 @@ class LennardJones(PairTerm):
         for symbol, number in zip(self.epsilon, atomic_numbers(list(self.epsilon)), strict=True):
             depth[number], length[number] = self.epsilon[symbol], self.sigma[symbol]
         epsilon, six = np.sqrt(depth[z1] * depth[z2]), (0.5 * (length[z1] + length[z2]) / r) ** 6
-        return _switched(
+        return switched(
             4.0 * epsilon * (six**2 - six), -24.0 * epsilon * (2.0 * six**2 - six) / r, r, self.cutoff, self._inner
         )
 
@@ -246,7 +246,7 @@ def _check_switch(cutoff: float, inner: float) -> None:
         raise InputError(f"`cutoff` and `inner` must be 0 <= inner < cutoff in Å, got {inner} and {cutoff}")
 
 
-def _switched(
+def switched(
     energy: FloatArray, slope: FloatArray, r: FloatArray, cutoff: float, inner: float
 ) -> tuple[FloatArray, FloatArray]:
     """Energies and slopes (n,) times a quintic switch from `inner` to `cutoff`."""
