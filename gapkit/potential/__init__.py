@@ -1,9 +1,8 @@
 """The potential: terms, baselines, the GAP estimator, predictions and model files."""
 
 from gapkit.descriptors import SOAP, ThreeBody, TwoBody
-from gapkit.potential.committee.committee import Committee, bootstrap_committee, label_noise_committee, sample_committee
-from gapkit.potential.files import load
-from gapkit.potential.gap import GAP
+from gapkit.potential.committee import Committee, bootstrap_committee, label_noise_committee, sample_committee
+from gapkit.potential.gap import GAP, load
 from gapkit.potential.predictions import Predictions
 from gapkit.potential.search.settings_search import SettingsSearch
 from gapkit.potential.term import Term

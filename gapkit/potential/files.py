@@ -1,114 +1,114 @@
-"""Saving and loading of fitted potentials."""
+"""Fitted states and the parameters of their estimators in model files."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from gapkit.exceptions import InputError, ModelFileError
 from gapkit.gp.factors import TriangularFactor
+from gapkit.gp.noise import Noise
 from gapkit.io.archive import read_archive, write_archive
 from gapkit.io.codec import decode, encode
 from gapkit.potential.model import SparseModel
+from gapkit.potential.state import FittedState
+from gapkit.terms.known import KnownEnergy
 from gapkit.uncertainty.calibration import Calibration
 from gapkit.uncertainty.novelty import NoveltyDetector
 
-if TYPE_CHECKING:
-    from gapkit.potential.gap import GAP
 
+def write_state(
+    path: str | os.PathLike[str], state: FittedState, parameters: Mapping[str, Any], *, factors: bool
+) -> None:
+    """Write a state and the parameters of its estimator; with `factors` also the triangles of the training rows.
 
-def save(model: GAP, path: str | os.PathLike[str], *, factors: bool) -> None:
-    """Write `model` to `path`; see `GAP.save`."""
-    state = model.model_
-    arrays = state.to_arrays() | {"origins": model._origins}
-    calibration, detector = model.calibration_, model.novelty_detector_
-    if calibration is not None:
-        arrays |= {f"calibration_{name}": array for name, array in calibration.to_arrays().items()}
-    if detector is not None:
-        arrays |= {f"novelty_{name}": array for name, array in detector.to_arrays().items()}
-    if factors:
-        if model._factors is None:
-            raise InputError(
-                "`factors=True` needs a model that has its factors: one that was fitted here or saved with them"
-            )
-        for kind, factor in model._factors.items():
-            arrays |= {f"factor_{kind}_{name}": array for name, array in factor.to_arrays().items()}
+    Raises
+    ------
+    InputError
+        If factors are asked for and the state has none.
+    """
+    if factors and state.factors is None:
+        raise InputError(
+            "`factors=True` needs a model that has its factors: one that was fitted here or saved with them"
+        )
+    kept = (state.factors or {}) if factors else {}
+    arrays = state.sparse.to_arrays() | {"origins": state.origins}
+    parts: dict[str, Any] = {f"factor_{kind}_": factor for kind, factor in kept.items()}
+    parts |= {"calibration_": state.calibration, "novelty_": state.detector}
+    for prefix, part in parts.items():
+        if part is not None:
+            arrays |= {prefix + name: array for name, array in part.to_arrays().items()}
     try:
         own_version = version("gapkit")
     except PackageNotFoundError:
         own_version = "unknown"
+    calibration = state.calibration
+    plain = {
+        name: None if isinstance(value, np.random.RandomState) else encode(value) for name, value in parameters.items()
+    }
     header = {
         "gapkit_version": own_version,
-        "parameters": {name: encode(value) for name, value in _parameters(model).items()},
-        "terms": [encode(term) for term in model.terms_],
+        "parameters": plain,
+        "terms": [encode(term) for term in state.terms],
         "species": list(state.species),
-        "blocks": state.blocks(),
-        "reference_energies": {str(z): e for z, e in state.energies.items()},
-        "noise": model._noise,
-        "log_marginal_likelihood": model.log_marginal_likelihood_,
+        "blocks": state.sparse.blocks(),
+        "reference_energies": {str(z): e for z, e in state.known.reference.items()},
+        "energy_terms": [encode(term) for term in state.known.terms],
+        "noise": state.noise,
+        "given_noise": encode(state.given_noise),
+        "log_marginal_likelihood": state.log_marginal_likelihood,
         "calibration": calibration and {"n": calibration.n_configurations, "source": calibration.source},
-        "factors": sorted(model._factors) if factors and model._factors else [],
-        "metadata": model.metadata_,
+        "factors": sorted(kept),
+        "metadata": state.metadata,
     }
     write_archive(path, header, arrays)
 
 
-def _parameters(model: GAP) -> dict[str, Any]:
-    parameters = model.get_params(deep=False)
-    if isinstance(parameters["random_state"], np.random.RandomState):
-        parameters["random_state"] = None
-    return parameters
-
-
-def load(path: str | os.PathLike[str]) -> GAP:
-    """Read a model that `GAP.save` wrote.
+def read_state(path: str | os.PathLike[str]) -> tuple[FittedState, dict[str, Any]]:
+    """State and parameters of a model file.
 
     Raises
     ------
     ModelFileError
         If the file is missing, truncated, edited, not a model file, or written by a newer version of gapkit.
     """
-    from gapkit.potential.gap import GAP
-
     header, arrays = read_archive(path)
     try:
-        model = GAP(**{name: decode(value) for name, value in header["parameters"].items()})
-        terms = [decode(term) for term in header["terms"]]
+        parameters = {name: decode(value) for name, value in header["parameters"].items()}
+        if "baseline" in parameters:  # until 0.1 there was one energy term at most
+            baseline = parameters.pop("baseline")
+            parameters["energy_terms"] = () if baseline is None else (baseline,)
+        energy_terms = [decode(term) for term in header.get("energy_terms", ())] or parameters["energy_terms"]
+        given_noise = decode(header["given_noise"]) if "given_noise" in header else parameters["noise"] or Noise()
+        terms = tuple(decode(term) for term in header["terms"])
         species = tuple(header["species"])
-        state = SparseModel.from_arrays(
-            arrays,
-            header["blocks"],
-            [term.descriptor.engine(term.descriptor.resolve_species(species)) for term in terms],
-            [term.resolved_kernel() for term in terms],
-            {int(z): float(e) for z, e in header["reference_energies"].items()},
-            model.baseline,
+        engines = [term.descriptor.engine(term.descriptor.resolve_species(species)) for term in terms]
+        kernels = [term.resolved_kernel() for term in terms]
+        factors = {kind: TriangularFactor.from_arrays(_part(arrays, f"factor_{kind}_")) for kind in header["factors"]}
+        calibration, detector = header["calibration"], _part(arrays, "novelty_")
+        state = FittedState(
+            terms=terms,
+            sparse=SparseModel.from_arrays(arrays, header["blocks"], engines, kernels),
+            known=KnownEnergy({int(z): float(e) for z, e in header["reference_energies"].items()}, tuple(energy_terms)),
+            noise=header["noise"],
+            given_noise=given_noise,
+            origins=arrays["origins"],
+            factors=factors or None,
+            calibration=calibration
+            and Calibration.from_arrays(_part(arrays, "calibration_"), calibration["n"], calibration["source"]),
+            detector=NoveltyDetector.from_arrays(detector) if detector else None,
+            metadata=header["metadata"],
+            log_marginal_likelihood=header["log_marginal_likelihood"],
         )
-        factors = {
-            kind: TriangularFactor.from_arrays(
-                {name: arrays[f"factor_{kind}_{name}"] for name in ("R", "n_rows", "log_weights")}
-            )
-            for kind in header["factors"]
-        }
-        model._origins = arrays["origins"]
-        known = header["calibration"]
-        model.calibration_ = known and Calibration.from_arrays(
-            _part(arrays, "calibration_"), known["n"], known["source"]
-        )
-        detector = _part(arrays, "novelty_")
-        model.novelty_detector_ = NoveltyDetector.from_arrays(detector) if detector else None
-        model.terms_ = terms
-        model.report_ = None
-        model.metadata_ = header["metadata"]
-        model.log_marginal_likelihood_ = header["log_marginal_likelihood"]
-        model._restore(state, header["noise"], factors or None)
     except (KeyError, TypeError, IndexError) as error:
         raise ModelFileError(f"`{path}` lacks a part of a model ({error!r}); fit or copy it again") from error
-    return model
+    return state, parameters
 
 
-def _part(arrays: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
+def _part(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
     """Arrays whose names begin with a prefix, without it."""
     return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}

@@ -1,33 +1,31 @@
-"""The fitted state of a potential: everything that prediction needs, and nothing of how it was found."""
+"""The sparse Gaussian process of a potential: basis, posterior and weights."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from gapkit.descriptors.base import check_species
 from gapkit.descriptors.soap.descriptor import SOAPEngine
 from gapkit.descriptors.soap.truncation import rotate
 from gapkit.gp.basis import SparseBasis
+from gapkit.gp.factors import TriangularFactor
 from gapkit.gp.posterior import Posterior, SandwichPosterior
-from gapkit.gp.prediction import PredictionPlan, Uncertainty, predict
+from gapkit.gp.prediction import LinearPrediction, PredictionPlan, Uncertainty, predict
+from gapkit.gp.solver import PriorBlock, solve_weights
 from gapkit.gp.variance.local import LocalVarianceForms
-from gapkit.neighbours import NeighbourList, build_neighbour_list
-from gapkit.potential.predictions import Predictions
+from gapkit.neighbours import NeighbourList
 from gapkit.structures import AtomsBatch
-from gapkit.targets import to_voigt
-from gapkit.terms.pairs import Baseline
 from gapkit.typing import FloatArray
 from gapkit.workspace import WorkspacePool
 
 
 @dataclass(frozen=True, eq=False)
 class SparseModel:
-    """E = sum_i e0[Z_i] + baseline + sum over instances and sparse points.
+    """Sum over instances and sparse points.
 
     Attributes
     ----------
@@ -36,17 +34,30 @@ class SparseModel:
         With the scales delta of every block, eV.
     weights : ndarray (M,)
         Multiply unit-scale kernel values, eV.
-    energies : dict of int to float
-        Reference energies in eV by atomic number.
-    baseline : Baseline or None
     """
 
     basis: SparseBasis
     posterior: Posterior
     weights: FloatArray
-    energies: dict[int, float]
-    baseline: Baseline | None = None
-    _workspaces: WorkspacePool = field(default_factory=WorkspacePool, repr=False)
+    workspaces: WorkspacePool = field(default_factory=WorkspacePool, repr=False)
+
+    @classmethod
+    def solve(
+        cls, basis: SparseBasis, prior: Sequence[PriorBlock], factors: Mapping[str, TriangularFactor],
+        noise: Mapping[str, float], scales: Sequence[float],
+    ) -> tuple[SparseModel, float]:  # fmt: skip
+        """The model of training rows in triangular factors, and its log marginal likelihood."""
+        solution = solve_weights(factors, noise, prior, scales)
+        posterior = Posterior(solution.R, prior, list(scales))
+        return cls(basis, posterior, solution.weights), solution.log_marginal_likelihood
+
+    def solved(
+        self, factors: Mapping[str, TriangularFactor], noise: Mapping[str, float]
+    ) -> tuple[SparseModel, float]:
+        """The same for other factors or noise; what depends on the basis alone is kept."""
+        posterior = self.posterior
+        model, evidence = self.solve(self.basis, posterior.prior, factors, noise, posterior.scales or ())
+        return replace(model, workspaces=self.workspaces), evidence
 
     @cached_property
     def _plans(self) -> tuple[PredictionPlan, PredictionPlan]:
@@ -57,65 +68,15 @@ class SparseModel:
     def _variances(self) -> LocalVarianceForms:
         return LocalVarianceForms(self.basis, self.posterior)
 
-    @property
-    def species(self) -> tuple[int, ...]:
-        """Atomic numbers known to the model, ascending."""
-        return tuple(sorted(self.energies))
-
-    @property
-    def reach(self) -> float:
-        """Longest edge that counts, Å."""
-        return max(self.basis.reach, 0.0 if self.baseline is None else self.baseline.cutoff)
-
-    def neighbours(self, batch: AtomsBatch, skin: float = 0.0) -> NeighbourList:
-        """Neighbour list with the reach of the model; UnknownSpeciesError before anything is computed."""
-        check_species(batch.species, self.species)
-        return build_neighbour_list(batch, self.reach + skin)
-
     def predict(
         self, batch: AtomsBatch, neighbours: NeighbourList, *, uncertainty: Uncertainty = "none",
         single: bool = False, n_jobs: int | None = None,
-    ) -> Predictions:  # fmt: skip
-        """Evaluate on a batch with its neighbour list."""
-        result = predict(
+    ) -> LinearPrediction:  # fmt: skip
+        """Evaluate on a batch with its neighbour list; `single`: small features in single precision."""
+        return predict(
             self.basis, self.weights, batch, neighbours, uncertainty=uncertainty, posterior=self.posterior,
-            variances=self._variances, n_jobs=n_jobs, plan=self._plans[single], workspaces=self._workspaces,
+            variances=self._variances, n_jobs=n_jobs, plan=self._plans[single], workspaces=self.workspaces,
         )  # fmt: skip
-        local = result.local_energies + self._table()[batch.numbers]
-        forces, virials = result.forces, result.virials
-        assert forces is not None
-        assert virials is not None
-        if self.baseline is not None:
-            extra = self.baseline(batch, neighbours)
-            local, forces, virials = local + extra[0], forces + extra[1], virials + extra[2]
-        virials = 0.5 * (virials + virials.transpose(0, 2, 1))
-        uncertain: dict[str, Any] = {}
-        if result.variance is not None:
-            uncertain = {
-                "local_energies_std": np.sqrt(result.variance.total),
-                "local_data_variance": result.variance.data,
-                "local_prior_variance": result.variance.prior_residual,
-                "novelty": result.variance.novelty,
-            }
-        return Predictions(
-            energy=np.add.reduceat(local, batch.offsets[:-1]),
-            forces=forces,
-            stress=-to_voigt(virials) / batch.volumes[:, None],
-            virial=virials,
-            local_energies=local,
-            offsets=batch.offsets,
-            **uncertain,
-        )
-
-    def offsets(self, batch: AtomsBatch) -> tuple[FloatArray, tuple[FloatArray, FloatArray] | None]:
-        """What the sparse Gaussian process does not model: energies (n_frames,), baseline's forces and virials."""
-        energy = np.bincount(batch.frame_of_atom, self._table()[batch.numbers], batch.n_frames).astype(np.float64)
-        return add_baseline(self.baseline, batch, energy)
-
-    def _table(self) -> FloatArray:
-        table = np.zeros(max(self.energies) + 1)
-        table[list(self.energies)] = list(self.energies.values())
-        return table
 
     def to_arrays(self) -> dict[str, np.ndarray]:
         """Sparse points, weights and posterior triangle."""
@@ -143,8 +104,6 @@ class SparseModel:
         blocks: list[list[list[int]]],
         engines: list[Any],
         kernels: list[Any],
-        energies: dict[int, float],
-        baseline: Baseline | None,
     ) -> SparseModel:
         """The model whose `to_arrays` and `blocks` are given."""
         points = [
@@ -162,14 +121,5 @@ class SparseModel:
         posterior = Posterior(arrays["posterior"], basis.prior(), arrays["scales"].tolist())
         if "scores" in arrays:
             posterior = posterior.with_scores(arrays["scores"])
-        return cls(basis, posterior, arrays["weights"], energies, baseline)
+        return cls(basis, posterior, arrays["weights"])
 
-
-def add_baseline(
-    baseline: Baseline | None, batch: AtomsBatch, energy: FloatArray
-) -> tuple[FloatArray, tuple[FloatArray, FloatArray] | None]:
-    """Add the baseline's energies (n_frames,); also its forces (n_atoms, 3) and virials (n_frames, 3, 3)."""
-    if baseline is None:
-        return energy, None
-    local, forces, virials = baseline(batch, build_neighbour_list(batch, baseline.cutoff))
-    return energy + np.bincount(batch.frame_of_atom, local, batch.n_frames), (forces, virials)

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
+from gapkit.exceptions import DataError
 from gapkit.gp.variance.targets import TargetVariances
+from gapkit.structures import AtomsBatch
 from gapkit.typing import BoolArray, FloatArray, IntArray
 
 
@@ -66,3 +70,24 @@ class Predictions:
     extrapolating: BoolArray | None = None
     std: str | None = None
     variances: TargetVariances | None = None
+
+
+def coefficient_of_determination(batch: AtomsBatch, p: Predictions) -> float:
+    """R^2 of the force components of a labelled batch, or of energies per atom where there are no forces.
+
+    Raises
+    ------
+    DataError
+        If the frames have neither.
+    """
+    labels = batch.labels
+    assert labels is not None
+    has = labels.has_forces
+    target, predicted = labels.forces[has], p.forces[has]
+    if not has.any():
+        has = labels.has_energy
+        if not has.any():
+            raise DataError("`score` needs frames with forces or energies, found only stresses")
+        target, predicted = (e[has] / batch.n_atoms_per_frame[has] for e in (labels.energy, p.energy))
+    spread = float(((target - target.mean(axis=0)) ** 2).sum())
+    return 1.0 - float(((target - predicted) ** 2).sum()) / spread if spread > 0 else float("nan")

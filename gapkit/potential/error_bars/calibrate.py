@@ -1,23 +1,23 @@
-"""What a fit learns about its own errors: thresholds of novelty, and a calibration by configurations left out."""
+"""Thresholds of novelty and calibrations: from configurations left out of the fit, or from frames not fitted to."""
 
 from __future__ import annotations
 
+import warnings
+from dataclasses import replace
+
 import numpy as np
 
-from gapkit.exceptions import CalibrationError
+from gapkit.exceptions import CalibrationError, CalibrationWarning
 from gapkit.gp.chunks import frame_chunks
 from gapkit.gp.local_rows import local_vectors
-from gapkit.gp.noise import Noise
 from gapkit.gp.variance.targets import target_variances
 from gapkit.neighbours import build_neighbour_list
+from gapkit.potential.error_bars.extrapolation import closest_pairs, compare_with_training
 from gapkit.potential.error_bars.leave_one_out import LeaveOneOut, leave_one_out
-from gapkit.potential.error_bars.standard_deviations import Neighbourhoods, closest_pairs
-from gapkit.potential.model import SparseModel
-from gapkit.potential.predictions import Predictions
-from gapkit.potential.training.rows import make_targets
+from gapkit.potential.state import FittedState
 from gapkit.potential.training.sparse_points import ATOMS_PER_WAVE
 from gapkit.structures import AtomsBatch
-from gapkit.targets import to_voigt
+from gapkit.targets import TARGETS
 from gapkit.typing import FloatArray, IntArray
 from gapkit.uncertainty.calibration import Calibration, Vectors, fit_calibration
 from gapkit.uncertainty.conformal import LEAST
@@ -28,6 +28,29 @@ ATOMS_LEFT_OUT = 4000
 LARGEST_FRAME = 1000
 # Atoms that stand for the training set where distances to it are measured.
 ATOMS_REMEMBERED = 10_000
+
+# Frames (n,), errors (n, c) and data variances (n, c) of every kind.
+_Residuals = dict[str, tuple[IntArray, FloatArray, FloatArray]]
+
+
+def learn_uncertainty(
+    state: FittedState, batch: AtomsBatch, rng: np.random.Generator, n_jobs: int | None
+) -> FittedState:
+    """The state with thresholds of novelty, and a calibration from training frames left out.
+
+    Warns
+    -----
+    CalibrationWarning
+        If there are too few labelled configurations for a calibration.
+    """
+    try:
+        frames = choose_frames(batch, ATOMS_LEFT_OUT, rng)
+        found = leave_one_out(state, batch, frames, n_jobs=n_jobs)
+        state = replace(state, detector=learn_novelty(state, batch, frames, found.novelty, rng))
+        return replace(state, calibration=calibrate_left_out(state, batch.select(frames), found))
+    except CalibrationError as error:
+        warnings.warn(f"standard deviations are not calibrated: {error}", CalibrationWarning, stacklevel=3)
+        return state
 
 
 def choose_frames(batch: AtomsBatch, n_atoms: int, rng: np.random.Generator) -> IntArray:
@@ -48,27 +71,15 @@ def choose_frames(batch: AtomsBatch, n_atoms: int, rng: np.random.Generator) -> 
     return np.sort(order[:n_frames])
 
 
-def leave_out(
-    model: SparseModel, batch: AtomsBatch, frames: IntArray, noise: dict[str, float], given: Noise,
-    origins: IntArray, n_jobs: int | None,
-) -> LeaveOneOut:  # fmt: skip
-    """Leave each of some training frames out; `origins` (M,) are the frames that gave the sparse points."""
-    part = batch.select(frames)
-    assert part.labels is not None
-    labelled = make_targets(part, part.labels, *model.offsets(part), given)
-    removed = [np.flatnonzero(origins == frame) for frame in frames]
-    return leave_one_out(model, part, labelled, noise, removed, n_jobs=n_jobs)
-
-
 def learn_novelty(
-    model: SparseModel, batch: AtomsBatch, frames: IntArray, novelty: FloatArray, rng: np.random.Generator
+    state: FittedState, batch: AtomsBatch, frames: IntArray, novelty: FloatArray, rng: np.random.Generator
 ) -> NoveltyDetector:
     """Thresholds from the training set.
 
     Parameters
     ----------
     frames : ndarray of int
-        Those whose `novelty` (n_atoms of them,), with their own sparse points left out, is given.
+        Frames left out; `novelty` (n_atoms of them,) is that without their own sparse points.
     """
     numbers = batch.select(frames).numbers
     remembered = choose_frames(batch, ATOMS_REMEMBERED, rng)
@@ -76,88 +87,79 @@ def learn_novelty(
     pairs: dict[tuple[int, int], float] = {}
     for span in frame_chunks(batch, ATOMS_PER_WAVE):
         part = batch.select(np.arange(span.start, span.stop))
-        neighbours = build_neighbour_list(part, model.reach)
+        neighbours = build_neighbour_list(part, state.reach)
         for pair, distance in closest_pairs(part, neighbours).items():
             pairs[pair] = min(distance, pairs.get(pair, np.inf))
         chosen = np.isin(span.start + part.frame_of_atom, remembered)
-        for z, (atoms, x) in local_vectors(model.basis, part, neighbours).items():
+        for z, (atoms, x) in local_vectors(state.sparse.basis, part, neighbours).items():
             keep = chosen[atoms]
             vectors.setdefault(z, []).append((span.start + part.frame_of_atom[atoms[keep]], x[keep]))
     species = {}
-    for z, parts in vectors.items():
-        of_frame, x = (np.concatenate([part[i] for part in parts]) for i in range(2))
+    for z, found in vectors.items():
+        of_frame, x = (np.concatenate(arrays) for arrays in zip(*found, strict=True))
         own = novelty[numbers == z]
         if len(x):  # a species that was not left out is judged as the others
             species[z] = KnownSpecies.of(x, of_frame, own if len(own) else novelty)
     return NoveltyDetector(species, pairs)
 
 
-def calibrate_left_out(
-    model: SparseModel, detector: NoveltyDetector, batch: AtomsBatch, frames: IntArray, found: LeaveOneOut
-) -> Calibration:
-    """Calibrate on training frames that were left out."""
-    part = batch.select(frames)
+def calibrate_left_out(state: FittedState, part: AtomsBatch, found: LeaveOneOut) -> Calibration:
+    """Calibrate on the training frames `part` that were left out."""
     residuals = {
-        kind: (residual.frames, residual.errors, residual.variances)
-        for kind, residual in (("energy", found.energy), ("forces", found.forces), ("stress", found.stress))
-        if len(np.unique(residual.frames)) >= LEAST
+        name: (residual.frames, residual.errors, residual.variances)
+        for name, residual in ((t.shown.name, getattr(found, t.shown.name)) for t in TARGETS.values())
     }
-    neighbours = build_neighbour_list(part, model.reach)
-    vectors = local_vectors(model.basis, part, neighbours)
-    return _fit(
-        residuals, found.atoms, part, _relative(detector, part.numbers, found.novelty), vectors, "leave-one-out"
-    )
+    vectors = local_vectors(state.sparse.basis, part, build_neighbour_list(part, state.reach))
+    novelty = np.zeros(part.n_atoms)
+    assert state.detector is not None
+    for z, (limit, _) in state.detector.thresholds().items():
+        own = part.numbers == z
+        novelty[own] = found.novelty[own] / limit
+    return _fit(residuals, found.atoms, part, novelty, vectors, "leave-one-out")
 
 
-def calibrate_on(model: SparseModel, batch: AtomsBatch, predictions: Predictions, known: Neighbourhoods) -> Calibration:
-    """Calibrate on labelled frames that the model was not fitted to."""
+def calibrate_on(state: FittedState, batch: AtomsBatch, n_jobs: int | None = None) -> Calibration:
+    """Calibrate on labelled frames that the model was not fitted to.
+
+    Raises
+    ------
+    CalibrationError
+        If there are fewer than ten labelled configurations.
+    """
     labels = batch.labels
     assert labels is not None
-    has_stress = labels.has_virial & np.isfinite(batch.volumes)
+    neighbours = state.neighbours(batch)
+    p = state.predict(batch, neighbours, uncertainty="parts", n_jobs=n_jobs)
+    assert p.novelty is not None
+    known = compare_with_training(state, batch, neighbours, p.novelty)
+    has = {"energy": labels.has_energy, "forces": labels.has_forces}
+    has["virial"] = labels.has_virial & np.isfinite(batch.volumes)
     variances = target_variances(
-        model.basis, model.posterior, batch, model.reach, forces=bool(labels.has_forces.any()),
-        virial=bool(has_stress.any()), prior_of=np.zeros(batch.n_atoms, bool),
+        state.sparse.basis, state.sparse.posterior, batch, state.reach, forces=bool(has["forces"].any()),
+        virial=bool(has["virial"].any()), prior_of=np.zeros(batch.n_atoms, bool),
     )  # fmt: skip
     residuals = {}
-    n_atoms = batch.n_atoms_per_frame[:, None]
-    with_energy, atoms, with_stress = map(np.flatnonzero, (labels.has_energy, labels.has_forces, has_stress))
-    if len(with_energy):
-        errors = (predictions.energy - labels.energy)[:, None] / n_atoms
-        residuals["energy"] = (
-            with_energy,
-            errors[with_energy],
-            (variances.energy.data[:, 0] / n_atoms**2)[with_energy],
-        )
-    if variances.forces is not None:
-        data = np.einsum("ncc->nc", variances.forces.data)
-        residuals["forces"] = (
-            batch.frame_of_atom[atoms], (predictions.forces - labels.forces)[atoms], data[atoms],
-        )  # fmt: skip
-    if variances.virial is not None:
-        volumes = batch.volumes[with_stress, None]
-        data = np.einsum("ncc->nc", variances.virial.data)[with_stress] / volumes**2
-        errors = to_voigt((predictions.virial - labels.virial)[with_stress])
-        residuals["stress"] = (with_stress, -errors / volumes, data)
-    residuals = {kind: part for kind, part in residuals.items() if len(np.unique(part[0])) >= LEAST}
+    for kind, target in TARGETS.items():
+        parts, rows = getattr(variances, kind), np.flatnonzero(has[kind])
+        if parts is None:
+            continue
+        errors = target.to_components(getattr(p, kind) - getattr(labels, kind))[rows]
+        data = np.einsum("ncc->nc", parts.data)[rows]
+        of_row = batch.frame_of_atom[rows] if target.per_atom else rows
+        factor = target.shown.factor(batch.n_atoms_per_frame, batch.volumes)[of_row, None]
+        residuals[target.shown.name] = (of_row, errors * factor, data * factor**2)
     novelty = np.nan_to_num(known.extrapolation.novelty, nan=0.0)
-    return _fit(residuals, atoms, batch, novelty, known.vectors, "frames")
+    return _fit(residuals, np.flatnonzero(has["forces"]), batch, novelty, known.vectors, "frames")
 
 
 def _fit(
-    residuals: dict[str, tuple[IntArray, FloatArray, FloatArray]], atoms: IntArray, batch: AtomsBatch,
-    novelty: FloatArray, vectors: Vectors, source: str,
-) -> Calibration:  # fmt: skip
+    residuals: _Residuals, atoms: IntArray, batch: AtomsBatch, novelty: FloatArray, vectors: Vectors, source: str
+) -> Calibration:
+    """Calibrate on the kinds that enough configurations have; `atoms` (n,) are those of the forces."""
+    residuals = {name: found for name, found in residuals.items() if len(np.unique(found[0])) >= LEAST}
     if not residuals:
         raise CalibrationError(
             f"a calibration needs at least {LEAST} labelled configurations of a kind, got {batch.n_frames} frames; add "
             'frames, or use the uncalibrated standard deviations (`std="epistemic"`)'
         )
     return fit_calibration(residuals, atoms, batch.numbers, novelty, vectors, source=source)
-
-
-def _relative(detector: NoveltyDetector, numbers: IntArray, novelty: FloatArray) -> FloatArray:
-    """Novelty in units of its threshold; zero for species without one."""
-    out = np.zeros(len(numbers))
-    for z, (limit, _) in detector.thresholds().items():
-        out[numbers == z] = novelty[numbers == z] / limit
-    return out

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -12,14 +12,16 @@ from gapkit.gp.variance.targets import TargetRows, seen_by_points
 from gapkit.neighbours import build_neighbour_list
 from gapkit.parallel import map_blocks
 from gapkit.potential.model import SparseModel
+from gapkit.potential.state import FittedState
 from gapkit.potential.training.rows import TrainingTargets
 from gapkit.structures import AtomsBatch
+from gapkit.targets import TARGETS
 from gapkit.typing import BoolArray, FloatArray, IntArray
 
 
 @dataclass(frozen=True, eq=False)
 class Residuals:
-    """Errors and standard deviations of one kind of target where it is labelled.
+    """Errors and variances of one kind of target where it is labelled.
 
     Attributes
     ----------
@@ -28,7 +30,7 @@ class Residuals:
     errors : ndarray (n, c)
         Prediction less label: eV/atom, eV/Å or eV/Å^3.
     variances : ndarray (n, c)
-        What the weights still have after the data (data part); squares of the same unit.
+        Data part of the posterior variance; squares of the same unit.
     """
 
     frames: IntArray
@@ -60,112 +62,103 @@ class LeaveOneOut:
     scores: FloatArray
 
 
-COMPONENTS = {"energy": 1, "forces": 3, "virial": 6}
-
-
 def leave_one_out(
-    model: SparseModel,
-    batch: AtomsBatch,
-    labelled: TrainingTargets,
-    noise: dict[str, float],
-    removed: list[IntArray],
-    *,
-    n_jobs: int | None = None,
+    state: FittedState, batch: AtomsBatch, frames: IntArray | None = None, *, n_jobs: int | None = None
 ) -> LeaveOneOut:
-    """Leave every frame of `batch` out of the model that was fitted to all of them (and others).
+    """Leave each of some frames out of the model that was fitted to all of `batch`.
 
     Parameters
     ----------
-    labelled : TrainingTargets
-        Labels of the batch with their relative sigmas.
-    noise : dict
-        Sigma of every kind.
-    removed : list of ndarray
-        Columns of the sparse points that each frame gave.
+    frames : ndarray of int or None
+        Frames of the training set; None: all.  Indices of the result are those of ``batch.select(frames)``.
     """
-    leaver = LeaveOut(model.basis, model.posterior, model.weights)
+    frames = np.arange(batch.n_frames) if frames is None else frames
+    part = batch.select(frames)
+    targets = state.row_maker.targets(part)
+    leaver = LeaveOut(state.sparse.basis, state.sparse.posterior, state.sparse.weights)
 
-    def one(frame: int) -> _One:
-        return _leave_out(
-            model, leaver, batch.select([frame]), _of_frame(labelled, batch, frame), noise, removed[frame]
-        )
+    def one(index: int) -> _LeftOut:
+        removed = np.flatnonzero(state.origins == frames[index])
+        labels = _of_frame(targets, part, index, state.noise)
+        return _leave_out(state.sparse, leaver, part.select([index]), labels, removed)
 
-    results = map_blocks(one, range(batch.n_frames), n_jobs)
+    results = map_blocks(one, range(part.n_frames), n_jobs)
     residuals = {}
-    for kind, c in COMPONENTS.items():
-        scale = {
-            "energy": 1.0 / batch.n_atoms_per_frame,
-            "forces": np.ones(batch.n_frames),
-            "virial": 1.0 / batch.volumes,
-        }
-        frames = np.concatenate([np.full(len(found.errors[kind]), f) for f, found in enumerate(results)]).astype(int)
-        by = scale[kind][frames][:, None]
-        errors = np.concatenate([found.errors[kind] for found in results]).reshape(-1, c) * by
-        variances = np.concatenate([found.variances[kind] for found in results]).reshape(-1, c) * by**2
-        residuals[kind] = Residuals(frames, -errors if kind == "virial" else errors, variances)
-    stress = residuals["virial"]
-    known = np.isfinite(batch.volumes)[stress.frames]
-    stress = Residuals(stress.frames[known], stress.errors[known], stress.variances[known])
+    for kind, target in TARGETS.items():
+        of_row = np.repeat(np.arange(part.n_frames), [len(found.errors[kind]) for found in results])
+        factor = target.shown.factor(part.n_atoms_per_frame, part.volumes)[of_row, None]
+        errors = np.concatenate([found.errors[kind] for found in results]) * factor
+        variances = np.concatenate([found.variances[kind] for found in results]) * factor**2
+        known = np.isfinite(factor[:, 0])
+        residuals[target.shown.name] = Residuals(of_row[known], errors[known], variances[known])
     return LeaveOneOut(
-        residuals["energy"], residuals["forces"], stress, np.flatnonzero(labelled.has["forces"]),
-        np.concatenate([found.novelty for found in results]), np.stack([found.score for found in results]),
+        **residuals, atoms=np.flatnonzero(targets.has["forces"]),
+        novelty=np.concatenate([found.novelty for found in results]), scores=np.stack([r.score for r in results]),
     )  # fmt: skip
 
 
+def jackknife(state: FittedState, batch: AtomsBatch, n_jobs: int | None = None) -> FittedState:
+    """The state with the jackknife's covariance over the frames of its training set; without factors, calibration."""
+    scores = leave_one_out(state, batch, n_jobs=n_jobs).scores
+    sparse = SparseModel(state.sparse.basis, state.sparse.posterior.with_scores(scores), state.sparse.weights)
+    return replace(state, sparse=sparse, factors=None, calibration=None)
+
+
 @dataclass(frozen=True, eq=False)
-class _One:
+class _LeftOut:
     errors: dict[str, FloatArray]
     variances: dict[str, FloatArray]
     novelty: FloatArray
     score: FloatArray
 
 
-_Labels = dict[str, tuple[FloatArray, BoolArray, FloatArray]]
+@dataclass(frozen=True, eq=False)
+class _Labels:
+    """Labels of one kind of one frame: values (n, c), mask (n,) and sigmas (n,)."""
+
+    values: FloatArray
+    has: BoolArray
+    sigmas: FloatArray
 
 
-def _of_frame(labelled: TrainingTargets, batch: AtomsBatch, frame: int) -> _Labels:
-    """Values (n, c), mask (n,) and relative sigmas (n,) of every kind of one frame."""
-    atoms = slice(int(batch.offsets[frame]), int(batch.offsets[frame + 1]))
-    spans = {"energy": slice(frame, frame + 1), "forces": atoms, "virial": slice(frame, frame + 1)}
-    return {
-        kind: (
-            getattr(labelled, kind)[span].reshape(-1, COMPONENTS[kind]),
-            labelled.has[kind][span],
-            labelled.sigmas[kind][span],
-        )
-        for kind, span in spans.items()
-    }
+def _of_frame(
+    targets: TrainingTargets, batch: AtomsBatch, frame: int, noise: dict[str, float]
+) -> dict[str, _Labels]:
+    found = {}
+    for kind, target in TARGETS.items():
+        span = target.span(batch.offsets, frame, frame + 1)
+        values = getattr(targets, kind)[span].reshape(-1, target.components)
+        found[kind] = _Labels(values, targets.has[kind][span], targets.sigmas[kind][span] * noise.get(kind, np.nan))
+    return found
 
 
 def _leave_out(
-    model: SparseModel, leaver: LeaveOut, batch: AtomsBatch, labelled: _Labels, noise: dict[str, float],
-    removed: IntArray,
-) -> _One:  # fmt: skip
+    model: SparseModel, leaver: LeaveOut, batch: AtomsBatch, labels: dict[str, _Labels], removed: IntArray
+) -> _LeftOut:
     basis, posterior = model.basis, model.posterior
     neighbours = build_neighbour_list(batch, basis.reach)
-    wanted = {kind: bool(has.any()) for kind, (_, has, _) in labelled.items()}
     # rows as the fit made them: R knows of no others
     made = TargetRows.of(
-        basis, posterior, batch, neighbours, forces=wanted["forces"], virial=wanted["virial"],
-        prior_of=np.zeros(batch.n_atoms, bool), single=True,
+        basis, posterior, batch, neighbours, forces=bool(labels["forces"].has.any()),
+        virial=bool(labels["virial"].has.any()), prior_of=np.zeros(batch.n_atoms, bool), single=True,
     ).rows  # fmt: skip
     rows, values, sigmas = [np.zeros((0, basis.n_columns))], [np.zeros(0)], [np.zeros(0)]
-    for kind, (value, has, sigma) in labelled.items():
-        if wanted[kind]:
-            rows.append(made[kind][has].reshape(-1, basis.n_columns))
-            values.append(value[has].ravel())
-            sigmas.append(np.repeat(sigma[has] * noise[kind], COMPONENTS[kind]))
+    for kind, label in labels.items():
+        if label.has.any():
+            rows.append(made[kind][label.has].reshape(-1, basis.n_columns))
+            values.append(label.values[label.has].ravel())
+            sigmas.append(np.repeat(label.sigmas[label.has], TARGETS[kind].components))
     found = leaver.residuals(np.concatenate(rows), np.concatenate(values), np.concatenate(sigmas), removed)
+    diagonal = np.maximum(np.diagonal(found.covariance), 0.0)
     errors, variances = {}, {}
     start = 0
-    for kind, c in COMPONENTS.items():
-        n = int(labelled[kind][1].sum())
-        own = slice(start, start + n * c)
+    for kind, label in labels.items():
+        shape = (int(label.has.sum()), TARGETS[kind].components)
+        own = slice(start, start + shape[0] * shape[1])
         start = own.stop
-        errors[kind] = -found.residual[own].reshape(n, c)
-        variances[kind] = np.maximum(np.diagonal(found.covariance)[own], 0.0).reshape(n, c)
+        errors[kind], variances[kind] = -found.residual[own].reshape(shape), diagonal[own].reshape(shape)
     phi, prior = local_rows(basis, posterior, batch, neighbours)
     seen = leaver.unseen(seen_by_points(basis, posterior, phi), removed)
     with np.errstate(invalid="ignore", divide="ignore"):
         novelty = np.clip(1.0 - np.einsum("mn,mn->n", seen, seen) / prior, 0.0, 1.0)
-    return _One(errors, variances, novelty, found.score)
+    return _LeftOut(errors, variances, novelty, found.score)

@@ -1,24 +1,74 @@
-"""Standard deviations, intervals and extrapolation flags of a fitted potential's predictions."""
+"""Standard deviations and intervals of a fitted potential's predictions."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
 
-from gapkit.gp.local_rows import local_vectors
-from gapkit.gp.noise import Noise
+from gapkit.exceptions import InputError, NotFittedModelError
 from gapkit.gp.variance.targets import TargetVariances, target_variances
 from gapkit.neighbours import NeighbourList
-from gapkit.potential.model import SparseModel
+from gapkit.potential.error_bars.extrapolation import Neighbourhoods, compare_with_training
+from gapkit.potential.predictions import Predictions
+from gapkit.potential.state import FittedState
 from gapkit.structures import AtomsBatch
+from gapkit.targets import TARGETS
 from gapkit.typing import FloatArray
-from gapkit.uncertainty.calibration import NEGLIGIBLE, Calibration, Vectors
-from gapkit.uncertainty.novelty import FALSE_ALARM, Extrapolation, NoveltyDetector
+from gapkit.uncertainty.calibration import NEGLIGIBLE
 
 Std = Literal["calibrated", "epistemic", "total"]
 STDS: tuple[Std, ...] = ("calibrated", "epistemic", "total")
+
+
+def check_std(state: FittedState, std: Std | None) -> Std:
+    """The kind of standard deviations that `std` means; None: calibrated if the model is.
+
+    Raises
+    ------
+    InputError
+        If there is no such kind.
+    NotFittedModelError
+        If calibrated ones are asked for and the model has no calibration.
+    """
+    if std is not None and std not in STDS:
+        raise InputError(f"`std` must be one of {', '.join(STDS)}, or None, got {std!r}")
+    if std == "calibrated" and state.calibration is None:
+        raise NotFittedModelError(
+            'this model has no calibration; fit it with `calibration="leave-one-out"`, call `calibrate` with '
+            'labelled frames, or ask for `std="epistemic"`'
+        )
+    return std or ("epistemic" if state.calibration is None else "calibrated")
+
+
+def with_error_bars(
+    state: FittedState, p: Predictions, batch: AtomsBatch, neighbours: NeighbourList, std: Std | None = None,
+    interval: float | None = None, n_jobs: int | None = None,
+) -> Predictions:  # fmt: skip
+    """Predictions with novelties, and now with standard deviations, intervals at a level, and flags of extrapolation.
+
+    Raises
+    ------
+    InputError, NotFittedModelError
+        As `check_std`; also if an interval is asked for of uncalibrated standard deviations.
+    """
+    kind = check_std(state, std)
+    if interval is not None and kind != "calibrated":
+        raise InputError(f"`interval` needs calibrated standard deviations, these are {kind}")
+    known = None
+    if state.detector is not None and p.novelty is not None:
+        known = compare_with_training(state, batch, neighbours, p.novelty)
+    if kind == "calibrated":
+        assert known is not None
+        bars = calibrated(state, batch, neighbours, known, interval=interval, n_jobs=n_jobs)
+    else:
+        bars = epistemic(state, batch, neighbours, noisy=kind == "total", n_jobs=n_jobs)
+    return replace(
+        p, std=kind, variances=bars.variances, extrapolating=None if known is None else known.extrapolation.atoms,
+        **{f"{name}_std": bars.stds.get(name) for name in ("energy", "forces", "stress")},
+        **{f"{name}_interval": bars.intervals.get(name) for name in ("energy", "forces", "stress")},
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,120 +77,74 @@ class ErrorBars:
 
     Attributes
     ----------
-    energy : ndarray (n_frames,), eV;  forces : ndarray (n_atoms, 3) or None, eV/Å;
-    stress : ndarray (n_frames, 6) or None, eV/Å^3, NaN without a three-dimensional cell
+    stds : dict of str to ndarray
+        "energy" (n_frames,) in eV, NaN without a calibration of energies; "forces" (n_atoms, 3) in eV/Å; "stress"
+        (n_frames, 6) in eV/Å^3, NaN without a three-dimensional cell.
+    intervals : dict of str to ndarray
+        Half-widths of intervals, of the same shapes and units; empty unless asked for.
     variances : TargetVariances or None
         Epistemic ones with their two parts; None for calibrated stds.
-    intervals : dict of kind to half-widths of intervals, the stds' shapes and units; empty unless asked for
     """
 
-    energy: FloatArray
-    forces: FloatArray | None
-    stress: FloatArray | None
-    variances: TargetVariances | None = None
+    stds: dict[str, FloatArray]
     intervals: dict[str, FloatArray] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, eq=False)
-class Neighbourhoods:
-    """What is known of the atoms of some frames before any error bar.
-
-    Attributes
-    ----------
-    vectors : dict
-        By species: atoms and descriptor vectors.
-    extrapolation : Extrapolation
-    """
-
-    vectors: Vectors
-    extrapolation: Extrapolation
-
-
-def look_at(
-    model: SparseModel, detector: NoveltyDetector, batch: AtomsBatch, neighbours: NeighbourList, novelty: FloatArray,
-    false_alarm: float = FALSE_ALARM,
-) -> Neighbourhoods:  # fmt: skip
-    """Compare the atoms of a batch with the training set; `novelty` (n_atoms,) from the model's prediction."""
-    vectors = local_vectors(model.basis, batch, neighbours)
-    pair = pair_ratios(batch, neighbours, detector.pairs)
-    found = detector.detect(batch.numbers, novelty, vectors, pair, batch.frame_of_atom, batch.n_frames, false_alarm)
-    return Neighbourhoods(vectors, found)
-
-
-def pair_ratios(batch: AtomsBatch, neighbours: NeighbourList, closest: dict[tuple[int, int], float]) -> FloatArray:
-    """Smallest ratio (n_atoms,) of a pair's distance to the closest such pair known; 0 for pairs that are unknown."""
-    ratios = np.full(batch.n_atoms, np.inf)
-    if neighbours.n_edges:
-        owners = np.repeat(np.arange(batch.n_atoms), np.diff(neighbours.offsets))
-        a, b = batch.numbers[owners], batch.numbers[neighbours.indices]
-        table = np.full((128, 128), np.inf)
-        for (one, other), distance in closest.items():
-            table[one, other] = table[other, one] = distance
-        np.minimum.at(ratios, owners, neighbours.distances / table[a, b])
-    return ratios
-
-
-def closest_pairs(batch: AtomsBatch, neighbours: NeighbourList) -> dict[tuple[int, int], float]:
-    """Smallest distance in Å of every pair of species (ascending) among the neighbours."""
-    owners = np.repeat(np.arange(batch.n_atoms), np.diff(neighbours.offsets))
-    a, b = batch.numbers[owners], batch.numbers[neighbours.indices]
-    table = np.full((128, 128), np.inf)
-    np.minimum.at(table, (np.minimum(a, b), np.maximum(a, b)), neighbours.distances)
-    return {(int(i), int(j)): float(table[i, j]) for i, j in np.argwhere(np.isfinite(table))}
+    variances: TargetVariances | None = None
 
 
 def epistemic(
-    model: SparseModel, batch: AtomsBatch, *, noise: Noise | None = None, forces: bool = True, stress: bool = True,
+    state: FittedState, batch: AtomsBatch, neighbours: NeighbourList, *, noisy: bool = False,
     n_jobs: int | None = None,
 ) -> ErrorBars:  # fmt: skip
-    """Posterior standard deviations as they are; with `noise` that of new labels is added."""
-    stress = stress and bool(np.isfinite(batch.volumes).any())
+    """Posterior standard deviations as they are, or with the noise of new labels (`noisy`)."""
+    has_volume = bool(np.isfinite(batch.volumes).any())
     found = target_variances(
-        model.basis, model.posterior, batch, model.reach, forces=forces, virial=stress, n_jobs=n_jobs
+        state.sparse.basis, state.sparse.posterior, batch, state.reach, virial=has_volume, n_jobs=n_jobs
     )
-    extra = {kind: 0.0 if noise is None else (getattr(noise, kind) or 0.0) for kind in ("energy", "forces", "virial")}
-    n_atoms = batch.n_atoms_per_frame
-    energy = np.sqrt(found.energy.total[:, 0, 0] + extra["energy"] ** 2 * n_atoms)
-    stds = None if found.forces is None else np.sqrt(found.forces.std**2 + extra["forces"] ** 2)
-    stresses = None
-    if found.virial is not None:
-        stresses = np.sqrt(found.virial.std**2 + extra["virial"] ** 2 * n_atoms[:, None]) / batch.volumes[:, None]
-    return ErrorBars(energy, stds, stresses, found)
+    stds = {}
+    for kind, target in TARGETS.items():
+        parts = getattr(found, kind)
+        if parts is None:
+            continue
+        noise = state.noise.get(kind, 0.0) ** 2 if noisy else 0.0
+        std = np.sqrt(parts.std**2 + (noise * batch.n_atoms_per_frame[:, None] if target.grows else noise))
+        if target.shown.per == "volume":
+            std /= batch.volumes[:, None]
+        stds[target.shown.name] = std if target.shape else std[:, 0]
+    return ErrorBars(stds, variances=found)
 
 
 def calibrated(
-    model: SparseModel, calibration: Calibration, batch: AtomsBatch, known: Neighbourhoods, *, interval: float | None,
-    forces: bool = True, stress: bool = True, n_jobs: int | None = None,
+    state: FittedState, batch: AtomsBatch, neighbours: NeighbourList, known: Neighbourhoods, *,
+    interval: float | None, n_jobs: int | None = None,
 ) -> ErrorBars:  # fmt: skip
-    """Calibrated standard deviations, and intervals at the level `interval`; None for kinds without a calibration."""
+    """Calibrated standard deviations, and intervals at the level `interval`, of the kinds with a calibration."""
+    calibration = state.calibration
+    assert calibration is not None
     novelty = np.nan_to_num(known.extrapolation.novelty, nan=np.inf)
-    forces = forces and "forces" in calibration.scales
-    stress = stress and "stress" in calibration.scales and bool(np.isfinite(batch.volumes).any())
+    has_volume = bool(np.isfinite(batch.volumes).any())
     found = target_variances(
-        model.basis, model.posterior, batch, model.reach, forces=forces, virial=stress,
-        prior_of=novelty > NEGLIGIBLE, n_jobs=n_jobs,
+        state.sparse.basis, state.sparse.posterior, batch, state.reach, forces="forces" in calibration.scales,
+        virial=has_volume and "stress" in calibration.scales, prior_of=novelty > NEGLIGIBLE, n_jobs=n_jobs,
     )  # fmt: skip
     of_frame = np.maximum.reduceat(novelty, batch.offsets[:-1])
-    per_atom = batch.n_atoms_per_frame[:, None]
-    bars: dict[str, FloatArray] = {}
-    if "energy" in calibration.scales:
-        parts = [part[:, 0] / per_atom**2 for part in (found.energy.data, found.energy.prior)]
-        bars["energy"] = np.sqrt(calibration.variances("energy", parts[0], parts[1], of_frame))
-    if found.forces is not None:
-        data, prior = (np.einsum("ncc->nc", part) for part in (found.forces.data, found.forces.prior))
-        m = calibration.factors(known.vectors, batch.n_atoms)
-        bars["forces"] = np.sqrt(calibration.variances("forces", data, prior, novelty, m))
-    if found.virial is not None:
-        volumes = batch.volumes[:, None] ** 2
-        data, prior = (np.einsum("ncc->nc", part) / volumes for part in (found.virial.data, found.virial.prior))
-        bars["stress"] = np.sqrt(calibration.variances("stress", data, prior, of_frame))
-    widths: dict[str, FloatArray] = {}
-    if interval is not None:
-        for kind, stds in bars.items():
+    n_atoms = batch.n_atoms_per_frame
+    stds = {"energy": np.full(batch.n_frames, np.nan)}
+    widths = {}
+    for kind, target in TARGETS.items():
+        parts, name = getattr(found, kind), target.shown.name
+        if parts is None or name not in calibration.scales:
+            continue
+        factor = 1.0 if target.per_atom else target.shown.factor(n_atoms, batch.volumes)[:, None] ** 2
+        data, prior = (np.einsum("ncc->nc", part) * factor for part in (parts.data, parts.prior))
+        difficulty = calibration.factors(known.vectors, batch.n_atoms) if kind == "forces" else None
+        novelties = novelty if target.per_atom else of_frame
+        std = np.sqrt(calibration.variances(name, data, prior, novelties, difficulty))
+        found_bars = {"std": std}
+        if interval is not None:
             groups = (batch.numbers, novelty) if kind == "forces" else (None, None)
-            widths[kind] = stds * calibration.intervals[kind].factors(interval, *groups)[:, None]
-    total = {kind: stds[:, 0] * batch.n_atoms_per_frame if kind == "energy" else stds for kind, stds in bars.items()}
-    if "energy" in widths:
-        widths["energy"] = widths["energy"][:, 0] * batch.n_atoms_per_frame
-    energy = total.get("energy", np.full(batch.n_frames, np.nan))
-    return ErrorBars(energy, total.get("forces"), total.get("stress"), None, widths)
+            found_bars["width"] = std * calibration.intervals[name].factors(interval, *groups)[:, None]
+        for bar, values in found_bars.items():
+            if target.shown.per == "atom":
+                values = values * n_atoms[:, None]
+            (stds if bar == "std" else widths)[name] = values if target.shape else values[:, 0]
+    return ErrorBars(stds, widths)

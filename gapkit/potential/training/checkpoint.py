@@ -22,7 +22,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -36,10 +36,6 @@ from gapkit.kernels import GapKernel
 from gapkit.potential.training.rows import ATOMS_PER_CHUNK, ROWS_AT_ONCE, RowAccumulator
 from gapkit.potential.training.saved_rows import HalfwayError, read_array, read_share, write_array, write_share
 from gapkit.typing import IntArray
-
-if TYPE_CHECKING:
-    from gapkit.potential.gap import GAP
-    from gapkit.potential.training.source import LocalSource
 
 FORMAT = "gapkit-checkpoint-1"
 # Seconds between two checkpoints, and the least part of the time that is left for the fit itself.
@@ -68,16 +64,15 @@ class Rows:
     complete: bool
 
 
-def fit_digest(model: GAP, source: LocalSource) -> dict[str, str]:
+def fit_digest(parameters: Mapping[str, Any], data: Mapping[str, Any]) -> dict[str, str]:
     """SHA-256 of the data and of the parameters of a fit, by "data" and "parameters"."""
-    parameters = model.get_params(deep=False)
     plain = {name: encode(value) for name, value in parameters.items() if name not in (*HARMLESS, "random_state")}
     seed = parameters["random_state"]  # anything else than a number is drawn anew, the checkpoint has what came of it
     plain["random_state"] = encode(seed) if isinstance(seed, int | np.integer) else "random"
     plain["chunks"] = [ATOMS_PER_CHUNK, ROWS_AT_ONCE]
     return {
         name: hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-        for name, content in (("data", source.identity()), ("parameters", plain))
+        for name, content in (("data", data), ("parameters", plain))
     }
 
 

@@ -19,7 +19,8 @@ from gapkit.neighbours import build_neighbour_list
 from gapkit.parallel import map_blocks, resolve_n_jobs, run_workers
 from gapkit.progress import track
 from gapkit.structures import AtomsBatch, Labels
-from gapkit.targets import to_voigt
+from gapkit.targets import TARGETS, to_voigt
+from gapkit.terms.known import KnownEnergy
 from gapkit.typing import BoolArray, FloatArray, IntArray
 from gapkit.workspace import Workspace
 
@@ -49,17 +50,13 @@ class TrainingTargets:
     sigmas: dict[str, FloatArray]
 
 
-def make_targets(
-    batch: AtomsBatch, labels: Labels, offset: FloatArray, baseline: tuple[FloatArray, FloatArray] | None, noise: Noise
-) -> TrainingTargets:
-    """Subtract `offset` (n_frames,) and the baseline's forces and virials from the labels."""
-    forces, virial = labels.forces, labels.virial
-    if baseline is not None:
-        forces, virial = forces - baseline[0], virial - baseline[1]
+def make_targets(batch: AtomsBatch, labels: Labels, known: KnownEnergy, noise: Noise) -> TrainingTargets:
+    """Labels less the known energies; `noise` as given to the fit."""
+    part = known.targets(batch)
     return TrainingTargets(
-        energy=labels.energy - offset,
-        forces=forces,
-        virial=to_voigt(virial),
+        energy=labels.energy - part["energy"],
+        forces=labels.forces - part["forces"],
+        virial=to_voigt(labels.virial - part["virial"]),
         has={"energy": labels.has_energy, "forces": labels.has_forces, "virial": labels.has_virial},
         sigmas={kind: row_sigmas(noise, labels, kind, batch.n_atoms_per_frame) for kind in KINDS},
     )
@@ -136,7 +133,8 @@ def _fill(
                         return
                     chunk = share[sink.position]
                     with sink.changing():
-                        _add_rows(basis, batch, targets, chunk, sink, plan.atoms_at_once, workspace)
+                        for rows in training_rows(basis, batch, targets, chunk, plan.atoms_at_once, workspace):
+                            sink.add(*rows)
                         sink.position += 1
                     bar.update(len(chunk))
                     if checkpoint is not None:
@@ -212,34 +210,26 @@ class RowAccumulator:
             self.waiting[kind] = []
 
 
-def _add_rows(
-    basis: SparseBasis, batch: AtomsBatch, targets: TrainingTargets, frames: range, sink: RowAccumulator,
-    atoms_at_once: int, workspace: Workspace,
-) -> None:  # fmt: skip
-    """Design rows of a range of frames, those with labels into the sink."""
-    spans = {
-        "energy": slice(frames.start, frames.stop),
-        "forces": slice(int(batch.offsets[frames.start]), int(batch.offsets[frames.stop])),
-        "virial": slice(frames.start, frames.stop),
-    }
+def training_rows(
+    basis: SparseBasis, batch: AtomsBatch, targets: TrainingTargets, frames: range, atoms_at_once: int,
+    workspace: Workspace,
+) -> Iterator[tuple[str, FloatArray, FloatArray, FloatArray]]:  # fmt: skip
+    """Labelled design rows of a range of frames: kind, rows (n, M), targets (n,) and relative sigmas (n,)."""
+    spans = {kind: target.span(batch.offsets, frames.start, frames.stop) for kind, target in TARGETS.items()}
     has = {kind: targets.has[kind][span] for kind, span in spans.items()}
-    wanted = {kind: getattr(targets, kind)[span] for kind, span in spans.items()}
-    sigmas = {kind: targets.sigmas[kind][span] for kind, span in spans.items()}
     part = batch.select(np.arange(frames.start, frames.stop))
     neighbours = build_neighbour_list(part, basis.reach)
     views = views_of(basis, part, neighbours)
 
-    def add(kind: str, design: FloatArray | None, which: IntArray | slice) -> None:
+    def labelled(
+        kind: str, design: FloatArray, which: IntArray | slice = slice(None)
+    ) -> Iterator[tuple[str, FloatArray, FloatArray, FloatArray]]:
         use = has[kind][which]
-        if design is None or not use.any():
-            return
-        chosen = design if use.all() else design[use]
-        sink.add(
-            kind,
-            chosen.reshape(-1, basis.n_columns),
-            wanted[kind][which][use].ravel(),
-            np.repeat(sigmas[kind][which][use], chosen.shape[1] if chosen.ndim == 3 else 1),
-        )
+        if use.any():
+            rows = (design if use.all() else design[use]).reshape(-1, basis.n_columns)
+            sigmas = targets.sigmas[kind][spans[kind]][which][use]
+            values = getattr(targets, kind)[spans[kind]][which][use]
+            yield kind, rows, values.ravel(), np.repeat(sigmas, TARGETS[kind].components)
 
     energy: FloatArray | float = 0.0
     virial: FloatArray | float = 0.0
@@ -250,10 +240,10 @@ def _add_rows(
         )  # fmt: skip
         energy = rows.energy if atoms is None else energy + rows.energy
         virial = 0.0 if rows.virial is None else rows.virial if atoms is None else virial + rows.virial
-        add("forces", rows.forces, slice(None) if atoms is None else atoms)
-    add("energy", np.asarray(energy), slice(None))
-    if has["virial"].any():
-        add("virial", np.asarray(virial), slice(None))
+        if rows.forces is not None:
+            yield from labelled("forces", rows.forces, slice(None) if atoms is None else atoms)
+    yield from labelled("energy", np.asarray(energy))
+    yield from labelled("virial", np.asarray(virial))
 
 
 @dataclass(frozen=True)

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
 
-from gapkit.exceptions import DataError, InputError
+from gapkit.exceptions import InputError
 from gapkit.gp.factors import TriangularFactor
-from gapkit.gp.noise import Noise
 from gapkit.potential.metadata import training_set
-from gapkit.potential.model import SparseModel
+from gapkit.potential.training.labels import labelled_batch
 from gapkit.potential.training.reference_energies import ReferenceEnergies, reference_energies
-from gapkit.potential.training.rows import accumulate, make_targets
+from gapkit.potential.training.row_maker import RowMaker
 from gapkit.structures import AtomsBatch, DataReport, LabelKeys, describe
 
 if TYPE_CHECKING:
@@ -57,31 +55,25 @@ class LocalSource:
         return {"kind": type(self).__name__, "sigmas": digest.hexdigest(), **self.training_set()}
 
     def accumulate(
-        self, model: SparseModel, noise: Noise, factors: dict[str, TriangularFactor], *, memory: float | None,
-        n_jobs: int | None, progress: bool, checkpoint: Checkpoint | None = None,
+        self, maker: RowMaker, factors: dict[str, TriangularFactor], *, memory: float | None, n_jobs: int | None,
+        progress: bool, checkpoint: Checkpoint | None = None,
     ) -> None:  # fmt: skip
-        """Fold the rows of all frames into `factors`; arguments as for `training.accumulate`."""
-        fold(model, self.batch, noise, factors, memory=memory, n_jobs=n_jobs, progress=progress, checkpoint=checkpoint)
+        """Fold the rows of all frames into `factors`; options as for `training.rows.accumulate`."""
+        maker.fold(
+            self.batch, factors, memory=memory, n_jobs=n_jobs, progress=progress, checkpoint=checkpoint
+        )
 
 
 @runtime_checkable
 class Executor(Protocol):
     """What spreads a fit over other processes."""
 
-    def source(self, frames: Any, labelled: Callable[[Any], AtomsBatch], keys: LabelKeys) -> LocalSource:
-        """A source whose rows are folded by the executor.
-
-        Parameters
-        ----------
-        frames : Atoms, list of Atoms, or list of paths
-        labelled : callable
-            Makes a batch of Atoms, and checks that there is a label.
-        keys : LabelKeys
-        """
+    def source(self, frames: Any, keys: LabelKeys) -> LocalSource:
+        """A source of Atoms, or of paths, whose rows are folded by the executor."""
         ...
 
 
-def open_source(frames: Any, labelled: Callable[[Any], AtomsBatch], keys: LabelKeys | None, client: Any) -> LocalSource:
+def open_source(frames: Any, keys: LabelKeys | None, client: Any) -> LocalSource:
     """The source of a fit; `client` is None, an Executor, or a client of one of `PLUGINS`.
 
     Raises
@@ -90,8 +82,8 @@ def open_source(frames: Any, labelled: Callable[[Any], AtomsBatch], keys: LabelK
         If there is no executor for such a client.
     """
     if client is None:
-        return LocalSource(labelled(frames))
-    return executor_of(client).source(frames, labelled, keys or LabelKeys())
+        return LocalSource(labelled_batch(frames, keys))
+    return executor_of(client).source(frames, keys or LabelKeys())
 
 
 def executor_of(client: Any) -> Executor:
@@ -106,25 +98,3 @@ def executor_of(client: Any) -> Executor:
         f"`client` must be a dask.distributed Client, an Executor or None, got {type(client).__name__}; connect with "
         "`distributed.Client(address)`"
     )
-
-
-def fold(
-    model: SparseModel, batch: AtomsBatch, noise: Noise, factors: dict[str, TriangularFactor], *,
-    memory: float | None = None, n_jobs: int | None = None, progress: bool = False,
-    checkpoint: Checkpoint | None = None,
-) -> None:  # fmt: skip
-    """Rows of a labelled batch into `factors`; arguments as for `training.accumulate`."""
-    assert batch.labels is not None
-    targets = make_targets(batch, batch.labels, *model.offsets(batch), noise)
-    accumulate(
-        model.basis, batch, targets, factors, memory=memory, n_jobs=n_jobs, progress=progress, checkpoint=checkpoint
-    )
-
-
-def require_labels(found: bool) -> None:
-    """Raise DataError where no training frame has any label."""
-    if not found:
-        raise DataError(
-            "training frames must have energies or forces, found no label at all; check the names of the keys "
-            "(`label_keys`, on the command line --energy-key and --forces-key)"
-        )

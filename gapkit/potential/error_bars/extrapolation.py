@@ -1,0 +1,75 @@
+"""Atoms compared with the training set: signs of extrapolation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from gapkit.exceptions import NotFittedModelError
+from gapkit.gp.local_rows import local_vectors
+from gapkit.neighbours import NeighbourList
+from gapkit.potential.state import FittedState
+from gapkit.structures import AtomsBatch
+from gapkit.typing import FloatArray
+from gapkit.uncertainty.calibration import Vectors
+from gapkit.uncertainty.novelty import FALSE_ALARM, Extrapolation
+
+
+@dataclass(frozen=True, eq=False)
+class Neighbourhoods:
+    """Descriptor vectors of atoms, and their comparison with the training set.
+
+    Attributes
+    ----------
+    vectors : dict
+        By species: atoms and descriptor vectors.
+    extrapolation : Extrapolation
+    """
+
+    vectors: Vectors
+    extrapolation: Extrapolation
+
+
+def compare_with_training(
+    state: FittedState, batch: AtomsBatch, neighbours: NeighbourList, novelty: FloatArray,
+    false_alarm: float = FALSE_ALARM,
+) -> Neighbourhoods:  # fmt: skip
+    """Compare the atoms of a batch with the training set; `novelty` (n_atoms,) from the model's prediction.
+
+    Raises
+    ------
+    NotFittedModelError
+        If the model has no thresholds of novelty.
+    """
+    detector = state.detector
+    if detector is None:
+        raise NotFittedModelError(
+            'this model has no thresholds of novelty; fit it with `calibration="leave-one-out"` (the default)'
+        )
+    vectors = local_vectors(state.sparse.basis, batch, neighbours)
+    pair = pair_ratios(batch, neighbours, detector.pairs)
+    found = detector.detect(batch.numbers, novelty, vectors, pair, batch.frame_of_atom, batch.n_frames, false_alarm)
+    return Neighbourhoods(vectors, found)
+
+
+def pair_ratios(batch: AtomsBatch, neighbours: NeighbourList, closest: dict[tuple[int, int], float]) -> FloatArray:
+    """Smallest ratio (n_atoms,) of a pair's distance to the closest such pair known; 0 for pairs that are unknown."""
+    ratios = np.full(batch.n_atoms, np.inf)
+    if neighbours.n_edges:
+        owners = np.repeat(np.arange(batch.n_atoms), np.diff(neighbours.offsets))
+        a, b = batch.numbers[owners], batch.numbers[neighbours.indices]
+        table = np.full((128, 128), np.inf)
+        for (one, other), distance in closest.items():
+            table[one, other] = table[other, one] = distance
+        np.minimum.at(ratios, owners, neighbours.distances / table[a, b])
+    return ratios
+
+
+def closest_pairs(batch: AtomsBatch, neighbours: NeighbourList) -> dict[tuple[int, int], float]:
+    """Smallest distance in Å of every pair of species (ascending) among the neighbours."""
+    owners = np.repeat(np.arange(batch.n_atoms), np.diff(neighbours.offsets))
+    a, b = batch.numbers[owners], batch.numbers[neighbours.indices]
+    table = np.full((128, 128), np.inf)
+    np.minimum.at(table, (np.minimum(a, b), np.maximum(a, b)), neighbours.distances)
+    return {(int(i), int(j)): float(table[i, j]) for i, j in np.argwhere(np.isfinite(table))}

@@ -1,0 +1,268 @@
+"""What a fitted potential can do: predictions, error bars, committees and files, all from its state."""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from importlib import import_module
+from typing import Any, Generic, Literal, TypeVar
+
+import numpy as np
+from ase import Atoms
+from ase.data import chemical_symbols
+
+from gapkit.descriptors.base import check_species
+from gapkit.exceptions import InputError
+from gapkit.gp.noise import Noise
+from gapkit.gp.prediction import Uncertainty
+from gapkit.gp.variance.targets import covariance_of
+from gapkit.potential.committee.committee import Committee
+from gapkit.potential.committee.draws import sample_committee
+from gapkit.potential.error_bars.calibrate import calibrate_on
+from gapkit.potential.error_bars.extrapolation import compare_with_training
+from gapkit.potential.error_bars.leave_one_out import LeaveOneOut, jackknife, leave_one_out
+from gapkit.potential.error_bars.standard_deviations import Std, with_error_bars
+from gapkit.potential.files import write_state
+from gapkit.potential.metadata import training_set
+from gapkit.potential.predictions import Predictions, coefficient_of_determination
+from gapkit.potential.state import FittedState, state_of
+from gapkit.potential.summary import summarise
+from gapkit.potential.training.labels import labelled_batch
+from gapkit.structures import AtomsBatch, LabelKeys, to_batch
+from gapkit.targets import TARGETS
+from gapkit.typing import BoolArray, FloatArray
+from gapkit.uncertainty.novelty import FALSE_ALARM, Extrapolation
+
+T = TypeVar("T")
+Self = TypeVar("Self", bound="FittedPotential")
+
+
+class Attribute(Generic[T]):
+    """A fitted attribute, read from the state; like any other it is not there before a fit."""
+
+    def __init__(self, read: Callable[[FittedState], T]) -> None:
+        self._read = read
+
+    def __get__(self, model: FittedPotential | None, owner: type) -> T:
+        if model is None:
+            raise AttributeError(f"{owner.__name__} has its fitted attributes after `fit`")
+        return self._read(model.state_)
+
+
+class FittedPotential:
+    """Methods of a potential that need its fitted state alone; the base of `GAP`, which lists the attributes."""
+
+    state_: FittedState
+    label_keys: LabelKeys | None
+    n_jobs: int | None
+
+    model_ = Attribute(lambda state: state.sparse)
+    terms_ = Attribute(lambda state: list(state.terms))
+    species_ = Attribute(lambda state: tuple(chemical_symbols[z] for z in state.species))
+    reference_energies_ = Attribute(
+        lambda state: {chemical_symbols[z]: energy for z, energy in sorted(state.known.reference.items())}
+    )
+    noise_ = Attribute(lambda state: Noise(**state.noise, per_config_type=state.given_noise.per_config_type))
+    scales_ = Attribute(lambda state: state.scales)
+    n_sparse_ = Attribute(lambda state: state.sparse.basis.n_columns)
+    log_marginal_likelihood_ = Attribute(lambda state: state.log_marginal_likelihood)
+    calibration_ = Attribute(lambda state: state.calibration)
+    novelty_detector_ = Attribute(lambda state: state.detector)
+    metadata_ = Attribute(lambda state: state.metadata)
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "state_")
+
+    def with_state(self: Self, state: FittedState) -> Self:
+        """A copy with another state."""
+        model = copy.copy(self)
+        model.state_ = state
+        return model
+
+    def predict(
+        self, frames: Atoms | Sequence[Atoms], return_std: bool | Literal["local"] = False, *, std: Std | None = None,
+        interval: float | None = None,
+    ) -> Predictions:  # fmt: skip
+        """Energies, forces, stresses and local energies.
+
+        Parameters
+        ----------
+        return_std : bool or "local"
+            Also standard deviations of energies, forces and stresses, flags of extrapolation, and the local ones with
+            their parts; "local": those of the local energies alone, for less than twice the price of a prediction.
+        std : {"calibrated", "epistemic", "total"} or None
+            What the standard deviations are, see `Predictions`; None: calibrated if the model is.
+        interval : float or None
+            Level, such as 0.9, at which half-widths of prediction intervals are wanted as well.
+
+        Raises
+        ------
+        UnknownSpeciesError
+            If a frame holds a species that was not in the training set; nothing is computed then.
+        NotFittedModelError
+            If calibrated ones are asked for and the model has no calibration.
+        CalibrationError
+            If there were too few configurations for an interval of this level.
+        """
+        state = state_of(self)
+        if return_std not in (False, True, "local"):
+            raise InputError(f'`return_std` must be False, True or "local", got {return_std!r}')
+        if (std is not None or interval is not None) and return_std is not True:
+            raise InputError("`std` and `interval` need `return_std=True`")
+        batch = to_batch(frames, labels=False)
+        neighbours = state.neighbours(batch)
+        uncertainty: Uncertainty = "none" if not return_std else "total" if return_std == "local" else "parts"
+        p = state.predict(batch, neighbours, uncertainty=uncertainty, n_jobs=self.n_jobs)
+        if return_std is True:
+            return with_error_bars(state, p, batch, neighbours, std, interval, self.n_jobs)
+        return p
+
+    def score(self, frames: Atoms | Sequence[Atoms], y: object = None) -> float:
+        """Coefficient of determination R^2 of the force components (of energies per atom where there are no forces).
+
+        Raises
+        ------
+        DataError
+            If the frames have neither.
+        """
+        state = state_of(self)
+        batch = labelled_batch(frames, self.label_keys)
+        return coefficient_of_determination(batch, state.predict(batch, state.neighbours(batch), n_jobs=self.n_jobs))
+
+    def calibrate(self: Self, frames: Atoms | Sequence[Atoms]) -> Self:
+        """Calibrate standard deviations and intervals on labelled frames that the model was not fitted to.
+
+        It replaces the calibration that `fit` made of the training set with configurations left out.  Use it when the
+        structures to predict are of another kind than the training set.
+
+        Raises
+        ------
+        CalibrationError
+            If there are fewer than ten labelled configurations.
+        """
+        state = state_of(self)
+        batch = labelled_batch(frames, self.label_keys)
+        self.state_ = replace(state, calibration=calibrate_on(state, batch, self.n_jobs))
+        return self
+
+    def leave_one_out(self, frames: Atoms | Sequence[Atoms]) -> LeaveOneOut:
+        """Every training frame as a model without it, and without the sparse points that it gave, predicts it.
+
+        Nothing is fitted again.  Noise, kernel scales and reference energies stay those of the whole set.
+
+        Parameters
+        ----------
+        frames : list of Atoms
+            All frames that were given to `fit`, in the same order.
+
+        Raises
+        ------
+        InputError
+            If they are not the training set.
+        """
+        return leave_one_out(state_of(self), self._training_batch(frames), n_jobs=self.n_jobs)
+
+    def jackknife(self: Self, frames: Atoms | Sequence[Atoms]) -> Self:
+        """A copy whose epistemic covariances are those of the jackknife over the configurations of the training set.
+
+        They take residuals as they are instead of as independent noise (see `gp.posterior.SandwichPosterior`); means
+        are the same.  `predict(..., std="epistemic")`, `covariance` and `sample` of the copy use them.
+
+        Parameters
+        ----------
+        frames : list of Atoms
+            All frames that were given to `fit`, in the same order.
+        """
+        return self.with_state(jackknife(state_of(self), self._training_batch(frames), self.n_jobs))
+
+    def extrapolation(self, frames: Atoms | Sequence[Atoms], false_alarm: float = FALSE_ALARM) -> Extrapolation:
+        """Signs of extrapolation of every atom: novelty, distance to the training set, and closest pairs.
+
+        Parameters
+        ----------
+        false_alarm : float
+            Part of the atoms of structures like the training set that may be flagged, up to 0.05.
+        """
+        state = state_of(self)
+        batch = to_batch(frames, labels=False)
+        neighbours = state.neighbours(batch)
+        p = state.predict(batch, neighbours, uncertainty="parts", n_jobs=self.n_jobs)
+        assert p.novelty is not None
+        return compare_with_training(state, batch, neighbours, p.novelty, false_alarm).extrapolation
+
+    def is_extrapolating(self, frames: Atoms | Sequence[Atoms], false_alarm: float = FALSE_ALARM) -> BoolArray:
+        """Whether any atom of a frame is unlike the training set, (n_frames,); see `extrapolation`."""
+        return self.extrapolation(frames, false_alarm).frames
+
+    def sample(
+        self: Self, n: int, random_state: int | np.random.RandomState | None = 0, *, inflation: float = 1.0
+    ) -> Committee[Self]:
+        """`n` draws from the posterior of the weights, a committee whose members share their descriptors.
+
+        Whatever is computed with every member has an error bar: ``model.sample(16).error_bar(elastic_constant)``.
+
+        Parameters
+        ----------
+        inflation : float
+            Factor of the deviations from the mean, such as ``model.calibration_.scales["forces"].b``: the posterior's
+            own (1) order errors, they are too small.
+        """
+        return sample_committee(self, n, random_state, inflation)
+
+    def covariance(self, frames: Atoms | Sequence[Atoms], kinds: Sequence[str] = ("energy",)) -> FloatArray:
+        """Epistemic covariances of all targets of some frames with each other.
+
+        The variance of any combination w of targets, such as the difference of two energies, is ``w @ covariance @ w``.
+
+        Parameters
+        ----------
+        kinds : sequence of {"energy", "forces", "virial"}
+            Targets, kind after kind: n_frames total energies in eV; 3 n_atoms force components in eV/Å; 6 n_frames
+            virials in eV, order xx, yy, zz, yz, xz, xy.
+
+        Returns
+        -------
+        ndarray (n, n)
+            Symmetric, positive semi-definite.
+        """
+        state = state_of(self)
+        if not kinds or any(kind not in TARGETS for kind in kinds):
+            raise InputError(f"`kinds` must name energy, forces or virial, got {list(kinds)}")
+        batch = to_batch(frames, labels=False)
+        check_species(batch.species, state.species)
+        return covariance_of(state.sparse.basis, state.sparse.posterior, batch, state.reach, tuple(kinds))
+
+    def save(self, path: str | os.PathLike[str], *, factors: bool = False) -> None:
+        """Write the model to one file; with `factors` also what `partial_fit` needs (three more M x M triangles).
+
+        An older file at `path` stays intact until the new one is complete.
+        """
+        write_state(path, state_of(self), self.get_params(deep=False), factors=factors)
+
+    def to_quip(self, path: str | os.PathLike[str]) -> None:
+        """Write the model for QUIP: a gap.xml, and the sparse points in files beside it.
+
+        Raises
+        ------
+        InputError
+            If a part of the model has no counterpart there; `gapkit.interop.quip` says which have.
+        """
+        state_of(self)
+        import_module("gapkit.interop.quip").write(self, path)  # by name: interop stands on this module
+
+    def summary(self) -> str:
+        """The fitted model in words and units."""
+        return summarise(state_of(self))
+
+    def _training_batch(self, frames: Atoms | Sequence[Atoms]) -> AtomsBatch:
+        """Labelled frames; InputError unless they are the training set."""
+        mine = state_of(self).metadata.get("training_set")
+        batch = labelled_batch(frames, self.label_keys)
+        if mine is None or mine["sha256"] != training_set(batch)["sha256"]:
+            raise InputError(
+                "`leave_one_out` needs the frames that the model was fitted to, in the same order, got other ones; for "
+                "new frames compare `predict` with their labels"
+            )
+        return batch

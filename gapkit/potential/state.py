@@ -1,0 +1,171 @@
+"""The fitted state of a potential: all that prediction, error bars and updates need, and nothing of how it was found."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+
+from gapkit.descriptors.base import check_species
+from gapkit.exceptions import NotFittedModelError
+from gapkit.gp.factors import TriangularFactor
+from gapkit.gp.noise import Noise
+from gapkit.gp.prediction import Uncertainty
+from gapkit.neighbours import NeighbourList, build_neighbour_list
+from gapkit.potential.model import SparseModel
+from gapkit.potential.predictions import Predictions
+from gapkit.potential.term import Term
+from gapkit.potential.training.row_maker import RowMaker
+from gapkit.structures import AtomsBatch, LabelKeys
+from gapkit.targets import to_voigt
+from gapkit.terms.known import KnownEnergy
+from gapkit.typing import IntArray
+from gapkit.uncertainty.calibration import Calibration
+from gapkit.uncertainty.novelty import NoveltyDetector
+
+
+@dataclass(frozen=True, eq=False)
+class FittedState:
+    """E = known energies + sum over instances and sparse points.
+
+    Attributes
+    ----------
+    terms : tuple of Term
+        Descriptors, kernels and selectors of the sparse model.
+    sparse : SparseModel
+        Basis, posterior and weights.
+    known : KnownEnergy
+        Reference energies and all other energies that are not learned.
+    noise : dict of str to float
+        Sigma of each kind of target that was fitted: eV/atom, eV/Å, eV/atom.
+    given_noise : Noise
+        The noise given to the fit, to which the sigmas of rows are relative.
+    origins : ndarray (M,) of int
+        Training frame of every sparse point; -1: none.
+    factors : dict of str to TriangularFactor, or None
+        Triangle of the training rows of each kind; None: not kept, and the model cannot be updated.
+    calibration : Calibration or None
+    detector : NoveltyDetector or None
+    metadata : dict
+        Times, digest of the training set, versions, report.
+    log_marginal_likelihood : float
+    """
+
+    terms: tuple[Term, ...]
+    sparse: SparseModel
+    known: KnownEnergy
+    noise: dict[str, float]
+    given_noise: Noise
+    origins: IntArray
+    factors: dict[str, TriangularFactor] | None = None
+    calibration: Calibration | None = None
+    detector: NoveltyDetector | None = None
+    metadata: dict[str, Any] = field(default_factory=dict)
+    log_marginal_likelihood: float = float("nan")
+
+    @property
+    def species(self) -> tuple[int, ...]:
+        """Atomic numbers known to the model, ascending."""
+        return self.known.species
+
+    @property
+    def reach(self) -> float:
+        """Longest edge that counts, Å."""
+        return max(self.sparse.basis.reach, self.known.reach)
+
+    @property
+    def scales(self) -> list[float]:
+        """delta of each term, eV; NaN for a term without sparse points."""
+        by_term = dict(zip(self.sparse.basis.term_of_block, self.sparse.posterior.scales or (), strict=True))
+        return [by_term.get(i, float("nan")) for i in range(len(self.sparse.basis.terms))]
+
+    @property
+    def row_maker(self) -> RowMaker:
+        """Maker of further training rows."""
+        return RowMaker(self.sparse.basis, self.known, self.given_noise)
+
+    def neighbours(self, batch: AtomsBatch, skin: float = 0.0) -> NeighbourList:
+        """Neighbour list with the reach of the model; UnknownSpeciesError before anything is computed."""
+        check_species(batch.species, self.species)
+        return build_neighbour_list(batch, self.reach + skin)
+
+    def predict(
+        self, batch: AtomsBatch, neighbours: NeighbourList, *, uncertainty: Uncertainty = "none",
+        single: bool = False, n_jobs: int | None = None,
+    ) -> Predictions:  # fmt: skip
+        """Evaluate on a batch with its neighbour list; `single`: small features in single precision."""
+        learned = self.sparse.predict(batch, neighbours, uncertainty=uncertainty, single=single, n_jobs=n_jobs)
+        known = self.known.evaluate(batch, neighbours)
+        assert learned.forces is not None
+        assert learned.virials is not None
+        local = learned.local_energies + known.local_energies
+        virials = learned.virials + known.virials
+        virials = 0.5 * (virials + virials.transpose(0, 2, 1))
+        variances: dict[str, Any] = {}
+        if learned.variance is not None:
+            variances = {
+                "local_energies_std": np.sqrt(learned.variance.total),
+                "local_data_variance": learned.variance.data,
+                "local_prior_variance": learned.variance.prior_residual,
+                "novelty": learned.variance.novelty,
+            }
+        return Predictions(
+            energy=np.add.reduceat(local, batch.offsets[:-1]),
+            forces=learned.forces + known.forces,
+            stress=-to_voigt(virials) / batch.volumes[:, None],
+            virial=virials,
+            local_energies=local,
+            offsets=batch.offsets,
+            **variances,
+        )
+
+    def solved(
+        self, factors: dict[str, TriangularFactor] | None = None, noise: Mapping[str, float] | None = None
+    ) -> FittedState:
+        """The state with the weights and posterior of other factors, or of other sigmas.
+
+        Raises
+        ------
+        NotFittedModelError
+            If there are no factors, here or given.
+        """
+        factors = self.factors if factors is None else factors
+        noise = dict(self.noise if noise is None else noise)
+        if factors is None:
+            raise NotFittedModelError(
+                "this needs the factors of the training rows, which this model does not hold; save the model with "
+                "`factors=True`"
+            )
+        sparse, evidence = self.sparse.solved(factors, noise)
+        return replace(self, sparse=sparse, factors=factors, noise=noise, log_marginal_likelihood=evidence)
+
+
+Self = TypeVar("Self", bound="Potential")
+
+
+class Potential(Protocol):
+    """An estimator with a fitted state, as committees and searches see it; `GAP` is one."""
+
+    label_keys: LabelKeys | None
+    n_jobs: int | None
+    state_: FittedState
+
+    def with_state(self: Self, state: FittedState) -> Self:
+        """A copy with another state."""
+        ...
+
+
+def state_of(model: Potential) -> FittedState:
+    """The state of a fitted potential.
+
+    Raises
+    ------
+    NotFittedModelError
+        If it is not fitted.
+    """
+    state: FittedState | None = getattr(model, "state_", None)
+    if state is None:
+        raise NotFittedModelError("this GAP is not fitted yet; call `fit` with labelled frames, or `load` a model file")
+    return state
