@@ -13,7 +13,7 @@ from gapkit.calculator.neighbours import SkinnedNeighbours
 from gapkit.calculator.results import plain_results
 from gapkit.exceptions import InputError
 from gapkit.neighbours import NeighbourList
-from gapkit.potential.committee.committee import Committee
+from gapkit.potential.committee import Committee
 from gapkit.structures import AtomsBatch, to_batch
 
 SPREADS = ("energy_std", "forces_std", "stress_std")
@@ -61,7 +61,7 @@ class CommitteeCalculator(Calculator):
             )
         self.committee = committee
         self.n_jobs = committee.model.n_jobs if n_jobs is None else n_jobs
-        self._neighbours = SkinnedNeighbours(committee.model.model_, skin)
+        self._neighbours = SkinnedNeighbours(committee.model.state_, skin)
         super().__init__(**kwargs)
 
     def calculate(
@@ -89,7 +89,7 @@ class CommitteeCalculator(Calculator):
             self._members(batch, neighbours, any(name in SPREADS for name in properties))
 
     def _mean(self, batch: AtomsBatch, neighbours: NeighbourList) -> None:
-        p = self.committee.model.model_.predict(batch, neighbours, n_jobs=self.n_jobs)
+        p = self.committee.model.state_.predict(batch, neighbours, n_jobs=self.n_jobs)
         self.results = plain_results(p)
 
     def _members(self, batch: AtomsBatch, neighbours: NeighbourList, spread: bool) -> None:

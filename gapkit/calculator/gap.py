@@ -15,7 +15,8 @@ from gapkit.calculator.results import plain_results
 from gapkit.exceptions import InputError
 from gapkit.gp.prediction import Uncertainty
 from gapkit.potential import GAP, load
-from gapkit.potential.error_bars.standard_deviations import Std
+from gapkit.potential.error_bars.standard_deviations import Std, add_error_bars, check_std
+from gapkit.potential.state import state_of
 from gapkit.structures import to_batch
 from gapkit.typing import FloatArray
 
@@ -79,11 +80,11 @@ class GAPCalculator(Calculator):
         if not (np.isfinite(skin) and skin >= 0.0):
             raise InputError(f"`skin` must be >= 0 Å, got {skin}; 0.3 to 1 Å is usual")
         self.model = model if isinstance(model, GAP) else load(model)
-        self.model._check_fitted()
+        state = state_of(self.model)
         self.single_precision = single_precision
-        self.std = self.model.check_std(std)
+        self.std = check_std(state, std)
         self.n_jobs = self.model.n_jobs if n_jobs is None else n_jobs
-        self._neighbours = SkinnedNeighbours(self.model.model_, skin)
+        self._neighbours = SkinnedNeighbours(state, skin)
         super().__init__(**kwargs)
 
     def calculate(
@@ -106,11 +107,10 @@ class GAPCalculator(Calculator):
         with_error_bars = any(name in ERROR_BARS for name in properties)
         if with_error_bars or any(name in PARTS for name in properties):
             uncertainty = "parts"
-        p = self.model.model_.predict(
-            batch, neighbours, uncertainty=uncertainty, single=self.single_precision, n_jobs=self.n_jobs
-        )
+        fitted = self.model.state_
+        p = fitted.predict(batch, neighbours, uncertainty=uncertainty, single=self.single_precision, n_jobs=self.n_jobs)
         if with_error_bars:
-            p = self.model._with_error_bars(p, batch, neighbours, self.std, None)
+            p = add_error_bars(fitted, p, batch, neighbours, self.std, n_jobs=self.n_jobs)
         self.results = plain_results(p)
         if p.local_energies_std is not None:
             self.results["energies_std"] = p.local_energies_std

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from gapkit.neighbours import NeighbourList
-from gapkit.potential.model import SparseModel
+from gapkit.potential.state import FittedState
 from gapkit.structures import AtomsBatch
 from gapkit.structures.batch import SINGULAR_CELL
 from gapkit.typing import FloatArray
@@ -14,8 +14,8 @@ from gapkit.typing import FloatArray
 class SkinnedNeighbours:
     """Neighbours within reach + skin, rebuilt when displacements and cell changes together may exceed the skin."""
 
-    def __init__(self, model: SparseModel, skin: float) -> None:
-        self._model = model
+    def __init__(self, state: FittedState, skin: float) -> None:
+        self._state = state
         self._skin = skin
         self._batch: AtomsBatch | None = None
         self._list: NeighbourList | None = None
@@ -25,7 +25,7 @@ class SkinnedNeighbours:
         """Neighbour list of one frame; edges beyond the model's reach may be in it."""
         if self._list is not None and self._still_valid(batch):
             return self._list.moved(batch)
-        self._list = self._model.neighbours(batch, self._skin)
+        self._list = self._state.neighbours(batch, self._skin)
         self._batch = batch
         self.n_builds += 1
         return self._list
@@ -46,7 +46,7 @@ class SkinnedNeighbours:
         displacements -= displacements.mean(axis=0)
         largest = np.sqrt((displacements**2).sum(axis=1).max(initial=0.0))
         smallest = np.linalg.svd(strain, compute_uv=False).min()
-        reach = self._model.reach
+        reach = self._state.reach
         return bool((reach + self._skin) * smallest - 2.0 * largest > reach)
 
 

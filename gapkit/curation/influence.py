@@ -25,14 +25,15 @@ import numpy as np
 from ase import Atoms
 from scipy.linalg import solve_triangular
 
-from gapkit.exceptions import InputError, NotFittedModelError
-from gapkit.gp.noise import Noise
+from gapkit.exceptions import InputError
 from gapkit.gp.variance.targets import TargetRows as Rows
 from gapkit.parallel import map_blocks
 from gapkit.potential import GAP
-from gapkit.potential.metadata import training_set
+from gapkit.potential.metadata import check_training_set
 from gapkit.potential.model import SparseModel
-from gapkit.potential.training.rows import TrainingTargets, make_targets
+from gapkit.potential.state import FittedState, state_of
+from gapkit.potential.training.labels import labelled_batch
+from gapkit.potential.training.rows import TrainingTargets
 from gapkit.structures import AtomsBatch
 from gapkit.structures.checks.data import frame_means
 from gapkit.typing import BoolArray, FloatArray, IntArray
@@ -178,15 +179,9 @@ def influence(model: GAP, frames: Atoms | Sequence[Atoms]) -> InfluenceReport:
 
 def training_batch(model: GAP, frames: Atoms | Sequence[Atoms]) -> AtomsBatch:
     """The frames as a batch; NotFittedModelError or InputError if the model was not fitted to them."""
-    if not hasattr(model, "model_"):
-        raise NotFittedModelError("this GAP is not fitted yet; call `fit` with labelled frames first")
-    batch = model._labelled(frames)
-    mine = model.metadata_.get("training_set")
-    if mine is None or mine["sha256"] != training_set(batch)["sha256"]:
-        raise InputError(
-            "influence needs the frames that the model was fitted to, in the same order, got other ones; for new "
-            "frames compare `predict` with their labels"
-        )
+    state = state_of(model)
+    batch = labelled_batch(frames, model.label_keys)
+    check_training_set(state.metadata, batch, "influence")
     return batch
 
 
@@ -203,17 +198,17 @@ def examine(model: GAP, batch: AtomsBatch, inside: Mapping[str, BoolArray]) -> l
     """
     batch_labels = batch.labels
     assert batch_labels is not None
-    state, noise = model.model_, model._noise
-    labelled = make_targets(batch, batch_labels, *state.offsets(batch), model.noise or Noise())
-    R = state.posterior.R
+    state = model.state_
+    labelled = state.row_maker.targets(batch)
+    R = state.sparse.posterior.R
     inverse = solve_triangular(R, np.eye(len(R)))
     spread = np.linalg.norm(inverse, axis=1)
     forces = np.sqrt(frame_means(batch, batch_labels))
     # M less the trace of prior precision times posterior covariance
-    n_effective = len(R) - _prior_norm(state, inverse)
+    n_effective = len(R) - _prior_norm(state.sparse, inverse)
 
     def one(frame: int) -> FrameInfluence:
-        rows, residual, labels, kinds = frame_rows(state, batch, labelled, noise, frame)
+        rows, residual, labels, kinds = frame_rows(state, batch, labelled, frame)
         white = solve_triangular(R, rows.T, trans="T")
         H = white.T @ white
         mine = np.array([inside[kind][frame] for kind in kinds], bool)
@@ -232,7 +227,7 @@ def examine(model: GAP, batch: AtomsBatch, inside: Mapping[str, BoolArray]) -> l
         score = white[:, mine] @ u[mine]
         change = solve_triangular(R, score)
         moved = np.abs(change) / spread
-        cook = max(float(score @ score) - _prior_norm(state, change), 0.0) / n_effective
+        cook = max(float(score @ score) - _prior_norm(state.sparse, change), 0.0) / n_effective
         return FrameInfluence(
             frame, batch_labels.config_type[frame], int(batch.n_atoms_per_frame[frame]), found, cook,
             float(moved.max()), int(moved.argmax()), float(forces[frame]) if np.isfinite(forces[frame]) else None,
@@ -242,18 +237,19 @@ def examine(model: GAP, batch: AtomsBatch, inside: Mapping[str, BoolArray]) -> l
 
 
 def frame_rows(
-    state: SparseModel, batch: AtomsBatch, labelled: TrainingTargets, noise: Mapping[str, float], frame: int
+    state: FittedState, batch: AtomsBatch, labelled: TrainingTargets, frame: int
 ) -> tuple[FloatArray, FloatArray, FloatArray, np.ndarray]:
     """Whitened rows (n, M), residuals (n,) and labels (n,) of one frame as the fit had them, and the kind of each."""
+    sparse, noise = state.sparse, state.noise
     part = batch.select([frame])
     atoms = slice(int(batch.offsets[frame]), int(batch.offsets[frame + 1]))
     spans = {"energy": slice(frame, frame + 1), "forces": atoms, "virial": slice(frame, frame + 1)}
     has = {kind: labelled.has[kind][span] for kind, span in spans.items()}
     made = Rows.of(
-        state.basis, state.posterior, part, state.neighbours(part), forces=bool(has["forces"].any()),
+        sparse.basis, sparse.posterior, part, state.neighbours(part), forces=bool(has["forces"].any()),
         virial=bool(has["virial"].any()), prior_of=np.zeros(part.n_atoms, bool), single=True,
     ).rows  # fmt: skip
-    rows, residuals, kinds = [np.zeros((0, len(state.weights)))], [np.zeros(0)], [np.zeros(0, "U6")]
+    rows, residuals, kinds = [np.zeros((0, len(sparse.weights)))], [np.zeros(0)], [np.zeros(0, "U6")]
     labels = [np.zeros(0)]
     for kind, c in COMPONENTS.items():
         if not has[kind].any() or kind not in noise:  # the fit had no label of this kind
@@ -263,7 +259,7 @@ def frame_rows(
         values = getattr(labelled, kind)[spans[kind]].reshape(-1, c)[has[kind]].ravel()
         rows.append(phi / sigmas[:, None])
         labels.append(values / sigmas)
-        residuals.append((values - phi @ state.weights) / sigmas)
+        residuals.append((values - phi @ sparse.weights) / sigmas)
         kinds.append(np.full(len(sigmas), kind))
     return np.concatenate(rows), np.concatenate(residuals), np.concatenate(labels), np.concatenate(kinds)
 
@@ -359,9 +355,9 @@ def _squared(u: FloatArray, V: FloatArray) -> float:
     return float(u @ np.linalg.solve(V, u))
 
 
-def _prior_norm(state: SparseModel, change: FloatArray) -> float:
+def _prior_norm(sparse: SparseModel, change: FloatArray) -> float:
     """Squared norm in the prior of a change of the weights (M,), or the sum of those of changes (M, n)."""
-    posterior = state.posterior
+    posterior = sparse.posterior
     return sum(
         float(np.sum((block.L.T @ change[block.columns]) ** 2)) / posterior.variance_scale(i)
         for i, block in enumerate(posterior.prior)

@@ -7,7 +7,6 @@ rows, |y - K a| = |R_K a - z|.  So the training and the test rows are made once 
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
@@ -15,13 +14,13 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
+from gapkit.descriptors.base import check_species
 from gapkit.exceptions import DataError, InputError, NotFittedModelError
 from gapkit.gp.factors import TriangularFactor
 from gapkit.gp.noise import KINDS, Noise
-from gapkit.gp.solver import solve_weights
 from gapkit.parallel import limit_blas
 from gapkit.potential import GAP
-from gapkit.potential.training.rows import accumulate, make_targets
+from gapkit.potential.training.rows import accumulate
 from gapkit.structures import to_batch
 from gapkit.typing import FloatArray
 
@@ -115,13 +114,9 @@ class ParetoFront:
 
         It has no calibration; call `calibrate` with frames that it was not fitted to.
         """
-        model = copy.copy(self.model)
-        factors = self.model._factors
-        assert factors is not None
+        model = self.model
         with limit_blas(model.n_jobs, model.n_sparse_):
-            model._solve(self.model.model_, factors, dict(point.noise), self.model.model_.posterior.scales or ())
-        model.calibration_ = None
-        return model
+            return model.with_state(replace(model.state_.solved(noise=point.noise), calibration=None))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers."""
@@ -164,21 +159,20 @@ def pareto(
     InputError
         If a ratio is not > 0.
     """
-    if getattr(model, "_factors", None) is None:
+    factors = model.state_.factors if hasattr(model, "state_") else None
+    if factors is None:
         raise NotFittedModelError("`pareto` needs a fitted model with its factors; save models with `factors=True`")
-    factors = model._factors
-    assert factors is not None
+    state = model.state_
     pairs = [(float(r), float(r)) if np.ndim(r) == 0 else tuple(map(float, r)) for r in ratios]  # type: ignore[arg-type]
     if not pairs or any(len(p) != 2 or not (np.isfinite(p).all() and min(p) > 0) for p in pairs):
         raise InputError(f"`ratios` must be numbers, or pairs of numbers, > 0, got {list(ratios)!r}")
     triangles = _test_triangles(model, frames_test)
-    prior, scales = model.model_.posterior.prior, model.model_.posterior.scales or ()
     found = []
     with limit_blas(model.n_jobs, model.n_sparse_):
         for energy, virial in pairs:
             by = {"energy": energy, "forces": 1.0, "virial": virial}
-            noise = {kind: model._noise[kind] * by[kind] for kind in factors}
-            weights = solve_weights(factors, noise, prior, scales).weights
+            noise = {kind: state.noise[kind] * by[kind] for kind in factors}
+            weights = state.solved(noise=noise).sparse.weights
             errors = {kind: _rms(triangle, weights) for kind, triangle in triangles.items()}
             found.append(ParetoPoint((energy, virial), noise, errors, False, weights))
     table = np.array([list(p.errors.values()) for p in found])
@@ -187,12 +181,12 @@ def pareto(
 
 def _test_triangles(model: GAP, frames: Atoms | Sequence[Atoms]) -> dict[str, TriangularFactor]:
     """TripletDistances of the test rows by kind, in the units of the errors."""
-    state = model.model_
+    state = model.state_
     batch = to_batch(frames, keys=model.label_keys, strict=False)
     labels = batch.labels
     assert labels is not None
-    state.neighbours(batch)  # the species are known
-    targets = make_targets(batch, labels, *state.offsets(batch), Noise())
+    check_species(batch.species, state.species)
+    targets = replace(state.row_maker, noise=Noise()).targets(batch)
     has_stress = labels.has_virial & np.isfinite(batch.volumes)
     n_atoms = batch.n_atoms_per_frame.astype(float)
     sigmas = {"energy": n_atoms, "forces": np.ones(batch.n_atoms), "virial": np.nan_to_num(batch.volumes, nan=1.0)}
@@ -200,7 +194,7 @@ def _test_triangles(model: GAP, frames: Atoms | Sequence[Atoms]) -> dict[str, Tr
     if not any(targets.has[kind].any() for kind in KINDS):
         raise DataError("`frames_test` must have energies, forces or stresses to compare with, found none")
     factors: dict[str, TriangularFactor] = {}
-    accumulate(state.basis, batch, targets, factors, n_jobs=model.n_jobs)
+    accumulate(state.sparse.basis, batch, targets, factors, n_jobs=model.n_jobs)
     return {"stress" if kind == "virial" else kind: factors[kind] for kind in KINDS if kind in factors}
 
 

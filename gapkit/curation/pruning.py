@@ -21,9 +21,10 @@ from gapkit.curation.weights import without_labels
 from gapkit.exceptions import InputError
 from gapkit.gp.noise import KINDS
 from gapkit.potential import GAP
-from gapkit.potential.error_bars.leave_one_out import COMPONENTS, LeaveOneOut
+from gapkit.potential.error_bars.leave_one_out import LeaveOneOut
 from gapkit.structures import LabelKeys
 from gapkit.structures.checks.data import sum_over_frames
+from gapkit.targets import TARGETS
 from gapkit.typing import BoolArray, FloatArray, IntArray
 
 Check = Callable[[GAP], Mapping[str, float]]
@@ -192,7 +193,7 @@ def prune(
         if whole[i]:
             spared.append(Spared(i, labels.config_type[i], own))
         elif kept[i]:
-            gone = tuple(kind for kind in COMPONENTS if not inside[kind][i])
+            gone = tuple(kind for kind in TARGETS if not inside[kind][i])
             masked.append(Masked(i, labels.config_type[i], gone, own))
         else:
             dropped.append(Dropped(i, labels.config_type[i], own))

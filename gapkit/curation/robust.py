@@ -24,9 +24,10 @@ from gapkit.curation.weights import with_sigmas
 from gapkit.exceptions import InputError
 from gapkit.gp.noise import KINDS, Noise
 from gapkit.potential import GAP
-from gapkit.potential.error_bars.leave_one_out import COMPONENTS, LeaveOneOut
-from gapkit.potential.training.rows import make_targets
+from gapkit.potential.error_bars.leave_one_out import LeaveOneOut
+from gapkit.potential.training.labels import labelled_batch
 from gapkit.structures import AtomsBatch, LabelKeys
+from gapkit.targets import TARGETS
 from gapkit.typing import FloatArray
 
 
@@ -83,16 +84,16 @@ def robust_fit(
     constant = shape if shape is not None else (4.0 if weights == "student" else 1.345)
     fitted: GAP = clone(model).fit(frames)
     current = list(frames)
-    batch = fitted._labelled(frames)
+    batch = labelled_batch(frames, fitted.label_keys)
     labels = batch.labels
     assert labels is not None
-    base = make_targets(batch, labels, *fitted.model_.offsets(batch), model.noise or Noise()).sigmas
+    base = fitted.state_.row_maker.targets(batch).sigmas
     reference = (model.noise or Noise()).filled().as_dict()
     w = {kind: np.full(batch.n_frames, np.nan) for kind in KINDS}
     changes: list[float] = []
     for _ in range(max_iterations):
         old = w
-        u2 = _misfit(fitted.leave_one_out(current), batch, base, fitted._noise)
+        u2 = _misfit(fitted.leave_one_out(current), batch, base, fitted.state_.noise)
         with np.errstate(invalid="ignore"):
             w = {
                 kind: (constant + 1.0) / (constant + x)
@@ -126,7 +127,7 @@ def _misfit(
             continue
         sigma = (relative if kind == "forces" else relative[residuals.frames]) * noise[kind]
         squares = (residuals.errors**2 / (sigma[:, None] ** 2 + residuals.variances)).sum(axis=1)
-        rows = COMPONENTS[kind] * np.bincount(residuals.frames, minlength=batch.n_frames)
+        rows = TARGETS[kind].components * np.bincount(residuals.frames, minlength=batch.n_frames)
         has = rows > 0
         mean = np.bincount(residuals.frames, squares, batch.n_frames)[has] / rows[has]
         right = chi2.median(rows[has]) / rows[has]

@@ -7,11 +7,12 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from importlib import import_module
-from typing import Any, Generic, Literal, TypeVar
+from typing import Generic, Literal, TypeVar
 
 import numpy as np
 from ase import Atoms
 from ase.data import chemical_symbols
+from sklearn.base import BaseEstimator
 
 from gapkit.descriptors.base import check_species
 from gapkit.exceptions import InputError
@@ -23,9 +24,9 @@ from gapkit.potential.committee.draws import sample_committee
 from gapkit.potential.error_bars.calibrate import calibrate_on
 from gapkit.potential.error_bars.extrapolation import compare_with_training
 from gapkit.potential.error_bars.leave_one_out import LeaveOneOut, jackknife, leave_one_out
-from gapkit.potential.error_bars.standard_deviations import Std, with_error_bars
+from gapkit.potential.error_bars.standard_deviations import Std, add_error_bars
 from gapkit.potential.files import write_state
-from gapkit.potential.metadata import training_set
+from gapkit.potential.metadata import check_training_set
 from gapkit.potential.predictions import Predictions, coefficient_of_determination
 from gapkit.potential.state import FittedState, state_of
 from gapkit.potential.summary import summarise
@@ -51,7 +52,7 @@ class Attribute(Generic[T]):
         return self._read(model.state_)
 
 
-class FittedPotential:
+class FittedPotential(BaseEstimator):
     """Methods of a potential that need its fitted state alone; the base of `GAP`, which lists the attributes."""
 
     state_: FittedState
@@ -116,7 +117,7 @@ class FittedPotential:
         uncertainty: Uncertainty = "none" if not return_std else "total" if return_std == "local" else "parts"
         p = state.predict(batch, neighbours, uncertainty=uncertainty, n_jobs=self.n_jobs)
         if return_std is True:
-            return with_error_bars(state, p, batch, neighbours, std, interval, self.n_jobs)
+            return add_error_bars(state, p, batch, neighbours, std, interval, self.n_jobs)
         return p
 
     def score(self, frames: Atoms | Sequence[Atoms], y: object = None) -> float:
@@ -258,11 +259,7 @@ class FittedPotential:
 
     def _training_batch(self, frames: Atoms | Sequence[Atoms]) -> AtomsBatch:
         """Labelled frames; InputError unless they are the training set."""
-        mine = state_of(self).metadata.get("training_set")
+        state = state_of(self)
         batch = labelled_batch(frames, self.label_keys)
-        if mine is None or mine["sha256"] != training_set(batch)["sha256"]:
-            raise InputError(
-                "`leave_one_out` needs the frames that the model was fitted to, in the same order, got other ones; for "
-                "new frames compare `predict` with their labels"
-            )
+        check_training_set(state.metadata, batch, "`leave_one_out`")
         return batch

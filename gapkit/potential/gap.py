@@ -2,61 +2,39 @@
 
 from __future__ import annotations
 
-import copy
 import os
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from importlib import import_module
 from typing import Any, Literal
 
 import numpy as np
 from ase import Atoms
-from ase.data import chemical_symbols
-from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 
 from gapkit.descriptors import Descriptor
-from gapkit.descriptors.base import Engine, check_species
+from gapkit.descriptors.base import check_species
 from gapkit.exceptions import InputError, NotFittedModelError
-from gapkit.gp.basis import SparseBasis
-from gapkit.gp.factors import TriangularFactor
 from gapkit.gp.noise import Noise
-from gapkit.gp.prediction import Uncertainty
-from gapkit.gp.variance.targets import covariance_of
 from gapkit.parallel import limit_blas
-from gapkit.potential import defaults
 from gapkit.potential.checks import check_arguments, check_reach
-from gapkit.potential.committee.committee import Committee
-from gapkit.potential.committee.draws import sample_committee
-from gapkit.potential.error_bars.calibrate import calibrate_on, learn_uncertainty
-from gapkit.potential.error_bars.extrapolation import compare_with_training
-from gapkit.potential.error_bars.leave_one_out import LeaveOneOut, jackknife, leave_one_out
-from gapkit.potential.error_bars.standard_deviations import Std, with_error_bars
-from gapkit.potential.files import read_state, write_state
+from gapkit.potential.error_bars.calibrate import learn_uncertainty
+from gapkit.potential.files import read_state
+from gapkit.potential.fitted import FittedPotential
 from gapkit.potential.metadata import describe_fit, training_set
-from gapkit.potential.model import SparseModel
-from gapkit.potential.predictions import Predictions
-from gapkit.potential.state import FittedState, state_of
-from gapkit.potential.summary import summarise
-from gapkit.potential.term import Term, as_term
+from gapkit.potential.state import FittedState
+from gapkit.potential.term import Term
 from gapkit.potential.training.checkpoint import Checkpoint, fit_digest
-from gapkit.potential.training.estimate import FitEstimate, check_memory, estimate_fit, memory_for_rows
-from gapkit.potential.training.hyperparameters import choose_hyperparameters
+from gapkit.potential.training.estimate import FitEstimate, estimate_fit, memory_for_rows
+from gapkit.potential.training.fit import FitPlan, Resources, fit_state
 from gapkit.potential.training.labels import labelled_batch
 from gapkit.potential.training.reference_energies import ReferenceEnergies
-from gapkit.potential.training.row_maker import RowMaker
 from gapkit.potential.training.source import open_source
-from gapkit.potential.training.sparse_points import select_points, truncated
-from gapkit.structures import AtomsBatch, DataReport, LabelKeys, to_batch
-from gapkit.targets import TARGETS
+from gapkit.structures import DataReport, LabelKeys
 from gapkit.terms import EnergyTerm, KnownEnergy
-from gapkit.typing import BoolArray, FloatArray, IntArray
-from gapkit.uncertainty.calibration import Calibration
-from gapkit.uncertainty.novelty import FALSE_ALARM, Extrapolation, NoveltyDetector
 
 
-class GAP(FittedPotential, BaseEstimator):
+class GAP(FittedPotential):
     """Sparse Gaussian process potential for energies, forces and virials.
 
     Parameters
@@ -253,7 +231,6 @@ class GAP(FittedPotential, BaseEstimator):
         model = cls(**parameters)
         model.state_, model.report_ = state, None
         return model
-
 
 
 def load(path: str | os.PathLike[str]) -> GAP:

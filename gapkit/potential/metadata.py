@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import datetime
 import hashlib
+from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any
 
 import numpy as np
 
+from gapkit.exceptions import InputError
 from gapkit.structures import AtomsBatch, DataReport
 
 
@@ -39,3 +41,13 @@ def describe_fit(batch: AtomsBatch, report: DataReport, seconds: dict[str, float
         "created": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         "seconds": {name: round(value, 3) for name, value in seconds.items()},
     }
+
+
+def check_training_set(metadata: Mapping[str, Any], batch: AtomsBatch, purpose: str) -> None:
+    """Raise InputError unless a batch is the training set that `metadata` tells of."""
+    mine = metadata.get("training_set")
+    if mine is None or mine["sha256"] != training_set(batch)["sha256"]:
+        raise InputError(
+            f"{purpose} needs the frames that the model was fitted to, in the same order, got other ones; for new "
+            "frames compare `predict` with their labels"
+        )

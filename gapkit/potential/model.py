@@ -51,9 +51,7 @@ class SparseModel:
         posterior = Posterior(solution.R, prior, list(scales))
         return cls(basis, posterior, solution.weights), solution.log_marginal_likelihood
 
-    def solved(
-        self, factors: Mapping[str, TriangularFactor], noise: Mapping[str, float]
-    ) -> tuple[SparseModel, float]:
+    def solved(self, factors: Mapping[str, TriangularFactor], noise: Mapping[str, float]) -> tuple[SparseModel, float]:
         """The same for other factors or noise; what depends on the basis alone is kept."""
         posterior = self.posterior
         model, evidence = self.solve(self.basis, posterior.prior, factors, noise, posterior.scales or ())
@@ -122,4 +120,3 @@ class SparseModel:
         if "scores" in arrays:
             posterior = posterior.with_scores(arrays["scores"])
         return cls(basis, posterior, arrays["weights"])
-

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from gapkit.exceptions import DataError
 from gapkit.gp.variance.targets import TargetVariances
 from gapkit.structures import AtomsBatch

@@ -1,4 +1,4 @@
-"""The fitted state of a potential: all that prediction, error bars and updates need, and nothing of how it was found."""
+"""The fitted state of a potential: all that prediction, error bars and updates need."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class FittedState:
 
     @property
     def scales(self) -> list[float]:
-        """delta of each term, eV; NaN for a term without sparse points."""
+        """Delta of each term, eV; NaN for a term without sparse points."""
         by_term = dict(zip(self.sparse.basis.term_of_block, self.sparse.posterior.scales or (), strict=True))
         return [by_term.get(i, float("nan")) for i in range(len(self.sparse.basis.terms))]
 

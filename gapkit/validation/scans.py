@@ -11,6 +11,7 @@ from ase import Atoms
 from numpy.typing import ArrayLike
 
 from gapkit.exceptions import InputError, UnknownSpeciesError
+from gapkit.potential.state import state_of
 from gapkit.typing import BoolArray, FloatArray
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ def dimer_scan(model: GAP, first: str, second: str, distances: ArrayLike | None 
     InputError
         If a distance is not finite and > 0.
     """
-    model._check_fitted()
+    state = state_of(model)
     unknown = [symbol for symbol in (first, second) if symbol not in model.species_]
     if unknown:
         raise UnknownSpeciesError(
@@ -96,7 +97,7 @@ def dimer_scan(model: GAP, first: str, second: str, distances: ArrayLike | None 
             "choose one of them or fit a model to structures with it"
         )
     if distances is None:
-        distances = np.linspace(SHORTEST, max(model.model_.reach, 2 * SHORTEST), 200)
+        distances = np.linspace(SHORTEST, max(state.reach, 2 * SHORTEST), 200)
     r = _points("distances", distances, 0.0, "Å")
     frames = [Atoms([first, second], positions=[(0.0, 0.0, 0.0), (0.0, 0.0, d)]) for d in r]
     apart = model.reference_energies_[first] + model.reference_energies_[second]

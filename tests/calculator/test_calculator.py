@@ -112,7 +112,7 @@ def test_unknown_species_before_anything_is_computed(alloy_model, atoms, monkeyp
     other = bulk("Si")
     other.calc = calculator
     with monkeypatch.context() as patch:
-        patch.setattr(type(alloy_model.model_), "predict", lambda *a, **k: pytest.fail("something was computed"))
+        patch.setattr(type(alloy_model.state_), "predict", lambda *a, **k: pytest.fail("something was computed"))
         with pytest.raises(UnknownSpeciesError, match="got also Si"):
             other.get_potential_energy()
     assert calculator.results == {}
@@ -194,7 +194,7 @@ def test_the_reused_list_gives_the_same_forces(alloy_model, kind):
 def builds_after(model, skin, *steps):
     """Number of builds after the first structure and after each change of it."""
     atoms = bulk("Cu", a=3.7, cubic=True) * (2, 1, 1)
-    neighbours = SkinnedNeighbours(model.model_, skin)
+    neighbours = SkinnedNeighbours(model.state_, skin)
     counts = []
     for step in (lambda a: None, *steps):
         step(atoms)

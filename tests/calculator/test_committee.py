@@ -61,7 +61,7 @@ def test_members_cost_nothing_until_they_are_asked_for(committee, atoms, monkeyp
     forces = atoms.get_forces()
     assert not {*SPREADS, *MEMBERS} & set(atoms.calc.results)
     with monkeypatch.context() as patch:  # nor is the model asked again for atoms that it knows
-        patch.setattr(type(committee.model.model_), "predict", lambda *a, **k: pytest.fail("computed twice"))
+        patch.setattr(type(committee.model.state_), "predict", lambda *a, **k: pytest.fail("computed twice"))
         assert atoms.calc.get_property("energy_std", atoms) > 0.0
         assert {*SPREADS, *MEMBERS} <= set(atoms.calc.results)
         assert atoms.get_forces() == pytest.approx(forces, abs=0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
@@ -58,7 +59,7 @@ def test_tables_and_a_picture(files: Files, run: Run, tmp_path: Path) -> None:
 
 def test_a_model_without_calibration(files: Files, run: Run, tmp_path: Path) -> None:
     model = gapkit.load(files.model)
-    model.calibration_ = None
+    model.state_ = replace(model.state_, calibration=None)
     model.save(tmp_path / "bare.gapkit")
     found = json.loads(run("evaluate", tmp_path / "bare.gapkit", files.test, "--uncertainty", "--json").stdout)
     assert found["std"] == "epistemic"

@@ -114,7 +114,7 @@ def test_frames_of_which_the_fit_had_some_labels_as_refits(case):
     weights, covariance = solve(use)
     state, model = case.state, small_model(truncation=0.0).fit(case.frames)
     posterior = type(state.posterior)(np.linalg.cholesky(precision(case, use)).T, *shared(state.posterior))
-    model.model_ = type(state)(state.basis, posterior, weights, state.energies)
+    model.state_ = replace(model.state_, sparse=type(state)(state.basis, posterior, weights))
     found = examine(model, case.batch, inside)
     hat = scaled @ covariance @ scaled.T
     n_effective = np.trace(hat[np.ix_(use, use)])

@@ -289,7 +289,7 @@ def test_a_tight_truncation_changes_nothing_that_matters(symbols, training):
 def test_without_truncation(training):
     model = small_model(truncation=0.0).fit(training)
     assert engine_of(model).rotation is None
-    assert engine_of(model).n_features == SOAP(4.0, 4, 3, 0.5).engine(model.model_.species).n_features
+    assert engine_of(model).n_features == SOAP(4.0, 4, 3, 0.5).engine(model.state_.species).n_features
     assert all(block.projection is None for term in model.model_.basis.terms for block in term.blocks)
     batch = to_batch(training, labels=False)
     for term in small_terms():

@@ -79,14 +79,14 @@ def simple():
 
 def found(model, frames, **options):
     state = model.model_
-    return target_variances(state.basis, state.posterior, to_batch(frames, labels=False), state.reach, **options)
+    return target_variances(state.basis, state.posterior, to_batch(frames, labels=False), model.state_.reach, **options)
 
 
 def energy_rows(model, frames):
     """Design rows (n_frames, M) in double precision."""
     state = model.model_
     batch = to_batch(frames, labels=False)
-    neighbours = state.neighbours(batch)
+    neighbours = model.state_.neighbours(batch)
     views = views_of(state.basis, batch, neighbours)
     return design_rows(
         state.basis, views, batch, neighbours, range(batch.n_frames), forces=False, virial=False, single=False
@@ -101,12 +101,12 @@ def written_out(model, frames, weights=None):
     state = model.model_
     weights = np.eye(len(frames)) if weights is None else weights
     batch = to_batch(frames, labels=False)
-    neighbours = state.neighbours(batch)
+    neighbours = model.state_.neighbours(batch)
     rows = weights @ energy_rows(model, frames)
     prior = np.zeros((len(weights), len(weights)))
     index = -1
     for term, fitted in zip(model.terms_, state.basis.terms, strict=True):
-        engine = term.descriptor.engine(state.species)
+        engine = term.descriptor.engine(model.state_.species)
         view = engine.view(batch.numbers, neighbours)
         scale = term.kernel.delta**2
         known = {block.block for block in fitted.blocks}
@@ -233,7 +233,7 @@ def test_covariances_of_all_targets(model, reference):
     """Across atoms, frames and kinds, in whatever order; blocks on the diagonal are the variances."""
     state = model.model_
     batch = to_batch(FRAMES, labels=False)
-    c = covariance_of(state.basis, state.posterior, batch, state.reach, KINDS)
+    c = covariance_of(state.basis, state.posterior, batch, model.state_.reach, KINDS)
     where = spans(FRAMES)
     std = np.empty(len(c))
     for rows in where.values():
@@ -249,7 +249,7 @@ def test_covariances_of_all_targets(model, reference):
         atol = SYMMETRY * std[rows][0] ** 2
         np.testing.assert_allclose(blocks(c[rows, rows], *total.shape[:2]), total, rtol=0, atol=atol)
     order = ("virial", "energy")
-    other = covariance_of(state.basis, state.posterior, batch, state.reach, order)
+    other = covariance_of(state.basis, state.posterior, batch, model.state_.reach, order)
     pick = np.concatenate([np.arange(where[kind].start, where[kind].stop) for kind in order])
     np.testing.assert_allclose(
         other / unit[np.ix_(pick, pick)], c[np.ix_(pick, pick)] / unit[np.ix_(pick, pick)], rtol=0, atol=SYMMETRY
@@ -483,7 +483,7 @@ def test_with_all_points_it_is_the_whole_gaussian_process(kernel):
     v = found(model, frames).energy
     np.testing.assert_allclose(v.total.ravel(), np.diagonal(covariance), rtol=0, atol=1e-6 * scale)
     state = model.model_
-    whole = covariance_of(state.basis, state.posterior, to_batch(frames, labels=False), state.reach, ("energy",))
+    whole = covariance_of(state.basis, state.posterior, to_batch(frames, labels=False), model.state_.reach, ("energy",))
     np.testing.assert_allclose(whole, covariance, rtol=0, atol=1e-6 * scale)
     unknown = v.total.ravel()[n:]
     assert (v.prior.ravel()[n:] > 1e-2 * unknown).all()
@@ -512,7 +512,7 @@ def squeezed(factor):
 def residual_of(model, frames):
     state = model.model_
     batch = to_batch(frames, labels=False)
-    neighbours = state.neighbours(batch)
+    neighbours = model.state_.neighbours(batch)
     extra = ResidualBasis.of(state.basis, state.posterior, views_of(state.basis, batch, neighbours), neighbours)
     targets = TargetRows.of(state.basis, state.posterior, batch, neighbours, forces=False, virial=False)
     hidden = targets.hidden["energy"][:, 0]

@@ -55,7 +55,7 @@ def frames():
 def stop_at(monkeypatch, n_calls, action):
     """Do `action` in the middle of a chunk."""
     calls = []
-    original = training._add_rows
+    original = training.training_rows
 
     def add_rows(*arguments):
         calls.append(1)
@@ -63,18 +63,21 @@ def stop_at(monkeypatch, n_calls, action):
             action()
         original(*arguments)
 
-    monkeypatch.setattr(training, "_add_rows", add_rows)
+    monkeypatch.setattr(training, "training_rows", add_rows)
     return calls
 
 
 def assert_same_bits(one: GAP, other: GAP) -> None:
-    assert list(one._factors) == list(other._factors)
-    for kind, factor in one._factors.items():
-        np.testing.assert_array_equal(factor.R, other._factors[kind].R)
-        assert (factor.n_rows, factor.log_weights) == (other._factors[kind].n_rows, other._factors[kind].log_weights)
+    assert list(one.state_.factors) == list(other.state_.factors)
+    for kind, factor in one.state_.factors.items():
+        np.testing.assert_array_equal(factor.R, other.state_.factors[kind].R)
+        assert (factor.n_rows, factor.log_weights) == (
+            other.state_.factors[kind].n_rows,
+            other.state_.factors[kind].log_weights,
+        )
     np.testing.assert_array_equal(one.model_.weights, other.model_.weights)
     np.testing.assert_array_equal(one.model_.posterior.R, other.model_.posterior.R)
-    np.testing.assert_array_equal(one._origins, other._origins)
+    np.testing.assert_array_equal(one.state_.origins, other.state_.origins)
     frames = make_frames(3, n_gold=2, seed=9)
     p, q = one.predict(frames, return_std=True), other.predict(frames, return_std=True)
     for name in ("energy", "forces", "stress", "energy_std", "forces_std", "stress_std"):
@@ -87,13 +90,13 @@ from tests.potential import test_checkpoint as this
 from gapkit.potential.training import checkpoint
 from gapkit.potential.training import rows as training
 training.ATOMS_PER_CHUNK, training.ROWS_AT_ONCE, checkpoint.INTERVAL, checkpoint.WRITING = 8, 60, 0.0, 1e9
-calls, original = [], training._add_rows
+calls, original = [], training.training_rows
 def add_rows(*arguments):
     calls.append(1)
     if len(calls) == {at}:
         os.kill(os.getpid(), signal.SIG{signal})
     original(*arguments)
-training._add_rows = add_rows
+training.training_rows = add_rows
 this.small_model(**this.MODEL).fit(this.frames_with_gaps(), checkpoint=sys.argv[1])
 """
 
@@ -191,7 +194,7 @@ def test_unseeded_fits_resume_with_their_own_draw(frames, tmp_path, monkeypatch)
             small_model(**given).fit(frames, checkpoint=path)
     model = small_model(**given).fit(frames, checkpoint=path)
     assert len(kept) == 1  # selected once
-    np.testing.assert_array_equal(model._origins, kept[0])
+    np.testing.assert_array_equal(model.state_.origins, kept[0])
 
 
 @pytest.fixture

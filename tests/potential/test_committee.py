@@ -12,14 +12,15 @@ from gapkit.exceptions import DataError, InputError, NotFittedModelError, Unknow
 from gapkit.gp.rows import design_rows, views_of
 from gapkit.kernels import DotProduct, SquaredExponential
 from gapkit.potential import ZBL
-from gapkit.potential.committee import committee
-from gapkit.potential.committee.committee import (
+from gapkit.potential.committee import (
     Committee,
+    bootstrap,
     bootstrap_committee,
+    committee,
     label_noise_committee,
-    reweighted,
     sample_committee,
 )
+from gapkit.potential.committee.bootstrap import reweighted
 from gapkit.sparse import FromList
 from gapkit.structures import to_batch
 from tests.descriptors.cases import numerical_forces, numerical_virial
@@ -47,7 +48,7 @@ MODELS = {
     "pairs alone": ({"terms": small_terms()[:1]}, False),
     "not truncated": ({"terms": small_terms(30), "truncation": 0.0}, False),
     "real exponent": ({"terms": [soap(2.5)]}, False),
-    "triplets and zbl": ({"terms": [*small_terms(), triplets()], "baseline": ZBL(cutoff=2.8, inner=1.5)}, False),
+    "triplets and zbl": ({"terms": [*small_terms(), triplets()], "energy_terms": [ZBL(cutoff=2.8, inner=1.5)]}, False),
     "form": ({"terms": [soap(2, n_max=2, l_max=1)]}, True),
     "form not truncated": ({"terms": [soap(2, n_max=2, l_max=0)], "truncation": 0.0}, True),
     "no form": ({"terms": [soap(2)], "truncation": 0.0}, False),
@@ -69,7 +70,7 @@ def rows_of(model, frames):
     """Unit-scale rows of the frames: energies (n, M), forces (n, M), virials (n, M)."""
     state = model.model_
     batch = to_batch(frames)
-    neighbours = state.neighbours(batch)
+    neighbours = model.state_.neighbours(batch)
     rows = design_rows(
         state.basis, views_of(state.basis, batch, neighbours), batch, neighbours, range(batch.n_frames), forces=True,
         virial=True, single=False,
@@ -118,7 +119,7 @@ def test_frames_are_taken_some_at_a_time(fitted, new_frames, monkeypatch):
 def test_threads_change_nothing(fitted, new_frames):
     members = some_members(fitted)
     batch = to_batch([new_frames[0] * (4, 4, 4)], labels=False)
-    neighbours = fitted.model_.neighbours(batch)
+    neighbours = fitted.state_.neighbours(batch)
     one, two = (members.evaluate(batch, neighbours, n_jobs=n) for n in (1, 2))
     for key in OUTPUTS:
         np.testing.assert_array_equal(getattr(one, key), getattr(two, key))
@@ -173,7 +174,7 @@ def test_a_member_is_a_potential(fitted, new_frames, tmp_path):
         member.partial_fit(new_frames)
     np.testing.assert_array_equal(fitted.model_.weights, weights)
     assert fitted.metadata_ == metadata
-    assert fitted._factors is not None
+    assert fitted.state_.factors is not None
 
 
 def test_weights_cannot_be_changed_behind_the_plan(fitted):
@@ -263,7 +264,7 @@ def test_label_noise_of_a_loaded_model(fitted, tmp_path):
 @pytest.mark.parametrize("atoms_per_fold", [4, 512])
 def test_every_frame_once_is_the_model(alloy, fitted, new_frames, monkeypatch, atoms_per_fold):
     monkeypatch.setattr(committee, "ATOMS_PER_FOLD", atoms_per_fold)
-    weights = reweighted(fitted, to_batch(alloy), np.ones((2, len(alloy)), int))
+    weights = reweighted(fitted.state_, to_batch(alloy), np.ones((2, len(alloy)), int), 1)
     p, expected = Committee(fitted, weights).predict(new_frames), fitted.predict(new_frames)
     for key in OUTPUTS:
         for i in range(2):
@@ -281,11 +282,16 @@ def test_counts_are_those_of_frames(copper, monkeypatch):
     ]
     frames = [*copper[:3], label(copper[3], "energy"), label(copper[4], "forces"), *copper[5:]]
     frames[1].info["config_type"] = "liquid"
-    arguments = {"terms": terms, "truncation": 0.0, "reference_energies": {"Cu": 0.1}, "baseline": ZBL(2.8, inner=1.5)}
+    arguments = {
+        "terms": terms,
+        "truncation": 0.0,
+        "reference_energies": {"Cu": 0.1},
+        "energy_terms": [ZBL(2.8, inner=1.5)],
+    }
     expected = small_model(**arguments).fit(frames[:6])
     model = small_model(**arguments).fit(frames)
     counts = np.array([[2, 1, 1, 1, 1, 3, 0, 0], [1, 1, 1, 1, 1, 1, 0, 0]])
-    p = Committee(model, reweighted(model, to_batch(frames), counts)).predict(copper)
+    p = Committee(model, reweighted(model.state_, to_batch(frames), counts, 1)).predict(copper)
     for i, frames_again in ((1, []), (0, [frames[0], frames[5], frames[5]])):
         if frames_again:
             expected.partial_fit(frames_again)
@@ -297,8 +303,10 @@ def test_counts_are_those_of_frames(copper, monkeypatch):
 
 def test_draws_of_the_bootstrap(fitted, alloy, new_frames, monkeypatch):
     seen = []
-    original = committee.reweighted
-    monkeypatch.setattr(committee, "reweighted", lambda m, b, counts: (seen.append(counts), original(m, b, counts))[1])
+    original = bootstrap.reweighted
+    monkeypatch.setattr(
+        bootstrap, "reweighted", lambda s, b, counts, n: (seen.append(counts), original(s, b, counts, n))[1]
+    )
     p = bootstrap_committee(fitted, alloy, 4, 0).predict(new_frames)
     (counts,) = seen
     assert counts.shape == (4, len(alloy))

@@ -113,11 +113,11 @@ def test_asking_for_uncertainty_changes_no_prediction(fitted, new_frames):
     assert_close(fitted.predict(new_frames), fitted.predict(new_frames, return_std=True), 1e-13)
 
 
-@pytest.mark.parametrize("baseline", [None, ZBL(cutoff=2.8, inner=1.5)], ids=["plain", "zbl"])
-def test_derivatives_of_the_whole_model(alloy, baseline):
+@pytest.mark.parametrize("energy_terms", [(), ZBL(cutoff=2.8, inner=1.5)], ids=["plain", "zbl"])
+def test_derivatives_of_the_whole_model(alloy, energy_terms):
     triplets = SquaredExponential(0.3, (1.0, 2.0, 1.0), delta_bounds="fixed")
     terms = [*small_terms(), Term(ThreeBody(3.2), triplets, n_sparse=24)]
-    model = small_model(terms=terms, baseline=baseline).fit(alloy)
+    model = small_model(terms=terms, energy_terms=energy_terms).fit(alloy)
     atoms = alloy[3].copy()
     atoms.numbers[:2] = 79, 29
     p = model.predict([atoms])
@@ -174,6 +174,7 @@ def test_threads_change_nothing(fitted, alloy, new_frames):
 def test_clone_and_parameters(fitted):
     other = clone(fitted)
     assert not hasattr(other, "model_")
+    assert not hasattr(other, "state_")
     assert repr(other.get_params()) == repr(fitted.get_params())
     assert other.set_params(n_sparse=7).n_sparse == 7
     with pytest.raises(ValueError, match="no_such"):
@@ -217,11 +218,11 @@ def test_partial_fit_equals_the_batch_fit(listed, copper, new_frames):
     assert parts.log_marginal_likelihood_ == pytest.approx(batch.log_marginal_likelihood_, rel=SAME_FIT)
 
 
-def test_partial_fit_with_a_baseline(listed, copper):
+def test_partial_fit_with_an_energy_term(listed, copper):
     frames = make_frames(3, seed=5)
-    baseline = ZBL(cutoff=2.8, inner=1.5)
-    batch = listed(copper, baseline=baseline)
-    parts = listed(copper[:4], baseline=baseline).partial_fit(copper[4:])
+    term = ZBL(cutoff=2.8, inner=1.5)
+    batch = listed(copper, energy_terms=[term])
+    parts = listed(copper[:4], energy_terms=[term]).partial_fit(copper[4:])
     assert_close(batch.predict(frames), parts.predict(frames))
     assert difference(batch.predict(frames), listed(copper).predict(frames)) > 1e-4
 

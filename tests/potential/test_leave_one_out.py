@@ -13,7 +13,6 @@ from gapkit.gp.basis import SparseBasis
 from gapkit.gp.rows import design_rows, views_of
 from gapkit.kernels import DotProduct, SquaredExponential
 from gapkit.neighbours import build_neighbour_list
-from gapkit.potential.training.rows import make_targets
 from gapkit.structures import to_batch
 from tests.potential.models import label, make_frames, small_model, small_terms
 from tests.potential.test_gap import with_results
@@ -73,13 +72,13 @@ class Fitted:
         made = design_rows(
             basis, views, batch, neighbours, range(batch.n_frames), forces=True, virial=True, single=False
         )
-        targets = make_targets(batch, batch.labels, *self.state.offsets(batch), self.model.noise or Noise())
+        targets = self.model.state_.row_maker.targets(batch)
         rows, labels, sigmas, frames_of, kinds = [], [], [], [], []
         for kind, c in (("energy", 1), ("forces", 3), ("virial", 6)):
             has = targets.has[kind]
             rows.append(getattr(made, kind)[has].reshape(-1, basis.n_columns))
             labels.append(getattr(targets, kind)[has].ravel())
-            sigmas.append(np.repeat(targets.sigmas[kind][has] * self.model._noise.get(kind, np.nan), c))
+            sigmas.append(np.repeat(targets.sigmas[kind][has] * self.model.state_.noise.get(kind, np.nan), c))
             owner = batch.frame_of_atom if kind == "forces" else np.arange(batch.n_frames)
             frames_of.append(np.repeat(owner[has], c))
             kinds += [kind] * int(c * has.sum())
@@ -92,7 +91,7 @@ class Fitted:
         self.found = self.model.leave_one_out(frames)
 
     def removed(self, frame):
-        return np.flatnonzero(self.model._origins == frame)
+        return np.flatnonzero(self.model.state_.origins == frame)
 
     def refit(self, frame, removed):
         """Weights, zero where there is no sparse point, and their covariance."""
@@ -198,10 +197,10 @@ def test_novelty_is_that_of_the_basis_without_these_points(truncation):
     plain = model.predict(frames, return_std=True).novelty
     expected = np.empty(4 * len(frames))
     for f, atoms in enumerate(frames):
-        basis = without(state.basis, np.flatnonzero(model._origins == f))
+        basis = without(state.basis, np.flatnonzero(model.state_.origins == f))
         prior = iter(basis.prior())
         batch = to_batch([atoms], labels=False)
-        views = views_of(basis, batch, state.neighbours(batch))
+        views = views_of(basis, batch, model.state_.neighbours(batch))
         left, whole = np.zeros((2, 4))
         for term, view, given in zip(basis.terms, views, terms, strict=True):
             for block in term.blocks:

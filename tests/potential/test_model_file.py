@@ -84,11 +84,11 @@ def test_a_loaded_model_can_be_saved_again_and_cloned(saved, alloy, fitted, new_
     assert_identical(clone(loaded).fit(alloy).predict(new_frames), fitted.predict(new_frames))
 
 
-def test_baseline_is_saved(alloy, new_frames, tmp_path):
-    model = small_model(baseline=ZBL(cutoff=2.8, inner=1.5)).fit(alloy)
+def test_energy_terms_are_saved(alloy, new_frames, tmp_path):
+    model = small_model(energy_terms=[ZBL(cutoff=2.8, inner=1.5)]).fit(alloy)
     model.save(tmp_path / "zbl.gapkit")
     loaded = load(tmp_path / "zbl.gapkit")
-    assert loaded.baseline == ZBL(cutoff=2.8, inner=1.5)
+    assert loaded.energy_terms == [ZBL(cutoff=2.8, inner=1.5)]
     assert_identical(model.predict(new_frames), loaded.predict(new_frames))
 
 

@@ -43,7 +43,7 @@ READERS = {
     "n_sparse": lambda m: m.n_sparse,
     "noise": lambda m: m.noise,
     "noise__forces": lambda m: m.noise.forces,
-    "baseline__inner": lambda m: m.baseline.inner,
+    "energy_terms__0__inner": lambda m: m.energy_terms[0].inner,
     "terms__0__n_sparse": lambda m: m.terms[0].n_sparse,
     "terms__0__kernel__length_scale": lambda m: m.terms[0].kernel.length_scale,
     "terms__1__descriptor__sigma": lambda m: m.terms[1].descriptor.sigma,
@@ -56,7 +56,7 @@ READERS = {
 def test_a_setting_is_changed_in_a_copy_and_nothing_else_is(name):
     values = {"noise": Noise(forces=0.3), "terms__1__selector": FarthestPoint(), "noise__forces": 0.3}
     value, read = values.get(name, 0.7 if name.endswith(("inner", "scale", "sigma")) else 7), READERS[name]
-    model = small(baseline=ZBL())
+    model = small(energy_terms=[ZBL()])
     before = repr(model.get_params())
     changed = with_settings(model, {name: value})
     assert read(changed) == value

@@ -13,11 +13,12 @@ from distributed import Future
 
 from gapkit.exceptions import DataError, InputError
 from gapkit.interop.dask.connect import submit
-from gapkit.interop.dask.executor import ClusterSource, DaskExecutor
 from gapkit.interop.dask.reports import merge_reports
+from gapkit.interop.dask.source import Cluster, ClusterSource
 from gapkit.potential.metadata import training_digest
+from gapkit.potential.training.labels import require_labels
 from gapkit.potential.training.reference_energies import ReferenceEnergies, reference_energies
-from gapkit.potential.training.source import LocalSource, require_labels
+from gapkit.potential.training.source import LocalSource
 from gapkit.structures import AtomsBatch, DataReport, LabelKeys, concatenate, describe, read_frames, to_batch
 from gapkit.typing import BoolArray, FloatArray, IntArray
 
@@ -103,7 +104,7 @@ def frames_of(file: FrameFile, frames: IntArray | None) -> AtomsBatch:
     return file.batch if frames is None else file.batch.select(frames)
 
 
-def open_files(executor: DaskExecutor, paths: Sequence[str], keys: LabelKeys) -> ClusterSource:
+def open_files(cluster: Cluster, paths: Sequence[str], keys: LabelKeys) -> ClusterSource:
     """The source of a fit to files.
 
     Raises
@@ -113,7 +114,7 @@ def open_files(executor: DaskExecutor, paths: Sequence[str], keys: LabelKeys) ->
     DataError
         If a label is unusable, or there is none at all.
     """
-    client = executor.client
+    client = cluster.client
     files = [submit(client, read_file, path, keys) for path in paths]
     summaries: list[Summary] = client.gather([submit(client, summarise, file) for file in files])
     for name, key in keys.changed().items():
@@ -125,7 +126,7 @@ def open_files(executor: DaskExecutor, paths: Sequence[str], keys: LabelKeys) ->
     require_labels(any(one.labelled for one in summaries))
     if sum(int(one.sizes.sum()) for one in summaries) <= ATOMS_HERE:
         return ClusterSource(
-            executor, concatenate(client.gather([submit(client, frames_of, file, None) for file in files]))
+            cluster, concatenate(client.gather([submit(client, frames_of, file, None) for file in files]))
         )
     chosen = choose_frames(summaries, ATOMS_HERE)
     first = np.cumsum([0, *(len(one.sizes) for one in summaries)])
@@ -134,7 +135,7 @@ def open_files(executor: DaskExecutor, paths: Sequence[str], keys: LabelKeys) ->
         for file, a, b in zip(files, first[:-1], first[1:], strict=True)
         if np.any((chosen >= a) & (chosen < b))
     ]
-    return ClusterFiles(executor, concatenate(client.gather(parts)), files, summaries)
+    return ClusterFiles(cluster, concatenate(client.gather(parts)), files, summaries)
 
 
 def choose_frames(summaries: Sequence[Summary], n_atoms: int) -> IntArray:
@@ -192,9 +193,9 @@ class ClusterFiles(ClusterSource):
     """Files on workers; `batch` holds the frames that stand for all."""
 
     def __init__(
-        self, executor: DaskExecutor, batch: AtomsBatch, files: Sequence[Future], summaries: Sequence[Summary]
+        self, cluster: Cluster, batch: AtomsBatch, files: Sequence[Future], summaries: Sequence[Summary]
     ) -> None:
-        super().__init__(executor, batch)
+        super().__init__(cluster, batch)
         self._files, self._summaries = list(files), list(summaries)
 
     @property

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from distributed import Client, Future
 
-from gapkit.exceptions import DataError, NotFittedModelError
+from gapkit.exceptions import DataError
 from gapkit.gp.variance.targets import TargetVariances
 from gapkit.interop.dask.connect import as_paths, given, submit
 from gapkit.potential import GAP, Predictions
 from gapkit.potential.error_bars.standard_deviations import Std
+from gapkit.potential.state import state_of
 from gapkit.structures import LabelKeys, read_frames, to_batch
 from gapkit.validation import Comparison, ErrorTable, Pairs, compare
 
@@ -70,8 +71,7 @@ def evaluate(
 
 def _run(model: GAP, frames: Any, client: Client, task: Any, options: dict[str, Any]) -> list[Any]:
     """Results of a task for all parts of the frames, in order."""
-    if not hasattr(model, "model_"):
-        raise NotFittedModelError("this GAP is not fitted yet; call `fit` with labelled frames, or `load` a model file")
+    state_of(model)
     paths = as_paths(frames)
     parts: list[Any] = _chunks(frames) if paths is None else list(paths)
     sent = submit(client, given, _light(model))
@@ -82,9 +82,9 @@ def _run(model: GAP, frames: Any, client: Client, task: Any, options: dict[str, 
 
 def _light(model: GAP) -> GAP:
     """A copy without what a prediction does not need: factors, and what was computed before."""
-    light = copy.copy(model)
-    light.n_jobs, light.progress = 1, False
-    light._factors, light.report_, light.model_ = None, None, replace(model.model_)
+    state = model.state_
+    light = model.with_state(replace(state, sparse=replace(state.sparse), factors=None))
+    light.n_jobs, light.progress, light.report_ = 1, False, None
     return light
 
 

@@ -13,6 +13,7 @@ from gapkit.exceptions import InputError, NotFittedModelError
 from gapkit.interop.lammps.attachment import FIX, NOVELTY, RELATIVE, Attachment, Settings
 from gapkit.interop.lammps.library import communicator
 from gapkit.potential import GAP, load
+from gapkit.potential.state import state_of
 from gapkit.typing import FloatArray, IntArray
 
 ATOMS, HALT = f"{FIX}_atoms", f"{FIX}_halt"
@@ -84,13 +85,13 @@ def attach(
     stress/atom`` and ``compute heat/flux`` lack those of the model.
     """
     fitted = model if isinstance(model, GAP) else load(model)
-    fitted._check_fitted()
+    state = state_of(fitted)
     every = _check_novelty(fitted, per_atom, halt_on_novelty, novelty_every)
     _check_instance(lmp)
-    numbers = _numbers_of_type(lmp, fitted.model_.species, types)
+    numbers = _numbers_of_type(lmp, state.species, types)
     settings = Settings(numbers, _thresholds(fitted), per_atom, every, n_jobs)
-    attachment = Attachment(lmp, fitted.model_, communicator(lmp), settings)
-    lmp.command(f"pair_style zero {fitted.model_.reach:.17g} full")
+    attachment = Attachment(lmp, state, communicator(lmp), settings)
+    lmp.command(f"pair_style zero {state.reach:.17g} full")
     lmp.command("pair_coeff * *")
     lmp.command(f"fix {FIX} all external pf/callback 1 1")
     lmp.set_fix_external_callback(FIX, attachment, None)
@@ -161,7 +162,7 @@ def _thresholds(model: GAP) -> FloatArray | None:
     if model.novelty_detector_ is None or not model.novelty_detector_.species:
         return None
     found = model.novelty_detector_.thresholds()
-    table = np.full(max(*model.model_.species, *found) + 1, np.nan)
+    table = np.full(max(*model.state_.species, *found) + 1, np.nan)
     for number, (novelty, _) in found.items():
         table[number] = novelty
     return table

@@ -14,8 +14,8 @@ from gapkit.exceptions import GapkitError
 from gapkit.interop.lammps.halo import Halo
 from gapkit.interop.lammps.library import mpi
 from gapkit.interop.lammps.owned import with_owned_centres
-from gapkit.potential.model import SparseModel
 from gapkit.potential.predictions import Predictions
+from gapkit.potential.state import FittedState
 from gapkit.typing import FloatArray, IntArray
 
 FIX = "gapkit"
@@ -96,7 +96,7 @@ class Attachment:
         What ended the last run before its time.
     """
 
-    def __init__(self, lmp: Any, model: SparseModel, comm: Any | None, settings: Settings) -> None:
+    def __init__(self, lmp: Any, state: FittedState, comm: Any | None, settings: Settings) -> None:
         self.energy = 0.0
         self.virial = np.zeros((3, 3))
         self.novelty = self.relative_novelty = np.nan
@@ -104,7 +104,7 @@ class Attachment:
         self.work = Work()
         self.error: BaseException | None = None
         self._lmp = lmp
-        self._model, self._owned = with_owned_centres(model)
+        self._model, self._owned = with_owned_centres(state)
         self._comm = comm
         self._settings = settings
         self._halo: Halo | None = None

@@ -9,7 +9,7 @@ import numpy as np
 
 from gapkit.descriptors.base import Block, Engine, View
 from gapkit.neighbours import NeighbourList
-from gapkit.potential.model import SparseModel
+from gapkit.potential.state import FittedState
 from gapkit.typing import IntArray
 
 
@@ -20,11 +20,12 @@ class Owned:
     n: int = 0
 
 
-def with_owned_centres(model: SparseModel) -> tuple[SparseModel, Owned]:
+def with_owned_centres(state: FittedState) -> tuple[FittedState, Owned]:
     """The same model, in which atoms from `Owned.n` on have no local energy but the reference energy."""
     owned = Owned()
-    terms = tuple(replace(t, engine=cast("Engine", OwnedEngine(t.engine, owned))) for t in model.basis.terms)
-    return replace(model, basis=replace(model.basis, terms=terms)), owned
+    terms = tuple(replace(t, engine=cast("Engine", OwnedEngine(t.engine, owned))) for t in state.sparse.basis.terms)
+    sparse = replace(state.sparse, basis=replace(state.sparse.basis, terms=terms))
+    return replace(state, sparse=sparse), owned
 
 
 class OwnedEngine:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import re
 from collections.abc import Callable, Sequence
@@ -12,7 +11,7 @@ import numpy as np
 from gapkit.descriptors.base import atomic_numbers
 from gapkit.exceptions import InputError
 from gapkit.gp.basis import SparseBasis
-from gapkit.gp.noise import KINDS, Noise
+from gapkit.gp.noise import Noise
 from gapkit.gp.posterior import Posterior
 from gapkit.gp.solver import PriorBlock
 from gapkit.interop.quip import distances, soap
@@ -22,7 +21,10 @@ from gapkit.interop.quip.parts import Part, Setting
 from gapkit.interop.quip.variance import REGULARISATION, prior_factor
 from gapkit.potential import GAP
 from gapkit.potential.model import SparseModel
+from gapkit.potential.state import FittedState
 from gapkit.potential.term import Term
+from gapkit.targets import TARGETS
+from gapkit.terms import KnownEnergy
 
 CONVERTERS: dict[str, Callable[[Coordinates, Setting], list[Part]]] = {
     "soap": soap.convert,
@@ -60,26 +62,29 @@ def load(path: str | os.PathLike[str], *, species: Sequence[str | int] | None = 
     numbers = _species(file, species)
     parts = [part for item in file.coordinates for part in _converter(item)(item, Setting(numbers, file.version))]
     noise = _noise(file.command_line)
-    model = GAP(baseline=read_core(file), truncation=0.0, noise=noise, calibration=None)
     terms, of_terms = _group(parts)
-    model.terms = model.terms_ = terms
     engines = [term.descriptor.engine(term.descriptor.resolve_species(numbers)) for term in terms]
     kernels = [term.resolved_kernel() for term in terms]
     basis = SparseBasis.build(engines, kernels, [[(p.block, p.points) for p in of_term] for of_term in of_terms])
-    state = _state(file, basis, kernels, of_terms, numbers, model)
-    model._origins = np.full(basis.n_columns, -1, dtype=np.int64)
-    model.calibration_, model.novelty_detector_ = None, None
-    model.report_, model.log_marginal_likelihood_ = None, math.nan
-    sigmas = {kind: getattr(noise or Noise(), kind) for kind in KINDS}
-    model._restore(state, {kind: sigma for kind, sigma in sigmas.items() if sigma is not None}, None)
+    core = read_core(file)
+    energy_terms = () if core is None else (core,)
+    sigmas = {kind: getattr(noise or Noise(), kind) for kind in TARGETS}
     unknown = "an unknown number of"
-    model.metadata_ = {
-        "source": {"file": str(path), "gap_version": file.version, "command_line": file.command_line},
-        "training_set": {"sha256": None, "n_frames": unknown, "n_atoms": unknown},
-        "report": f"Read from {path}, which QUIP wrote (gap_version {file.version}).",
-        "seconds": {},
-    }
-    return model
+    state = FittedState(
+        terms=tuple(terms),
+        sparse=_sparse_model(basis, kernels, of_terms),
+        known=KnownEnergy({z: file.energies.get(z, 0.0) for z in numbers}, energy_terms),
+        noise={kind: sigma for kind, sigma in sigmas.items() if sigma is not None},
+        given_noise=noise or Noise(),
+        origins=np.full(basis.n_columns, -1, dtype=np.int64),
+        metadata={
+            "source": {"file": str(path), "gap_version": file.version, "command_line": file.command_line},
+            "training_set": {"sha256": None, "n_frames": unknown, "n_atoms": unknown},
+            "report": f"Read from {path}, which QUIP wrote (gap_version {file.version}).",
+            "seconds": {},
+        },
+    )
+    return GAP.from_state(state, terms=terms, energy_terms=energy_terms, truncation=0.0, noise=noise, calibration=None)
 
 
 def _converter(item: Coordinates) -> Callable[[Coordinates, Setting], list[Part]]:
@@ -137,9 +142,7 @@ def _group(parts: list[Part]) -> tuple[list[Term], list[list[Part]]]:
     return terms, groups
 
 
-def _state(
-    file: GapFile, basis: SparseBasis, kernels: list, of_terms: list[list[Part]], numbers: tuple[int, ...], model: GAP
-) -> SparseModel:
+def _sparse_model(basis: SparseBasis, kernels: list, of_terms: list[list[Part]]) -> SparseModel:
     prior, scales = [], []
     for kernel, term in zip(kernels, basis.terms, strict=True):
         for block in term.blocks:
@@ -147,6 +150,4 @@ def _state(
             prior.append(PriorBlock(block.columns, prior_factor(term, block, jitter), jitter))
             scales.append(float(kernel.delta))
     posterior = Posterior(EXACT * np.eye(basis.n_columns), prior, scales)
-    weights = np.concatenate([part.weights for of_term in of_terms for part in of_term])
-    energies = {z: file.energies.get(z, 0.0) for z in numbers}
-    return SparseModel(basis, posterior, weights, energies, model.baseline)
+    return SparseModel(basis, posterior, np.concatenate([part.weights for of_term in of_terms for part in of_term]))

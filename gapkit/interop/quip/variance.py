@@ -17,6 +17,7 @@ from gapkit.gp.basis import BasisTerm, SparseBlock
 from gapkit.gp.cholesky import cholesky
 from gapkit.gp.rows import views_of
 from gapkit.neighbours import NeighbourList
+from gapkit.potential.state import state_of
 from gapkit.structures import to_batch
 from gapkit.typing import FloatArray
 
@@ -44,13 +45,13 @@ def gap_variance(model: GAP, frames: Atoms | Sequence[Atoms], *, regularisation:
     regularisation : float
         rho, eV.
     """
-    model._check_fitted()
+    state = state_of(model)
+    sparse = state.sparse
     batch = to_batch(frames, labels=False)
-    state = model.model_
     neighbours = state.neighbours(batch)
     variance = np.zeros(batch.n_atoms)
-    scales = iter(state.posterior.scales or ())
-    for term, view in zip(state.basis.terms, views_of(state.basis, batch, neighbours), strict=True):
+    scales = iter(sparse.posterior.scales or ())
+    for term, view in zip(sparse.basis.terms, views_of(sparse.basis, batch, neighbours), strict=True):
         for block in term.blocks:
             delta = next(scales)
             jitter = (regularisation / delta) ** 2

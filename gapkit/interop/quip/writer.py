@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from xml.etree import ElementTree
@@ -13,7 +14,8 @@ from gapkit.exceptions import InputError
 from gapkit.interop.quip.descriptions import Description, describe_block
 from gapkit.interop.quip.file import DOT_PRODUCT
 from gapkit.potential import GAP
-from gapkit.terms.pairs import Baseline, PairTable, PairTables
+from gapkit.potential.state import state_of
+from gapkit.terms import EnergyTerm, PairTable, PairTables
 
 GAP_VERSION = 1600000000
 """Format of the files: after the changes that older readers and files differ in."""
@@ -37,17 +39,17 @@ def write(model: GAP, path: str | os.PathLike[str]) -> None:
     InputError
         If QUIP cannot express a part of the model; nothing is written then.
     """
-    model._check_fitted()
+    state = state_of(model)
+    learned = state.sparse
     path = Path(path)
-    state = model.model_
     descriptions = [
-        describe_block(term, basis, block, state.weights[block.columns])
-        for term, basis in zip(model.terms_, state.basis.terms, strict=True)
+        describe_block(term, basis, block, learned.weights[block.columns])
+        for term, basis in zip(state.terms, learned.basis.terms, strict=True)
         for block in basis.blocks
     ]
-    scales = [float(delta) for delta in state.posterior.scales or ()]
-    core = _glue(model.baseline)
-    label = "GAP_" + hashlib.sha256(state.weights.tobytes()).hexdigest()[:16]
+    scales = [float(delta) for delta in learned.posterior.scales or ()]
+    core = _glue(state.known.terms)
+    label = "GAP_" + hashlib.sha256(learned.weights.tobytes()).hexdigest()[:16]
     gap = f"IP GAP label={label}"
     root = Element(label)
     arguments = gap if core is None else f"Sum init_args_pot1={{IP Glue}} init_args_pot2={{{gap}}}"
@@ -57,7 +59,7 @@ def write(model: GAP, path: str | os.PathLike[str]) -> None:
     params = SubElement(root, "GAP_params", label=label, gap_version=str(GAP_VERSION))
     data = SubElement(params, "GAP_data", do_core="F" if core is None else "T")
     for z in range(1, N_ELEMENTS + 1):
-        SubElement(data, "e0", Z=str(z), value=repr(float(state.energies.get(z, 0.0))))
+        SubElement(data, "e0", Z=str(z), value=repr(float(state.known.reference.get(z, 0.0))))
     sparse = SubElement(params, "gpSparse", label=label, n_coordinate=str(len(descriptions)), fitted="T")
     for i, (description, delta) in enumerate(zip(descriptions, scales, strict=True), start=1):
         name = f"{path.name}.sparseX.{label}{i}"
@@ -90,13 +92,18 @@ def _coordinates(description: Description, delta: float, label: str, name: str, 
     return item
 
 
-def _glue(baseline: Baseline | None) -> Element | None:
+def _glue(terms: Sequence[EnergyTerm]) -> Element | None:
     """Pair tables as a Glue model without embedding energy."""
-    if baseline is None:
+    if not terms:
         return None
-    if not isinstance(baseline, PairTables):
-        raise InputError(f"QUIP cannot express the baseline {baseline!r}; fit without one, or with PairTables")
-    species = sorted({int(z) for table in baseline.tables for z in table.species})
+    other = [term for term in terms if not isinstance(term, PairTables)]
+    if other or len(terms) > 1:
+        raise InputError(
+            f"QUIP cannot express the energy terms {', '.join(map(repr, other or terms))}; fit without any, or with "
+            "one PairTables"
+        )
+    tables = [table for term in terms if isinstance(term, PairTables) for table in term.tables]
+    species = sorted({int(z) for table in tables for z in table.species})
     root = Element("Glue_params", n_types=str(len(species)))
     for i, z in enumerate(species, start=1):
         item = SubElement(root, "per_type_data", atomic_num=str(z), type=str(i))
@@ -105,7 +112,7 @@ def _glue(baseline: Baseline | None) -> Element | None:
         for x in (1.0, 2.0):
             SubElement(density, "point", a=repr(x), rho=repr(x))
             SubElement(embedding, "point", rho=repr(x), E="0.0")
-    for table in baseline.tables:
+    for table in tables:
         root.append(_pair(table, species))
     return root
 

@@ -95,12 +95,7 @@ def reweighted(state: FittedState, batch: AtomsBatch, counts: IntArray, n_jobs: 
         frame_of_row = np.repeat(list(some), [sum(len(wanted) for _, wanted, _ in of_frame) for of_frame in made])
         rows, wanted, sigmas = (np.concatenate(columns) for columns in zip(*parts, strict=True))
 
-        def fold(member: int) -> None:
-            count = counts[member, frame_of_row]
-            use = np.flatnonzero(count)
-            factors[member].update(rows[use], wanted[use], sigmas[use] / np.sqrt(count[use]))
-
-        map_blocks(fold, range(len(factors)), n_jobs)
+        _fold(factors, counts[:, frame_of_row], (rows, wanted, sigmas), n_jobs)
 
     def solve(factor: TriangularFactor) -> FloatArray:
         return sparse.solved({"all": factor}, {"all": 1.0})[0].weights
@@ -109,3 +104,14 @@ def reweighted(state: FittedState, batch: AtomsBatch, counts: IntArray, n_jobs: 
         return np.stack(map_blocks(solve, factors, n_jobs))
     with limit_blas(n_jobs, sparse.basis.n_columns):
         return np.stack([solve(factor) for factor in factors])
+
+
+def _fold(factors: list[TriangularFactor], counts: IntArray, made: _Rows, n_jobs: int | None) -> None:
+    """Rows into the factor of every member, with its counts (n, B)."""
+    rows, targets, sigmas = made
+
+    def fold(member: int) -> None:
+        use = np.flatnonzero(counts[member])
+        factors[member].update(rows[use], targets[use], sigmas[use] / np.sqrt(counts[member, use]))
+
+    map_blocks(fold, range(len(factors)), n_jobs)

@@ -121,9 +121,7 @@ class _Labels:
     sigmas: FloatArray
 
 
-def _of_frame(
-    targets: TrainingTargets, batch: AtomsBatch, frame: int, noise: dict[str, float]
-) -> dict[str, _Labels]:
+def _of_frame(targets: TrainingTargets, batch: AtomsBatch, frame: int, noise: dict[str, float]) -> dict[str, _Labels]:
     found = {}
     for kind, target in TARGETS.items():
         span = target.span(batch.offsets, frame, frame + 1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -42,7 +42,7 @@ def check_std(state: FittedState, std: Std | None) -> Std:
     return std or ("epistemic" if state.calibration is None else "calibrated")
 
 
-def with_error_bars(
+def add_error_bars(
     state: FittedState, p: Predictions, batch: AtomsBatch, neighbours: NeighbourList, std: Std | None = None,
     interval: float | None = None, n_jobs: int | None = None,
 ) -> Predictions:  # fmt: skip
@@ -64,11 +64,12 @@ def with_error_bars(
         bars = calibrated(state, batch, neighbours, known, interval=interval, n_jobs=n_jobs)
     else:
         bars = epistemic(state, batch, neighbours, noisy=kind == "total", n_jobs=n_jobs)
-    return replace(
-        p, std=kind, variances=bars.variances, extrapolating=None if known is None else known.extrapolation.atoms,
-        **{f"{name}_std": bars.stds.get(name) for name in ("energy", "forces", "stress")},
-        **{f"{name}_interval": bars.intervals.get(name) for name in ("energy", "forces", "stress")},
-    )  # fmt: skip
+    bar: dict[str, Any] = {}
+    for target in TARGETS.values():
+        name = target.shown.name
+        bar[f"{name}_std"], bar[f"{name}_interval"] = bars.stds.get(name), bars.intervals.get(name)
+    atoms = None if known is None else known.extrapolation.atoms
+    return replace(p, std=kind, variances=bars.variances, extrapolating=atoms, **bar)
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,7 +130,7 @@ def calibrated(
     of_frame = np.maximum.reduceat(novelty, batch.offsets[:-1])
     n_atoms = batch.n_atoms_per_frame
     stds = {"energy": np.full(batch.n_frames, np.nan)}
-    widths = {}
+    widths: dict[str, FloatArray] = {}
     for kind, target in TARGETS.items():
         parts, name = getattr(found, kind), target.shown.name
         if parts is None or name not in calibration.scales:

@@ -72,8 +72,7 @@ class FitPlan:
     ) -> tuple[SparseBasis, IntArray]:
         """Basis of truncated engines and sparse points, and the frames (M,) that gave the points."""
         engines = [
-            truncated(term, whole, batch, self.truncation)
-            for term, whole in zip(self.terms, self.engines, strict=True)
+            truncated(term, whole, batch, self.truncation) for term, whole in zip(self.terms, self.engines, strict=True)
         ]
         estimate = estimate_fit(batch, engines, self.numbers, resources.n_jobs)
         check_memory(estimate, resources.memory_limit, resources.progress)

@@ -59,9 +59,7 @@ class LocalSource:
         progress: bool, checkpoint: Checkpoint | None = None,
     ) -> None:  # fmt: skip
         """Fold the rows of all frames into `factors`; options as for `training.rows.accumulate`."""
-        maker.fold(
-            self.batch, factors, memory=memory, n_jobs=n_jobs, progress=progress, checkpoint=checkpoint
-        )
+        maker.fold(self.batch, factors, memory=memory, n_jobs=n_jobs, progress=progress, checkpoint=checkpoint)
 
 
 @runtime_checkable

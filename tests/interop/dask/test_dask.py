@@ -12,10 +12,11 @@ import pytest
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 
-from gapkit import GAP, SOAP, LabelKeys, Noise, Term, TwoBody
+from gapkit import SOAP, LabelKeys, Noise, Term, TwoBody
 from gapkit.exceptions import DataError, InputError
 from gapkit.kernels import DotProduct
 from gapkit.structures import describe, to_batch
+from gapkit.terms import TermValues
 from gapkit.validation import evaluate as evaluate_here
 from tests.potential.models import make_frames, small_model
 
@@ -76,7 +77,9 @@ def test_fit_on_a_cluster_is_the_plain_fit(atoms, client, frames, plain, test_fr
     assert model.metadata_["training_set"] == plain.metadata_["training_set"]
     assert model.log_marginal_likelihood_ == pytest.approx(plain.log_marginal_likelihood_, rel=1e-9)
     if atoms == 8:  # far more chunks than the plain fit has: not the same bits, and so not the same computation
-        assert any((model._factors[kind].R != plain._factors[kind].R).any() for kind in model._factors)
+        assert any(
+            (model.state_.factors[kind].R != plain.state_.factors[kind].R).any() for kind in model.state_.factors
+        )
 
 
 def test_noise_and_scales_by_evidence(client, frames, test_frames):
@@ -105,26 +108,28 @@ def test_the_result_does_not_depend_on_the_number_of_workers(client, frames):
 
 
 class Deadly:
-    """A baseline of nothing, at whose second use on a worker that process is killed, once."""
+    """An energy term of nothing, at whose second use on a worker that process is killed, once."""
 
-    cutoff = 2.0
+    reach, needs, provides = 2.0, (), None
 
     def __init__(self, path: Path) -> None:
         self.path, self.here = str(path), os.getpid()
 
-    def __call__(self, batch, neighbours):
+    def evaluate(self, batch, neighbours, *, centres=None, upstream=None, inputs=None):
         if os.getpid() != self.here and batch.numbers[0] == 29 and batch.n_frames == 2 and not Path(self.path).exists():
             Path(self.path).write_text(str(os.getpid()))
             os.kill(os.getpid(), signal.SIGKILL)
-        return np.zeros(batch.n_atoms), np.zeros((batch.n_atoms, 3)), np.zeros((batch.n_frames, 3, 3))
+        return TermValues(np.zeros(batch.n_atoms), np.zeros((batch.n_atoms, 3)), np.zeros((batch.n_frames, 3, 3)))
+
+    def get_params(self, deep=True):
+        return {"path": self.path}
 
 
 def test_a_killed_worker_costs_only_its_chunk(client, frames, plain, test_frames, tmp_path):
     path = tmp_path / "killed"
     before = set(client.run(os.getpid).values())
-    model = small_model(baseline=Deadly(path)).fit(frames, client=DaskExecutor(client, atoms_per_chunk=8))
+    model = small_model(energy_terms=[Deadly(path)]).fit(frames, client=DaskExecutor(client, atoms_per_chunk=8))
     assert int(path.read_text()) in before
-    model.baseline = None
     assert_same(model.predict(test_frames), plain.predict(test_frames), ("energy", "forces", "stress"))
 
 
@@ -159,22 +164,18 @@ def test_files_that_this_process_does_not_hold(client, paths, from_files, test_f
     monkeypatch.setattr(files, "ATOMS_HERE", 40)
     monkeypatch.setattr(files, "AT_LEAST", 1)
     sources = []
-    original = files.open_files
-    monkeypatch.setattr(files, "open_files", lambda *a: sources.append(original(*a)) or sources[-1])
+    original = executor.open_files
+    monkeypatch.setattr(executor, "open_files", lambda *a: sources.append(original(*a)) or sources[-1])
     model = small_model(calibration="leave-one-out")
     model.fit([str(path) for path in paths], client=DaskExecutor(client, atoms_per_chunk=12))
     assert 40 <= sources[0].batch.n_atoms <= 52 < model.metadata_["training_set"]["n_atoms"] == 96
     labels = to_batch(from_files).labels
-    assert model._factors["energy"].n_rows == labels.has_energy.sum()
-    assert model._factors["forces"].n_rows == 3 * labels.has_forces.sum()
+    assert model.state_.factors["energy"].n_rows == labels.has_energy.sum()
+    assert model.state_.factors["forces"].n_rows == 3 * labels.has_forces.sum()
     # everything but the sparse points is that of the whole: the same points fitted here give the same model
-    here = GAP.__new__(GAP)
-    here.__dict__ = dict(model.__dict__)
     factors = {}
-    from gapkit.potential.training.source import LocalSource
-
-    here._accumulate(model.model_, LocalSource(to_batch(from_files)), factors, None)
-    here._solve(model.model_, factors, model._noise, model.model_.posterior.scales)
+    model.state_.row_maker.fold(to_batch(from_files), factors)
+    here = model.with_state(model.state_.solved(factors))
     assert_same(model.predict(test_frames), here.predict(test_frames), ("energy", "forces", "stress"))
     assert model.reference_energies_ == pytest.approx(small_model().fit(from_files).reference_energies_, abs=1e-9)
     report = describe(to_batch(from_files))

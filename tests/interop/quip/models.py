@@ -194,7 +194,7 @@ GAPKIT = {
         2, [soap(delta=100.0, zeta=1, compression=Channels(2, 1), centre_channels="all", normalize=False)], {}
     ),
     "TripletDistances": (1, [TRIANGLES], {}),
-    "PairTables + TwoBody": (2, [TWO], {"baseline": tables((29, 79))}),
+    "PairTables + TwoBody": (2, [TWO], {"energy_terms": [tables((29, 79))]}),
 }  # fmt: skip
 
 

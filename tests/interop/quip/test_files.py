@@ -96,8 +96,8 @@ def test_what_a_read_model_does_not_have(folder):
     model = load(folder / "gap.xml")
     assert model.calibration_ is None
     assert model.novelty_detector_ is None
-    assert (model._origins == -1).all()
-    assert model._factors is None
+    assert (model.state_.origins == -1).all()
+    assert model.state_.factors is None
     with pytest.raises(ValueError, match="factors"):
         model.partial_fit(structures(2)[:1])
     atoms = structures(2)[0]
@@ -322,7 +322,7 @@ COSINE = {"cutoff_function": CosineCutoff(0.8)}
         ([SOAP(4.0, 4, 3, 0.5, basis="gto", **COSINE)], {}, "gto"),
         ([SOAP(4.0, 4, 3, 0.5, compression=Mixing(3), **COSINE)], {}, "Mixing"),
         ([Term(TwoBody(4.0, **COSINE), DotProduct(zeta=2))], {}, "SquaredExponential"),
-        ([TwoBody(4.0, **COSINE)], {"baseline": ZBL()}, "ZBL"),
+        ([TwoBody(4.0, **COSINE)], {"energy_terms": [ZBL()]}, "ZBL"),
     ],
 )
 def test_what_quip_cannot_express(tmp_path, terms, more, match):
