@@ -95,6 +95,10 @@ class ThreeAtomEngine:
         """The first species."""
         return block[:1]
 
+    def grow(self, whole: ThreeAtomEngine) -> tuple[ThreeAtomEngine, IntArray]:
+        """The engine `whole` for more species, and where the features of this one are among its own."""
+        return whole, np.arange(self.n_features)
+
 
 @dataclass(frozen=True, eq=False)
 class TripletEngine(ThreeAtomEngine):

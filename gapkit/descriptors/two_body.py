@@ -102,6 +102,10 @@ class PairEngine:
         """Either species of the pair."""
         return tuple(set(block))
 
+    def grow(self, whole: PairEngine) -> tuple[PairEngine, IntArray]:
+        """The engine `whole` for more species, and where the features of this one are among its own."""
+        return whole, np.arange(self.n_features)
+
     def view(self, numbers: IntArray, neighbours: NeighbourList) -> PairView:
         """Apply to atoms of atomic numbers `numbers` (n_atoms,) and their neighbours."""
         return PairView(self, numbers, neighbours)

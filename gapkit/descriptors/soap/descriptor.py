@@ -219,6 +219,12 @@ class SOAPEngine:
         """The species of the block."""
         return block
 
+    def grow(self, whole: SOAPEngine) -> tuple[SOAPEngine, IntArray]:
+        """The engine `whole` for more species, and where the features of this one are among its own."""
+        from gapkit.descriptors.soap.species import grow  # which stands on this module
+
+        return grow(self, whole)
+
     def view(self, numbers: IntArray, neighbours: NeighbourList) -> SOAPView:
         """Apply to atoms of atomic numbers `numbers` (n_atoms,) and their neighbours."""
         return SOAPView(self, numbers, neighbours)

@@ -1,0 +1,205 @@
+"""More sparse points for a basis: the union as a basis, the new columns alone, and the choice of points.
+
+Old points stay what they are, so that their columns do: only the Cholesky factors of K_MM are made anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy.linalg import solve_triangular
+
+from gapkit.descriptors.base import Block, Engine
+from gapkit.gp.basis import WORTHWHILE, BasisTerm, SparseBasis, SparseBlock
+from gapkit.kernels.base import GapKernel
+from gapkit.typing import FloatArray, IntArray
+
+
+@dataclass(frozen=True, eq=False)
+class Extension:
+    """A basis with further sparse points.
+
+    Attributes
+    ----------
+    basis : SparseBasis
+        All points; in each block the old ones first.
+    added : SparseBasis
+        The new points alone, as columns 0 to p - 1.
+    old_columns, new_columns : ndarray of int
+        Columns of `basis` of every column of the old basis and of `added`.
+    """
+
+    basis: SparseBasis
+    added: SparseBasis
+    old_columns: IntArray
+    new_columns: IntArray
+
+
+def extend_basis(
+    basis: SparseBasis,
+    grown: Sequence[tuple[Engine, IntArray]],
+    points: Sequence[Mapping[Block, FloatArray]],
+    tolerance: float = 0.0,
+) -> Extension:
+    """Add sparse points.
+
+    Parameters
+    ----------
+    grown : sequence of (engine, indices)
+        For every term its engine, which may know more species, and where the features of the old one are among its.
+    points : sequence of mapping of block to (m, d) vectors
+        New points of every term, as its engine makes vectors.
+    tolerance : float
+        Part of the norm of the points of a projected block that its projection may leave out (root mean square).
+    """
+    engines, kernels, blocks = [], [], []
+    for term, (engine, indices), new in zip(basis.terms, grown, points, strict=True):
+        old = {block.block: block for block in term.blocks}
+        nothing = np.zeros((0, engine.n_features))
+        of_term = [_union(block, indices, new.get(species, nothing), tolerance) for species, block in old.items()]
+        of_term += [(species, x, None) for species, x in new.items() if species not in old and len(x)]
+        engines.append(engine)
+        kernels.append(term.kernel)
+        blocks.append(of_term)
+    union = SparseBasis.restore(engines, kernels, blocks)
+    terms, old_columns, new_columns = [], [np.zeros(0, int)], [np.zeros(0, int)]
+    start = 0
+    for term, wider in zip(basis.terms, union.terms, strict=True):
+        counts = {block.block: len(block.points) for block in term.blocks}
+        alone = []
+        for block in wider.blocks:
+            n_old = counts.get(block.block, 0)
+            columns = np.arange(block.columns.start, block.columns.stop)
+            old_columns.append(columns[:n_old])
+            if n_old < len(columns):
+                new_columns.append(columns[n_old:])
+                alone.append(_tail(block, n_old, start))
+                start = alone[-1].columns.stop
+        terms.append(BasisTerm(wider.engine, wider.kernel, tuple(alone)))
+    return Extension(union, SparseBasis(tuple(terms)), np.concatenate(old_columns), np.concatenate(new_columns))
+
+
+def _tail(block: SparseBlock, n_old: int, start: int) -> SparseBlock:
+    """The new points of a block, with the union's features in single precision: rows are those of the union."""
+    columns = slice(start, start + len(block.points) - n_old)
+    tail = replace(
+        block, points=block.points[n_old:], scaled=block.scaled[n_old:], norms=block.norms[n_old:], columns=columns
+    )
+    split = block.split
+    if split is not None:
+        split = replace(split, large_points=split.large_points[n_old:], small_points=split.small_points[n_old:])
+    tail.__dict__["split"] = split
+    return tail
+
+
+def _union(
+    block: SparseBlock, indices: IntArray, x: FloatArray, tolerance: float
+) -> tuple[Block, FloatArray, FloatArray | None]:
+    """Old and new points of a block, as `SparseBasis.restore` takes them."""
+    d = x.shape[1]
+    if block.projection is None or len(x) == 0:
+        old = block.points if block.projection is None else block.scaled
+        projection = None if block.projection is None else _embed(block.projection.T, indices, d).T
+        old = _embed(old, indices, d) if projection is None else old
+        return block.block, np.concatenate([old, x]) if projection is None else old, projection
+    projection = _embed(block.projection.T, indices, d).T
+    inside = x @ projection
+    left = x - inside @ projection.T
+    left -= (left @ projection) @ projection.T  # once more: directions must be orthogonal to rounding
+    _, values, directions = np.linalg.svd(left, full_matrices=False)
+    # all points that the projection shortens share the tolerance
+    lost = np.cumsum(values[::-1] ** 2)[::-1]
+    more = directions[lost > tolerance**2 * max(np.einsum("md,md->", x, x), 1e-300)]
+    n_points, rank = len(block.scaled) + len(x), projection.shape[1] + len(more)
+    if rank * (d + n_points) >= WORTHWHILE * d * n_points:
+        return block.block, np.concatenate([_embed(block.points, indices, d), x]), None
+    reduced = np.zeros((n_points, rank))
+    reduced[: len(block.scaled), : block.scaled.shape[1]] = block.scaled
+    reduced[len(block.scaled) :] = np.hstack([inside, x @ more.T])
+    return block.block, reduced, np.ascontiguousarray(np.hstack([projection, more.T]))
+
+
+def _embed(vectors: FloatArray, indices: IntArray, d: int) -> FloatArray:
+    """Vectors (n, d_old) among d features; the others are zero."""
+    out = np.zeros((len(vectors), d))
+    out[:, indices] = vectors
+    return out
+
+
+def pivoted_cholesky(
+    diagonal: FloatArray, row: Callable[[int], FloatArray], limit: float, n_most: int
+) -> tuple[IntArray, FloatArray]:
+    """Greedy choice of points: always the one whose variance, given those chosen before, is the largest.
+
+    Parameters
+    ----------
+    diagonal : ndarray (n,)
+        Variance of every candidate.
+    row : callable
+        Covariances (n,) of a candidate with all.
+    limit : float
+        Variance at or below which no more points are chosen.
+    n_most : int
+        The most points.
+
+    Returns
+    -------
+    chosen : ndarray (p,) of int
+    variances : ndarray (p,)
+        What each had left when it was chosen.
+
+    References
+    ----------
+    Harbrecht, Peters and Schneider, Appl. Numer. Math. 62, 428 (2012), algorithm 1.
+    """
+    residual = np.array(diagonal, dtype=np.float64)
+    factors = np.empty((min(n_most, len(residual)), len(residual)))
+    chosen: list[int] = []
+    variances: list[float] = []
+    while len(chosen) < len(factors):
+        pivot = int(np.argmax(residual))
+        if residual[pivot] <= limit:
+            break
+        n = len(chosen)
+        factors[n] = (row(pivot) - factors[:n, pivot] @ factors[:n]) / np.sqrt(residual[pivot])
+        chosen.append(pivot)
+        variances.append(float(residual[pivot]))
+        residual -= factors[n] ** 2
+        residual[pivot] = 0.0
+    return np.array(chosen, dtype=int), np.array(variances)
+
+
+def most_novel(
+    kernel: GapKernel, block: SparseBlock | None, L: FloatArray | None, x: FloatArray, *, limit: float, n_most: int
+) -> tuple[IntArray, FloatArray]:
+    """Candidates x (n, d) that the points of a block know least of, the most novel first.
+
+    Parameters
+    ----------
+    block, L
+        Sparse points and the Cholesky factor of their K_MM at unit scale; None: there are none.
+    limit : float
+        Novelty, the prior residual over the prior variance, at or below which no more are chosen.
+
+    Returns
+    -------
+    chosen : ndarray (p,) of int
+    novelty : ndarray (p,)
+        That of each given the sparse points and those chosen before it.
+    """
+    scaled = kernel.scale_features(x)
+    norms = np.einsum("nd,nd->n", scaled, scaled)
+    prior = kernel.diag_value(norms)
+    white = np.zeros((0, len(x)))
+    if block is not None and L is not None:
+        cross = kernel.value(block.scaled @ block.reduce(scaled).T, block.norms, norms)
+        white = solve_triangular(L, cross, lower=True)
+    weights = 1.0 / np.sqrt(np.maximum(prior, 1e-300))
+
+    def row(i: int) -> FloatArray:
+        values = kernel.value(scaled[i : i + 1] @ scaled.T, norms[i : i + 1], norms)[0]
+        return np.asarray((values - white[:, i] @ white) * weights * weights[i])
+
+    return pivoted_cholesky((prior - np.einsum("mn,mn->n", white, white)) * weights**2, row, limit, n_most)
