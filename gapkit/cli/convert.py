@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from gapkit.cli.console import say
-from gapkit.cli.files import check_output, replacing
 from gapkit.exceptions import InputError
 from gapkit.interop import quip
+from gapkit.io.atomic import check_output, replacing
 from gapkit.potential import load
 
 

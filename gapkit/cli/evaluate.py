@@ -6,7 +6,7 @@ from pathlib import Path
 
 from gapkit.cli.build import build_keys
 from gapkit.cli.console import say, show, show_json
-from gapkit.cli.files import check_output, replacing
+from gapkit.io.atomic import check_output, replacing
 from gapkit.potential import load
 from gapkit.structures import read_frames
 from gapkit.validation import compare, uncertainty_of

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from gapkit.cli.build import build_estimator
 from gapkit.cli.config import FitConfig
 from gapkit.cli.console import say, show, show_json
-from gapkit.cli.files import check_output
 from gapkit.cli.terms import choose_terms
 from gapkit.exceptions import ConfigError, DataError, UnknownSpeciesError
+from gapkit.io.atomic import check_output
 from gapkit.structures import LabelKeys, read_frames, to_batch
 from gapkit.validation import evaluate
 

@@ -10,7 +10,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 
 from gapkit.cli.console import say
-from gapkit.cli.files import check_output, replacing
+from gapkit.io.atomic import check_output, replacing
 from gapkit.potential import load
 from gapkit.structures import read_frames
 

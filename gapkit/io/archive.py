@@ -6,16 +6,15 @@ import hashlib
 import io
 import json
 import os
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from gapkit.exceptions import ModelFileError
+from gapkit.exceptions import InputError, ModelFileError
+from gapkit.io.atomic import replacing
 
 FORMAT = "gapkit-model"
 FORMAT_VERSION = 1
@@ -23,8 +22,7 @@ UNITS = {"energy": "eV", "length": "Å", "force": "eV/Å", "stress": "eV/Å^3", 
 
 
 def write_archive(path: str | os.PathLike[str], header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
-    """Write header and arrays to `path`; an older file there stays intact until the new one is complete."""
-    path = Path(path)
+    """Write header and arrays to `path` in one step."""
     data = {name: _to_bytes(array) for name, array in arrays.items()}
     full = {
         "format": FORMAT,
@@ -35,22 +33,13 @@ def write_archive(path: str | os.PathLike[str], header: Mapping[str, Any], array
     }
     text = json.dumps(full, indent=1).encode()
     try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    except FileNotFoundError as error:
-        raise ModelFileError(
-            f"cannot write `{path}`: the folder {path.parent} does not exist; create it first"
-        ) from error
-    try:
-        with os.fdopen(handle, "wb") as stream, zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
+        with replacing(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
             archive.writestr("header.json", text)
             archive.writestr("seal.txt", hashlib.sha256(text).hexdigest())
             for name, content in data.items():
                 archive.writestr(f"{name}.npy", content)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    except InputError as error:
+        raise ModelFileError(str(error)) from error
 
 
 def read_archive(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:

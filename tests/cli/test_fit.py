@@ -125,7 +125,7 @@ def test_an_interrupted_save_leaves_the_old_model(
 
     output = tmp_path / "a.gapkit"
     output.write_bytes(b"an older model")
-    monkeypatch.setattr("gapkit.io.archive.os.replace", interrupted)
+    monkeypatch.setattr("gapkit.io.atomic.os.replace", interrupted)
     assert run("fit", files.train, "--config", files.config, "--output", output).exit_code == 130
     assert [path.name for path in tmp_path.iterdir()] == ["a.gapkit"]
     assert output.read_bytes() == b"an older model"

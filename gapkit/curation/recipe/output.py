@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from ase import Atoms
 from ase.io import write as write_frames
 
 from gapkit.exceptions import InputError
+from gapkit.io.atomic import put_back, replacing_folder
 from gapkit.structures.labels import results_of
 
 CARD = "card.json"
@@ -36,9 +36,7 @@ def check_folder(folder: Path) -> None:
         raise InputError(f"cannot write {given}: the folder {parent.name} does not exist; create it or choose another")
     if not os.access(parent, os.W_OK | os.X_OK):
         raise InputError(f"cannot write {given}: the folder around it is not writable; choose another")
-    old = _aside(folder)
-    if old.is_dir() and not folder.exists():
-        os.rename(old, folder)
+    put_back(folder)
     if not folder.exists():
         return
     if not folder.is_dir():
@@ -64,10 +62,7 @@ def write_set(
     """
     check_folder(folder)
     folder = folder.resolve()
-    new = folder.with_name(f".{folder.name}.new")
-    shutil.rmtree(new, ignore_errors=True)
-    try:
-        new.mkdir()
+    with replacing_folder(folder) as new:
         digests = {}
         for name, frames in sets.items():
             if frames:
@@ -77,29 +72,7 @@ def write_set(
         for name, words in texts(digests).items():
             if words is not None:
                 (new / name).write_text(words, encoding="utf-8", newline="\n")
-        _swap(new, folder)
-    finally:
-        shutil.rmtree(new, ignore_errors=True)
     return sorted(folder.iterdir())
-
-
-def _swap(new: Path, folder: Path) -> None:
-    """Two renames; killed in between, the next run puts the old folder back."""
-    old = _aside(folder)
-    shutil.rmtree(old, ignore_errors=True)
-    if folder.exists():
-        os.rename(folder, old)
-    try:
-        os.rename(new, folder)
-    except BaseException:
-        if old.exists() and not folder.exists():
-            os.rename(old, folder)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def _aside(folder: Path) -> Path:
-    return folder.with_name(f".{folder.name}.old")
 
 
 def _writable(atoms: Atoms) -> Atoms:

@@ -13,6 +13,7 @@ from xml.etree.ElementTree import Element, SubElement
 from gapkit.exceptions import InputError
 from gapkit.interop.quip.descriptions import Description, describe_block
 from gapkit.interop.quip.file import DOT_PRODUCT
+from gapkit.io.atomic import replacing
 from gapkit.potential import GAP
 from gapkit.potential.state import state_of
 from gapkit.terms import EnergyTerm, PairTable, PairTables
@@ -64,12 +65,14 @@ def write(model: GAP, path: str | os.PathLike[str]) -> None:
     for i, (description, delta) in enumerate(zip(descriptions, scales, strict=True), start=1):
         name = f"{path.name}.sparseX.{label}{i}"
         content = "".join(f"{value:.17e}\n" for value in description.points.ravel()).encode()
-        _replace(path.with_name(name), content)
+        with replacing(path.with_name(name)) as temporary:
+            temporary.write_bytes(content)
         md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
         sparse.append(_coordinates(description, delta, f"{label}{i}", name, md5))
     SubElement(params, "command_line").text = f"written by gapkit {_own_version()}"
     ElementTree.indent(root)
-    _replace(path, ElementTree.tostring(root))
+    with replacing(path) as temporary:
+        temporary.write_bytes(ElementTree.tostring(root))
 
 
 def _coordinates(description: Description, delta: float, label: str, name: str, md5: str) -> Element:
@@ -132,13 +135,3 @@ def _own_version() -> str:
         return version("gapkit")
     except PackageNotFoundError:
         return "unknown"
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Write a file so that an older one stays until the new one is complete."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_bytes(content)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -31,6 +31,7 @@ from gapkit.descriptors.soap.descriptor import SOAPEngine
 from gapkit.descriptors.soap.truncation import rotate
 from gapkit.exceptions import GapkitWarning, InputError, ModelFileError
 from gapkit.gp.basis import SparseBasis
+from gapkit.io.atomic import replacing, temporary_path
 from gapkit.io.codec import encode
 from gapkit.kernels import GapKernel
 from gapkit.potential.training.rows import ATOMS_PER_CHUNK, ROWS_AT_ONCE, RowAccumulator
@@ -38,6 +39,7 @@ from gapkit.potential.training.saved_rows import HalfwayError, read_array, read_
 from gapkit.typing import IntArray
 
 FORMAT = "gapkit-checkpoint-1"
+TAG = "writing"  # always the same name: what a kill leaves there is overwritten by the next fit
 # Seconds between two checkpoints, and the least part of the time that is left for the fit itself.
 INTERVAL = 300.0
 WRITING = 0.1
@@ -102,8 +104,6 @@ class Checkpoint:
     def __init__(self, path: str | os.PathLike[str], digest: Mapping[str, str]) -> None:
         self.path = Path(path)
         self.interrupted = False
-        # always the same name: what a kill leaves there is overwritten by the next fit
-        self._temporary = self.path.with_name(f".{self.path.name}.writing")
         self._digest = dict(digest)
         self._selection: dict[str, Any] | None = None
         self._arrays: dict[str, np.ndarray] = {}
@@ -222,7 +222,7 @@ class Checkpoint:
     def remove(self) -> None:
         """The fit is done: delete the file."""
         self.path.unlink(missing_ok=True)
-        self._temporary.unlink(missing_ok=True)
+        temporary_path(self.path, TAG).unlink(missing_ok=True)
 
     @contextmanager
     def signals(self) -> Iterator[None]:
@@ -258,25 +258,17 @@ class Checkpoint:
             raise KeyboardInterrupt  # a handler that returns must not make a model of half the rows
 
     def _write(self, rows: Rows | None) -> None:
-        try:
-            with open(self._temporary, "wb") as stream:
-                with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
-                    for name, array in self._arrays.items():
-                        write_array(archive, f"basis/{name}.npy", array)
-                    described = [] if rows is None else [write_share(archive, *item) for item in enumerate(rows.shares)]
-                    header = {
-                        "format": FORMAT, "digest": self._digest, "selection": self._selection,
-                        "rows": rows and {
-                            "shares": described, "atoms_at_once": rows.atoms_at_once, "complete": rows.complete,
-                        },
-                    }  # fmt: skip
-                    archive.writestr("header.json", json.dumps(header))
-                stream.flush()
-                os.fsync(stream.fileno())
-            os.replace(self._temporary, self.path)
-        except BaseException:
-            self._temporary.unlink(missing_ok=True)
-            raise
+        with replacing(self.path, tag=TAG) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
+            for name, array in self._arrays.items():
+                write_array(archive, f"basis/{name}.npy", array)
+            described = [] if rows is None else [write_share(archive, *item) for item in enumerate(rows.shares)]
+            header = {
+                "format": FORMAT, "digest": self._digest, "selection": self._selection,
+                "rows": rows and {
+                    "shares": described, "atoms_at_once": rows.atoms_at_once, "complete": rows.complete,
+                },
+            }  # fmt: skip
+            archive.writestr("header.json", json.dumps(header))
 
     @contextmanager
     def _open(self) -> Iterator[zipfile.ZipFile]:

@@ -166,7 +166,7 @@ def test_the_same_bytes_from_elsewhere_and_on_more_threads(
 
 
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt(), ValueError("a bug")])
-@pytest.mark.parametrize("place", ["write_frames", "markdown", "_swap"])
+@pytest.mark.parametrize("place", ["write_frames", "markdown", "rename"])
 def test_an_error_on_the_way_leaves_the_old_one(
     curated: Curated, old: Path, monkeypatch: pytest.MonkeyPatch, place: str, error: BaseException
 ) -> None:
@@ -175,7 +175,8 @@ def test_an_error_on_the_way_leaves_the_old_one(
     def fail(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr(output if hasattr(output, place) else result, place, fail)
+    held = next(module for module in (output, result, os) if hasattr(module, place))
+    monkeypatch.setattr(held, place, fail)
     with pytest.raises(type(error)):
         curated.write(old)
     assert contents(old.parent) == before
