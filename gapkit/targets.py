@@ -92,6 +92,8 @@ class Target:
         Of one label: () for a scalar, (3,) for a vector, (3, 3) for a symmetric tensor.
     grows : bool
         Whether the noise of a frame of N atoms is sigma sqrt(N), as for a sum of N independent contributions.
+    noise : float
+        Global sigma where an optimisation starts, such as is common for densely sampled condensed phases.
     sigma : str
         Name of the label's own standard deviation.  Default: the target's name and "_sigma".
     mask : str
@@ -105,6 +107,7 @@ class Target:
     per_atom: bool
     shape: tuple[int, ...] = ()
     grows: bool = False
+    noise: float = 1.0
     sigma: str = ""
     mask: str = ""
     shown: Shown = None  # type: ignore[assignment]
@@ -151,15 +154,15 @@ TARGETS: dict[str, Target] = {
     target.name: target
     for target in (
         Target(
-            "energy", "eV", per_atom=False, grows=True,
+            "energy", "eV", per_atom=False, grows=True, noise=1e-3,
             shown=Shown("energy", "energies", "eV/atom", "atom", printed_unit="meV/atom", printed_factor=1e3),
         ),
         Target(
-            "forces", "eV/Å", per_atom=True, shape=(3,), sigma="force_sigma", mask="force_mask",
+            "forces", "eV/Å", per_atom=True, shape=(3,), noise=0.1, sigma="force_sigma", mask="force_mask",
             shown=Shown("forces", "force components", "eV/Å", printed_unit="eV/Å"),
         ),
         Target(
-            "virial", "eV", per_atom=False, shape=(3, 3), grows=True,
+            "virial", "eV", per_atom=False, shape=(3, 3), grows=True, noise=0.05,
             shown=Shown(
                 "stress", "stress components", "eV/Å^3", "volume", -1, printed_unit="meV/Å³", printed_factor=1e3
             ),

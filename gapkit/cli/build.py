@@ -50,10 +50,11 @@ def build_keys(given: dict[str, str | None], default: LabelKeys | None = None) -
 
 def build_noise(config: FitConfig) -> Noise:
     """Return the noise levels of a configuration; those not given are left to evidence."""
-    from gapkit.gp.noise import KINDS, Noise
+    from gapkit.gp.noise import Noise
+    from gapkit.targets import TARGETS
 
-    def sigmas(levels: Mapping[str, float | None]) -> dict[str, Any]:
-        return {kind: levels.get(f"{kind}_sigma") for kind in KINDS}
+    def sigmas(levels: Mapping[str, float | None]) -> dict[str, float | None]:
+        return {kind: levels.get(f"{kind}_sigma") for kind in TARGETS}
 
-    table = {name: Noise(**sigmas(levels)) for name, levels in (config.config_types or {}).items()}
-    return Noise(**sigmas(config.to_dict()), per_config_type=table)
+    table = {name: Noise.of_kinds(sigmas(levels)) for name, levels in (config.config_types or {}).items()}
+    return Noise.of_kinds(sigmas(config.to_dict()), table)

@@ -23,9 +23,8 @@ from ase import Atoms
 
 from gapkit.curation.weights import copy_frame, with_sigmas
 from gapkit.exceptions import DataError, InputError
-from gapkit.gp.noise import KINDS
 from gapkit.structures import AtomsBatch, LabelKeys, to_batch
-from gapkit.targets import to_voigt
+from gapkit.targets import TARGETS, to_voigt
 from gapkit.typing import BoolArray, FloatArray
 
 # Frames that both levels have, below which nothing can be said of bias and noise.
@@ -121,7 +120,7 @@ def combine_fidelities(
         if not same or np.abs(batch.positions - first.positions).max() > 1e-3:
             raise InputError("the levels must label the same structures in the same order; the lists of frames differ")
     levels, values, sigmas, disagreement = {}, {}, {}, {}
-    for kind in KINDS:
+    for kind in TARGETS:
         parts = [_labels(batch, kind) for batch in batches]
         both = parts[0].has & parts[1].has
         if both.sum() < LEAST:
@@ -216,7 +215,7 @@ def _write(
     Kinds that were not combined are those of the reference, without a sigma.
     """
     keys, out = keys or LabelKeys(), []
-    for kind in KINDS:
+    for kind in TARGETS:
         if kind not in values:
             given = _labels(batch, kind)
             values = {**values, kind: np.where(given.has[:, None], given.values, np.nan)}

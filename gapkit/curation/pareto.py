@@ -17,11 +17,12 @@ from ase import Atoms
 from gapkit.descriptors.base import check_species
 from gapkit.exceptions import DataError, InputError, NotFittedModelError
 from gapkit.gp.factors import TriangularFactor
-from gapkit.gp.noise import KINDS, Noise
+from gapkit.gp.noise import Noise
 from gapkit.parallel import limit_blas
 from gapkit.potential import GAP
 from gapkit.potential.training.rows import accumulate
 from gapkit.structures import to_batch
+from gapkit.targets import TARGETS
 from gapkit.typing import FloatArray
 
 # Energies count more against forces, and stresses more against both, than the fitted noise says, and less.
@@ -191,11 +192,11 @@ def _test_triangles(model: GAP, frames: Atoms | Sequence[Atoms]) -> dict[str, Tr
     n_atoms = batch.n_atoms_per_frame.astype(float)
     sigmas = {"energy": n_atoms, "forces": np.ones(batch.n_atoms), "virial": np.nan_to_num(batch.volumes, nan=1.0)}
     targets = replace(targets, has={**targets.has, "virial": has_stress}, sigmas=sigmas)
-    if not any(targets.has[kind].any() for kind in KINDS):
+    if not any(targets.has[kind].any() for kind in TARGETS):
         raise DataError("`frames_test` must have energies, forces or stresses to compare with, found none")
     factors: dict[str, TriangularFactor] = {}
     accumulate(state.sparse.basis, batch, targets, factors, n_jobs=model.n_jobs)
-    return {"stress" if kind == "virial" else kind: factors[kind] for kind in KINDS if kind in factors}
+    return {"stress" if kind == "virial" else kind: factors[kind] for kind in TARGETS if kind in factors}
 
 
 def _rms(factor: TriangularFactor, weights: FloatArray) -> float:

@@ -19,7 +19,6 @@ from sklearn.base import clone
 from gapkit.curation.influence import ALL, LEAST_OF_A_TYPE, examine, outlier_scores, training_batch
 from gapkit.curation.weights import without_labels
 from gapkit.exceptions import InputError
-from gapkit.gp.noise import KINDS
 from gapkit.potential import GAP
 from gapkit.potential.error_bars.leave_one_out import LeaveOneOut
 from gapkit.structures import LabelKeys
@@ -167,7 +166,7 @@ def prune(
     assert labels is not None
     has = {"energy": labels.has_energy, "forces": sum_over_frames(batch, labels.has_forces.astype(float)) > 0}
     has["virial"] = labels.has_virial
-    inside = {kind: np.ones(batch.n_frames, bool) for kind in KINDS}
+    inside = {kind: np.ones(batch.n_frames, bool) for kind in TARGETS}
     limits = threshold * np.where(_rare(labels.config_type), RARE, 1.0)
     now, used, scores = model, list(frames), {}
     for _ in range(max_rounds):
@@ -177,10 +176,10 @@ def prune(
         out = np.any(list(wrong.values()), axis=0)
         too_many = np.argsort(np.where(out, -worst, np.inf), kind="stable")[int(max_fraction * batch.n_frames) :]
         out[too_many] = False
-        stays = {kind: ~(wrong[kind] & out) for kind in KINDS}
-        empty = out & ~np.any([stays[kind] & has[kind] for kind in KINDS], axis=0)
+        stays = {kind: ~(wrong[kind] & out) for kind in TARGETS}
+        empty = out & ~np.any([stays[kind] & has[kind] for kind in TARGETS], axis=0)
         stays = {kind: stay & ~empty for kind, stay in stays.items()}
-        if all(np.array_equal(stays[kind], inside[kind]) for kind in KINDS):
+        if all(np.array_equal(stays[kind], inside[kind]) for kind in TARGETS):
             break
         inside = stays
         used = _left(frames, inside, model.label_keys)
@@ -226,7 +225,7 @@ def _wrong(scores: Mapping[str, FloatArray], threshold: FloatArray, whole_frames
     bad = {kind: np.max([scores[name] for name in names], axis=0) > threshold for kind, names in SCORES_OF.items()}
     number = np.sum(list(bad.values()), axis=0)
     # "all" is the norm of the scores of the kinds: what is left of it without those of the label that stands out
-    squares = sum(np.where(bad[kind], 0.0, np.maximum(scores[kind], 0.0)) ** 2 for kind in KINDS)
+    squares = sum(np.where(bad[kind], 0.0, np.maximum(scores[kind], 0.0)) ** 2 for kind in TARGETS)
     others = ALL * np.sqrt(squares)
     # no wrong structure has the virial of the other sign: this is explained
     explained = (number == 0) | (scores["sign"] > threshold)
@@ -239,8 +238,8 @@ def _left(frames: Sequence[Atoms], inside: Mapping[str, BoolArray], keys: LabelK
     """Frames of which labels are inside, with these alone."""
     out = []
     for i, atoms in enumerate(frames):
-        gone = [kind for kind in KINDS if not inside[kind][i]]
-        if len(gone) < len(KINDS):
+        gone = [kind for kind in TARGETS if not inside[kind][i]]
+        if len(gone) < len(TARGETS):
             out.append(without_labels(atoms, gone, keys=keys) if gone else atoms)
     return out
 

@@ -22,7 +22,7 @@ from sklearn.base import clone
 
 from gapkit.curation.weights import with_sigmas
 from gapkit.exceptions import InputError
-from gapkit.gp.noise import KINDS, Noise
+from gapkit.gp.noise import Noise
 from gapkit.potential import GAP
 from gapkit.potential.error_bars.leave_one_out import LeaveOneOut
 from gapkit.potential.training.labels import labelled_batch
@@ -89,7 +89,7 @@ def robust_fit(
     assert labels is not None
     base = fitted.state_.row_maker.targets(batch).sigmas
     reference = (model.noise or Noise()).filled().as_dict()
-    w = {kind: np.full(batch.n_frames, np.nan) for kind in KINDS}
+    w = {kind: np.full(batch.n_frames, np.nan) for kind in TARGETS}
     changes: list[float] = []
     for _ in range(max_iterations):
         old = w
@@ -142,7 +142,7 @@ def _reweighted(
     """A copy of frame i with the sigmas that its weights ask for."""
     atoms_of = slice(int(batch.offsets[i]), int(batch.offsets[i + 1]))
     sigma: dict[str, Any] = {}
-    for kind in KINDS:
+    for kind in TARGETS:
         if np.isfinite(w[kind][i]):
             own = base[kind][atoms_of] if kind == "forces" else float(base[kind][i])
             sigma[kind] = own * reference[kind] / np.sqrt(w[kind][i])

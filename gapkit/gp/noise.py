@@ -27,27 +27,12 @@ import numpy as np
 
 from gapkit.exceptions import InputError
 from gapkit.io.registry import registered
+from gapkit.targets import TARGETS
 from gapkit.typing import FloatArray, IntArray
-
-KINDS = ("energy", "forces", "virial")
-_SQRT_ATOMS = {"energy": True, "forces": False, "virial": True}
-_LABEL = {"energy": "energy_sigma", "forces": "force_sigma", "virial": "virial_sigma"}
 
 
 class SigmaLabels(Protocol):
-    """The part of a batch's labels that noise reads; NaN means not given."""
-
-    @property
-    def energy_sigma(self) -> FloatArray:
-        """(n_frames,), eV for the whole frame."""
-
-    @property
-    def force_sigma(self) -> FloatArray:
-        """(n_atoms,), eV/Å for each component."""
-
-    @property
-    def virial_sigma(self) -> FloatArray:
-        """(n_frames,), eV for each component of the whole frame's virial."""
+    """Labels' own sigmas, each under the name in the table of targets; NaN means not given."""
 
     @property
     def config_type(self) -> Sequence[str]:
@@ -69,16 +54,21 @@ class Noise:
         eV/atom, each component; a frame of N atoms gets virial * sqrt(N).
     per_config_type : mapping of str to Noise
         Values that replace the global ones for frames of a configuration type. None there means: as the global one.
+    others : mapping of str to float
+        Sigmas of further targets, by their names in `gapkit.targets.TARGETS`.
     """
 
     energy: float | None = None
     forces: float | None = None
     virial: float | None = None
     per_config_type: Mapping[str, Noise] = field(default_factory=dict)
+    others: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for kind in KINDS:
-            _check_sigma(kind, getattr(self, kind))
+        if unknown := set(self.others) - set(TARGETS):
+            raise InputError(f"`others` must name targets ({', '.join(TARGETS)}), got {sorted(unknown)}")
+        for kind in TARGETS:
+            _check_sigma(kind, self.of(kind))
         for name, override in self.per_config_type.items():
             if not isinstance(override, Noise):
                 raise InputError(f"`per_config_type[{name!r}]` must be a Noise, got {type(override).__name__}")
@@ -116,20 +106,31 @@ class Noise:
         default = _sigmas(default_sigma.strip().strip("{}").split(), "default_sigma")
         return replace(default, per_config_type=table)
 
+    @classmethod
+    def of_kinds(cls, sigmas: Mapping[str, float | None], per_config_type: Mapping[str, Noise] | None = None) -> Noise:
+        """Noise of sigmas by name of the target; those left out are chosen by evidence."""
+        named = {kind: sigmas.get(kind) for kind in ("energy", "forces", "virial")}
+        others = {kind: sigma for kind, sigma in sigmas.items() if kind not in named and sigma is not None}
+        return cls(**named, per_config_type=per_config_type or {}, others=others)
+
+    def of(self, kind: str) -> float | None:
+        """Global sigma of a target, None where evidence chooses it."""
+        return self.others.get(kind, getattr(self, kind, None))
+
     def filled(self, reference: Noise | None = None) -> Noise:
-        """A copy in which None is replaced by the value of `reference` (default: `DEFAULT_NOISE`)."""
-        reference = DEFAULT_NOISE if reference is None else reference
-        missing = {kind: getattr(reference, kind) for kind in KINDS if getattr(self, kind) is None}
-        return replace(self, **missing)
+        """A copy in which None is replaced by the value of `reference`, and else by that of the table of targets."""
+        reference = reference or Noise()
+        sigmas = {kind: self.of(kind) or reference.of(kind) or target.noise for kind, target in TARGETS.items()}
+        return self.of_kinds(sigmas, self.per_config_type)
 
     def as_dict(self) -> dict[str, float]:
         """The global sigmas that are given, by kind."""
-        return {kind: float(getattr(self, kind)) for kind in KINDS if getattr(self, kind) is not None}
+        return {kind: float(sigma) for kind in TARGETS if (sigma := self.of(kind)) is not None}
 
     @property
     def free(self) -> tuple[str, ...]:
         """The kinds whose sigma is to be chosen by evidence."""
-        return tuple(kind for kind in KINDS if getattr(self, kind) is None)
+        return tuple(kind for kind in TARGETS if self.of(kind) is None)
 
 
 def row_sigmas(
@@ -145,13 +146,13 @@ def row_sigmas(
     Parameters
     ----------
     noise : Noise
-    labels : object with `energy_sigma`, `force_sigma`, `virial_sigma` and `config_type`
-        As in `SigmaLabels`.
-    kind : {"energy", "forces", "virial"}
+    labels : SigmaLabels
+    kind : str
+        Name of the target.
     n_atoms : array of shape (n_frames,)
         Number of atoms of each frame.
     reference : Noise, optional
-        Global sigma of the kinds that `noise` leaves to evidence. Default: `DEFAULT_NOISE`.
+        Global sigma of the kinds that `noise` leaves to evidence. Default: that of the table.
 
     Returns
     -------
@@ -163,25 +164,23 @@ def row_sigmas(
     InputError
         If `kind` is unknown, shapes do not fit, or a sigma of the labels is not > 0.
     """
-    if kind not in KINDS:
-        raise InputError(f"`kind` must be one of {', '.join(KINDS)}, got {kind!r}")
+    if kind not in TARGETS:
+        raise InputError(f"`kind` must be one of {', '.join(TARGETS)}, got {kind!r}")
+    target = TARGETS[kind]
     counts = np.asarray(n_atoms, dtype=np.int64)
     if len(labels.config_type) != len(counts):
         raise InputError(f"`labels.config_type` must hold {len(counts)} names, got {len(labels.config_type)}")
-    sigma = float(getattr(noise.filled(reference), kind))
-    per_frame = np.full(len(counts), sigma)
-    for i, name in enumerate(labels.config_type):
-        override = noise.per_config_type.get(name)
-        if override is not None and getattr(override, kind) is not None:
-            per_frame[i] = getattr(override, kind)
-    absolute = per_frame * np.sqrt(counts) if _SQRT_ATOMS[kind] else np.repeat(per_frame, counts)
-    own = np.asarray(getattr(labels, _LABEL[kind]), dtype=np.float64)
+    sigma = noise.filled(reference).as_dict()[kind]
+    overrides = {name: own.of(kind) or sigma for name, own in noise.per_config_type.items()}
+    per_frame = np.array([overrides.get(name, sigma) for name in labels.config_type], dtype=float)
+    absolute = np.repeat(per_frame, counts) if target.per_atom else per_frame * np.sqrt(counts if target.grows else 1)
+    own = np.asarray(getattr(labels, target.sigma), dtype=np.float64)
     if own.shape != absolute.shape:
-        raise InputError(f"`labels.{_LABEL[kind]}` must have shape {absolute.shape}, got {own.shape}")
+        raise InputError(f"`labels.{target.sigma}` must have shape {absolute.shape}, got {own.shape}")
     given = ~np.isnan(own)
     if np.any(own[given] <= 0) or np.any(np.isinf(own[given])):
         first = int(np.flatnonzero(given & ~((own > 0) & np.isfinite(own)))[0])
-        raise InputError(f"`{_LABEL[kind]}` must be finite and > 0 (or NaN), got {own[first]} at index {first}")
+        raise InputError(f"`{target.sigma}` must be finite and > 0 (or NaN), got {own[first]} at index {first}")
     absolute[given] = own[given]
     return absolute / sigma
 
@@ -202,5 +201,5 @@ def _check_sigma(kind: str, value: float | None) -> None:
         raise InputError(f"noise `{kind}` must be finite and > 0 (or None, for evidence), got {value!r}")
 
 
-DEFAULT_NOISE = Noise(energy=1e-3, forces=0.1, virial=0.05)
+DEFAULT_NOISE = Noise().filled()
 """Starting values, eV/atom, eV/Å and eV/atom: those commonly used for densely sampled condensed phases."""

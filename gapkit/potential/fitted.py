@@ -65,7 +65,7 @@ class FittedPotential(BaseEstimator):
     reference_energies_ = Attribute(
         lambda state: {chemical_symbols[z]: energy for z, energy in sorted(state.known.reference.items())}
     )
-    noise_ = Attribute(lambda state: Noise(**state.noise, per_config_type=state.given_noise.per_config_type))
+    noise_ = Attribute(lambda state: Noise.of_kinds(state.noise, state.given_noise.per_config_type))
     scales_ = Attribute(lambda state: state.scales)
     n_sparse_ = Attribute(lambda state: state.sparse.basis.n_columns)
     log_marginal_likelihood_ = Attribute(lambda state: state.log_marginal_likelihood)

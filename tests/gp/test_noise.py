@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from gapkit.exceptions import InputError
-from gapkit.gp.noise import DEFAULT_NOISE, KINDS, Noise, row_sigmas
+from gapkit.gp.noise import DEFAULT_NOISE, Noise, row_sigmas
+from gapkit.targets import TARGETS
 
 N_ATOMS = np.array([1, 4, 2])
 NAN = np.nan
@@ -31,7 +32,7 @@ def test_precedence_own_label_then_config_type_then_global():
         0.002, 0.3, 0.04, per_config_type={"liquid": Noise(energy=0.01, forces=0.6), "bulk": Noise(virial=0.4)}
     )
     own = labels(energy=(NAN, NAN, 0.5), force=(NAN, 0.9, NAN, NAN, NAN, NAN, 0.03), virial=(NAN, 0.7, NAN))
-    absolute = {kind: row_sigmas(noise, own, kind, N_ATOMS) * getattr(noise, kind) for kind in KINDS}
+    absolute = {kind: row_sigmas(noise, own, kind, N_ATOMS) * getattr(noise, kind) for kind in TARGETS}
     np.testing.assert_allclose(absolute["energy"], [0.002, 0.01 * 2, 0.5])
     np.testing.assert_allclose(absolute["forces"], [0.3, 0.9, 0.6, 0.6, 0.6, 0.3, 0.03])
     np.testing.assert_allclose(absolute["virial"], [0.4, 0.7, 0.04 * np.sqrt(2)])

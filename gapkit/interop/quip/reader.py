@@ -23,7 +23,6 @@ from gapkit.potential import GAP
 from gapkit.potential.model import SparseModel
 from gapkit.potential.state import FittedState
 from gapkit.potential.term import Term
-from gapkit.targets import TARGETS
 from gapkit.terms import KnownEnergy
 
 CONVERTERS: dict[str, Callable[[Coordinates, Setting], list[Part]]] = {
@@ -68,13 +67,12 @@ def load(path: str | os.PathLike[str], *, species: Sequence[str | int] | None = 
     basis = SparseBasis.build(engines, kernels, [[(p.block, p.points) for p in of_term] for of_term in of_terms])
     core = read_core(file)
     energy_terms = () if core is None else (core,)
-    sigmas = {kind: getattr(noise or Noise(), kind) for kind in TARGETS}
     unknown = "an unknown number of"
     state = FittedState(
         terms=tuple(terms),
         sparse=_sparse_model(basis, kernels, of_terms),
         known=KnownEnergy({z: file.energies.get(z, 0.0) for z in numbers}, energy_terms),
-        noise={kind: sigma for kind, sigma in sigmas.items() if sigma is not None},
+        noise=(noise or Noise()).as_dict(),
         given_noise=noise or Noise(),
         origins=np.full(basis.n_columns, -1, dtype=np.int64),
         metadata={

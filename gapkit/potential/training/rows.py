@@ -13,7 +13,7 @@ import numpy as np
 from gapkit.gp.basis import SparseBasis
 from gapkit.gp.chunks import frame_chunks, frame_parts
 from gapkit.gp.factors import TriangularFactor
-from gapkit.gp.noise import KINDS, Noise, row_sigmas
+from gapkit.gp.noise import Noise, row_sigmas
 from gapkit.gp.rows import design_rows, views_of
 from gapkit.neighbours import build_neighbour_list
 from gapkit.parallel import map_blocks, resolve_n_jobs, run_workers
@@ -58,7 +58,7 @@ def make_targets(batch: AtomsBatch, labels: Labels, known: KnownEnergy, noise: N
         forces=labels.forces - part["forces"],
         virial=to_voigt(labels.virial - part["virial"]),
         has={"energy": labels.has_energy, "forces": labels.has_forces, "virial": labels.has_virial},
-        sigmas={kind: row_sigmas(noise, labels, kind, batch.n_atoms_per_frame) for kind in KINDS},
+        sigmas={kind: row_sigmas(noise, labels, kind, batch.n_atoms_per_frame) for kind in TARGETS},
     )
 
 
@@ -178,7 +178,7 @@ class RowAccumulator:
 
     def __init__(self, n_columns: int, factors: dict[str, TriangularFactor] | None = None) -> None:
         self.factors: dict[str, TriangularFactor] = {} if factors is None else factors
-        self.waiting: dict[str, list[tuple[FloatArray, FloatArray, FloatArray]]] = {kind: [] for kind in KINDS}
+        self.waiting: dict[str, list[tuple[FloatArray, FloatArray, FloatArray]]] = {kind: [] for kind in TARGETS}
         self.position = 0
         self.sound = True
         self.lock = Lock()
@@ -200,7 +200,7 @@ class RowAccumulator:
 
     def flush(self) -> None:
         """Fold what waits."""
-        for kind in KINDS:
+        for kind in TARGETS:
             self._fold(kind)
 
     def _fold(self, kind: str) -> None:
@@ -261,7 +261,7 @@ def plan_memory(n_columns: int, n_threads: int, memory: float | None) -> MemoryP
     """
     if memory is None:
         return MemoryPlan(n_threads, 2**62)
-    triangles = len(KINDS) * 8.0 * (n_columns + 1) ** 2
+    triangles = len(TARGETS) * 8.0 * (n_columns + 1) ** 2
     per_atom = 4.0 * 3.0 * 8.0 * n_columns
     least = triangles + per_atom * 2 * ATOMS_PER_CHUNK + 4.0 * 8.0 * ROWS_AT_ONCE * n_columns
     n_threads = int(np.clip(memory // least, 1, n_threads))
