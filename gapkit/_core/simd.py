@@ -3,7 +3,7 @@
 LLVM's own vectoriser turns loops of a length that it knows (eight neighbours, four channels) into scalar code.  Here
 such a group is one value: `load4(a, i)` reads elements i .. i + 3 of a contiguous array, counted from its start
 whatever its shape; `add`, `sub`, `mul` and `fma` (a * b + c) work on groups; LLVM maps them to what the processor
-has.  Kinds of arrays are checked when a kernel is compiled, indices are not.  A NaN stays a NaN.
+has.  Kinds of arrays are checked when a kernel is compiled, indices only with NUMBA_BOUNDSCHECK=1.  A NaN stays a NaN.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 from llvmlite import ir
-from numba.core import types
+from numba.core import cgutils, config, types
 from numba.core.datamodel import models
 from numba.core.errors import TypingError
 from numba.extending import intrinsic, register_model
@@ -43,7 +43,11 @@ def _vector(group: Group) -> ir.VectorType:
 
 
 def _pointer(context: Any, builder: Any, array_type: Any, array: Any, index: Any, group: Group) -> Any:
-    start = context.make_array(array_type)(context, builder, array).data
+    array = context.make_array(array_type)(context, builder, array)
+    if config.BOUNDSCHECK:
+        for end in (0, group.width - 1):
+            cgutils.do_boundscheck(context, builder, builder.add(index, ir.Constant(index.type, end)), array.nitems)
+    start = array.data
     return builder.bitcast(builder.gep(start, [index], inbounds=True), _vector(group).as_pointer())
 
 
@@ -198,3 +202,11 @@ def transpose8(typing_context, source, start, stride, target, at, target_stride)
         return context.get_dummy_value()
 
     return types.void(source, start, stride, target, at, target_stride), generate
+
+
+if config.DISABLE_JIT:  # Python cannot call an intrinsic
+    import gapkit._core.plain_groups as plain
+
+    load4, load8, fill4, fill8, store = plain.load4, plain.load8, plain.fill4, plain.fill8, plain.store
+    add, sub, mul, fma = plain.add, plain.sub, plain.mul, plain.fma
+    total4, total8, transpose8 = plain.total, plain.total, plain.transpose8

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from numba.core.errors import TypingError
 
+from gapkit._core import plain_groups
 from gapkit._core.jit import FAST_MATH
 from gapkit._core.simd import add, fill4, fill8, fma, load4, load8, mul, store, sub, total4, total8, transpose8
 
@@ -242,6 +243,23 @@ def test_arrays_of_another_kind_are_refused(array):
     for function, arguments in calls:
         with pytest.raises(TypingError, match="C-contiguous arrays of float64"):
             function(*arguments)
+
+
+@pytest.mark.parametrize("index", [-1, 121, 10**6])
+def test_indices_are_checked_on_demand(index, monkeypatch):
+    monkeypatch.setattr(numba.config, "BOUNDSCHECK", 1)
+
+    @compiled
+    def move(source, start, target, at):
+        store(target, at, load8(source, start))
+
+    good = np.zeros((2, 64))
+    move(good, 120, good, 0)
+    for start, at in ((index, 0), (0, index)):
+        with pytest.raises(IndexError, match="out of bounds"):
+            move(good, start, good, at)
+        with pytest.raises(IndexError, match="not in an array of 128"):
+            plain_groups.store(good, at, plain_groups.load8(good, start))
 
 
 def test_what_cannot_be_stored_is_refused():

@@ -6,11 +6,13 @@ import copy
 import importlib
 import pkgutil
 from functools import cache
+from inspect import isfunction
 from itertools import product
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from numba.core import config
 from numba.core.dispatcher import Dispatcher
 
 import gapkit._core
@@ -23,7 +25,15 @@ from tests.reference.twins import TWINS, pair_factor, real_harmonics
 ARITHMETIC = 1e-12  # the same formula in another order, relative to the largest element
 DIFFERENCES = 1e-9  # against fourth-order differences
 
+COMPILING = {"jit", "simd", "plain_groups"}
 SPECIES = np.array([8, 14, 32])
+
+
+def is_kernel(item, module):
+    """A jitted function, or with the JIT off any function of a module that is not about compiling."""
+    if config.DISABLE_JIT:
+        return isfunction(item) and item.__module__ == module and module.rpartition(".")[2] not in COMPILING
+    return isinstance(item, Dispatcher) and item.py_func.__module__ == module
 
 
 def kernels():
@@ -32,7 +42,7 @@ def kernels():
     for info in pkgutil.walk_packages(gapkit._core.__path__, "gapkit._core."):
         module = importlib.import_module(info.name)
         for name, item in vars(module).items():
-            if isinstance(item, Dispatcher) and item.py_func.__module__ == info.name and not name.startswith("_"):
+            if is_kernel(item, info.name) and not name.startswith("_"):
                 found[info.name.removeprefix("gapkit._core."), name] = item
     return found
 
