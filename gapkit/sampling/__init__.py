@@ -1,4 +1,9 @@
-"""Sampling: new structures worth a reference calculation, each with a record of how it was made in `info`."""
+"""Sampling: new structures worth a reference calculation.
+
+Samplers return lists of new structures, of the configuration type `info["config_type"]` and with a record of how they
+were made in `info["sampling"]`; `n` is their number, `random_state` a seed, and structure i depends on seed and i alone.
+Nothing here fits, selects or labels. It may import `structures` and what is below, ASE and SciPy, and no model.
+"""
 
 from gapkit.sampling.allocation import Allocation, plan
 from gapkit.sampling.alloys import alloys
@@ -16,28 +21,8 @@ from gapkit.sampling.thermal import thermal_isotropic, thermal_modes
 from gapkit.sampling.voids import Void, find_voids
 
 __all__ = [
-    "Allocation",
-    "Shells",
-    "Void",
-    "alloys",
-    "autocorrelation_time",
-    "decorrelated",
-    "dimers",
-    "find_shells",
-    "find_voids",
-    "finite_difference_hessian",
-    "interstitials",
-    "isolated_atoms",
-    "monte_carlo_rattle",
-    "plan",
-    "random_search",
-    "rattle",
-    "stacking_faults",
-    "strain_invariants",
-    "strains",
-    "surfaces",
-    "thermal_isotropic",
-    "thermal_modes",
-    "vacancies",
-    "volume_scan",
-]
+    "Allocation", "Shells", "Void", "alloys", "autocorrelation_time", "decorrelated", "dimers", "find_shells",
+    "find_voids", "finite_difference_hessian", "interstitials", "isolated_atoms", "monte_carlo_rattle", "plan",
+    "random_search", "rattle", "stacking_faults", "strain_invariants", "strains", "surfaces", "thermal_isotropic",
+    "thermal_modes", "vacancies", "volume_scan",
+]  # fmt: skip

@@ -10,48 +10,39 @@ from ase.data import atomic_numbers
 
 from gapkit.exceptions import InputError
 from gapkit.sampling.correlations import Shells, find_shells
-from gapkit.sampling.inputs import check_count, check_number, check_symbol, check_symbols
+from gapkit.sampling.inputs import check_count, check_number, check_symbols, sites_of
 from gapkit.sampling.largest_remainder import largest_remainder
-from gapkit.sampling.provenance import clean_copy, generator, record
+from gapkit.sampling.provenance import Made, clean_copy, sampler, streams
 from gapkit.typing import FloatArray, IntArray
 
 # Deviations below this are the rounding errors of zero.
 _PERFECT = 1e-15
 
 
+@sampler()
 def alloys(
-    lattice: Atoms,
-    composition: Mapping[str, float],
-    n: int,
-    *,
-    sqs: bool = False,
-    symbol: str | None = None,
-    n_shells: int = 3,
-    n_steps: int = 2000,
-    random_state: int = 0,
-) -> list[Atoms]:
+    lattice: Atoms, composition: Mapping[str, float], n: int, *, sqs: bool = False, symbol: str | None = None,
+    n_shells: int = 3, n_steps: int = 2000, random_state: int = 0,
+) -> Made:  # fmt: skip
     """Occupy the sites of a lattice at random, with the composition kept exactly.
 
     Parameters
     ----------
     lattice : Atoms
-        Its sites; what occupies them does not matter, unless `symbol` is given.
+        Sites; their species do not matter, unless `symbol` is given.
     composition : {symbol: fraction}
         Fractions that sum to one. Each becomes a number of atoms by largest remainder; the fractions that follow are
         those that count.
-    n : int
-        Number of structures.
     sqs : bool
         Shuffle each until its pair correlations are near those of an infinite random alloy, in the manner of special
         quasirandom structures: swaps that lower the sum over shells and species of (p_ab - x_a x_b)^2 are accepted,
         others now and then, ever less often.
     symbol : str, optional
-        Occupy only the sites that hold this species, a sublattice.
+        Species of the sites to occupy, a sublattice; default: all sites.
     n_shells : int
-        Shells of neighbours that `sqs` looks at.
+        Shells of neighbours in the sum of `sqs`.
     n_steps : int
-        Swaps that `sqs` tries.
-    random_state : int
+        Swaps tried by `sqs`.
 
     Returns
     -------
@@ -67,20 +58,14 @@ def alloys(
     -----
     Zunger, Wei, Ferreira and Bernard, Phys. Rev. Lett. 65, 353 (1990), for pairs only.
     """
-    n, n_shells, n_steps = check_count("n", n), check_count("n_shells", n_shells), check_count("n_steps", n_steps)
+    n_shells, n_steps = check_count("n_shells", n_shells), check_count("n_steps", n_steps)
     start = clean_copy(lattice, "lattice")
-    sites = np.arange(len(start)) if symbol is None else np.flatnonzero(start.symbols == check_symbol("symbol", symbol))
+    sites = sites_of(start, symbol)
     species, counts = _counts(composition, len(sites))
     numbers = np.array([atomic_numbers[s] for s in species])
     shells = find_shells(start[sites], n_shells) if sqs else None
-    parameters = {"composition": composition, "sqs": sqs, "symbol": symbol, "random_state": random_state}
-    if sqs:
-        parameters |= {"n_shells": n_shells, "n_steps": n_steps}
-    structures = []
-    for index in range(n):
-        rng = generator(random_state, "alloys", index)
-        occupation = rng.permutation(np.repeat(np.arange(len(species)), counts))
-        details = None
+    for rng in streams(random_state, "alloys", n):
+        occupation, details = rng.permutation(np.repeat(np.arange(len(species)), counts)), {}
         if shells is not None:
             occupation, deviation = _shuffle(occupation, shells, counts / len(sites), n_steps, rng)
             details = {"deviation": deviation}
@@ -89,8 +74,7 @@ def alloys(
         # Masses and moments of the lattice belong to other species.
         for key in ("masses", "initial_magmoms", "initial_charges"):
             alloy.arrays.pop(key, None)
-        structures.append(record(alloy, "alloys", parameters, index, details=details))
-    return structures
+        yield alloy, details
 
 
 def _shuffle(

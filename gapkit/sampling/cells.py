@@ -12,7 +12,7 @@ from scipy.stats import qmc
 
 from gapkit.exceptions import InputError
 from gapkit.sampling.inputs import check_count, check_number, check_periodic
-from gapkit.sampling.provenance import clean_copy, generator, record
+from gapkit.sampling.provenance import Made, clean_copy, generator, sampler
 from gapkit.typing import FloatArray
 
 StrainKind = Literal["mixed", "hydrostatic", "deviatoric", "shear"]
@@ -28,7 +28,8 @@ def strain_invariants(strain: FloatArray) -> tuple[float, float]:
     return i1, 0.5 * float(np.sum(deviator**2))
 
 
-def strains(atoms: Atoms, largest: float, n: int, *, kind: StrainKind = "mixed", random_state: int = 0) -> list[Atoms]:
+@sampler()
+def strains(atoms: Atoms, largest: float, n: int, *, kind: StrainKind = "mixed", random_state: int = 0) -> Made:
     """Strain the cell homogeneously, with invariants spread evenly over their range.
 
     A scrambled Sobol sequence is uniform in I1 over [-3 largest, 3 largest] and in J2 over [0, largest^2], and in the
@@ -40,12 +41,9 @@ def strains(atoms: Atoms, largest: float, n: int, *, kind: StrainKind = "mixed",
         Periodic; atoms move with the cell.
     largest : float
         Largest |I1| / 3, the mean normal strain, and largest sqrt(J2), which is e_xy for a pure shear; below 0.4.
-    n : int
-        Number of structures.
     kind : {"mixed", "hydrostatic", "deviatoric", "shear"}
         "hydrostatic" has J2 = 0. "deviatoric" (normal strains) and "shear" (off-diagonal ones, in the axes of the
         positions) have I1 = 0. "mixed" has all six components.
-    random_state : int
 
     Returns
     -------
@@ -61,8 +59,7 @@ def strains(atoms: Atoms, largest: float, n: int, *, kind: StrainKind = "mixed",
     -----
     Sequence: Sobol, USSR Comput. Math. Math. Phys. 7, 86 (1967), scrambled after Owen, as in `scipy.stats.qmc`.
     """
-    largest = check_number("largest", largest, "")
-    n = check_count("n", n)
+    largest, n = check_number("largest", largest, ""), check_count("n", n)
     if largest >= _LARGEST:
         raise InputError(f"`largest` must be a strain below {_LARGEST:g}, got {largest:g}; 0.05 is 5 %")
     if kind not in get_args(StrainKind):
@@ -70,16 +67,13 @@ def strains(atoms: Atoms, largest: float, n: int, *, kind: StrainKind = "mixed",
     start = clean_copy(atoms)
     if not start.pbc.any():
         raise InputError("`atoms` must be periodic to be strained, got pbc False in all directions; set cell and pbc")
-    parameters = {"largest": largest, "kind": kind, "random_state": random_state}
-    structures = []
-    for index, strain in enumerate(_design(largest, n, kind, generator(random_state, "strains", 0))):
+    for strain in _design(largest, n, kind, generator(random_state, "strains", 0)):
         i1, j2 = strain_invariants(strain)
-        details = {"strain": strain, "I1": i1, "J2": j2}
-        structures.append(record(_deformed(start, np.eye(3) + strain), "strains", parameters, index, details=details))
-    return structures
+        yield _deformed(start, np.eye(3) + strain), {"strain": strain, "I1": i1, "J2": j2}
 
 
-def volume_scan(atoms: Atoms, factors: Sequence[float]) -> list[Atoms]:
+@sampler()
+def volume_scan(atoms: Atoms, factors: Sequence[float]) -> Made:
     """Scale the volume, not the length, by each factor; fractional coordinates stay.
 
     Parameters
@@ -88,20 +82,14 @@ def volume_scan(atoms: Atoms, factors: Sequence[float]) -> list[Atoms]:
         Periodic in all directions.
     factors : sequence of float
         Volumes in units of that of `atoms`.
-
-    Returns
-    -------
-    structures : list of Atoms, one for each factor
     """
     start = clean_copy(atoms)
     check_periodic("atoms", start, "a scan of the volume")
     scales = [check_number(f"factors[{index}]", factor, "") for index, factor in enumerate(factors)]
     if not scales:
         raise InputError("`factors` must hold at least one factor of the volume, got none; try [0.9, 1.0, 1.1]")
-    return [
-        record(_deformed(start, factor ** (1 / 3) * np.eye(3)), "volume_scan", {"factors": scales}, index)
-        for index, factor in enumerate(scales)
-    ]
+    for factor in scales:
+        yield _deformed(start, factor ** (1 / 3) * np.eye(3))
 
 
 def _design(largest: float, n: int, kind: StrainKind, rng: np.random.Generator) -> FloatArray:

@@ -1,4 +1,4 @@
-"""Point defects: atoms left out, and atoms put into voids."""
+"""Point defects: vacancies, and interstitials in voids."""
 
 from __future__ import annotations
 
@@ -8,14 +8,13 @@ import numpy as np
 from ase import Atoms
 
 from gapkit.exceptions import InputError
-from gapkit.sampling.inputs import check_count, check_number, check_periodic, check_symbol
-from gapkit.sampling.provenance import clean_copy, generator, record
+from gapkit.sampling.inputs import check_count, check_number, check_periodic, check_symbol, sites_of
+from gapkit.sampling.provenance import Made, clean_copy, sampler, streams
 from gapkit.sampling.voids import find_voids, inequivalent_first
 
 
-def vacancies(
-    atoms: Atoms, n_vacancies: int, n: int, *, symbol: str | None = None, random_state: int = 0
-) -> list[Atoms]:
+@sampler()
+def vacancies(atoms: Atoms, n_vacancies: int, n: int, *, symbol: str | None = None, random_state: int = 0) -> Made:
     """Leave out atoms at random; no two structures lack the same set.
 
     Parameters
@@ -23,11 +22,8 @@ def vacancies(
     atoms : Atoms
     n_vacancies : int
         Atoms that each structure lacks.
-    n : int
-        Number of structures.
     symbol : str, optional
-        Leave out only atoms of this species.
-    random_state : int
+        Species of these atoms; default: any.
 
     Returns
     -------
@@ -42,7 +38,7 @@ def vacancies(
     """
     n_vacancies, n = check_count("n_vacancies", n_vacancies), check_count("n", n)
     start = clean_copy(atoms)
-    sites = np.arange(len(start)) if symbol is None else np.flatnonzero(start.symbols == check_symbol("symbol", symbol))
+    sites = sites_of(start, symbol)
     if n_vacancies >= len(start) or n_vacancies > len(sites):
         raise InputError(
             f"`n_vacancies` must leave an atom, of {len(start)} with {len(sites)} that may go, got {n_vacancies}; "
@@ -53,21 +49,17 @@ def vacancies(
             f"`n` must be at most {comb(len(sites), n_vacancies)}, the number of sets of {n_vacancies} out of "
             f"{len(sites)} atoms, got {n}; use a larger supercell or fewer structures"
         )
-    parameters = {"n_vacancies": n_vacancies, "symbol": symbol, "random_state": random_state}
     seen: set[tuple[int, ...]] = set()
-    structures = []
-    for index in range(n):
-        rng = generator(random_state, "vacancies", index)
+    for rng in streams(random_state, "vacancies", n):
         removed: tuple[int, ...] = ()
         while not removed or removed in seen:
             removed = tuple(sorted(rng.choice(sites, n_vacancies, replace=False).tolist()))
         seen.add(removed)
-        left = start[np.setdiff1d(np.arange(len(start)), removed)]
-        structures.append(record(left, "vacancies", parameters, index, details={"removed": removed}))
-    return structures
+        yield start[np.setdiff1d(np.arange(len(start)), removed)], {"removed": removed}
 
 
-def interstitials(atoms: Atoms, symbol: str, n: int, *, minimum_distance: float = 1.0) -> list[Atoms]:
+@sampler()
+def interstitials(atoms: Atoms, symbol: str, n: int, *, minimum_distance: float = 1.0) -> Made:
     """Put one atom into one of the largest voids, a different one in each structure.
 
     Voids of different size or surroundings come first, from the largest down, then further ones of the same kinds: two
@@ -79,10 +71,8 @@ def interstitials(atoms: Atoms, symbol: str, n: int, *, minimum_distance: float 
         Periodic in all directions. Vacuum in the cell counts as a void.
     symbol : str
         Species of the interstitial.
-    n : int
-        Number of structures.
     minimum_distance : float, Å
-        Voids with a smaller radius are not used.
+        Least radius of a void.
 
     Returns
     -------
@@ -105,9 +95,5 @@ def interstitials(atoms: Atoms, symbol: str, n: int, *, minimum_distance: float 
             f"`n` must be at most {len(voids)}, the number of voids with a radius of at least {minimum_distance:g} Å, "
             f"got {n}; use a larger supercell, fewer structures or a smaller `minimum_distance`"
         )
-    parameters = {"symbol": symbol, "minimum_distance": minimum_distance}
-    structures = []
-    for index, void in enumerate(voids[:n]):
-        filled = start + Atoms(symbol, positions=[void.centre])
-        structures.append(record(filled, "interstitials", parameters, index, details={"distance": void.radius}))
-    return structures
+    for void in voids[:n]:
+        yield start + Atoms(symbol, positions=[void.centre]), {"distance": void.radius}

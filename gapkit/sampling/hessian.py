@@ -1,4 +1,4 @@
-"""The Hessian of a calculator, and the motions that it does not resist."""
+"""The Hessian of a calculator, and the space of internal motions."""
 
 from __future__ import annotations
 
@@ -16,13 +16,12 @@ _NO_MOTION = 1e-6
 
 
 def finite_difference_hessian(atoms: Atoms, calculator: BaseCalculator, *, step: float = 0.01) -> FloatArray:
-    """Return d2E/dr2 by central differences of forces, symmetrised.
+    """Second derivatives of the energy by central differences of forces, 6 n_atoms of them, symmetrised.
 
     Parameters
     ----------
     atoms : Atoms
     calculator : ase calculator
-        Asked for forces 6 n_atoms times.
     step : float, Å
 
     Returns
@@ -47,13 +46,10 @@ def finite_difference_hessian(atoms: Atoms, calculator: BaseCalculator, *, step:
 
 
 def internal_basis(atoms: Atoms) -> FloatArray:
-    """Return an orthonormal basis of the displacements that are not rigid.
+    """Orthonormal basis (3 n_atoms, n_internal) of the displacements that are not rigid.
 
-    Returns
-    -------
-    basis : (3 n_atoms, n_internal) float
-        Orthogonal to the three translations and, as far as periodicity leaves them free, to the rotations: all three of
-        a molecule (two of a linear one), the one about its axis of a wire, none of a slab or a crystal.
+    It is orthogonal to the translations and, as far as periodicity leaves them free, to the rotations: all three of a
+    molecule (two of a linear one), the one about its axis of a wire, none of a slab or a crystal.
     """
     n_atoms = len(atoms)
     motions = [np.tile(axis, (n_atoms, 1)) / np.sqrt(n_atoms) for axis in np.eye(3)]

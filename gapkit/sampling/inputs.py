@@ -1,4 +1,4 @@
-"""Checks of what callers pass: every sampler says what was expected, what came and what to do."""
+"""Checks of arguments: every sampler says what was expected, what came and what to do."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from ase import Atoms
 from ase.data import atomic_numbers
 
 from gapkit.exceptions import InputError
+from gapkit.typing import IntArray
 
 
 def check_count(name: str, value: SupportsIndex, least: int = 1) -> int:
@@ -24,17 +25,15 @@ def check_count(name: str, value: SupportsIndex, least: int = 1) -> int:
     return count
 
 
-def check_number(name: str, value: float, unit: str, *, above: float = 0.0, inclusive: bool = False) -> float:
-    """Return `value` as a finite float greater than `above`, or equal to it where that is allowed."""
+def check_number(name: str, value: float, unit: str, *, inclusive: bool = False) -> float:
+    """Return `value` as a finite float > 0, or >= 0 if `inclusive`."""
     try:
         number = float(value)
     except (TypeError, ValueError):
         number = np.nan
-    if not np.isfinite(number) or number < above or (number == above and not inclusive):
-        raise InputError(
-            f"`{name}` must be a finite number {'>=' if inclusive else '>'} {above:g}{' ' if unit else ''}{unit}, "
-            f"got {value!r}"
-        )
+    if not np.isfinite(number) or number < 0.0 or (number == 0.0 and not inclusive):
+        wanted = f"{'>=' if inclusive else '>'} 0 {unit}".rstrip()
+        raise InputError(f"`{name}` must be a finite number {wanted}, got {value!r}")
     return number
 
 
@@ -44,11 +43,9 @@ def check_symbols(name: str, symbols: Iterable[str]) -> list[str]:
         raise InputError(
             f"`{name}` must be a list of chemical symbols, got the string {symbols!r}; write [{symbols!r}]"
         )
-    found = list(symbols)
+    found = [check_symbol(name, symbol) for symbol in symbols]
     if not found:
         raise InputError(f"`{name}` must hold at least one chemical symbol, got none")
-    for symbol in found:
-        check_symbol(name, symbol)
     return found
 
 
@@ -68,3 +65,8 @@ def check_periodic(name: str, atoms: Atoms, purpose: str) -> None:
             f"`{name}` must be periodic in all three directions for {purpose}, got pbc {atoms.pbc.tolist()}; "
             "set the cell and pbc"
         )
+
+
+def sites_of(atoms: Atoms, symbol: str | None) -> IntArray:
+    """Indices of the atoms of a species; None: of all."""
+    return np.arange(len(atoms)) if symbol is None else np.flatnonzero(atoms.symbols == check_symbol("symbol", symbol))

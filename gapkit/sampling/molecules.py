@@ -9,16 +9,17 @@ from ase import Atoms
 
 from gapkit.exceptions import InputError
 from gapkit.sampling.inputs import check_number, check_symbols
-from gapkit.sampling.provenance import record
+from gapkit.sampling.provenance import Made, sampler
 
 
-def dimers(symbols: Iterable[str], distances: Sequence[float], *, box: float | None = None) -> list[Atoms]:
-    """Return two atoms at each distance, for every pair of species, like pairs included.
+@sampler(config_type="dimer")
+def dimers(symbols: Iterable[str], distances: Sequence[float], *, box: float | None = None) -> Made:
+    """Place two atoms at each distance, for every pair of species, like pairs included.
 
     Parameters
     ----------
     symbols : iterable of str
-        Species, each once.
+        Species; repetitions do not count.
     distances : sequence of float, Å
     box : float, optional, Å
         Edge of a periodic cubic cell, for codes that need one; without it there is neither cell nor periodicity.
@@ -33,7 +34,7 @@ def dimers(symbols: Iterable[str], distances: Sequence[float], *, box: float | N
     InputError
         If a species is unknown, a distance is not > 0, or the box brings an image as close as the pair.
     """
-    species = list(dict.fromkeys(check_symbols("symbols", symbols)))
+    species = dict.fromkeys(check_symbols("symbols", symbols))
     lengths = [check_number(f"distances[{index}]", distance, "Å") for index, distance in enumerate(distances)]
     if not lengths:
         raise InputError("`distances` must hold at least one distance in Å, got none")
@@ -42,43 +43,24 @@ def dimers(symbols: Iterable[str], distances: Sequence[float], *, box: float | N
             f"`box` must be longer than {2.0 * max(lengths):g} Å, twice the largest distance, so that images are "
             f"further apart than the pair, got {box:g} Å"
         )
-    parameters = {"symbols": species, "distances": lengths, "box": box}
-    structures: list[Atoms] = []
     for pair in combinations_with_replacement(species, 2):
         for distance in lengths:
-            atoms = _boxed(Atoms(list(pair), positions=[(0.0, 0.0, 0.0), (distance, 0.0, 0.0)]), box)
-            structures.append(record(atoms, "dimers", parameters, len(structures), config_type="dimer"))
-    return structures
+            yield _boxed(Atoms(pair, positions=[(0.0, 0.0, 0.0), (distance, 0.0, 0.0)]), box)
 
 
-def isolated_atoms(symbols: Iterable[str], *, box: float | None = None) -> list[Atoms]:
-    """Return one free atom of each species.
-
-    Parameters
-    ----------
-    symbols : iterable of str
-    box : float, optional, Å
-        As for `dimers`.
+@sampler(config_type="isolated_atom")
+def isolated_atoms(symbols: Iterable[str], *, box: float | None = None) -> Made:
+    """Place one free atom of each species; parameters and errors are those of `dimers`.
 
     Returns
     -------
     structures : list of Atoms, one for each species
         `config_type` is "isolated_atom".
     """
-    species = list(dict.fromkeys(check_symbols("symbols", symbols)))
     if box is not None:
         check_number("box", box, "Å")
-    parameters = {"symbols": species, "box": box}
-    return [
-        record(
-            _boxed(Atoms(symbol, positions=[(0.0, 0.0, 0.0)]), box),
-            "isolated_atoms",
-            parameters,
-            index,
-            config_type="isolated_atom",
-        )
-        for index, symbol in enumerate(species)
-    ]
+    for symbol in dict.fromkeys(check_symbols("symbols", symbols)):
+        yield _boxed(Atoms(symbol, positions=[(0.0, 0.0, 0.0)]), box)
 
 
 def _boxed(atoms: Atoms, box: float | None) -> Atoms:

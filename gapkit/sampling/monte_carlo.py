@@ -8,7 +8,7 @@ from scipy.special import erf
 
 from gapkit.sampling.distances import check_separated, pairs_within
 from gapkit.sampling.inputs import check_count, check_number
-from gapkit.sampling.provenance import clean_copy, generator, record
+from gapkit.sampling.provenance import Made, clean_copy, sampler, streams
 from gapkit.typing import FloatArray
 
 # The acceptance has risen from 0.2 % at the minimum distance to 50 % two widths further, and to 1 - 1e-8 six further.
@@ -17,29 +17,19 @@ _REACH = 6.0
 
 
 def acceptance(distance: FloatArray, minimum_distance: float, width: float) -> FloatArray:
-    """Return the probability to accept a move that leaves the nearest atom at `distance`.
+    """Acceptance probability of a move by the distance (Å) of the nearest atom after it.
 
     p(d) = [1 + erf((d - d_min - 2 w) / w)] / 2 for d >= d_min, and 0 below, so that `minimum_distance` is a promise.
-
-    Parameters
-    ----------
-    distance : array, Å
-    minimum_distance, width : float, Å
     """
     smooth = 0.5 * (1.0 + erf((distance - minimum_distance) / width - _MIDPOINT))
     return np.where(distance < minimum_distance, 0.0, smooth)
 
 
+@sampler()
 def monte_carlo_rattle(
-    atoms: Atoms,
-    amplitude: float,
-    n_steps: int,
-    n: int,
-    minimum_distance: float,
-    *,
-    width: float = 0.1,
+    atoms: Atoms, amplitude: float, n_steps: int, n: int, minimum_distance: float, *, width: float = 0.1,
     random_state: int = 0,
-) -> list[Atoms]:
+) -> Made:  # fmt: skip
     """Displace atoms one after another in small Gaussian steps that short distances make unlikely to be accepted.
 
     Free atoms end with displacements of about ``amplitude * sqrt(n_steps)`` per component.
@@ -51,17 +41,15 @@ def monte_carlo_rattle(
         Standard deviation of each component of one step.
     n_steps : int
         Sweeps; each tries to move every atom once.
-    n : int
-        Number of structures.
     minimum_distance : float, Å
-        No two atoms come closer, images included.
+        Lower bound of all distances, images included.
     width : float, Å
-        Over which the acceptance rises, see `acceptance`.
-    random_state : int
+        Range over which the acceptance rises, see `acceptance`.
 
     Returns
     -------
     structures : list of Atoms, length n
+        `info["sampling"]["details"]["acceptance"]` holds the accepted part of the moves.
 
     Raises
     ------
@@ -73,27 +61,15 @@ def monte_carlo_rattle(
     After the Monte Carlo rattle of Fransson, Eriksson and Erhart, npj Comput. Mater. 6, 135 (2020), to which the hard
     limit is added.
     """
-    amplitude = check_number("amplitude", amplitude, "Å")
-    n_steps, n = check_count("n_steps", n_steps), check_count("n", n)
+    amplitude, width = check_number("amplitude", amplitude, "Å"), check_number("width", width, "Å")
+    n_steps = check_count("n_steps", n_steps)
     minimum_distance = check_number("minimum_distance", minimum_distance, "Å", inclusive=True)
-    width = check_number("width", width, "Å")
     start = clean_copy(atoms)
     check_separated(start, minimum_distance)
-    parameters = {
-        "amplitude": amplitude,
-        "n_steps": n_steps,
-        "minimum_distance": minimum_distance,
-        "width": width,
-        "random_state": random_state,
-    }
-    structures = []
-    for index in range(n):
+    for rng in streams(random_state, "monte_carlo_rattle", n):
         moved = start.copy()
-        rng = generator(random_state, "monte_carlo_rattle", index)
         accepted = sum(_sweep(moved, amplitude, minimum_distance, width, rng) for _ in range(n_steps))
-        rate = accepted / (n_steps * len(start))
-        structures.append(record(moved, "monte_carlo_rattle", parameters, index, details={"acceptance": rate}))
-    return structures
+        yield moved, {"acceptance": accepted / (n_steps * len(start))}
 
 
 def _sweep(atoms: Atoms, amplitude: float, minimum: float, width: float, rng: np.random.Generator) -> int:
@@ -112,8 +88,7 @@ def _sweep(atoms: Atoms, amplitude: float, minimum: float, width: float, rng: np
         near = slice(starts[atom], starts[atom + 1])
         moved = atoms.positions[atom] + steps[atom]
         squared = np.sum((atoms.positions[j[near]] + offsets[near] - moved) ** 2, axis=1)
-        nearest = np.sqrt(squared.min(initial=np.inf))
-        if chances[atom] < acceptance(nearest, minimum, width):
+        if chances[atom] < acceptance(np.sqrt(squared.min(initial=np.inf)), minimum, width):
             atoms.positions[atom] = moved
             accepted += 1
     return accepted

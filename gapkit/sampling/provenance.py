@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import wraps
+from typing import Any, ParamSpec
 
 import numpy as np
 from ase import Atoms
@@ -12,16 +14,52 @@ from gapkit.exceptions import InputError
 from gapkit.sampling.inputs import check_count
 from gapkit.structures import to_batch
 
-# Per-atom data that describe the atoms rather than one arrangement of them.
+P = ParamSpec("P")
+Made = Iterator[Atoms | tuple[Atoms, Mapping[str, Any]]]
+"""Structures of a sampler, each alone or with its details, such as its strain."""
+
+# Per-atom data of the atoms rather than of one arrangement of them.
 _KEPT_ARRAYS = ("tags", "masses", "initial_magmoms", "initial_charges")
+# Arguments of samplers that are no part of the record.
+_NOT_RECORDED = {"atoms", "bulk", "lattice", "calculator_or_hessian", "n"}
+
+
+def sampler(config_type: str | None = None) -> Callable[[Callable[P, Made]], Callable[P, list[Atoms]]]:
+    """Turn a generator of structures into a sampler: a function that returns them, each with its record.
+
+    Parameters
+    ----------
+    config_type : str, optional
+        Configuration type of the structures; default: the name of the generator.
+    """
+
+    def decorate(make: Callable[P, Made]) -> Callable[P, list[Atoms]]:
+        signature, name = inspect.signature(make), make.__name__
+
+        @wraps(make)
+        def sample(*args: P.args, **kwargs: P.kwargs) -> list[Atoms]:
+            bound = signature.bind(*args, **kwargs)
+            bound.apply_defaults()
+            for key, value in bound.arguments.items():  # what can be read once only is read here
+                bound.arguments[key] = list(value) if isinstance(value, Iterator) else value
+            parameters = {key: value for key, value in bound.arguments.items() if key not in _NOT_RECORDED}
+            structures = []
+            for index, made in enumerate(make(*bound.args, **bound.kwargs)):
+                atoms, details = made if isinstance(made, tuple) else (made, None)
+                structures.append(record(atoms, name, parameters, index, config_type=config_type, details=details))
+            return structures
+
+        sample.__signature__ = signature.replace(return_annotation="list[Atoms]")  # type: ignore[attr-defined]
+        return sample
+
+    return decorate
 
 
 def clean_copy(atoms: Atoms, name: str = "atoms") -> Atoms:
-    """Return a copy that carries nothing which is true of the original only.
+    """Copy species, positions, cell, pbc, tags, masses, and initial magnetic moments and charges, nothing else.
 
-    Kept are species, positions, cell, pbc, tags, masses and initial magnetic moments and charges. Left behind are
-    `info`, every other per-atom array, momenta, constraints and the calculator: the labels of the original would be
-    read as those of the displaced structure.
+    Labels of the original (`info`, other per-atom arrays, the calculator) would be read as those of the displaced
+    structure.
 
     Raises
     ------
@@ -38,24 +76,20 @@ def clean_copy(atoms: Atoms, name: str = "atoms") -> Atoms:
     return copy
 
 
-def generator(random_state: int, sampler: str, index: int) -> np.random.Generator:
-    """Return the random stream of structure number `index` of one sampler.
+def generator(random_state: int, name: str, index: int) -> np.random.Generator:
+    """Random stream of structure number `index` of a sampler: other structures and samplers have other streams."""
+    return np.random.default_rng([check_count("random_state", random_state, 0), index, *name.encode()])
 
-    Structure i depends on the seed, the sampler and i, not on how many are made; two samplers with one seed do not
-    draw the same numbers.
-    """
-    return np.random.default_rng([check_count("random_state", random_state, 0), index, *sampler.encode()])
+
+def streams(random_state: int, name: str, n: int) -> Iterator[np.random.Generator]:
+    """Random streams of the `n` structures of a sampler."""
+    return (generator(random_state, name, index) for index in range(check_count("n", n)))
 
 
 def record(
-    atoms: Atoms,
-    name: str,
-    parameters: Mapping[str, Any],
-    index: int,
-    *,
-    config_type: str | None = None,
+    atoms: Atoms, name: str, parameters: Mapping[str, Any], index: int, *, config_type: str | None = None,
     details: Mapping[str, Any] | None = None,
-) -> Atoms:
+) -> Atoms:  # fmt: skip
     """Write `config_type` and `sampling` into `atoms.info` and return the same object.
 
     Parameters
@@ -65,17 +99,15 @@ def record(
     name : str
         The sampler; also the `config_type` unless another is given.
     parameters : mapping
-        The arguments of the call, the structure itself left out.
+        Arguments of the call without the structure itself.
     index : int
-        Which of the structures of that call this is.
-    config_type : str, optional
+        Number of the structure in the call.
     details : mapping, optional
-        What is particular to this structure, such as its strain.
+        Data of this structure alone, such as its strain.
     """
     atoms.info["config_type"] = name if config_type is None else config_type
-    atoms.info["sampling"] = plain(
-        {"name": name, "parameters": dict(parameters), "index": index, **({"details": details} if details else {})}
-    )
+    held = {"name": name, "parameters": parameters, "index": index, **({"details": details} if details else {})}
+    atoms.info["sampling"] = plain(held)
     return atoms
 
 
@@ -83,10 +115,8 @@ def plain(value: Any) -> Any:
     """Return `value` in the types that JSON knows."""
     if isinstance(value, Mapping):
         return {key if isinstance(key, str) else "-".join(key): plain(item) for key, item in value.items()}
-    if isinstance(value, np.ndarray):
+    if isinstance(value, np.ndarray | np.generic):
         return value.tolist()
-    if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, (list, tuple)):
+    if isinstance(value, Iterable) and not isinstance(value, str):
         return [plain(item) for item in value]
     return value

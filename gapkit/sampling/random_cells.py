@@ -12,7 +12,7 @@ from ase.formula import Formula
 from gapkit.exceptions import InputError
 from gapkit.sampling.distances import pairs_within
 from gapkit.sampling.inputs import check_count, check_number, check_symbol
-from gapkit.sampling.provenance import generator, record
+from gapkit.sampling.provenance import Made, sampler, streams
 from gapkit.typing import FloatArray
 
 Pair = tuple[str, str]
@@ -24,14 +24,11 @@ _FLATTEST = 0.5
 _CLOSE_PACKED = np.pi / np.sqrt(18.0)
 
 
+@sampler()
 def random_search(
-    composition: str | Mapping[str, int],
-    volume_per_atom: float | tuple[float, float],
-    n: int,
-    minimum_separations: float | Mapping[Pair, float],
-    *,
-    random_state: int = 0,
-) -> list[Atoms]:
+    composition: str | Mapping[str, int], volume_per_atom: float | tuple[float, float], n: int,
+    minimum_separations: float | Mapping[Pair, float], *, random_state: int = 0,
+) -> Made:  # fmt: skip
     """Put atoms at random into random cells, and push apart those that are too close.
 
     Parameters
@@ -40,15 +37,8 @@ def random_search(
         Content of a cell, such as "Si8" or {"Si": 2, "O": 4}.
     volume_per_atom : float or (low, high), Å^3
         A range is drawn from uniformly.
-    n : int
-        Number of structures.
     minimum_separations : float or {(symbol, symbol): float}, Å
         For all pairs, or for each in either order. Images count.
-    random_state : int
-
-    Returns
-    -------
-    structures : list of Atoms, length n
 
     Raises
     ------
@@ -61,7 +51,6 @@ def random_search(
     """
     symbols = _symbols(composition)
     low, high = _volumes(volume_per_atom)
-    n = check_count("n", n)
     separations = _separations(symbols, minimum_separations)
     least = np.pi / 6.0 * float(np.mean(np.diag(separations) ** 3)) / _CLOSE_PACKED
     if low < least:
@@ -69,15 +58,7 @@ def random_search(
             f"`volume_per_atom` must be at least {least:.4g} Å^3, at which spheres of the minimum separations "
             f"are close packed, got {low:g} Å^3; increase it, or reduce `minimum_separations`"
         )
-    parameters = {
-        "composition": composition,
-        "volume_per_atom": volume_per_atom,
-        "minimum_separations": minimum_separations,
-        "random_state": random_state,
-    }
-    structures = []
-    for index in range(n):
-        rng = generator(random_state, "random_search", index)
+    for rng in streams(random_state, "random_search", n):
         for _ in range(_MAX_ATTEMPTS):
             atoms = Atoms(symbols, cell=_random_cell(rng, len(symbols) * rng.uniform(low, high)), pbc=True)
             atoms.set_scaled_positions(rng.random((len(symbols), 3)))
@@ -89,8 +70,7 @@ def random_search(
                 f"attempts with {low:g} to {high:g} Å^3 per atom; increase `volume_per_atom`, or reduce them"
             )
         atoms.wrap()
-        structures.append(record(atoms, "random_search", parameters, index))
-    return structures
+        yield atoms
 
 
 def _random_cell(rng: np.random.Generator, volume: float) -> FloatArray:

@@ -7,13 +7,14 @@ from ase import Atoms
 
 from gapkit.exceptions import InputError
 from gapkit.sampling.distances import check_separated, pairs_within
-from gapkit.sampling.inputs import check_count, check_number
-from gapkit.sampling.provenance import clean_copy, generator, record
+from gapkit.sampling.inputs import check_number
+from gapkit.sampling.provenance import Made, clean_copy, sampler, streams
 
 _MAX_ROUNDS = 200
 
 
-def rattle(atoms: Atoms, sigma: float, n: int, minimum_distance: float = 0.0, *, random_state: int = 0) -> list[Atoms]:
+@sampler()
+def rattle(atoms: Atoms, sigma: float, n: int, minimum_distance: float = 0.0, *, random_state: int = 0) -> Made:
     """Displace every atom by Gaussian noise, drawing anew where two atoms come too close.
 
     Only the atoms of a pair that is too close are drawn again, so a large cell does not make the search hopeless. The
@@ -24,15 +25,8 @@ def rattle(atoms: Atoms, sigma: float, n: int, minimum_distance: float = 0.0, *,
     atoms : Atoms
     sigma : float, Å
         Standard deviation of each component.
-    n : int
-        Number of structures.
     minimum_distance : float, Å
-        No two atoms come closer, images included.
-    random_state : int
-
-    Returns
-    -------
-    structures : list of Atoms, length n
+        Lower bound of all distances, images included.
 
     Raises
     ------
@@ -40,16 +34,11 @@ def rattle(atoms: Atoms, sigma: float, n: int, minimum_distance: float = 0.0, *,
         If `atoms` itself has closer atoms, or if no arrangement is found.
     """
     sigma = check_number("sigma", sigma, "Å")
-    n = check_count("n", n)
     minimum_distance = check_number("minimum_distance", minimum_distance, "Å", inclusive=True)
     start = clean_copy(atoms)
     check_separated(start, minimum_distance)
-    parameters = {"sigma": sigma, "minimum_distance": minimum_distance, "random_state": random_state}
-    structures = []
-    for index in range(n):
-        moved = _displaced(start, sigma, minimum_distance, generator(random_state, "rattle", index))
-        structures.append(record(moved, "rattle", parameters, index))
-    return structures
+    for rng in streams(random_state, "rattle", n):
+        yield _displaced(start, sigma, minimum_distance, rng)
 
 
 def _displaced(start: Atoms, sigma: float, minimum_distance: float, rng: np.random.Generator) -> Atoms:
@@ -58,8 +47,7 @@ def _displaced(start: Atoms, sigma: float, minimum_distance: float, rng: np.rand
     for _ in range(_MAX_ROUNDS):
         if minimum_distance == 0.0:
             return moved
-        i, j, _distances, _offsets = pairs_within(moved, minimum_distance)
-        close = np.union1d(i, j)
+        close = np.union1d(*pairs_within(moved, minimum_distance)[:2])
         if len(close) == 0:
             return moved
         moved.positions[close] = start.positions[close] + rng.normal(scale=sigma, size=(len(close), 3))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Sequence
+from itertools import product
 from typing import Literal
 
 import numpy as np
@@ -13,16 +14,17 @@ from numpy.typing import ArrayLike
 
 from gapkit.exceptions import InputError
 from gapkit.sampling.inputs import check_count, check_number, check_periodic
-from gapkit.sampling.provenance import clean_copy, record
+from gapkit.sampling.provenance import Made, clean_copy, sampler
 from gapkit.typing import FloatArray
 
 _SAME_PLANE = 1e-2  # Å, between atoms of one atomic plane
 _SAME_GAP = 1e-2  # Å, between spacings that count as equal
 
 
+@sampler()
 def surfaces(
     bulk: Atoms, miller_indices: Sequence[Sequence[int]], layers: int | Sequence[int], vacuum: float = 10.0
-) -> list[Atoms]:
+) -> Made:
     """Cut slabs out of a crystal, one for each plane and number of layers.
 
     Parameters
@@ -51,25 +53,17 @@ def surfaces(
     counts = [check_count("layers", count) for count in (layers if isinstance(layers, Sequence) else [layers])]
     if not planes or not counts:
         raise InputError("`miller_indices` and `layers` must hold at least one entry each, got none")
-    parameters = {"miller_indices": planes, "layers": counts, "vacuum": check_number("vacuum", vacuum, "Å")}
-    structures: list[Atoms] = []
-    for plane in planes:
-        for count in counts:
-            slab = clean_copy(surface(start, plane, count, vacuum, periodic=True))
-            details = {"miller_index": plane, "layers": count}
-            structures.append(record(slab, "surfaces", parameters, len(structures), details=details))
-    return structures
+    vacuum = check_number("vacuum", vacuum, "Å")
+    for plane, count in product(planes, counts):
+        slab = clean_copy(surface(start, plane, count, vacuum, periodic=True))
+        yield slab, {"miller_index": plane, "layers": count}
 
 
+@sampler()
 def stacking_faults(
-    bulk: Atoms,
-    displacements: ArrayLike,
-    *,
-    miller_index: Sequence[int] = (1, 1, 1),
-    layers: int = 6,
-    vacuum: float = 10.0,
-    gap: Literal["widest", "narrowest"] = "widest",
-) -> list[Atoms]:
+    bulk: Atoms, displacements: ArrayLike, *, miller_index: Sequence[int] = (1, 1, 1), layers: int = 6,
+    vacuum: float = 10.0, gap: Literal["widest", "narrowest"] = "widest",
+) -> Made:  # fmt: skip
     """Shift the upper half of a slab in its plane: points of the generalised stacking fault surface.
 
     Parameters
@@ -86,12 +80,13 @@ def stacking_faults(
     vacuum : float, Å
         On either side of the slab, so that the shift makes no second fault.
     gap : {"widest", "narrowest"}
-        The spacing of atomic planes at which to cut, of those nearest the middle: in diamond (1, 1, 1), "widest" is
-        the shuffle set and "narrowest" the glide set. In fcc all spacings are equal.
+        Spacing of atomic planes of the cut, of those nearest the middle: in diamond (1, 1, 1), "widest" is the shuffle
+        set and "narrowest" the glide set. In fcc all spacings are equal.
 
     Returns
     -------
     structures : list of Atoms, length n
+        `info["sampling"]["details"]` holds the displacement and the number of atoms moved.
 
     Raises
     ------
@@ -110,27 +105,16 @@ def stacking_faults(
         )
     if gap not in ("widest", "narrowest"):
         raise InputError(f"`gap` must be 'widest' or 'narrowest', got {gap!r}")
-    (slab,) = surfaces(bulk, [miller_index], check_count("layers", layers, 2), vacuum)
-    slab = clean_copy(slab)
+    slab = clean_copy(surfaces(bulk, [miller_index], check_count("layers", layers, 2), vacuum)[0])
     upper = slab.positions[:, 2] > _cut(slab.positions[:, 2], gap)
-    parameters = {
-        "displacements": shifts,
-        "miller_index": _checked_plane(miller_index),
-        "layers": layers,
-        "vacuum": vacuum,
-        "gap": gap,
-    }
-    structures = []
-    for index, shift in enumerate(shifts):
+    for shift in shifts:
         moved = slab.copy()
         moved.positions[upper] += shift @ slab.cell.array[:2]
-        details = {"displacement": shift, "n_moved": int(upper.sum())}
-        structures.append(record(moved, "stacking_faults", parameters, index, details=details))
-    return structures
+        yield moved, {"displacement": shift, "n_moved": int(upper.sum())}
 
 
 def _cut(heights: FloatArray, gap: str) -> float:
-    """Return the height, in Å, between the two atomic planes at which to shift."""
+    """Height, in Å, of the cut between two atomic planes."""
     ordered = np.sort(heights)
     spacings = np.diff(ordered)
     middles = 0.5 * (ordered[1:] + ordered[:-1])[spacings > _SAME_PLANE]

@@ -14,14 +14,15 @@ from numpy.typing import ArrayLike
 
 from gapkit.exceptions import DataWarning, InputError
 from gapkit.sampling.hessian import finite_difference_hessian, internal_basis
-from gapkit.sampling.inputs import check_count, check_number
-from gapkit.sampling.provenance import clean_copy, generator, record
+from gapkit.sampling.inputs import check_number
+from gapkit.sampling.provenance import Made, clean_copy, sampler, streams
 from gapkit.typing import FloatArray
 
 
+@sampler()
 def thermal_isotropic(
     atoms: Atoms, temperature: float, k_eff: float | Mapping[str, float], n: int, *, random_state: int = 0
-) -> list[Atoms]:
+) -> Made:
     """Displace every atom as in an Einstein crystal: each component is Gaussian with variance kB T / k_eff.
 
     Parameters
@@ -31,13 +32,6 @@ def thermal_isotropic(
     temperature : float, K
     k_eff : float or {symbol: float}, eV/Å^2
         Force constant of one atom, for all species or for each.
-    n : int
-        Number of structures.
-    random_state : int
-
-    Returns
-    -------
-    structures : list of Atoms, length n
 
     Raises
     ------
@@ -49,28 +43,19 @@ def thermal_isotropic(
     Equipartition: <k u^2 / 2> = kB T / 2 for each component u; zero-point motion is left out.
     """
     temperature = check_number("temperature", temperature, "K")
-    n = check_count("n", n)
     start = clean_copy(atoms)
     sigma = np.sqrt(kB * temperature / _force_constants(start, k_eff))[:, None]
-    parameters = {"temperature": temperature, "k_eff": k_eff, "random_state": random_state}
-    structures = []
-    for index in range(n):
+    for rng in streams(random_state, "thermal_isotropic", n):
         moved = start.copy()
-        moved.positions += sigma * generator(random_state, "thermal_isotropic", index).normal(size=(len(start), 3))
-        structures.append(record(moved, "thermal_isotropic", parameters, index))
-    return structures
+        moved.positions += sigma * rng.normal(size=(len(start), 3))
+        yield moved
 
 
+@sampler()
 def thermal_modes(
-    atoms: Atoms,
-    calculator_or_hessian: BaseCalculator | ArrayLike,
-    temperature: float,
-    n: int,
-    *,
-    floor: float = 0.1,
-    step: float = 0.01,
-    random_state: int = 0,
-) -> list[Atoms]:
+    atoms: Atoms, calculator_or_hessian: BaseCalculator | ArrayLike, temperature: float, n: int, *,
+    floor: float = 0.1, step: float = 0.01, random_state: int = 0,
+) -> Made:  # fmt: skip
     """Displace atoms along the modes of the Hessian, each with kB T / 2 of potential energy on average.
 
     Rigid translations are projected out; so are rotations, of a molecule about all axes and of a wire about its own.
@@ -80,20 +65,18 @@ def thermal_modes(
     atoms : Atoms
         At a minimum of the energy.
     calculator_or_hessian : ase calculator, or array (3 n_atoms, 3 n_atoms) in eV/Å^2
-        A calculator gives the Hessian by central differences of its forces, 6 n_atoms of them.
+        Default Hessian of a calculator: `finite_difference_hessian`.
     temperature : float, K
-    n : int
-        Number of structures.
     floor : float, eV/Å^2
         A mode of curvature c is displaced as one of curvature max(|c|, floor): soft modes are held back, and imaginary
         ones are explored as far as the size of their curvature says. Both are warned of.
     step : float, Å
-        Of the differences.
-    random_state : int
+        Step of the differences.
 
     Returns
     -------
     structures : list of Atoms, length n
+        `info["sampling"]["details"]` holds the numbers of modes, of raised and of imaginary ones.
 
     Raises
     ------
@@ -111,7 +94,6 @@ def thermal_modes(
     of H, and u = sum_k sqrt(kB T / c_k) xi_k e_k with standard normal xi_k.
     """
     temperature, floor = check_number("temperature", temperature, "K"), check_number("floor", floor, "eV/Å^2")
-    n = check_count("n", n)
     start = clean_copy(atoms)
     basis = internal_basis(start)
     if basis.shape[1] == 0:
@@ -121,18 +103,20 @@ def thermal_modes(
     else:
         hessian = _checked_hessian(calculator_or_hessian, 3 * len(start))
     curvatures, vectors = np.linalg.eigh(basis.T @ hessian @ basis)
-    _warn_of_soft_modes(curvatures, floor)
+    n_raised, n_imaginary = int(np.sum(np.abs(curvatures) < floor)), int(np.sum(curvatures < 0.0))
+    if n_raised or n_imaginary:
+        warnings.warn(
+            f"{n_imaginary} of {len(curvatures)} modes are imaginary (lowest curvature {curvatures[0]:.3g} eV/Å^2) and "
+            f"{n_raised} have been raised to `floor` = {floor:g} eV/Å^2; relax `atoms` if it is meant to be a minimum",
+            DataWarning,
+            stacklevel=3,
+        )
     amplitudes = basis @ (vectors * np.sqrt(kB * temperature / np.maximum(np.abs(curvatures), floor)))
-    parameters = {"temperature": temperature, "floor": floor, "step": step, "random_state": random_state}
-    details = {"n_modes": len(curvatures), "n_raised": int(np.sum(np.abs(curvatures) < floor))}
-    details["n_imaginary"] = int(np.sum(curvatures < 0.0))
-    structures = []
-    for index in range(n):
+    details = {"n_modes": len(curvatures), "n_raised": n_raised, "n_imaginary": n_imaginary}
+    for rng in streams(random_state, "thermal_modes", n):
         moved = start.copy()
-        normal = generator(random_state, "thermal_modes", index).normal(size=len(curvatures))
-        moved.positions += (amplitudes @ normal).reshape(-1, 3)
-        structures.append(record(moved, "thermal_modes", parameters, index, details=details))
-    return structures
+        moved.positions += (amplitudes @ rng.normal(size=len(curvatures))).reshape(-1, 3)
+        yield moved, details
 
 
 def _force_constants(atoms: Atoms, k_eff: float | Mapping[str, float]) -> FloatArray:
@@ -164,14 +148,3 @@ def _checked_hessian(values: Any, size: int) -> FloatArray:
             "transposes; symmetrise it if that is noise"
         )
     return 0.5 * (hessian + hessian.T)
-
-
-def _warn_of_soft_modes(curvatures: FloatArray, floor: float) -> None:
-    imaginary, soft = int(np.sum(curvatures < 0.0)), int(np.sum(np.abs(curvatures) < floor))
-    if imaginary or soft:
-        warnings.warn(
-            f"{imaginary} of {len(curvatures)} modes are imaginary (lowest curvature {curvatures[0]:.3g} eV/Å^2) and "
-            f"{soft} have been raised to `floor` = {floor:g} eV/Å^2; relax `atoms` if it is meant to be a minimum",
-            DataWarning,
-            stacklevel=3,
-        )
