@@ -1,4 +1,9 @@
-"""Pictures and pages about models and data sets. matplotlib is imported when the first picture is drawn."""
+"""Pictures and pages about models and data sets.
+
+Functions return a `matplotlib.figure.Figure` that is attached to no window: save it with ``figure.savefig(path)``. They
+compute nothing but what is drawn, and raise InputError without matplotlib, which is imported with the first picture. It
+may import everything but `cli`.
+"""
 
 from gapkit.report.coverage import coverage_figure
 from gapkit.report.dataset_map import map_figure

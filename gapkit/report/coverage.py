@@ -1,4 +1,4 @@
-"""What a data set spans: distances of pairs and strains of cells."""
+"""Span of a data set: distances of pairs and strains of cells."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gapkit.exceptions import InputError
-from gapkit.report.groups import REST, REST_COLOUR, Group, add_groups_legend, draw_frames, groups_of
-from gapkit.report.picture import SIZE, new_figure
-from gapkit.typing import FloatArray
+from gapkit.report.groups import REST, REST_COLOUR, add_groups_legend, draw_frames, groups_of
+from gapkit.report.picture import SIZE, panels_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -26,25 +25,19 @@ LINEAR = 20.0
 def coverage_figure(coverage: Coverage, config_type: Sequence[str] | None = None) -> Figure:
     """Draw histograms of pair distances by species, and the strains of cells.
 
-    Counts are on a logarithmic axis, on which the few shortest distances can be seen.  Of more than six pairs of
-    species the others are summed.  A panel without data is left out.
+    Counts are on a logarithmic axis, for the few shortest distances.  Of more than six pairs of species the others are
+    summed.  A panel without data is left out; the title tells the part of a pool that is covered.
 
     Parameters
     ----------
     coverage : Coverage
-        From `gapkit.curation.coverage.measure_coverage`.  What it tells of a pool is in the title.
     config_type : sequence of str, optional
-        Of each frame, for colours of the strains.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        Save it with `figure.savefig(path)`; it is attached to no window.
+        Configuration type of each frame, for colours of the strains.
 
     Raises
     ------
     InputError
-        If there is neither a pair nor a strain, types and frames differ in number, or matplotlib is not installed.
+        If there is neither a pair nor a strain, types and frames differ in number.
     """
     n_frames = len(coverage.volumetric_strain)
     groups = groups_of(("",) * n_frames if config_type is None else config_type, n_frames)
@@ -56,12 +49,17 @@ def coverage_figure(coverage: Coverage, config_type: Sequence[str] | None = None
             f"{n_frames} frames; measure it with a larger `max_distance` or a `reference_cell`"
         )
     n_panels = int(has_pairs) + int(strained.any())
-    figure = new_figure(SIZE * 1.2 * n_panels, SIZE)
-    panels = list(figure.subplots(1, n_panels, squeeze=False)[0])
+    figure, panels = panels_of(n_panels, SIZE * 1.2)
     if has_pairs:
         _draw_pairs(panels.pop(0), coverage)
     if strained.any():
-        _draw_strains(panels[0], 100.0 * coverage.volumetric_strain, 100.0 * coverage.shear_strain, groups)
+        volumetric, shear = 100.0 * coverage.volumetric_strain, 100.0 * coverage.shear_strain
+        draw_frames(panels[0], volumetric, shear, groups)
+        panels[0].set(xlabel="volumetric strain, %", ylabel="equivalent shear strain, %")
+        if np.nanmax(np.abs(volumetric)) > LINEAR:
+            panels[0].set_xscale("symlog", linthresh=LINEAR)
+        if np.nanmax(shear) > LINEAR:
+            panels[0].set_yscale("symlog", linthresh=LINEAR)
         panels[0].set_title(f"{strained.sum()} of {n_frames} frames have a strain", fontsize="medium")
         add_groups_legend(figure, groups)
     if coverage.covered:
@@ -69,16 +67,6 @@ def coverage_figure(coverage: Coverage, config_type: Sequence[str] | None = None
         whole = "" if coverage.covered_frames is None else f"; whole frames {100 * coverage.covered_frames:.3g} %"
         figure.suptitle(f"covered atoms of the pool: {parts}{whole}", fontsize="medium")
     return figure
-
-
-def _draw_strains(axes: Any, volumetric: FloatArray, shear: FloatArray, groups: Sequence[Group]) -> None:
-    """Draw strains (n_frames,) in percent."""
-    draw_frames(axes, volumetric, shear, groups)
-    axes.set(xlabel="volumetric strain, %", ylabel="equivalent shear strain, %")
-    if np.nanmax(np.abs(volumetric)) > LINEAR:
-        axes.set_xscale("symlog", linthresh=LINEAR)
-    if np.nanmax(shear) > LINEAR:
-        axes.set_yscale("symlog", linthresh=LINEAR)
 
 
 def _draw_pairs(axes: Any, coverage: Coverage) -> None:

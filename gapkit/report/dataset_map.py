@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from gapkit.exceptions import InputError
 from gapkit.report.groups import add_groups_legend, draw_frames, groups_of, kept_mask
-from gapkit.report.picture import SIZE, new_figure
+from gapkit.report.picture import SIZE, panels_of
 from gapkit.typing import BoolArray, FloatArray
 
 if TYPE_CHECKING:
@@ -20,29 +20,22 @@ if TYPE_CHECKING:
 def map_figure(points: ArrayLike, config_type: Sequence[str], kept: BoolArray | None = None) -> Figure:
     """Draw the first two principal components of vectors of frames.
 
-    Both axes have the same scale, so that distances in the picture are distances of the vectors, as far as two
-    components show them.  A frame far from all others, such as a single atom, may take an axis for itself: draw the
-    map without it to see the rest.
+    Both axes have the same scale: distances in the picture are distances of the vectors, projected on two components.
+    A frame far from all others, such as a single atom, may take an axis for itself: draw the map without it.
 
     Parameters
     ----------
     points : array_like (n_frames, d)
         For example `gapkit.selection.fingerprints.Fingerprints.of_frames`.
     config_type : sequence of str
-        Of each frame, for colours.
+        Configuration type of each frame, for colours.
     kept : ndarray (n_frames,) of bool, optional
-        False: the frame is left out of a selection, and is a cross in place of a filled point.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        Save it with `figure.savefig(path)`; it is attached to no window.
+        False: left out of a selection, a cross in place of a filled point.
 
     Raises
     ------
     InputError
-        If the points are no finite array of two frames and two columns at least, types or `kept` differ in number from
-        them, or matplotlib is not installed.
+        If the points are no finite array of two frames and two columns at least, or types or `kept` differ in number.
     """
     x = np.asarray(points, float)
     if x.ndim != 2 or min(x.shape) < 2 or not np.isfinite(x).all():
@@ -52,13 +45,10 @@ def map_figure(points: ArrayLike, config_type: Sequence[str], kept: BoolArray | 
         )
     groups, mask = groups_of(config_type, len(x)), kept_mask(kept, len(x))
     scores, explained = _principal(x)
-    figure = new_figure(SIZE * 1.4, SIZE)
-    axes = figure.subplots()
+    figure, (axes,) = panels_of(1, SIZE * 1.4)
     draw_frames(axes, scores[:, 0], scores[:, 1], groups, mask)
-    labels = [
-        f"PC {i + 1} ({100 * part:.3g} % of the variance), unit of the vectors" for i, part in enumerate(explained)
-    ]
-    axes.set(xlabel=labels[0], ylabel=labels[1])
+    for i, (axis, part) in enumerate(zip("xy", explained, strict=True)):
+        axes.set(**{f"{axis}label": f"PC {i + 1} ({100 * part:.3g} % of the variance), unit of the vectors"})
     axes.set_aspect("equal", adjustable="datalim")
     add_groups_legend(figure, groups, not mask.all())
     return figure

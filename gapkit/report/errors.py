@@ -1,40 +1,28 @@
-"""Root mean square errors in pictures: their order, units and axes."""
+"""Logarithmic axes of root mean square errors."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
+from gapkit.targets import shown_quantities
 
-@dataclass(frozen=True)
-class Error:
-    """How one kind of error is drawn.
-
-    Attributes
-    ----------
-    factor : float
-        From the unit of the error, in eV and Å, to that of the axis.
-    label : str
-        Of the axis, with the unit.
-    """
-
-    factor: float
-    label: str
-
-
-ERRORS = {
-    "energy": Error(1e3, "RMSE of energies, meV/atom"),
-    "forces": Error(1.0, "RMSE of force components, eV/Å"),
-    "stress": Error(1e3, "RMSE of stress components, meV/Å³"),
-}
-"""By kind, in the order of the panels."""
+ERRORS = shown_quantities()
+"""Quantities in the order of the panels, with the unit of printed errors."""
 
 # Above this ratio of its ends an axis has ticks at powers of ten, below the other at equal steps.
 DECADES, STEPS = 100.0, 5.0
 
 
+def set_log_axes(axes: Any, x: str, y: str) -> None:
+    """Make both axes logarithmic; `x` and `y` are labels, or names of quantities whose errors are drawn."""
+    labels = [f"RMSE of {q.title}, {q.printed_unit}" if (q := ERRORS.get(name)) else name for name in (x, y)]
+    axes.set(xscale="log", yscale="log", xlabel=labels[0], ylabel=labels[1])
+    set_log_ticks(axes.xaxis)
+    set_log_ticks(axes.yaxis)
+
+
 def set_log_ticks(axis: Any) -> None:
-    """Give a logarithmic matplotlib axis, on which all is drawn, ticks that are few and plain numbers."""
+    """Give a logarithmic matplotlib axis, once all is drawn, few ticks with plain numbers."""
     from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 
     low, high = axis.get_view_interval()

@@ -24,17 +24,7 @@ REST, REST_COLOUR = "others", "black"
 
 @dataclass(frozen=True, eq=False)
 class Group:
-    """Frames that are drawn alike.
-
-    Attributes
-    ----------
-    name : str
-        A configuration type, or "others".
-    colour : str
-        For matplotlib.
-    frames : ndarray (n_frames,) of bool
-        Those of the group.
-    """
+    """Mask of the frames (n_frames,) of a configuration type, or of "others", and their colour for matplotlib."""
 
     name: str
     colour: str
@@ -42,13 +32,7 @@ class Group:
 
 
 def groups_of(config_type: Sequence[str], n_frames: int) -> list[Group]:
-    """Return a group for each configuration type, by name, or the nine most frequent ones and "others".
-
-    Raises
-    ------
-    InputError
-        If there is not one type for each frame.
-    """
+    """A group for each configuration type, by name, or the nine most frequent ones and "others"."""
     if isinstance(config_type, str) or len(config_type) != n_frames:
         raise InputError(
             f"`config_type` must hold one name for each of the {n_frames} frames, got "
@@ -64,13 +48,7 @@ def groups_of(config_type: Sequence[str], n_frames: int) -> list[Group]:
 
 
 def kept_mask(kept: ArrayLike | None, n_frames: int) -> BoolArray:
-    """Return `kept` as an array, all True for None.
-
-    Raises
-    ------
-    InputError
-        If it is no mask over the frames.
-    """
+    """`kept` as an array (n_frames,), all True for None; InputError if it is no mask over the frames."""
     mask = np.ones(n_frames, bool) if kept is None else np.asarray(kept)
     if mask.dtype != bool or mask.shape != (n_frames,):
         raise InputError(

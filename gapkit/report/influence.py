@@ -1,4 +1,4 @@
-"""Which training configurations decide the fit, and which of them do not agree with the rest."""
+"""Influence of training configurations on the fit, and their misfit."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 from gapkit.exceptions import InputError
 from gapkit.report.groups import add_groups_legend, draw_frames, groups_of
 from gapkit.report.picture import SIZE, new_figure
+from gapkit.targets import TARGETS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -25,22 +26,8 @@ def influence_figure(report: InfluenceReport) -> Figure:
     """Draw Cook's distance over leverage, and the misfit of each kind of label over the number of the frame.
 
     The five frames of the largest Cook's distances bear their numbers.  The misfit is chi2 / n_rows of the model
-    without the frame: 1 (the line) on average if labels, noise and model are right.
-
-    Parameters
-    ----------
-    report : InfluenceReport
-        From `gapkit.curation.influence.influence`.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        Save it with `figure.savefig(path)`; it is attached to no window.
-
-    Raises
-    ------
-    InputError
-        If no frame has any influence, or matplotlib is not installed.
+    without the frame: 1 (the line) on average if labels, noise and model are right.  InputError if no frame has any
+    influence.
     """
     frames = report.frames
     cook, leverage = np.array([f.cook for f in frames]), np.array([f.leverage for f in frames])
@@ -50,7 +37,7 @@ def influence_figure(report: InfluenceReport) -> Figure:
             f"`report` must hold frames with influence, got none in {len(frames)} frames; call `influence` with the "
             "frames that the model was fitted to"
         )
-    kinds = [kind for kind in ("energy", "forces", "virial") if any(kind in f.kinds for f in frames)]
+    kinds = [kind for kind in TARGETS if any(kind in f.kinds for f in frames)]
     groups = groups_of([f.config_type for f in frames], len(frames))
     figure = new_figure(SIZE * 2.4, SIZE * 1.2)
     grid = figure.add_gridspec(len(kinds), 2)
@@ -66,8 +53,7 @@ def influence_figure(report: InfluenceReport) -> Figure:
         axes.annotate(str(frames[i].frame), place, (4, 3), textcoords="offset points", fontsize="small")
     for row, kind in enumerate(kinds):
         panel = figure.add_subplot(grid[row, 1], sharex=figure.axes[1] if row else None)
-        labelled = [f.kinds[kind].chi2 / f.kinds[kind].n_rows if kind in f.kinds else np.nan for f in frames]
-        misfit = np.array(labelled)
+        misfit = np.array([f.kinds[kind].chi2 / f.kinds[kind].n_rows if kind in f.kinds else np.nan for f in frames])
         panel.axhline(1.0, color="0.6", linewidth=1, zorder=0)
         draw_frames(panel, [f.frame for f in frames], misfit, groups)
         panel.set(yscale="log")

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gapkit.exceptions import InputError
-from gapkit.report.errors import ERRORS, set_log_ticks
-from gapkit.report.picture import SIZE, new_figure
+from gapkit.report.errors import ERRORS, set_log_axes
+from gapkit.report.picture import SIZE, panels_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -19,35 +19,19 @@ if TYPE_CHECKING:
 def learning_curve_figure(curve: LearningCurve) -> Figure:
     """Draw root mean square errors over the number of training frames, one line per selector, on logarithmic axes.
 
-    Lines are means over seeds, bands one standard deviation.  Quantities without labels have no panel.
-
-    Parameters
-    ----------
-    curve : LearningCurve
-        From `gapkit.curation.learning_curve.learning_curve`.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        Save it with `figure.savefig(path)`; it is attached to no window.
-
-    Raises
-    ------
-    InputError
-        If there are no errors, or matplotlib is not installed.
+    Lines are means over seeds, bands one standard deviation.  Quantities without labels have no panel; InputError if
+    none has labels.
     """
     kinds = [kind for kind in ERRORS if _finite(curve, kind)]
     if not kinds:
         raise InputError(f"`curve` must have errors to draw, got none in {len(curve.points)} fits; test with labels")
-    figure = new_figure(SIZE * len(kinds), SIZE * 1.1)
-    for axes, kind in zip(figure.subplots(1, len(kinds), squeeze=False)[0], kinds, strict=True):
+    figure, panels = panels_of(len(kinds), height=SIZE * 1.1)
+    for axes, kind in zip(panels, kinds, strict=True):
         for selector in dict.fromkeys(point.selector for point in curve.points):
             _draw_selector(axes, curve, selector, kind)
-        axes.set(xscale="log", yscale="log", xlabel="training frames", ylabel=ERRORS[kind].label)
-        set_log_ticks(axes.xaxis)
-        set_log_ticks(axes.yaxis)
+        set_log_axes(axes, "training frames", kind)
     figure.legend(
-        *figure.axes[0].get_legend_handles_labels(), fontsize="small", loc="outside upper center", ncols=2 * len(kinds),
+        *panels[0].get_legend_handles_labels(), fontsize="small", loc="outside upper center", ncols=2 * len(kinds),
         title="mean ± one standard deviation over seeds", title_fontsize="small",
     )  # fmt: skip
     return figure
@@ -62,6 +46,6 @@ def _draw_selector(axes: Any, curve: LearningCurve, selector: str, kind: str) ->
     """Draw the line of a selector and its band."""
     sizes = sorted({point.n_frames for point in curve.points if point.selector == selector})
     table = np.array([curve.mean(selector, n, f"{kind}_rmse") for n in sizes])
-    mean, std = ERRORS[kind].factor * table.T
+    mean, std = ERRORS[kind].printed_factor * table.T
     (line,) = axes.plot(sizes, mean, "o-", markersize=4, label=selector)
     axes.fill_between(sizes, mean - std, mean + std, color=line.get_color(), alpha=0.2, linewidth=0)

@@ -1,4 +1,4 @@
-"""How new the atoms of some sets of structures are to a model."""
+"""Novelty of the atoms of some sets of structures."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gapkit.exceptions import InputError
-from gapkit.report.picture import SIZE, new_figure
+from gapkit.report.picture import SIZE, panels_of
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -36,15 +36,10 @@ def novelty_figure(model: GAP, sets: Mapping[str, Sequence[Atoms]]) -> Figure:
         For example ``{"train": train, "test": test}``.  The model knows the atoms of its training set: their values
         are below those that new structures of the same kind have.
 
-    Returns
-    -------
-    matplotlib.figure.Figure
-        Save it with `figure.savefig(path)`; it is attached to no window.
-
     Raises
     ------
     InputError
-        If there is no set, the model has no term that tells of novelty, or matplotlib is not installed.
+        If there is no set, the model has no term that tells of novelty.
     NotFittedModelError
         If the model has no thresholds.
     """
@@ -63,10 +58,10 @@ def novelty_figure(model: GAP, sets: Mapping[str, Sequence[Atoms]]) -> Figure:
         raise InputError(
             "`model` must have an atomic term, such as SOAP, to tell of novelty, got none; compare pair distances"
         )
-    figure = new_figure(SIZE * 1.2 * len(panels), SIZE * 0.9)
+    figure, all_axes = panels_of(len(panels), SIZE * 1.2, SIZE * 0.9)
     parts = ", ".join(f"{name} {100 * one.atoms.mean():.2g} %" for name, one in found.items())
     figure.suptitle(f"extrapolating atoms: {parts}", fontsize="medium")
-    for axes, (label, rows) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True):
+    for axes, (label, rows) in zip(all_axes, panels.items(), strict=True):
         values = {name: x[np.isfinite(x)] for name, x in rows.items()}
         highest = max(10.0, *(1.1 * x.max() for x in values.values() if x.size))
         bins = np.geomspace(LOWEST, highest, N_BINS + 1)

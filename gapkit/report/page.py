@@ -1,4 +1,4 @@
-"""One HTML page about a curated data set: what was done, pictures, and the reasons; it needs no other file."""
+"""One HTML page about a curated data set: steps, pictures and reasons; it needs no other file."""
 
 from __future__ import annotations
 
@@ -42,19 +42,6 @@ def curation_page(curated: Curated) -> str:
     """Tables, pictures and reasons of a curated data set as HTML.
 
     The same data set gives the same text, pictures included, with the same matplotlib.
-
-    Parameters
-    ----------
-    curated : Curated
-
-    Returns
-    -------
-    str
-
-    Raises
-    ------
-    InputError
-        If matplotlib is not installed.
     """
     require_matplotlib()
     with limit_blas(curated.recipe.n_jobs, 0):

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gapkit.errors import Comparison
 from gapkit.report.picture import QUANTITIES, grid
-from gapkit.validation import Comparison
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -16,20 +16,7 @@ if TYPE_CHECKING:
 def parity_figure(comparison: Comparison) -> Figure:
     """Draw predicted against reference values, one panel per labelled quantity, one colour per configuration type.
 
-    Parameters
-    ----------
-    comparison : Comparison
-        From `gapkit.validation.compare`.  Where it has standard deviations they are drawn as error bars.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        Save it with `figure.savefig(path)`; it is attached to no window.
-
-    Raises
-    ------
-    InputError
-        If matplotlib is not installed.
+    Standard deviations, where the comparison has them, are drawn as error bars.
     """
     figure = grid(comparison, [draw_parity], list(comparison.labelled))
     add_legend(figure, comparison)

@@ -6,14 +6,16 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from gapkit.errors import Comparison
 from gapkit.exceptions import InputError
-from gapkit.validation import Comparison
+from gapkit.targets import shown_quantities
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-QUANTITIES = {"energy": ("energy", "eV/atom"), "forces": ("force components", "eV/Å"),
-              "stress": ("stress components", "eV/Å³")}  # fmt: skip
+QUANTITIES = {name: (name, shown.unit.replace("^3", "³")) for name, shown in shown_quantities().items()}
 """Name and unit of each quantity of a comparison."""
 
 SIZE = 4.5
@@ -24,13 +26,7 @@ Draw = Callable[[Any, Comparison, str], None]
 
 
 def require_matplotlib() -> None:
-    """Check that pictures can be made.
-
-    Raises
-    ------
-    InputError
-        If matplotlib is not installed.
-    """
+    """Raise InputError if matplotlib is not installed."""
     try:
         import matplotlib  # noqa: F401
     except ImportError as error:
@@ -43,7 +39,7 @@ def check_picture(path: Path) -> None:
     Raises
     ------
     InputError
-        If it does not, or matplotlib is not installed.
+        If it does not.
     """
     require_matplotlib()
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -56,30 +52,30 @@ def check_picture(path: Path) -> None:
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """Return an empty figure, sizes in inches, that is attached to no window and known to no global state."""
+    """Empty figure, sizes in inches, attached to no window and known to no global state."""
     require_matplotlib()
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained")
 
 
+def panels_of(columns: int, width: float = SIZE, height: float = SIZE, rows: int = 1) -> tuple[Figure, list[Any]]:
+    """Figure and its panels, row by row; sizes of a panel in inches."""
+    figure = new_figure(width * columns, height * rows)
+    return figure, list(figure.subplots(rows, columns, squeeze=False).flat)
+
+
 def grid(comparison: Comparison, rows: Sequence[Draw], names: Sequence[str]) -> Figure:
-    """Return a figure with a row of panels for each way to draw, a column for each quantity."""
-    figure = new_figure(SIZE * len(names), SIZE * len(rows))
-    for draw, row in zip(rows, figure.subplots(len(rows), len(names), squeeze=False), strict=True):
+    """Figure with a row of panels for each way to draw, a column for each quantity."""
+    figure, panels = panels_of(len(names), rows=len(rows))
+    for draw, row in zip(rows, np.reshape(panels, (len(rows), len(names))), strict=True):
         for axes, name in zip(row, names, strict=True):
             draw(axes, comparison, name)
     return figure
 
 
 def with_std(comparison: Comparison) -> list[str]:
-    """Return the labelled quantities that have standard deviations.
-
-    Raises
-    ------
-    InputError
-        If none has.
-    """
+    """Labelled quantities with standard deviations; InputError if there are none."""
     names = [name for name, pairs in comparison.labelled.items() if pairs.std is not None]
     if not names:
         raise InputError(

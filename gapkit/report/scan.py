@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gapkit.report.picture import SIZE, new_figure
+from gapkit.report.picture import SIZE, panels_of
 from gapkit.validation import Scan
 
 if TYPE_CHECKING:
@@ -14,25 +14,8 @@ if TYPE_CHECKING:
 
 
 def scan_figure(scan: Scan) -> Figure:
-    """Draw an energy scan with bands of one and two standard deviations and marks where it is extrapolation.
-
-    Parameters
-    ----------
-    scan : Scan
-        From `gapkit.validation.dimer_scan` or `volume_scan`.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        Save it with `figure.savefig(path)`; it is attached to no window.
-
-    Raises
-    ------
-    InputError
-        If matplotlib is not installed.
-    """
-    figure = new_figure(SIZE * 1.3, SIZE)
-    axes = figure.subplots()
+    """Draw an energy scan with bands of one and two standard deviations and marks where it is extrapolation."""
+    figure, (axes,) = panels_of(1, SIZE * 1.3)
     order = np.argsort(scan.x, kind="stable")
     x, energy = scan.x[order], scan.energy[order]
     if scan.energy_std is not None:

@@ -1,4 +1,4 @@
-"""Energies over volumes: where the frames of a data set lie, and which of them a selection keeps."""
+"""Energies over volumes of the frames of a data set, and of those that a selection keeps."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from gapkit.exceptions import InputError
 from gapkit.report.groups import Group, add_groups_legend, draw_frames, groups_of, kept_mask
-from gapkit.report.picture import SIZE, new_figure
+from gapkit.report.picture import SIZE, panels_of
 from gapkit.structures import AtomsBatch
 from gapkit.typing import BoolArray, FloatArray
 
@@ -25,26 +25,20 @@ N_BINS = 30
 def spread_figure(batch: AtomsBatch, kept: BoolArray | None = None) -> Figure:
     """Draw energy per atom over volume per atom by configuration type.
 
-    Frames that have an energy and no volume are in a histogram of energies: those that are not periodic in all
-    directions, and those with more than eight times the median volume per atom.  A panel without frames is left out;
-    the title counts the frames without an energy.
+    Energies without a volume are in a histogram: frames that are not periodic in all directions, and those with more
+    than eight times the median volume per atom.  A panel without frames is left out; the title counts the frames
+    without an energy.
 
     Parameters
     ----------
     batch : AtomsBatch
-        From `gapkit.structures.to_batch`; labels may be missing.
     kept : ndarray (n_frames,) of bool, optional
-        False: the frame is left out of a selection, and is a cross in place of a filled point, or in an outlined bar.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        Save it with `figure.savefig(path)`; it is attached to no window.
+        False: left out of a selection, a cross in place of a filled point, or in an outlined bar.
 
     Raises
     ------
     InputError
-        If no frame has an energy, `kept` is no mask over the frames, or matplotlib is not installed.
+        If no frame has an energy, `kept` is no mask over the frames.
     """
     mask = kept_mask(kept, batch.n_frames)
     if batch.labels is None or not batch.labels.has_energy.any():
@@ -54,9 +48,7 @@ def spread_figure(batch: AtomsBatch, kept: BoolArray | None = None) -> Figure:
     has_energy, has_volume = batch.labels.has_energy, np.isfinite(volumes)
     both, alone = has_energy & has_volume, has_energy & ~has_volume
     groups = groups_of(batch.labels.config_type, batch.n_frames)
-    n_panels = int(both.any()) + int(alone.any())
-    figure = new_figure(SIZE * 1.2 * n_panels, SIZE)
-    panels = list(figure.subplots(1, n_panels, squeeze=False)[0])
+    figure, panels = panels_of(int(both.any()) + int(alone.any()), SIZE * 1.2)
     if both.any():
         axes = panels.pop(0)
         draw_frames(axes, volumes, np.where(has_energy, energies, np.nan), groups, mask)

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gapkit.errors import Comparison
 from gapkit.report.parity import add_legend, draw_parity
 from gapkit.report.picture import QUANTITIES, grid, with_std
 from gapkit.typing import FloatArray
 from gapkit.uncertainty import reliability_curve
-from gapkit.validation import Comparison
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -29,17 +29,7 @@ def reliability_figure(comparison: Comparison) -> Figure:
     Parameters
     ----------
     comparison : Comparison
-        From ``compare(..., uncertainty=True)``.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        Save it with `figure.savefig(path)`; it is attached to no window.
-
-    Raises
-    ------
-    InputError
-        If nothing labelled has standard deviations, or matplotlib is not installed.
+        Made by ``compare(..., uncertainty=True)``; InputError if nothing labelled has standard deviations.
     """
     return grid(comparison, [draw_reliability], with_std(comparison))
 
@@ -49,10 +39,8 @@ def error_figure(comparison: Comparison) -> Figure:
 
     Each point is one component; lines are at 1, 2 and 3 standard deviations.  Squares are the root mean square errors
     of components of similar std, in ten bins of equally many (fewer bins if these would hold less than ten): they lie
-    on the line of 1 if the stds are right.  Errors below a hundredth of the smallest std are below the panel,
-    and components whose std is zero (up to 1e-10) are not drawn.
-
-    Parameters, returns and errors are those of `reliability_figure`.
+    on the line of 1 if the stds are right.  Errors below a hundredth of the smallest std are below the panel, and
+    components whose std is zero (up to 1e-10) are not drawn.  The parameter is that of `reliability_figure`.
     """
     return grid(comparison, [draw_errors], with_std(comparison))
 
@@ -60,7 +48,7 @@ def error_figure(comparison: Comparison) -> Figure:
 def uncertainty_figure(comparison: Comparison) -> Figure:
     """Draw parity with error bars, reliability, and errors over stds: three rows with a column for each quantity.
 
-    Parameters, returns and errors are those of `reliability_figure`.  A quantity without stds has a parity panel only.
+    The parameter is that of `reliability_figure`.  A quantity without stds has a parity panel only.
     """
     with_std(comparison)
     figure = grid(comparison, [draw_parity, draw_reliability, draw_errors], list(comparison.labelled))
