@@ -20,8 +20,8 @@ from gapkit.curation.trajectory_checks import along_trajectories
 from gapkit.exceptions import DataError, InputError
 from gapkit.neighbours import build_neighbour_list
 from gapkit.structures import AtomsBatch, LabelKeys, Labels, find_faults, to_batch
-from gapkit.structures.checks.consistency import label_consistency
-from gapkit.structures.checks.data import ISOLATED_BEYOND, nearest_distances
+from gapkit.structures.checks.geometry import ISOLATED_BEYOND, nearest_distances
+from gapkit.structures.checks.work import label_consistency
 from gapkit.typing import BoolArray, FloatArray
 
 SMALL_DISTANCE = 0.6  # times the usual shortest one

@@ -7,7 +7,7 @@ import numpy as np
 from gapkit.curation.findings import MIN_GROUP, Finding, Found, robust_scale, same_composition, severity_of
 from gapkit.neighbours import build_neighbour_list
 from gapkit.structures import AtomsBatch, Labels
-from gapkit.structures.checks.data import frame_means
+from gapkit.structures.checks.labels import rms_forces
 from gapkit.typing import BoolArray, FloatArray
 
 ENERGY_FLOOR, ENERGY_SCALES = 0.02, 10.0  # eV/atom; robust standard deviations: errors of a pair model have long tails
@@ -20,7 +20,7 @@ def energy_outliers(batch: AtomsBatch, labels: Labels, alone: BoolArray) -> Foun
     if len(frames) < MIN_GROUP:
         return []
     residual = pair_model_residuals(batch.select(frames))
-    hot = np.sqrt(frame_means(batch, labels))[frames]
+    hot = rms_forces(batch)[frames]
     types = np.array(labels.config_type)
     found = []
     for group in same_composition(batch, frames):

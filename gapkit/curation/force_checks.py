@@ -8,7 +8,6 @@ import numpy as np
 
 from gapkit.curation.findings import MIN_GROUP, SCALES, Finding, Found, robust_scale, severity_of
 from gapkit.structures import AtomsBatch, Labels
-from gapkit.structures.checks.data import sum_over_frames
 
 LOUD, NET_PART = 6.0, 0.5
 LOUDEST, LOUDEST_QUANTILE = 5.0, 0.9  # times the largest force of nearly all frames of the configuration type
@@ -49,7 +48,7 @@ def net_forces(batch: AtomsBatch, labels: Labels, sources: np.ndarray) -> Found:
     and median absolute deviation; what is below a floor passes however well the others cancel.
     """
     size = batch.n_atoms_per_frame
-    net = np.linalg.norm(sum_over_frames(batch, labels.forces), axis=1) / np.sqrt(np.maximum(size, 1))
+    net = np.linalg.norm(batch.sum_over_frames(labels.forces), axis=1) / np.sqrt(np.maximum(size, 1))
     known = np.isfinite(net) & (size > 1)
     found = []
     for name in np.unique(sources[known]):
@@ -75,10 +74,10 @@ def net_forces(batch: AtomsBatch, labels: Labels, sources: np.ndarray) -> Found:
 def net_torques(batch: AtomsBatch, labels: Labels) -> Found:
     """Molecules whose forces would make them spin."""
     size = batch.n_atoms_per_frame
-    centres = sum_over_frames(batch, batch.positions) / size[:, None]
+    centres = batch.sum_over_frames(batch.positions) / size[:, None]
     torques = np.cross(batch.positions - centres[batch.frame_of_atom], labels.forces)
-    net = np.linalg.norm(sum_over_frames(batch, torques), axis=1)
-    single = np.sqrt(sum_over_frames(batch, np.sum(torques**2, axis=1)))
+    net = np.linalg.norm(batch.sum_over_frames(torques), axis=1)
+    single = np.sqrt(batch.sum_over_frames(np.sum(torques**2, axis=1)))
     limit = np.maximum(NET_TORQUE_PART * single, NET_TORQUE * size)
     text = "the torques add up to {0:.3g} eV instead of 0; an external field, or constrained or reordered atoms"
     return [

@@ -35,7 +35,7 @@ from gapkit.potential.state import FittedState, state_of
 from gapkit.potential.training.labels import labelled_batch
 from gapkit.potential.training.rows import TrainingTargets
 from gapkit.structures import AtomsBatch
-from gapkit.structures.checks.data import frame_means
+from gapkit.structures.checks.labels import rms_forces
 from gapkit.typing import BoolArray, FloatArray, IntArray
 
 COMPONENTS = {"energy": 1, "forces": 3, "virial": 6}
@@ -203,7 +203,7 @@ def examine(model: GAP, batch: AtomsBatch, inside: Mapping[str, BoolArray]) -> l
     R = state.sparse.posterior.R
     inverse = solve_triangular(R, np.eye(len(R)))
     spread = np.linalg.norm(inverse, axis=1)
-    forces = np.sqrt(frame_means(batch, batch_labels))
+    forces = rms_forces(batch)
     # M less the trace of prior precision times posterior covariance
     n_effective = len(R) - _prior_norm(state.sparse, inverse)
 

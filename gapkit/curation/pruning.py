@@ -22,7 +22,6 @@ from gapkit.exceptions import InputError
 from gapkit.potential import GAP
 from gapkit.potential.error_bars.leave_one_out import LeaveOneOut
 from gapkit.structures import LabelKeys
-from gapkit.structures.checks.data import sum_over_frames
 from gapkit.targets import TARGETS
 from gapkit.typing import BoolArray, FloatArray, IntArray
 
@@ -164,8 +163,7 @@ def prune(
     batch = training_batch(model, frames)
     labels = batch.labels
     assert labels is not None
-    has = {"energy": labels.has_energy, "forces": sum_over_frames(batch, labels.has_forces.astype(float)) > 0}
-    has["virial"] = labels.has_virial
+    has = batch.labelled_frames
     inside = {kind: np.ones(batch.n_frames, bool) for kind in TARGETS}
     limits = threshold * np.where(_rare(labels.config_type), RARE, 1.0)
     now, used, scores = model, list(frames), {}

@@ -8,7 +8,7 @@ import numpy as np
 
 from gapkit.curation.findings import MIN_GROUP, SCALES, Finding, Found
 from gapkit.structures import AtomsBatch
-from gapkit.structures.checks.consistency import energies_and_work
+from gapkit.structures.checks.work import energies_and_work
 from gapkit.typing import FloatArray
 
 WINDOW = 4  # frames on either side with which one is compared

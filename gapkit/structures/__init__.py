@@ -1,7 +1,7 @@
 """Structures: frozen batches of flat arrays, made once from ASE atoms, and a report on what they hold."""
 
 from gapkit.structures.batch import AtomsBatch, Labels, concatenate
-from gapkit.structures.checks.data import Fault
+from gapkit.structures.checks.fault import Fault
 from gapkit.structures.keys import LabelKeys
 from gapkit.structures.read import read_frames, to_batch
 from gapkit.structures.report import DataReport, describe, find_faults

@@ -178,6 +178,17 @@ class AtomsBatch:
         return len(self.numbers)
 
     @cached_property
+    def all_labels(self) -> Labels:
+        """The labels; where the batch was made without, labels that are all absent."""
+        return self.labels or Labels.empty(self.n_frames, self.n_atoms)
+
+    @property
+    def labelled_frames(self) -> dict[str, BoolArray]:
+        """Frames (n_frames,) that have a label of each target, or of which an atom has one."""
+        has = self.all_labels.has
+        return {name: self.sum_over_frames(mask) > 0 if TARGETS[name].per_atom else mask for name, mask in has.items()}
+
+    @cached_property
     def n_atoms_per_frame(self) -> IntArray:
         """(n_frames,) number of atoms of each frame."""
         return _read_only(np.diff(self.offsets))
@@ -199,18 +210,18 @@ class AtomsBatch:
         scale = np.prod(np.linalg.norm(self.cells, axis=2), axis=1)
         return _read_only(np.where(volume > SINGULAR_CELL * scale, volume, np.nan))
 
+    def atoms_of(self, frame: int) -> slice:
+        """Atoms of a frame."""
+        return slice(int(self.offsets[frame]), int(self.offsets[frame + 1]))
+
+    def sum_over_frames(self, values: NDArray) -> FloatArray:
+        """Sums (n_frames, ...) of values (n_atoms, ...) over the atoms of each frame."""
+        total = np.zeros((self.n_frames, *values.shape[1:]))
+        np.add.at(total, self.frame_of_atom, values)
+        return total
+
     def compositions(self, species: Sequence[int]) -> IntArray:
-        """Count the atoms of each species in each frame.
-
-        Parameters
-        ----------
-        species : sequence of int
-            Atomic numbers; one column each. Atoms of other species are not counted.
-
-        Returns
-        -------
-        counts : (n_frames, n_species) int
-        """
+        """Atoms (n_frames, n_species) of each atomic number in each frame; others are not counted."""
         counts = np.zeros((self.n_frames, len(species)), dtype=np.int64)
         for column, number in enumerate(species):
             atoms = self.numbers == number
@@ -256,7 +267,7 @@ def concatenate(batches: Sequence[AtomsBatch]) -> AtomsBatch:
     counts = np.concatenate([batch.n_atoms_per_frame for batch in batches])
     labels = None
     if any(batch.labels is not None for batch in batches):
-        labels = Labels.join([batch.labels or Labels.empty(batch.n_frames, batch.n_atoms) for batch in batches])
+        labels = Labels.join([batch.all_labels for batch in batches])
     return AtomsBatch(
         np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
         np.concatenate([batch.numbers for batch in batches]),

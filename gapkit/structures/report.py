@@ -7,10 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 from ase.data import chemical_symbols
 
-from gapkit.structures.batch import AtomsBatch, Labels
-from gapkit.structures.checks import data as checks
-from gapkit.structures.checks.consistency import all_electron_units, label_consistency
-from gapkit.structures.checks.data import Fault, list_frames
+from gapkit.structures.batch import AtomsBatch
+from gapkit.structures.checks.fault import Fault, list_frames
+from gapkit.structures.checks.geometry import close_atoms, duplicates, nearest_distances
+from gapkit.structures.checks.labels import all_electron_units, energy_outliers, magnitudes, net_force
+from gapkit.structures.checks.work import label_consistency
+from gapkit.targets import TARGETS
 from gapkit.typing import FloatArray
 
 Range = tuple[float, float]
@@ -24,18 +26,14 @@ class ConfigTypeCount:
     ----------
     config_type : str
     n_frames, n_atoms : int
-    n_energies, n_virials : int
-        Frames that have the label.
-    n_force_components : int
-        Three per labelled atom.
+    n_labels : dict of str to int
+        Frames or atoms that have the label of a target.
     """
 
     config_type: str
     n_frames: int
     n_atoms: int
-    n_energies: int
-    n_force_components: int
-    n_virials: int
+    n_labels: dict[str, int]
 
 
 @dataclass(frozen=True)
@@ -82,64 +80,49 @@ class DataReport:
         species = ", ".join(f"{count} {symbol}" for symbol, count in self.species.items())
         lines = [f"{self.n_frames} frames, {self.n_atoms} atoms ({species})", ""]
         width = max([11, *(len(c.config_type) for c in self.config_types)])
-        lines.append(f"{'config type':<{width}}  frames   atoms  energies  force comp.  virials")
+        lines.append(f"{'config type':<{width}}  frames   atoms" + "".join(f" {name:>9}" for name in TARGETS))
         for c in self.config_types:
-            lines.append(
-                f"{c.config_type:<{width}} {c.n_frames:7d} {c.n_atoms:7d} {c.n_energies:9d} "
-                f"{c.n_force_components:12d} {c.n_virials:8d}"
-            )
+            counts = "".join(f" {c.n_labels[name]:9d}" for name in TARGETS)
+            lines.append(f"{c.config_type:<{width}} {c.n_frames:7d} {c.n_atoms:7d}{counts}")
         lines.append("")
-        for name, values, unit in (
-            ("energy per atom", self.energy_per_atom, "eV/atom"),
-            ("volume per atom", self.volume_per_atom, "Å^3/atom"),
-        ):
-            if values is not None:
-                lines.append(f"{name}: {values[0]:.4f} to {values[1]:.4f} {unit}")
-        for name, value, unit in (
-            ("largest force", self.max_force, "eV/Å"),
-            ("largest stress component", self.max_stress, "eV/Å^3"),
-            ("nearest distance", self.nearest_distance, "Å"),
-        ):
-            if value is not None:
-                lines.append(f"{name}: {value:.4g} {unit}")
+        ranges = {
+            "energy per atom": (self.energy_per_atom, "eV/atom"),
+            "volume per atom": (self.volume_per_atom, "Å^3/atom"),
+        }
+        lines += [f"{name}: {r[0]:.4f} to {r[1]:.4f} {unit}" for name, (r, unit) in ranges.items() if r is not None]
+        extremes = {
+            "largest force": (self.max_force, "eV/Å"),
+            "largest stress component": (self.max_stress, "eV/Å^3"),
+            "nearest distance": (self.nearest_distance, "Å"),
+        }
+        lines += [f"{name}: {value:.4g} {unit}" for name, (value, unit) in extremes.items() if value is not None]
         isolated = ", ".join(f"{symbol} ({list_frames(f)})" for symbol, f in self.isolated_atoms.items())
         lines.append(f"isolated atoms: {isolated or 'none'}")
         if self.unlabelled:
             lines.append(f"without any label: {list_frames(self.unlabelled)}")
         lines.append("")
         lines.append(f"warnings ({len(self.warnings)}):" if self.warnings else "no warnings")
-        lines += [f"  - {finding}" for finding in self.warnings]
+        lines += [f"  - {fault}" for fault in self.warnings]
         return "\n".join(lines)
 
 
 def describe(batch: AtomsBatch) -> DataReport:
-    """Count what a batch holds and check it for faults.
-
-    Parameters
-    ----------
-    batch : AtomsBatch
-        With or without labels.
-
-    Returns
-    -------
-    report : DataReport
-    """
-    labels = batch.labels if batch.labels is not None else Labels.empty(batch.n_frames, batch.n_atoms)
-    nearest = checks.nearest_distances(batch)
-    isolated = (batch.n_atoms_per_frame == 1) & np.isnan(nearest)
-    labelled_atoms = checks.sum_over_frames(batch, labels.has_forces.astype(float))
-    any_label = labels.has_energy | labels.has_virial | (labelled_atoms > 0)
+    """Count what a batch, with or without labels, holds and check it for faults."""
+    labels, size = batch.all_labels, batch.n_atoms_per_frame
+    nearest = nearest_distances(batch)
+    isolated = (size == 1) & np.isnan(nearest)
+    has = batch.labelled_frames
     return DataReport(
         n_frames=batch.n_frames,
         n_atoms=batch.n_atoms,
         species={chemical_symbols[z]: int(np.sum(batch.numbers == z)) for z in batch.species},
-        config_types=_count(batch, labels, labelled_atoms),
-        unlabelled=tuple(int(f) for f in np.flatnonzero(~any_label)),
+        config_types=_count(batch),
+        unlabelled=tuple(np.flatnonzero(~np.any(list(has.values()), axis=0)).tolist()),
         isolated_atoms=_isolated_atoms(batch, isolated),
-        energy_per_atom=_range((labels.energy / np.maximum(batch.n_atoms_per_frame, 1))[~isolated]),
+        energy_per_atom=_range((labels.energy / np.maximum(size, 1))[~isolated]),
         max_force=_largest(np.linalg.norm(labels.forces, axis=1)),
         max_stress=_largest(np.abs(labels.virial).max(axis=(1, 2)) / batch.volumes),
-        volume_per_atom=_range((batch.volumes / np.maximum(batch.n_atoms_per_frame, 1))[batch.pbc.all(axis=1)]),
+        volume_per_atom=_range((batch.volumes / np.maximum(size, 1))[batch.pbc.all(axis=1)]),
         nearest_distance=None if np.isnan(nearest).all() else float(np.nanmin(nearest)),
         warnings=tuple(find_faults(batch, nearest)),
     )
@@ -147,33 +130,26 @@ def describe(batch: AtomsBatch) -> DataReport:
 
 def find_faults(batch: AtomsBatch, nearest: FloatArray | None = None) -> list[Fault]:
     """Run every check; `nearest` (n_frames,) in Å spares computing the nearest distances again."""
-    nearest = checks.nearest_distances(batch) if nearest is None else nearest
+    nearest = nearest_distances(batch) if nearest is None else nearest
     return [
         *all_electron_units(batch),
-        *checks.magnitudes(batch),
+        *magnitudes(batch),
         *label_consistency(batch),
-        *checks.close_atoms(nearest),
-        *checks.duplicates(batch),
-        *checks.energy_outliers(batch, nearest),
-        *checks.net_force(batch),
+        *close_atoms(nearest),
+        *duplicates(batch),
+        *energy_outliers(batch, nearest),
+        *net_force(batch),
     ]
 
 
-def _count(batch: AtomsBatch, labels: Labels, labelled_atoms: FloatArray) -> tuple[ConfigTypeCount, ...]:
+def _count(batch: AtomsBatch) -> tuple[ConfigTypeCount, ...]:
+    labels = batch.all_labels
     types = np.array(labels.config_type, dtype=object)
     counts = []
-    for config_type in dict.fromkeys(labels.config_type):
-        frames = types == config_type
-        counts.append(
-            ConfigTypeCount(
-                config_type=config_type,
-                n_frames=int(frames.sum()),
-                n_atoms=int(batch.n_atoms_per_frame[frames].sum()),
-                n_energies=int(labels.has_energy[frames].sum()),
-                n_force_components=3 * int(labelled_atoms[frames].sum()),
-                n_virials=int(labels.has_virial[frames].sum()),
-            )
-        )
+    for name in dict.fromkeys(labels.config_type):
+        part = batch.select(types == name)
+        n_labels = {target: int(has.sum()) for target, has in part.all_labels.has.items()}
+        counts.append(ConfigTypeCount(name, part.n_frames, part.n_atoms, n_labels))
     return tuple(counts)
 
 

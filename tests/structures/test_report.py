@@ -77,7 +77,7 @@ def test_counts_and_ranges(copper):
         ("default", 1, 3),
     ]
     first = report.config_types[0]
-    assert (first.n_energies, first.n_force_components, first.n_virials) == (10, 480, 10)
+    assert first.n_labels == {"energy": 10, "forces": 160, "virial": 10}
     assert report.unlabelled == (22,)
     assert report.isolated_atoms == {"O": (20,), "H": (21,)}
     energies = [a.calc.results["energy"] / 16 for a in copper]

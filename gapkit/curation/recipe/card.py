@@ -74,9 +74,9 @@ def _content(entries: Sequence[Entry]) -> dict[str, Any]:
     report = describe(batch_of(entries))
     return {
         "n_frames": report.n_frames, "n_atoms": report.n_atoms, "species": report.species,
-        "n_energies": sum(c.n_energies for c in report.config_types),
-        "n_force_components": sum(c.n_force_components for c in report.config_types),
-        "n_virials": sum(c.n_virials for c in report.config_types),
+        "n_energies": sum(c.n_labels["energy"] for c in report.config_types),
+        "n_force_components": sum(3 * c.n_labels["forces"] for c in report.config_types),
+        "n_virials": sum(c.n_labels["virial"] for c in report.config_types),
         "energy_per_atom": report.energy_per_atom, "max_force": report.max_force,
     }  # fmt: skip
 

@@ -50,10 +50,8 @@ def merge_reports(reports: Sequence[DataReport]) -> DataReport:
 
 
 def _sum(a: ConfigTypeCount, b: ConfigTypeCount) -> ConfigTypeCount:
-    return ConfigTypeCount(
-        a.config_type, a.n_frames + b.n_frames, a.n_atoms + b.n_atoms, a.n_energies + b.n_energies,
-        a.n_force_components + b.n_force_components, a.n_virials + b.n_virials,
-    )  # fmt: skip
+    n_labels = {name: a.n_labels[name] + b.n_labels[name] for name in a.n_labels}
+    return ConfigTypeCount(a.config_type, a.n_frames + b.n_frames, a.n_atoms + b.n_atoms, n_labels)
 
 
 def _of(choose: Callable[[list[float]], float], values: Iterable[float | None]) -> float | None:

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from gapkit import units
-from gapkit.structures.batch import AtomsBatch, Labels
-from gapkit.structures.checks.data import Fault
+from gapkit.structures.batch import AtomsBatch
+from gapkit.structures.checks.fault import Fault
 from gapkit.typing import FloatArray
 
 _MAX_FRAMES = 60  # per group of like frames
@@ -31,10 +31,12 @@ _SAME_CELL = 1e-6
 _MAX_STRAIN = 0.1
 _MAX_DISPLACEMENT = 0.4  # Å, rms
 _STRAINED_DISPLACEMENT = 0.05  # Å, rms, beyond the affine one
-_ALL_ELECTRON_TOLERANCE = 0.025
 
 # Those that a stress is likely to be left in; the slope is (unit of work) / (unit of energy).
 _STRESS_UNITS = ("GPa", "kbar", "Hartree/Bohr^3")
+
+_Slopes = dict[tuple[int, ...], float]
+"""Slope of energy against work for each group of like frames."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,8 +52,8 @@ class FramePairs:
 
 def label_consistency(batch: AtomsBatch) -> list[Fault]:
     """Compare energy differences with the work of forces and stresses, for every group of like frames."""
-    force_slopes: dict[tuple[int, ...], float] = {}
-    stress_slopes: dict[tuple[int, ...], float] = {}
+    force_slopes: _Slopes = {}
+    stress_slopes: _Slopes = {}
     for frames in _like_frames(batch):
         pairs = energies_and_work(batch, frames)
         same_cell = (pairs.strain < _SAME_CELL) & (pairs.displacement < _MAX_DISPLACEMENT)
@@ -61,63 +63,27 @@ def label_consistency(batch: AtomsBatch) -> list[Fault]:
         strained &= pairs.displacement < _STRAINED_DISPLACEMENT
         if (slope := _slope(pairs.stress_work, pairs.energy, strained)) is not None:
             stress_slopes[tuple(frames)] = slope
-    return _force_findings(force_slopes) + _stress_findings(stress_slopes, force_slopes)
-
-
-def all_electron_units(batch: AtomsBatch) -> list[Fault]:
-    """Recognise total energies of all-electron codes that were left in Hartree, kcal/mol or kJ/mol.
-
-    The total energy of an atom is, within 1% for light atoms, -(0.7687 Z^(7/3) - Z^2/2 + 0.2699 Z^(5/3)) Hartree
-    (Englert and Schwinger, Phys. Rev. A 32, 26 (1985)). Only frames of atoms up to sulphur, with at least one of
-    B, C, N, O, F are judged, since pseudopotential energies in eV can come close for others.
-    """
-    labels = batch.labels
-    if labels is None:
-        return []
-    z = batch.numbers.astype(float)
-    total = np.zeros(batch.n_frames)
-    np.add.at(total, batch.frame_of_atom, -(0.7687 * z ** (7 / 3) - 0.5 * z**2 + 0.2699 * z ** (5 / 3)))
-    light = np.ones(batch.n_frames, dtype=bool)
-    np.logical_and.at(light, batch.frame_of_atom, batch.numbers <= 16)
-    organic = batch.compositions((5, 6, 7, 8, 9)).sum(axis=1) > 0
-    frames = np.flatnonzero(labels.has_energy & light & organic)
-    if not len(frames):
-        return []
-    ratio = labels.energy[frames] / total[frames]
-    for name in ("Hartree", "kcal/mol", "kJ/mol"):
-        expected = units.HARTREE / units.ENERGY_UNITS[name]
-        close = np.abs(ratio / expected - 1.0) < _ALL_ELECTRON_TOLERANCE
-        if close.mean() > 0.5:
-            message = (
-                f"total energies look like {name}: they are those of free atoms in that unit; "
-                f"multiply energies (and forces) by {units.ENERGY_UNITS[name]:.6g} to have eV"
-            )
-            return [Fault("energy_units", tuple(int(f) for f in frames[close]), message)]
-    return []
+    return _force_faults(force_slopes) + _stress_faults(stress_slopes, force_slopes)
 
 
 def _like_frames(batch: AtomsBatch) -> list[list[int]]:
     """Group frames with the same atoms in the same order, largest groups first, thinned evenly."""
-    labels = batch.labels
-    if labels is None:
-        return []
     groups: dict[Hashable, list[int]] = defaultdict(list)
-    for frame in np.flatnonzero(labels.has_energy):
-        atoms = slice(batch.offsets[frame], batch.offsets[frame + 1])
-        groups[(batch.numbers[atoms].tobytes(), batch.pbc[frame].tobytes())].append(int(frame))
+    for frame in np.flatnonzero(batch.all_labels.has_energy).tolist():
+        groups[(batch.numbers[batch.atoms_of(frame)].tobytes(), batch.pbc[frame].tobytes())].append(frame)
     largest = sorted((g for g in groups.values() if len(g) > 4), key=len, reverse=True)[:_MAX_GROUPS]
     return [[g[k] for k in np.unique(np.linspace(0, len(g) - 1, _MAX_FRAMES).astype(int))] for g in largest]
 
 
 def energies_and_work(batch: AtomsBatch, frames: list[int]) -> FramePairs:
     """Energies (eV) and works of all pairs of like frames, by the trapezoidal rule over forces and stresses."""
-    labels = batch.labels if batch.labels is not None else Labels.empty(batch.n_frames, batch.n_atoms)
+    labels = batch.all_labels
     pbc = batch.pbc[frames[0]]
     atoms = np.stack([np.arange(batch.offsets[f], batch.offsets[f + 1]) for f in frames])
-    # Open directions have no need of a cell: unit vectors stand in, so that fractional coordinates exist.
-    cells = np.where(pbc[None, :, None], batch.cells[frames], np.eye(3)) if pbc.all() or not pbc.any() else None
-    if cells is None:
+    if pbc.any() and not pbc.all():
         return FramePairs(*(np.empty(0) for _ in range(5)))
+    # Open directions have no need of a cell: unit vectors stand in, so that fractional coordinates exist.
+    cells = np.where(pbc[None, :, None], batch.cells[frames], np.eye(3))
     fractional = np.einsum("fai,fij->faj", batch.positions[atoms], np.linalg.inv(cells))
     forces, virial, energy = labels.forces[atoms], labels.virial[frames], labels.energy[frames]
     columns: list[list[FloatArray]] = [[] for _ in range(5)]
@@ -153,14 +119,12 @@ def _off(slope: float) -> bool:
     return not 1 / _TOLERANCE < abs(slope) < _TOLERANCE
 
 
-def _force_findings(slopes: dict[tuple[int, ...], float]) -> list[Fault]:
+def _force_faults(slopes: _Slopes) -> list[Fault]:
     found = []
-    wrong_sign = _frames_where(slopes, lambda slope: slope < 0)
-    if wrong_sign:
+    if wrong := _frames_where(slopes, lambda slope: slope < 0):
         message = "energies rise where forces say that they fall: forces have the wrong sign (gradients); negate them"
-        found.append(Fault("force_sign", wrong_sign, message))
-    wrong_unit = _frames_where(slopes, _off)
-    if wrong_unit:
+        found.append(Fault("force_sign", wrong, message))
+    if wrong := _frames_where(slopes, _off):
         ratio = float(np.median([abs(slope) for slope in slopes.values() if _off(slope)]))
         guesses = [
             (energy, force)
@@ -170,24 +134,23 @@ def _force_findings(slopes: dict[tuple[int, ...], float]) -> list[Fault]:
         ]
         # Likelier mistakes first: one unit off rather than two, and few codes write Rydberg.
         guesses.sort(key=lambda g: ((g[0] != "eV") + (g[1] != "eV/Å"), "Rydberg" in g[0] + g[1]))
-        words = " or ".join(f"energies in {energy} with forces in {force}" for energy, force in guesses[:2])
+        likely = " or ".join(f"energies in {energy} with forces in {force}" for energy, force in guesses[:2])
         message = (
             f"energy differences are {ratio:.3g} times the work of the forces instead of 1"
-            f"{', as for ' + words if words else ''}; convert to eV and eV/Å"
+            f"{', as for ' + likely if likely else ''}; convert to eV and eV/Å"
         )
-        found.append(Fault("energy_force_units", wrong_unit, message))
+        found.append(Fault("energy_force_units", wrong, message))
     return found
 
 
-def _stress_findings(slopes: dict[tuple[int, ...], float], force_slopes: dict[tuple[int, ...], float]) -> list[Fault]:
+def _stress_faults(slopes: _Slopes, force_slopes: _Slopes) -> list[Fault]:
     found = []
-    wrong_sign = _frames_where(slopes, lambda slope: slope < 0)
-    if wrong_sign:
+    if wrong := _frames_where(slopes, lambda slope: slope < 0):
         message = (
             "energies fall where stresses say that they rise: stress (or virial) has the wrong sign; "
             "gapkit and ASE take stress = dE/d(strain)/V, negative under compression; VASP's is opposite"
         )
-        found.append(Fault("stress_sign", wrong_sign, message))
+        found.append(Fault("stress_sign", wrong, message))
     energy_off = [abs(slope) for slope in force_slopes.values() if _off(slope)]
 
     def off(slope: float) -> bool:
@@ -195,17 +158,16 @@ def _stress_findings(slopes: dict[tuple[int, ...], float], force_slopes: dict[tu
         explained = bool(energy_off) and not _off(abs(slope) / float(np.median(energy_off)))
         return _off(slope) and not explained
 
-    wrong_unit = _frames_where(slopes, off)
-    if wrong_unit:
+    if wrong := _frames_where(slopes, off):
         ratio = float(np.median([abs(slope) for slope in slopes.values() if off(slope)]))
-        words = " or ".join(unit for unit in _STRESS_UNITS if 1 / 1.5 < ratio / units.STRESS_UNITS[unit] < 1.5)
+        likely = " or ".join(unit for unit in _STRESS_UNITS if 1 / 1.5 < ratio / units.STRESS_UNITS[unit] < 1.5)
         message = (
             f"energy differences are {ratio:.3g} times the work of the stresses instead of 1"
-            f"{', as for stresses in ' + words if words else ''}; convert to eV and eV/Å^3"
+            f"{', as for stresses in ' + likely if likely else ''}; convert to eV and eV/Å^3"
         )
-        found.append(Fault("energy_stress_units", wrong_unit, message))
+        found.append(Fault("energy_stress_units", wrong, message))
     return found
 
 
-def _frames_where(slopes: dict[tuple[int, ...], float], condition: Callable[[float], bool]) -> tuple[int, ...]:
+def _frames_where(slopes: _Slopes, condition: Callable[[float], bool]) -> tuple[int, ...]:
     return tuple(sorted(frame for frames, slope in slopes.items() if condition(slope) for frame in frames))
