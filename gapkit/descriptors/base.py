@@ -1,19 +1,23 @@
 """What every descriptor offers: instances with values, a pullback for prediction and Jacobian rows for training.
 
 An *instance* is what a descriptor yields: an atom (SOAP), a pair, a triplet.  It depends on positions only through
-*edges* (vectors from a centre to its neighbours), so that a derivative with respect to edge vectors is all that forces
-and virials need, whatever the descriptor: F_i += dE/dD_ij, F_j -= dE/dD_ij, virial -= D_ij (x) dE/dD_ij.
+*edges* (vectors from an atom to a neighbour), so that derivatives with respect to edge vectors give forces and virials
+whatever the descriptor: F_i += dE/dD_ij, F_j -= dE/dD_ij, virial -= D_ij (x) dE/dD_ij.  An edge may start at any atom:
+the vector of an atom may depend on edges of its neighbours.
 
 Instances come in *blocks* of like species: (Z,) for atoms, (Z1, Z2) for pairs, (Z0, Z1, Z2) for triplets; every block
 has its own sparse points.
+
+A new descriptor is three classes: a `Descriptor` with its parameters, an `Engine` for fixed species and a `View` of one
+neighbour list.  `examples/custom_descriptor.py` is one.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 from ase import Atoms
@@ -23,7 +27,9 @@ from sklearn.utils.validation import check_is_fitted
 from gapkit._core.rows import count_legs, fill_legs
 from gapkit.exceptions import InputError, UnknownSpeciesError
 from gapkit.io.registry import registered
+from gapkit.kernels import DotProduct, GapKernel
 from gapkit.neighbours import NeighbourList, build_neighbour_list
+from gapkit.sparse import CUR, SparseSelector
 from gapkit.structures import to_batch
 from gapkit.typing import FloatArray, IntArray
 from gapkit.workspace import Workspace
@@ -44,9 +50,9 @@ class Features:
     centres : ndarray (n,) of int
         Central atom of each instance; atoms may repeat.
     state : Any
-        What the view that made them needs to go back to edges.
+        What the view needs for derivatives.
     squares : ndarray (n,) or None
-        Squared norms of the whole vectors, where x is only the part of them that matters to the sparse points.
+        Squared norms of the whole vectors, where x is truncated.
     """
 
     x: FloatArray
@@ -58,10 +64,15 @@ class Features:
 
 @dataclass(frozen=True, eq=False)
 class InstanceEdges:
-    """Edges on which instances depend: those of instance n are edges[offsets[n] : offsets[n + 1]]."""
+    """Edges on which instances depend: those of instance n are edges[offsets[n] : offsets[n + 1]]; may repeat."""
 
     offsets: IntArray
     edges: IntArray
+
+    @property
+    def instances(self) -> IntArray:
+        """Instance of each edge."""
+        return np.repeat(np.arange(len(self.offsets) - 1), np.diff(self.offsets))
 
     @classmethod
     def of_centres(
@@ -92,60 +103,195 @@ class Jacobian:
     dx: FloatArray
     dfactors: FloatArray | None
 
+    def projected(self, projection: FloatArray | None, workspace: Workspace | None = None) -> Jacobian:
+        """With dx @ projection, (n_legs, 3, r), in place of dx; None: as it is."""
+        if projection is None:
+            return self
+        n, d, r = len(self.legs.edges), *projection.shape
+        dx = (Workspace() if workspace is None else workspace).array("reduced changes", 3 * n, r)
+        np.dot(self.dx.reshape(3 * n, d), projection, out=dx)
+        return Jacobian(self.legs, dx.reshape(n, 3, r), self.dfactors)
 
-class View(Protocol):
-    """A descriptor applied to one neighbour list."""
 
-    centres_per_chunk: int
+class View(ABC):
+    """A descriptor applied to one neighbour list.
+
+    Parameters
+    ----------
+    engine : Engine
+    numbers : ndarray (n_atoms,) of int
+        Atomic numbers.
+    neighbours : NeighbourList
+        May hold longer edges than the engine's reach.
+    """
+
+    centres_per_chunk = 128
     """Central atoms whose instances fit the cache together."""
+
+    def __init__(self, engine: Engine, numbers: IntArray, neighbours: NeighbourList) -> None:
+        self.engine = engine
+        self.numbers = numbers
+        self.neighbours = neighbours
 
     def centres(self, block: Block) -> IntArray:
         """Atoms that can be the centre of an instance of `block`, ascending."""
-        ...
+        first, *others = self.engine.centre_species(block)
+        mask = self.numbers == first
+        for species in others:
+            mask |= self.numbers == species
+        return np.flatnonzero(mask)
 
+    @abstractmethod
     def features(self, block: Block, centres: IntArray, workspace: Workspace | None = None) -> Features:
         """Instances of `block` with these centres; their arrays live in the workspace, until it is used again."""
-        ...
+
+    @abstractmethod
+    def jacobian(
+        self, features: Features, workspace: Workspace | None = None, projection: FloatArray | None = None
+    ) -> Jacobian:
+        """Derivative of every instance; with a projection (d, r) dx @ projection in place of dx."""
 
     def pullback(self, features: Features, gx: FloatArray, gf: FloatArray, edge_gradients: FloatArray) -> None:
-        """Add dE/d(edge vector) (n_edges, 3) for given dE/dx (n, d) and dE/df (n,)."""
-        ...
+        """Add dE/d(edge vector) (n_edges, 3) for given dE/dx (n, d) and dE/df (n,).
 
-    def jacobian(self, features: Features, workspace: Workspace | None = None) -> Jacobian:
-        """Derivative of every instance; arrays in the workspace."""
-        ...
+        Made of the Jacobian here; reverse mode, which a subclass may write, costs a fraction of it.
+        """
+        jacobian = self.jacobian(features)
+        instances = jacobian.legs.instances
+        change = np.einsum("ead,ed->ea", jacobian.dx, gx[instances])
+        if jacobian.dfactors is not None:
+            change += jacobian.dfactors * gf[instances, None]
+        np.add.at(edge_gradients, jacobian.legs.edges, change)
 
 
-class Engine(Protocol):
-    """A descriptor with its species fixed and its tables filled."""
+@dataclass(frozen=True, eq=False)
+class Engine(ABC):
+    """A descriptor with its species fixed and its tables filled.
+
+    Attributes
+    ----------
+    species : tuple of int
+        Atomic numbers.
+    reach : float
+        Longest edge that counts, Å.
+    scale : float
+        Multiplies the vectors.
+    """
+
+    species: tuple[int, ...]
+    reach: float
+    scale: float = field(default=1.0, kw_only=True)
+
+    is_atomic: ClassVar[bool] = True
+    """Whether every atom is one instance, so that its prior residual is a novelty of its whole neighbourhood."""
+    array_names: ClassVar[tuple[str, ...]] = ("scale",)
+    """What `to_arrays` may hold."""
+
+    @property
+    @abstractmethod
+    def n_features(self) -> int:
+        """Length d of a descriptor vector."""
+
+    @abstractmethod
+    def make_view(self, numbers: IntArray, neighbours: NeighbourList) -> View:
+        """A view with vectors of scale 1."""
+
+    def view(self, numbers: IntArray, neighbours: NeighbourList) -> View:
+        """Apply to atoms of atomic numbers `numbers` (n_atoms,) and their neighbours."""
+        view = self.make_view(numbers, neighbours)
+        return view if self.scale == 1.0 else _ScaledView(view, self.scale)
 
     @property
     def blocks(self) -> tuple[Block, ...]:
         """Species of the instances, one entry for each set of sparse points."""
+        return tuple((z,) for z in self.species)
+
+    def centre_species(self, block: Block) -> tuple[int, ...]:
+        """Atomic numbers of the atoms that can be the centre of an instance of `block`."""
+        return block[:1]
 
     @property
-    def n_features(self) -> int:
-        """Length d of a descriptor vector."""
+    def n_layers(self) -> int:
+        """Receptive field: an instance depends on edges up to this many hops from its centre."""
+        return 1
 
     @property
     def public_order(self) -> IntArray:
         """Indices (d,) that take a vector as the kernels keep it to the documented order."""
+        return np.arange(self.n_features)
 
     @property
-    def reach(self) -> float:
-        """Longest edge that counts, Å."""
+    def whole(self) -> Engine:
+        """The engine with all features."""
+        return self
 
-    @property
-    def is_atomic(self) -> bool:
-        """Whether every atom is one instance, so that its prior residual is a novelty of its whole neighbourhood."""
+    def adapted(self, environments: Iterable[tuple[Block, View, IntArray]], tolerance: float) -> Engine:
+        """The engine made for a training set: here with vectors of root mean square length 1, if it is atomic.
 
-    def centre_species(self, block: Block) -> tuple[int, ...]:
-        """Atomic numbers of the atoms that can be the centre of an instance of `block`."""
-        ...
+        Parameters
+        ----------
+        environments : iterable of (block, view, centres)
+            A sample of the training set; made as it is read.
+        tolerance : float
+            Part of a vector's length that may be left out (root mean square).
+        """
+        if not self.is_atomic:
+            return self
+        vectors = [view.features(block, centres).x for block, view, centres in environments]
+        squares = np.concatenate([np.zeros(0), *(np.einsum("nd,nd->n", x, x) for x in vectors)])
+        return replace(self, scale=self.scale / np.sqrt(squares.mean())) if squares.any() else self
 
-    def view(self, numbers: IntArray, neighbours: NeighbourList) -> View:
-        """Apply to atoms of atomic numbers `numbers` (n_atoms,) and their neighbours."""
-        ...
+    def grow(self, whole: Engine) -> tuple[Engine, IntArray]:
+        """The engine for more species, adapted as this one, and where this one's features are among its own.
+
+        Parameters
+        ----------
+        whole : Engine
+            Of the same descriptor for all species, as the descriptor makes it.
+
+        Raises
+        ------
+        InputError
+            If the features depend on the list of species.
+        """
+        if whole.n_features != self.n_features:
+            raise InputError(
+                f"species can't be added to {type(self).__name__}: its features depend on the list of species; fit "
+                "again, or give the descriptor all `species` from the start"
+            )
+        return replace(whole, scale=self.scale), np.arange(self.n_features)
+
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        """What `adapted` changed, by `array_names`."""
+        return {} if self.scale == 1.0 else {"scale": np.array(self.scale)}
+
+    def with_arrays(self, arrays: Mapping[str, np.ndarray]) -> Engine:
+        """The engine whose `to_arrays` is given, from one that is as the descriptor made it."""
+        return replace(self, scale=float(arrays["scale"])) if "scale" in arrays else self
+
+
+class _ScaledView(View):
+    """A view whose vectors are multiplied by a number."""
+
+    def __init__(self, view: View, scale: float) -> None:
+        super().__init__(view.engine, view.numbers, view.neighbours)
+        self._view = view
+        self._scale = scale
+        self.centres_per_chunk = view.centres_per_chunk
+
+    def features(self, block: Block, centres: IntArray, workspace: Workspace | None = None) -> Features:
+        inner = self._view.features(block, centres, workspace)
+        squares = None if inner.squares is None else self._scale**2 * inner.squares
+        return Features(self._scale * inner.x, inner.factors, inner.centres, inner, squares)
+
+    def jacobian(
+        self, features: Features, workspace: Workspace | None = None, projection: FloatArray | None = None
+    ) -> Jacobian:
+        inner = self._view.jacobian(features.state, workspace, projection)
+        return replace(inner, dx=self._scale * inner.dx)
+
+    def pullback(self, features: Features, gx: FloatArray, gf: FloatArray, edge_gradients: FloatArray) -> None:
+        self._view.pullback(features.state, self._scale * gx, gf, edge_gradients)
 
 
 class Descriptor(TransformerMixin, BaseEstimator, ABC):
@@ -158,13 +304,31 @@ class Descriptor(TransformerMixin, BaseEstimator, ABC):
 
     species: Sequence[str | int] | None
 
+    @abstractmethod
+    def engine(self, species: Sequence[int]) -> Engine:
+        """Check the parameters and fill the tables for the atomic numbers `species`.
+
+        Raises
+        ------
+        InputError
+            If a parameter is out of range.
+        """
+
+    def default_kernel(self) -> GapKernel:
+        """Kernel of a term that names none."""
+        return DotProduct(zeta=4)
+
+    def default_selector(self) -> SparseSelector:
+        """Selector of a term that names none."""
+        return CUR()
+
+    def default_n_sparse(self, n_blocks: int) -> int | None:
+        """Sparse points of a term that names no number; None: a share of the model's."""
+        return None
+
     def resolve_species(self, found: Sequence[int]) -> tuple[int, ...]:
         """Atomic numbers given to the descriptor, or those `found` in the data."""
         return tuple(found) if self.species is None else atomic_numbers(self.species)
-
-    @abstractmethod
-    def engine(self, species: Sequence[int]) -> Engine:
-        """Check the parameters and fill the tables for the atomic numbers `species`."""
 
     def fit(self, frames: Atoms | Sequence[Atoms], y: object = None) -> Descriptor:
         """Note the species of `frames` (unless given) and fill the tables.
@@ -191,9 +355,9 @@ class Descriptor(TransformerMixin, BaseEstimator, ABC):
         batch = to_batch(frames, labels=False)
         check_species(batch.species, self.species_)
         view = self.engine_.view(batch.numbers, build_neighbour_list(batch, self.engine_.reach))
-        parts = [view.features(block, view.centres(block)) for block in self.engine_.blocks]
-        order = np.argsort(np.concatenate([part.centres for part in parts]), kind="stable")
-        return np.concatenate([part.x for part in parts])[order][:, self.engine_.public_order]
+        blocks = [view.features(block, view.centres(block)) for block in self.engine_.blocks]
+        order = np.argsort(np.concatenate([features.centres for features in blocks]), kind="stable")
+        return np.concatenate([features.x for features in blocks])[order][:, self.engine_.public_order]
 
 
 def atomic_numbers(species: Sequence[str | int]) -> tuple[int, ...]:

@@ -116,3 +116,26 @@ def _check_width(width: float) -> None:
         raise InputError(
             f"`width` of a cutoff function must be > 0 Å, got {width}; 0.5 Å is narrow, the cutoff is wide"
         )
+
+
+def switch_of(cutoff: float, transition: float | None, cutoff_function: CutoffFunction | None) -> CutoffFunction:
+    """The switch of a descriptor: the function given, or a quintic of width `transition` (None: the whole cutoff).
+
+    Raises
+    ------
+    InputError
+        If a length is out of range, or both are given.
+    """
+    check_cutoff(cutoff)
+    if transition is not None and cutoff_function is not None:
+        raise InputError("`transition` must be None when `cutoff_function` is given, which has a width of its own")
+    width = getattr(cutoff_function, "width", transition)
+    if width is not None and not 0.0 < width <= cutoff:
+        raise InputError(f"`transition` must be > 0 and at most the cutoff of {cutoff} Å, got {width}")
+    return cutoff_function or QuinticCutoff(cutoff if transition is None else transition)
+
+
+def check_cutoff(cutoff: float) -> None:
+    """Raise InputError for a cutoff that no descriptor can have."""
+    if not (np.isfinite(cutoff) and 0.5 <= cutoff <= 20.0):
+        raise InputError(f"`cutoff` must be between 0.5 and 20 Å, got {cutoff}; 4 to 7 Å is usual")

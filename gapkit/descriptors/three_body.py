@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import combinations_with_replacement
 
 import numpy as np
 
@@ -15,10 +14,11 @@ from gapkit._core.triplets import (
     triplet_pullback,
     triplet_values,
 )
-from gapkit.descriptors.base import Block, Descriptor, Features, InstanceEdges, Jacobian
-from gapkit.descriptors.cutoffs import CutoffFunction
-from gapkit.descriptors.two_body import chosen_blocks, switch_of
+from gapkit.descriptors.base import Block, Features, InstanceEdges, Jacobian
+from gapkit.descriptors.instances import InstanceEngine, InstanceView, _InstanceDescriptor
+from gapkit.kernels import GapKernel, SquaredExponential
 from gapkit.neighbours import NeighbourList
+from gapkit.sparse import KMeans, SparseSelector
 from gapkit.typing import FloatArray, IntArray
 from gapkit.workspace import Workspace
 
@@ -26,7 +26,7 @@ from gapkit.workspace import Workspace
 MULTIPLICITY = 2.0
 
 
-class ThreeBody(Descriptor):
+class ThreeBody(_InstanceDescriptor):
     """Triplets x = (r_ij + r_ik, (r_ij - r_ik)^2, r_jk), factor f_c(r_ij) f_c(r_ik), both orders of j, k counted.
 
     Parameters
@@ -47,111 +47,70 @@ class ThreeBody(Descriptor):
     Source: Bartók and Csányi, Int. J. Quantum Chem. 115, 1051 (2015), section on two- and three-body descriptors.
     """
 
-    def __init__(
-        self,
-        cutoff: float = 4.0,
-        *,
-        transition: float | None = None,
-        cutoff_function: CutoffFunction | None = None,
-        species: Sequence[str | int] | None = None,
-        blocks: Sequence[Sequence[str | int]] | None = None,
-    ) -> None:
-        self.cutoff = cutoff
-        self.transition = transition
-        self.cutoff_function = cutoff_function
-        self.species = species
-        self.blocks = blocks
+    _n_atoms = 3
 
     def engine(self, species: Sequence[int]) -> TripletEngine:
-        """Engine for the atomic numbers `species`; raises InputError for a parameter out of range."""
-        switch = switch_of(self.cutoff, self.transition, self.cutoff_function)
-        return TripletEngine(tuple(species), self.cutoff, switch, only=chosen_blocks(self.blocks, 3))
+        return TripletEngine(tuple(species), self.cutoff, self._switch(), self._chosen_blocks())
+
+    def default_kernel(self) -> GapKernel:
+        return SquaredExponential(length_scale=(1.5, 2.0, 1.5))
+
+    def default_selector(self) -> SparseSelector:
+        return KMeans()
+
+    def default_n_sparse(self, n_blocks: int) -> int:
+        return 100 * n_blocks
 
 
 @dataclass(frozen=True, eq=False)
-class ThreeAtomEngine:
-    """What descriptors of a centre and two neighbours have in common, for fixed species."""
-
-    species: tuple[int, ...]
-    reach: float
-    switch: CutoffFunction
-    n_features: int = 3
-    is_atomic: bool = False
-    only: tuple[Block, ...] | None = None
-
-    @property
-    def public_order(self) -> IntArray:
-        """As it is."""
-        return np.arange(self.n_features)
-
-    @property
-    def blocks(self) -> tuple[Block, ...]:
-        """One block for each central species and unordered pair of neighbour species, or those chosen."""
-        if self.only is not None:
-            return self.only
-        return tuple((z, *pair) for z in self.species for pair in combinations_with_replacement(self.species, 2))
-
-    def centre_species(self, block: Block) -> tuple[int, ...]:
-        """The first species."""
-        return block[:1]
-
-    def grow(self, whole: ThreeAtomEngine) -> tuple[ThreeAtomEngine, IntArray]:
-        """The engine `whole` for more species, and where the features of this one are among its own."""
-        return whole, np.arange(self.n_features)
-
-
-@dataclass(frozen=True, eq=False)
-class TripletEngine(ThreeAtomEngine):
+class TripletEngine(InstanceEngine):
     """Three-body descriptor for fixed species."""
 
-    def view(self, numbers: IntArray, neighbours: NeighbourList) -> TripletView:
-        """Apply to atoms of atomic numbers `numbers` (n_atoms,) and their neighbours."""
+    def make_view(self, numbers: IntArray, neighbours: NeighbourList) -> TripletView:
         return TripletView(self, numbers, neighbours)
 
 
-class TripletView:
+class TripletView(InstanceView):
     """Triplets of one neighbour list, listed a chunk of centres at a time."""
 
     centres_per_chunk = 8
 
-    def __init__(self, engine: TripletEngine, numbers: IntArray, neighbours: NeighbourList) -> None:
-        self._reach = engine.reach
-        self._numbers = numbers
-        self._neighbours = neighbours
-        self._weights, self._slopes = engine.switch(neighbours.distances, engine.reach)
-
-    def centres(self, block: Block) -> IntArray:
-        """Atoms of the central species."""
-        return np.flatnonzero(self._numbers == block[0])
+    def triplets(self, block: Block, centres: IntArray) -> tuple[IntArray, IntArray]:
+        """Centres (n,) and both edges (n, 2) of the triplets of `block` around `centres`."""
+        near = self.neighbours
+        where = (
+            centres, near.offsets, near.indices, near.distances, self.numbers, self.engine.reach, block[1], block[2],
+        )  # fmt: skip
+        n = count_triplets(*where)
+        owners, edges = np.empty(n, np.int64), np.empty((n, 2), np.int64)
+        fill_triplets(*where, owners, edges)
+        return owners, edges
 
     def features(self, block: Block, centres: IntArray, workspace: Workspace | None = None) -> Features:
         """Triplets of `block` around `centres`."""
-        neighbours = self._neighbours
-        where = (
-            centres, neighbours.offsets, neighbours.indices, neighbours.distances, self._numbers, self._reach,
-            block[1], block[2],
-        )  # fmt: skip
-        n = count_triplets(*where)
-        owners, edges, x = np.empty(n, np.int64), np.empty((n, 2), np.int64), np.empty((n, 3))
-        fill_triplets(*where, owners, edges)
-        triplet_values(edges, neighbours.vectors, neighbours.distances, x)
+        owners, edges = self.triplets(block, centres)
+        x = np.empty((len(edges), 3))
+        triplet_values(edges, self.neighbours.vectors, self.neighbours.distances, x)
         factors = MULTIPLICITY * self._weights[edges[:, 0]] * self._weights[edges[:, 1]]
         return Features(x, factors, owners, edges)
 
     def pullback(self, features: Features, gx: FloatArray, gf: FloatArray, edge_gradients: FloatArray) -> None:
         """Add dE/d(edge vector) for dE/dx `gx` and dE/df `gf`."""
         triplet_pullback(
-            features.state, self._neighbours.vectors, self._neighbours.distances, self._weights, self._slopes,
+            features.state, self.neighbours.vectors, self.neighbours.distances, self._weights, self._slopes,
             MULTIPLICITY, features.x, gx, gf, edge_gradients,
         )  # fmt: skip
 
-    def jacobian(self, features: Features, workspace: Workspace | None = None) -> Jacobian:
+    def jacobian(
+        self, features: Features, workspace: Workspace | None = None, projection: FloatArray | None = None
+    ) -> Jacobian:
         """Derivatives with respect to both edges of every triplet."""
         edges = features.state
         n = len(edges)
         dx, df = np.empty((2 * n, 3, 3)), np.empty((2 * n, 3))
         triplet_jacobian(
-            edges, self._neighbours.vectors, self._neighbours.distances, self._weights, self._slopes,
+            edges, self.neighbours.vectors, self.neighbours.distances, self._weights, self._slopes,
             MULTIPLICITY, features.x, dx, df,
         )  # fmt: skip
-        return Jacobian(InstanceEdges(np.arange(0, 2 * n + 1, 2), edges.ravel()), dx, df)
+        legs = InstanceEdges(np.arange(0, 2 * n + 1, 2), edges.ravel())
+        return Jacobian(legs, dx, df).projected(projection, workspace)

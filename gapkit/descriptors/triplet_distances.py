@@ -18,19 +18,18 @@ from numbers import Real
 
 import numpy as np
 
-from gapkit._core.triplets import count_triplets, fill_triplets
-from gapkit.descriptors.base import Block, Descriptor, Features, InstanceEdges, Jacobian
+from gapkit.descriptors.base import Block, Features, InstanceEdges, Jacobian
 from gapkit.descriptors.cutoffs import CutoffFunction
-from gapkit.descriptors.three_body import ThreeAtomEngine
-from gapkit.descriptors.two_body import chosen_blocks, switch_of
+from gapkit.descriptors.instances import InstanceEngine, _InstanceDescriptor
+from gapkit.descriptors.three_body import TripletView
 from gapkit.exceptions import InputError
 from gapkit.neighbours import NeighbourList
 from gapkit.typing import FloatArray, IntArray
 from gapkit.workspace import Workspace
 
 
-class TripletDistances(Descriptor, former=("Triangles",)):
-    """TripletDistances x = (r_ij, r_ik, r_jk) in all orders of like atoms, factor f_c(r_ij) f_c(r_ik) / sqrt(s(x)).
+class TripletDistances(_InstanceDescriptor, former=("Triangles",)):
+    """Distances x = (r_ij, r_ik, r_jk) in all orders of like atoms, factor f_c(r_ij) f_c(r_ik) / sqrt(s(x)).
 
     Every triangle is counted from each of its atoms i whose two distances are within the cutoff.  Six orders for three
     like atoms; two for like neighbours of another centre; one where the neighbours differ.
@@ -56,6 +55,8 @@ class TripletDistances(Descriptor, former=("Triangles",)):
     Source: Bartók and Csányi, Int. J. Quantum Chem. 115, 1051 (2015), section on symmetrised kernels.
     """
 
+    _n_atoms = 3
+
     def __init__(
         self,
         cutoff: float = 4.0,
@@ -66,22 +67,18 @@ class TripletDistances(Descriptor, former=("Triangles",)):
         species: Sequence[str | int] | None = None,
         blocks: Sequence[Sequence[str | int]] | None = None,
     ) -> None:
-        self.cutoff = cutoff
+        super().__init__(cutoff, transition=transition, cutoff_function=cutoff_function, species=species, blocks=blocks)
         self.length_scale = length_scale
-        self.transition = transition
-        self.cutoff_function = cutoff_function
-        self.species = species
-        self.blocks = blocks
 
     def engine(self, species: Sequence[int]) -> TripletDistancesEngine:
-        """Engine for the atomic numbers `species`; raises InputError for a parameter out of range."""
         if not (isinstance(self.length_scale, Real) and 0.0 < self.length_scale < np.inf):
             raise InputError(f"`length_scale` of TripletDistances must be one number > 0 Å, got {self.length_scale!r}")
-        switch = switch_of(self.cutoff, self.transition, self.cutoff_function)
-        only = chosen_blocks(self.blocks, 3)
         return TripletDistancesEngine(
-            tuple(species), self.cutoff, switch, only=only, length_scale=float(self.length_scale)
+            tuple(species), self.cutoff, self._switch(), self._chosen_blocks(), float(self.length_scale)
         )
+
+    def default_n_sparse(self, n_blocks: int) -> int:
+        return 100 * n_blocks
 
 
 def orders_of(block: Block) -> IntArray:
@@ -94,13 +91,12 @@ def orders_of(block: Block) -> IntArray:
 
 
 @dataclass(frozen=True, eq=False)
-class TripletDistancesEngine(ThreeAtomEngine):
-    """TripletDistances for fixed species; `length_scale` in Å."""
+class TripletDistancesEngine(InstanceEngine):
+    """Triplet distances for fixed species; `length_scale` in Å."""
 
-    length_scale: float = 1.0
+    length_scale: float
 
-    def view(self, numbers: IntArray, neighbours: NeighbourList) -> TripletDistancesView:
-        """Apply to atoms of atomic numbers `numbers` (n_atoms,) and their neighbours."""
+    def make_view(self, numbers: IntArray, neighbours: NeighbourList) -> TripletDistancesView:
         return TripletDistancesView(self, numbers, neighbours)
 
     def self_kernel(self, x: FloatArray, orders: IntArray) -> tuple[FloatArray, FloatArray]:
@@ -118,7 +114,7 @@ class TripletDistancesEngine(ThreeAtomEngine):
 
 @dataclass(frozen=True, eq=False)
 class _Triangles:
-    """TripletDistances in one order: their edges (n, 2), distances (n, 3), s(x) (n,), and all orders (m, 3)."""
+    """Triangles in one order: their edges (n, 2), distances (n, 3), s(x) (n,), and all orders (m, 3)."""
 
     edges: IntArray
     x: FloatArray
@@ -126,35 +122,20 @@ class _Triangles:
     orders: IntArray
 
 
-class TripletDistancesView:
-    """TripletDistances of one neighbour list, listed a chunk of centres at a time."""
+class TripletDistancesView(TripletView):
+    """Triangles of one neighbour list, listed a chunk of centres at a time."""
 
-    centres_per_chunk = 8
-
-    def __init__(self, engine: TripletDistancesEngine, numbers: IntArray, neighbours: NeighbourList) -> None:
-        self._engine = engine
-        self._numbers = numbers
-        self._neighbours = neighbours
-        self._weights, self._slopes = engine.switch(neighbours.distances, engine.reach)
-
-    def centres(self, block: Block) -> IntArray:
-        """Atoms of the central species."""
-        return np.flatnonzero(self._numbers == block[0])
+    engine: TripletDistancesEngine
 
     def features(self, block: Block, centres: IntArray, workspace: Workspace | None = None) -> Features:
-        """TripletDistances of `block` around `centres`, the orders of each one after another."""
-        near = self._neighbours
-        where = (
-            centres, near.offsets, near.indices, near.distances, self._numbers, self._engine.reach, block[1], block[2],
-        )  # fmt: skip
-        n = count_triplets(*where)
-        owners, edges = np.empty(n, np.int64), np.empty((n, 2), np.int64)
-        fill_triplets(*where, owners, edges)
-        x = np.empty((n, 3))
+        """Triangles of `block` around `centres`, the orders of each one after another."""
+        near = self.neighbours
+        owners, edges = self.triplets(block, centres)
+        x = np.empty((len(edges), 3))
         x[:, :2] = near.distances[edges]
         x[:, 2] = np.linalg.norm(near.vectors[edges[:, 1]] - near.vectors[edges[:, 0]], axis=1)
         orders = orders_of(block)
-        s, _ = self._engine.self_kernel(x, orders)
+        s, _ = self.engine.self_kernel(x, orders)
         factors = self._weights[edges].prod(axis=1) / np.sqrt(s)
         m = len(orders)
         state = _Triangles(edges, x, s, orders)
@@ -162,11 +143,11 @@ class TripletDistancesView:
 
     def _slopes_of(self, features: Features) -> tuple[FloatArray, FloatArray, FloatArray]:
         """Unit vectors (n, 3 distances, 3), df/dx at fixed f_c (n, 3) and df/dr_ij, df/dr_ik at fixed s (n, 2)."""
-        near, these = self._neighbours, features.state
+        near, these = self.neighbours, features.state
         edges = these.edges
         across = near.vectors[edges[:, 1]] - near.vectors[edges[:, 0]]
         units = np.stack([near.vectors[edges[:, 0]], near.vectors[edges[:, 1]], across], axis=1) / these.x[:, :, None]
-        _, change = self._engine.self_kernel(these.x, these.orders)
+        _, change = self.engine.self_kernel(these.x, these.orders)
         factors = features.factors[:: len(these.orders)]
         switch = self._slopes[edges] * self._weights[edges[:, ::-1]] / np.sqrt(these.s)[:, None]
         return units, -0.5 * (factors / these.s)[:, None] * change, switch
@@ -185,7 +166,9 @@ class TripletDistancesView:
         np.add.at(edge_gradients, edges[:, 0], change[:, 0] - change[:, 2])
         np.add.at(edge_gradients, edges[:, 1], change[:, 1] + change[:, 2])
 
-    def jacobian(self, features: Features, workspace: Workspace | None = None) -> Jacobian:
+    def jacobian(
+        self, features: Features, workspace: Workspace | None = None, projection: FloatArray | None = None
+    ) -> Jacobian:
         """Derivatives with respect to both edges of every triangle."""
         edges, orders = features.state.edges, features.state.orders
         units, by_distance, switch = self._slopes_of(features)
@@ -197,4 +180,5 @@ class TripletDistancesView:
         df = np.einsum("nead,nd->nea", dx, by_distance) + switch[:, :, None] * units[:, :2]
         of_orders = dx[..., orders].transpose(0, 3, 1, 2, 4)  # triangle, order, edge, axis, distance
         legs = InstanceEdges(np.arange(0, 2 * n * m + 1, 2), np.repeat(edges, m, axis=0).ravel())
-        return Jacobian(legs, of_orders.reshape(-1, 3, 3), np.repeat(df, m, axis=0).reshape(-1, 3))
+        jacobian = Jacobian(legs, of_orders.reshape(-1, 3, 3), np.repeat(df, m, axis=0).reshape(-1, 3))
+        return jacobian.projected(projection, workspace)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -120,20 +120,15 @@ class SparseBasis:
             directions; what is left out of them is at most this part of their norm (root mean square).  A sparse point
             need not be the vector of any atom, so that the model stays exact; it is just another model.
         """
-        terms = []
-        start = 0
-        for engine, kernel, blocks in zip(engines, kernels, points, strict=True):
-            unit = kernel.unit_scale()
-            sparse = []
+        reduced = []
+        for kernel, blocks in zip(kernels, points, strict=True):
+            of_term: list[tuple[Block, FloatArray, FloatArray | None]] = []
             for block, x in blocks:
-                if len(x) == 0:
-                    continue
-                projection = None if unit.uses_norms else leading_directions(x, tolerance)
-                reduced = x if projection is None else x @ projection
-                sparse.append(_block(unit, block, reduced, projection, slice(start, start + len(x))))
-                start += len(x)
-            terms.append(BasisTerm(engine, unit, tuple(sparse)))
-        return cls(tuple(terms))
+                if len(x):
+                    projection = None if kernel.uses_norms else leading_directions(x, tolerance)
+                    of_term.append((block, x if projection is None else x @ projection, projection))
+            reduced.append(of_term)
+        return cls.restore(engines, kernels, reduced)
 
     @classmethod
     def restore(
@@ -154,6 +149,41 @@ class SparseBasis:
             terms.append(BasisTerm(engine, unit, tuple(sparse)))
         return cls(tuple(terms))
 
+    @classmethod
+    def from_arrays(
+        cls,
+        arrays: Mapping[str, np.ndarray],
+        species: Sequence[Sequence[Sequence[int]]],
+        engines: Sequence[Engine],
+        kernels: Sequence[GapKernel],
+    ) -> SparseBasis:
+        """The basis whose `to_arrays` and `species` are given; engines as descriptors make them."""
+        points = [
+            [(tuple(z), arrays[f"points_{i}_{j}"], arrays.get(f"projection_{i}_{j}")) for j, z in enumerate(blocks)]
+            for i, blocks in enumerate(species)
+        ]
+        adapted = [
+            engine.with_arrays({n: arrays[f"{n}_{i}"] for n in engine.array_names if f"{n}_{i}" in arrays})
+            for i, engine in enumerate(engines)
+        ]
+        return cls.restore(adapted, kernels, points)
+
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        """Sparse points (m, d), or reduced ones (m, r) with their projection (d, r), and what engines adapted."""
+        arrays = {}
+        for i, term in enumerate(self.terms):
+            for j, block in enumerate(term.blocks):
+                arrays[f"points_{i}_{j}"] = block.points if block.projection is None else block.scaled
+                if block.projection is not None:
+                    arrays[f"projection_{i}_{j}"] = block.projection
+            arrays |= {f"{name}_{i}": array for name, array in term.engine.to_arrays().items()}
+        return arrays
+
+    @property
+    def species(self) -> list[list[list[int]]]:
+        """Species of the blocks of every term, in the order of `to_arrays`."""
+        return [[list(block.block) for block in term.blocks] for term in self.terms]
+
     @cached_property
     def n_columns(self) -> int:
         """Number of weights, M."""
@@ -163,6 +193,11 @@ class SparseBasis:
     def reach(self) -> float:
         """Longest edge that any term needs, Å."""
         return max(term.engine.reach for term in self.terms)
+
+    @property
+    def n_layers(self) -> int:
+        """Receptive field of the terms, in hops."""
+        return max(term.engine.n_layers for term in self.terms)
 
     @property
     def term_of_block(self) -> list[int]:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gapkit.descriptors import Descriptor
-from gapkit.descriptors.base import Engine
 from gapkit.exceptions import InputError
 from gapkit.gp.noise import Noise
-from gapkit.potential.term import Term
+from gapkit.potential.term import Term, TermPlan
 from gapkit.structures import LabelKeys
 
 
@@ -38,11 +37,11 @@ def check_arguments(
         raise InputError(f'`label_keys` must be LabelKeys such as LabelKeys(energy="dft_energy"), got {label_keys!r}')
 
 
-def check_reach(terms: Sequence[Term], engines: Sequence[Engine], nearest: float | None) -> None:
+def check_reach(plans: Sequence[TermPlan], nearest: float | None) -> None:
     """Raise InputError where a term would see no neighbour at all; `nearest` is the data's shortest distance in Å."""
-    for term, engine in zip(terms, engines, strict=True):
-        if nearest is not None and engine.reach <= nearest:
+    for plan in plans:
+        if nearest is not None and plan.engine.reach <= nearest:
             raise InputError(
-                f"`cutoff` of the {type(term.descriptor).__name__} term must exceed the shortest distance of the "
-                f"training set, {nearest:.3g} Å, got {engine.reach:g} Å; two to three bond lengths are usual"
+                f"`cutoff` of the {type(plan.term.descriptor).__name__} term must exceed the shortest distance of the "
+                f"training set, {nearest:.3g} Å, got {plan.engine.reach:g} Å; two to three bond lengths are usual"
             )

@@ -7,10 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from gapkit.descriptors import SOAP, Channels, TwoBody
-from gapkit.descriptors.base import Engine
 from gapkit.exceptions import InputError
 from gapkit.neighbours import NeighbourList, build_neighbour_list
-from gapkit.potential.term import Term
+from gapkit.potential.term import Term, TermPlan
 from gapkit.structures import AtomsBatch
 
 TARGET_NEIGHBOURS = 45.0
@@ -65,25 +64,21 @@ def default_n_sparse(batch: AtomsBatch) -> int:
     return int(min(batch.n_atoms, max(1000, batch.n_atoms // 3), cap))
 
 
-N_SPARSE_PER_BLOCK = {1: 15, 3: 100}
-"""Sparse points of each block of a two-body and of a three-body term, by their number of features."""
-
-
-def share_sparse_points(
-    terms: Sequence[Term], engines: Sequence[Engine], n_sparse: int | None, batch: AtomsBatch
-) -> tuple[list[int], list[bool]]:
-    """Sparse points of every term, and whether the user gave the number."""
+def plan_terms(terms: Sequence[Term], n_sparse: int | None, batch: AtomsBatch) -> list[TermPlan]:
+    """Engines and numbers of sparse points; `n_sparse` is shared by the terms whose descriptor has no default."""
     total = default_n_sparse(batch) if n_sparse is None else n_sparse
     if total < 1:
         raise InputError(f"`n_sparse` must be >= 1, got {total}")
-    sharing = [term.n_sparse_total is None and engine.is_atomic for term, engine in zip(terms, engines, strict=True)]
-    numbers, explicit = [], []
-    for term, engine, shares in zip(terms, engines, sharing, strict=True):
-        if term.n_sparse_total is not None:
-            numbers.append(term.n_sparse_total)
-        elif shares:
-            numbers.append(max(total // sum(sharing), 1))
-        else:
-            numbers.append(N_SPARSE_PER_BLOCK[engine.n_features] * len(engine.blocks))
-        explicit.append(term.n_sparse_total is not None or (n_sparse is not None and shares))
-    return numbers, explicit
+    engines = [term.descriptor.engine(term.descriptor.resolve_species(batch.species)) for term in terms]
+    numbers = [
+        term.descriptor.default_n_sparse(len(engine.blocks)) if term.n_sparse_total is None else term.n_sparse_total
+        for term, engine in zip(terms, engines, strict=True)
+    ]
+    share = max(total // max(numbers.count(None), 1), 1)
+    return [
+        TermPlan(
+            term, engine, share if number is None else number,
+            is_given=term.n_sparse_total is not None or (number is None and n_sparse is not None),
+        )
+        for term, engine, number in zip(terms, engines, numbers, strict=True)
+    ]  # fmt: skip

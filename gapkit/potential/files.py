@@ -55,7 +55,7 @@ def write_state(
         "parameters": plain,
         "terms": [encode(term) for term in state.terms],
         "species": list(state.species),
-        "blocks": state.sparse.blocks(),
+        "blocks": state.sparse.basis.species,
         "reference_energies": {str(z): e for z, e in state.known.reference.items()},
         "energy_terms": [encode(term) for term in state.known.terms],
         "noise": state.noise,

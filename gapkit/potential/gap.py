@@ -171,7 +171,7 @@ class GAP(FittedPotential):
         terms_given = (self.energy_terms,) if isinstance(self.energy_terms, EnergyTerm) else tuple(self.energy_terms)
         known = KnownEnergy(source.reference_energies(self.reference_energies, report), terms_given)
         plan = FitPlan.of(self.terms, self.n_sparse, self.truncation, batch)
-        check_reach(plan.terms, plan.engines, report.nearest_distance)
+        check_reach(plan.of_terms, report.nearest_distance)
         begun = time.perf_counter()
         resources = Resources(self.memory_limit, self.n_jobs, self.progress)
         state, self.evidence_, times = fit_state(source, plan, known, noise, rng, resources, saved)
@@ -223,7 +223,7 @@ class GAP(FittedPotential):
         """Memory and time that `fit` would take with these frames."""
         batch = labelled_batch(frames, self.label_keys)
         plan = FitPlan.of(self.terms, self.n_sparse, self.truncation, batch)
-        return estimate_fit(batch, plan.engines, plan.numbers, self.n_jobs)
+        return estimate_fit(batch, plan.of_terms, self.n_jobs)
 
     @classmethod
     def from_state(cls, state: FittedState, **parameters: Any) -> GAP:

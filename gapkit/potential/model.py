@@ -9,8 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from gapkit.descriptors.soap.descriptor import SOAPEngine
-from gapkit.descriptors.soap.truncation import rotate
 from gapkit.gp.basis import SparseBasis
 from gapkit.gp.factors import TriangularFactor
 from gapkit.gp.posterior import Posterior, SandwichPosterior
@@ -81,19 +79,7 @@ class SparseModel:
         arrays = {"weights": self.weights, "posterior": self.posterior.R, "scales": np.array(self.posterior.scales)}
         if isinstance(self.posterior, SandwichPosterior):
             arrays["scores"] = self.posterior.scores
-        for i, term in enumerate(self.basis.terms):
-            for j, block in enumerate(term.blocks):
-                arrays[f"points_{i}_{j}"] = block.points if block.projection is None else block.scaled
-                if block.projection is not None:
-                    arrays[f"projection_{i}_{j}"] = block.projection
-            if isinstance(term.engine, SOAPEngine) and term.engine.rotation is not None:
-                arrays[f"rotation_{i}"] = term.engine.rotation
-                arrays[f"kept_{i}"] = term.engine.tables.kept
-        return arrays
-
-    def blocks(self) -> list[list[list[int]]]:
-        """Species of the blocks of every term, in the order of `to_arrays`."""
-        return [[list(block.block) for block in term.blocks] for term in self.basis.terms]
+        return arrays | self.basis.to_arrays()
 
     @classmethod
     def from_arrays(
@@ -103,19 +89,8 @@ class SparseModel:
         engines: list[Any],
         kernels: list[Any],
     ) -> SparseModel:
-        """The model whose `to_arrays` and `blocks` are given."""
-        points = [
-            [
-                (tuple(block), arrays[f"points_{i}_{j}"], arrays.get(f"projection_{i}_{j}"))
-                for j, block in enumerate(of_term)
-            ]
-            for i, of_term in enumerate(blocks)
-        ]
-        engines = [
-            rotate(engine, arrays[f"rotation_{i}"], arrays[f"kept_{i}"]) if f"rotation_{i}" in arrays else engine
-            for i, engine in enumerate(engines)
-        ]
-        basis = SparseBasis.restore(engines, kernels, points)
+        """The model whose `to_arrays` and `basis.species` are given."""
+        basis = SparseBasis.from_arrays(arrays, blocks, engines, kernels)
         posterior = Posterior(arrays["posterior"], basis.prior(), arrays["scales"].tolist())
         if "scores" in arrays:
             posterior = posterior.with_scores(arrays["scores"])

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from ase.data import chemical_symbols
 
 from gapkit.gp.basis import BasisTerm
 from gapkit.potential.state import FittedState
-from gapkit.potential.term import Term
 from gapkit.targets import TARGETS
 
 
@@ -24,7 +21,7 @@ def summarise(state: FittedState) -> str:
         number = sum(len(block.points) for block in basis.blocks)
         lines.append(f"  {term.descriptor!r}".replace("\n", " "))
         lines.append(f"    {term.resolved_kernel().__class__.__name__} kernel, delta {delta:.4g} eV, {number} points")
-        lines.extend(_features(term, basis, state.species))
+        lines.extend(_features(basis))
     noise = [f"{k} {state.noise[k]:.3g} {target.noise_unit}" for k, target in TARGETS.items() if k in state.noise]
     lines.append(f"  noise: {', '.join(noise)}")
     reference = sorted(state.known.reference.items())
@@ -36,12 +33,11 @@ def summarise(state: FittedState) -> str:
     return "\n".join(lines)
 
 
-def _features(term: Term, basis: BasisTerm, species: Sequence[int]) -> list[str]:
+def _features(basis: BasisTerm) -> list[str]:
     """How many features are used of those that the descriptor has, where they are fewer."""
     if not basis.engine.is_atomic or not basis.blocks:
         return []
-    whole = term.descriptor.engine(term.descriptor.resolve_species(species)).n_features
-    used = basis.engine.n_features
+    whole, used = basis.engine.whole.n_features, basis.engine.n_features
     products = [block.scaled.shape[1] for block in basis.blocks]
     if max(products) == whole:
         return []

@@ -6,12 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from gapkit.descriptors import Descriptor
-from gapkit.descriptors.three_body import ThreeBody
-from gapkit.descriptors.two_body import TwoBody
+from gapkit.descriptors.base import Engine
 from gapkit.exceptions import InputError
 from gapkit.io.registry import registered
-from gapkit.kernels import DotProduct, GapKernel, SquaredExponential
-from gapkit.sparse import CUR, KMeans, SparseSelector, Uniform1D
+from gapkit.kernels import GapKernel
+from gapkit.sparse import SparseSelector
 
 
 @registered("Term")
@@ -23,13 +22,12 @@ class Term:
     ----------
     descriptor : Descriptor
     kernel : GapKernel or None
-        None: ``DotProduct(zeta=4)`` for atomic descriptors, ``SquaredExponential`` for distances and triplets.  Its
-        `delta` (eV) is chosen by evidence unless ``delta_bounds="fixed"``.
+        None: the descriptor's default.  Its `delta` (eV) is chosen by evidence unless ``delta_bounds="fixed"``.
     n_sparse : int, mapping of str to int, or None
         Sparse points over all blocks of species, or for each of them by its symbols, such as ``{"C": 500, "H": 300}``
         or ``{"O-Si": 20}``; None: a share of the model's `n_sparse`, or chosen from the data.
     selector : SparseSelector or None
-        None: CUR for atomic descriptors, equidistant points for distances, k-means for triplets.
+        None: the descriptor's default.
     n_sparse_per_config_type : mapping of str to int, or None
         How many of the points come from the environments of a configuration type; the others share the rest.
     """
@@ -65,21 +63,21 @@ class Term:
 
     def resolved_kernel(self) -> GapKernel:
         """The kernel, or the default one of the descriptor."""
-        if self.kernel is not None:
-            return self.kernel
-        if isinstance(self.descriptor, TwoBody):
-            return SquaredExponential(length_scale=0.7)
-        if isinstance(self.descriptor, ThreeBody):
-            return SquaredExponential(length_scale=(1.5, 2.0, 1.5))
-        return DotProduct(zeta=4)
+        return self.descriptor.default_kernel() if self.kernel is None else self.kernel
 
     def resolved_selector(self) -> SparseSelector:
         """The selector, or the default one of the descriptor."""
-        if self.selector is not None:
-            return self.selector
-        if isinstance(self.descriptor, TwoBody):
-            return Uniform1D()
-        return KMeans() if isinstance(self.descriptor, ThreeBody) else CUR()
+        return self.descriptor.default_selector() if self.selector is None else self.selector
+
+
+@dataclass(frozen=True, eq=False)
+class TermPlan:
+    """A term, its engine, how many sparse points it gets, and whether the user gave that number."""
+
+    term: Term
+    engine: Engine
+    n_sparse: int
+    is_given: bool
 
 
 def as_term(item: Term | Descriptor) -> Term:

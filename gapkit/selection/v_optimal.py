@@ -31,7 +31,7 @@ from gapkit.gp.basis import SparseBasis
 from gapkit.gp.chunks import frame_chunks, frame_parts
 from gapkit.gp.rows import design_rows, views_of
 from gapkit.neighbours import build_neighbour_list
-from gapkit.potential.term import Term
+from gapkit.potential.term import Term, TermPlan
 from gapkit.potential.training.sparse_points import select_points
 from gapkit.structures import AtomsBatch, to_batch
 from gapkit.typing import BoolArray, FloatArray, IntArray
@@ -81,7 +81,7 @@ class Information:
         engine = term.descriptor.engine(term.descriptor.resolve_species(batch.species))
         if not engine.is_atomic:
             raise InputError("`descriptor` must be one of atoms, such as SOAP")
-        points = select_points([term], [engine], [min(N_POINTS, batch.n_atoms)], batch, rng, explicit=[False])
+        points = select_points([TermPlan(term, engine, min(N_POINTS, batch.n_atoms), False)], batch, rng)
         vectors = [[(block, part.x) for block, part in of_term] for of_term in points]
         basis = SparseBasis.build([engine], [term.resolved_kernel()], vectors)
         white = np.zeros((basis.n_columns, basis.n_columns))

@@ -9,11 +9,11 @@ from sklearn.base import clone
 
 from gapkit import SOAP, Term, load
 from gapkit.descriptors import TwoBody
-from gapkit.descriptors.soap.truncation import rotate, truncate
 from gapkit.exceptions import InputError
 from gapkit.kernels import DotProduct, SquaredExponential
 from gapkit.neighbours import build_neighbour_list
-from gapkit.potential.training.sparse_points import truncated
+from gapkit.potential.defaults import plan_terms
+from gapkit.potential.training.sparse_points import adapted
 from gapkit.sparse import FromList
 from gapkit.structures import to_batch
 from tests.descriptors.cases import (
@@ -73,14 +73,15 @@ def samples(engine, frames):
 
 
 def cut(engine, frames, tolerance):
-    return truncate(engine, samples(engine, frames), tolerance)
+    view, _ = view_of(engine, frames)
+    return engine.adapted([(block, view, view.centres(block)) for block in engine.blocks], tolerance)
 
 
 def turned(engine, seed=0):
     """Channels of every degree in random axes, all pairs kept."""
     n = len(engine.tables.first)
     axes = np.linalg.qr(np.random.default_rng(seed).normal(size=(engine.tables.l_max + 1, n, n)))[0]
-    return rotate(engine, axes, np.tile(np.arange(1, n + 1), (len(axes), 1)))
+    return engine.rotated(axes, np.tile(np.arange(1, n + 1), (len(axes), 1)))
 
 
 # ---------------------------------------------------------------------- a rotation alone
@@ -128,7 +129,7 @@ def test_what_is_kept_is_part_of_the_whole_vector(descriptor, species):
     engine = descriptor.engine(species)
     shorter = cut(engine, [disordered("bulk", species)], 0.03)
     n, kept = len(engine.tables.first), shorter.tables.kept
-    whole = rotate(engine, shorter.rotation, np.tile(np.arange(1, n + 1), (len(kept), 1)))
+    whole = engine.rotated(shorter.rotation, np.tile(np.arange(1, n + 1), (len(kept), 1)))
     wanted = np.concatenate([np.arange(a + 1) < kept[l, a] for l in range(len(kept)) for a in range(n)])
     assert wanted.sum() == shorter.n_features
     frames = [disordered("molecule", species, 4)]
@@ -163,7 +164,7 @@ def test_other_engines_are_left_as_they_are():
     plain = SOAP(4.0, 4, 3, 0.5, normalize=False).engine((14,))
     assert cut(plain, frames_of((14,)), 1e-2) is plain
     unit = SOAP(4.0, 4, 3, 0.5).engine((14,))
-    assert truncate(unit, [], 1e-2) is unit
+    assert unit.adapted([], 1e-2) is unit
 
 
 def test_atoms_without_neighbours():
@@ -292,11 +293,10 @@ def test_without_truncation(training):
     assert engine_of(model).n_features == SOAP(4.0, 4, 3, 0.5).engine(model.state_.species).n_features
     assert all(block.projection is None for term in model.model_.basis.terms for block in term.blocks)
     batch = to_batch(training, labels=False)
-    for term in small_terms():
-        engine = term.descriptor.engine(batch.species)
-        assert truncated(term, engine, batch, 0.0) is engine
-        if isinstance(term.descriptor, TwoBody):
-            assert truncated(term, engine, batch, 1e-3) is engine
+    for plan in plan_terms(small_terms(), None, batch):
+        assert adapted(plan, batch, 0.0).engine is plan.engine
+        if isinstance(plan.term.descriptor, TwoBody):
+            assert adapted(plan, batch, 1e-3).engine is plan.engine
 
 
 def test_a_model_file_keeps_the_axes_to_the_bit(symbols, training, tmp_path):

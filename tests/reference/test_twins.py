@@ -17,8 +17,8 @@ from numba.core.dispatcher import Dispatcher
 
 import gapkit._core
 from gapkit._core.soap import TILE, Edges
-from gapkit.descriptors.soap.descriptor import make_tables, n_stride, pair_factors, partners
 from gapkit.descriptors.soap.radial import GaussianBasis, tabulate
+from gapkit.descriptors.soap.tables import make_tables, n_stride, pair_factors, partners
 from tests.reference import twins
 from tests.reference.twins import TWINS, pair_factor, real_harmonics
 

@@ -3,8 +3,7 @@
 For every degree l the channels (radial functions of all neighbour species) are rotated so that their covariance over
 the atoms of a sample is diagonal, the strongest first.  Inner products of power spectra do not change under a
 rotation, and in the new axes most pairs of channels are zero but for rounding: they are left out up to a tolerance.
-The length by which vectors are divided is still that of the whole, so that what is kept is part of the exact unit
-vector.
+Vectors are still divided by the length of the whole, so that what is kept is part of the exact unit vector.
 
 Source of the rotated basis: Goscinski, Musil, Pozdnyakov, Nigam and Ceriotti, J. Chem. Phys. 155, 104106 (2021).
 """
@@ -12,51 +11,44 @@ Source of the rotated basis: Goscinski, Musil, Pozdnyakov, Nigam and Ceriotti, J
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from gapkit.descriptors.base import Block
-from gapkit.descriptors.soap.descriptor import SOAPEngine, pair_factors
+from gapkit._core.soap import Tables
+from gapkit.descriptors.soap.tables import pair_factors
 from gapkit.typing import FloatArray, IntArray
 
 
-def truncate(engine: SOAPEngine, samples: Sequence[tuple[Block, FloatArray]], tolerance: float) -> SOAPEngine:
-    """The engine with the pairs left out whose sum of squares is below tolerance^2 for the atoms of every block.
+def principal_products(
+    tables: Tables, coefficients: Sequence[FloatArray], tolerance: float
+) -> tuple[FloatArray, IntArray]:
+    """Rotation (l, n, n) and pairs kept (l, n), as `SOAPEngine.rotated` takes them.
 
     Parameters
     ----------
-    samples : list of (block, coefficients (n, lm, columns))
-        Density coefficients of atoms, each divided by the square root of its vector's length.
+    coefficients : list of ndarray (n_atoms, lm, n)
+        Density coefficients of a sample, by central species, over the square root of the vectors' lengths.
     tolerance : float
-        Root mean square of what is left out of a unit vector.
+        Root mean square of what is left out of a unit vector, in every block.
     """
-    tables = engine.tables
-    if len(tables.mixing) or not tables.normalise or not samples:  # compressed by the user's own choice: left as it is
-        return engine
-    by_block: dict[Block, list[FloatArray]] = {}
-    for block, coefficients in samples:
-        by_block.setdefault(block, []).append(coefficients)
-    groups = [np.concatenate(parts) for parts in by_block.values()]
     size, n = tables.l_max + 1, len(tables.first)
     rotation = np.empty((size, n, n))
     squares = np.zeros((size, n, n))
     for degree in range(size):
         rows = slice(degree**2, (degree + 1) ** 2)
-        covariance = sum(np.einsum("ima,imb->ab", c[:, rows], c[:, rows]) / len(c) for c in groups)
+        covariance = sum(np.einsum("ima,imb->ab", c[:, rows], c[:, rows]) / len(c) for c in coefficients)
         rotation[degree] = _principal_axes(covariance)
-        for c in groups:
+        for c in coefficients:
             turned = c[:, rows] @ rotation[degree]
-            products = np.einsum("ima,imb->iab", turned, turned)
-            np.maximum(squares[degree], (products**2).mean(axis=0), out=squares[degree])
+            spectra = np.einsum("ima,imb->iab", turned, turned)
+            np.maximum(squares[degree], (spectra**2).mean(axis=0), out=squares[degree])
     squares *= pair_factors(tables.first, np.tile(tables.last, (size, 1)), n) ** 2
     flat = np.sort(squares.ravel())
     left_out = np.searchsorted(np.cumsum(flat), tolerance**2)
     threshold = flat[left_out - 1] if left_out else -1.0
     wanted = (squares > threshold) & (np.arange(n) <= np.arange(n)[:, None])
-    kept = np.where(wanted.any(axis=2), n - np.argmax(wanted[:, :, ::-1], axis=2), 0)
-    return rotate(engine, rotation, kept)
+    return rotation, np.where(wanted.any(axis=2), n - np.argmax(wanted[:, :, ::-1], axis=2), 0)
 
 
 def _principal_axes(covariance: FloatArray) -> FloatArray:
@@ -66,29 +58,20 @@ def _principal_axes(covariance: FloatArray) -> FloatArray:
     return np.asarray(axes * signs)
 
 
-def rotate(engine: SOAPEngine, rotation: FloatArray, kept: IntArray) -> SOAPEngine:
-    """The engine with rotated channels and without the pairs that are not kept.
-
-    Parameters
-    ----------
-    rotation : ndarray (l_max + 1, n, n)
-        Columns are the new channels.
-    kept : ndarray (l_max + 1, n) of int
-        Pairs (a, b) with b < kept[l, a] stay.
-    """
-    tables = engine.tables
+def rotated_tables(tables: Tables, n_channels: int | None, rotation: FloatArray, kept: IntArray) -> Tables:
+    """Tables of rotated channels: mixing matrices for `n_channels` channels; None: into the radial functions."""
     size, n = len(kept), len(tables.first)
     stride = 4 * len(tables.lowest)
     changed: dict[str, Any] = {"kept": kept, "kept_factors": pair_factors(tables.first, kept, stride)}
-    if len(engine.species) == 1:  # into the radial functions themselves
+    if n_channels is None:
         nodes = tables.nodes.reshape(*tables.nodes.shape[:2], size, tables.n_stride).copy()
         nodes[..., :n] = np.einsum("pkln,lna->pkla", nodes[..., :n], rotation)
         changed["nodes"] = nodes.reshape(tables.nodes.shape)
         changed["centre"] = tables.centre @ rotation[0]
     else:
-        mixing = np.zeros((size, engine.n_channels, stride))
+        mixing = np.zeros((size, n_channels, stride))
         channels = (np.arange(n) // tables.n_max) * tables.n_stride + np.arange(n) % tables.n_max
         mixing[:, channels, :n] = rotation
         changed["mixing"] = mixing
         changed["unmixing"] = np.ascontiguousarray(mixing.transpose(0, 2, 1))
-    return replace(engine, tables=tables._replace(**changed), rotation=rotation, whole=engine)
+    return tables._replace(**changed)

@@ -18,7 +18,6 @@ import numpy as np
 from scipy.linalg import solve_triangular
 
 from gapkit.descriptors.base import Block, Engine, View
-from gapkit.descriptors.soap.descriptor import SOAPEngine
 from gapkit.exceptions import VarianceWarning
 from gapkit.gp.basis import BasisTerm, SparseBasis
 from gapkit.gp.chunks import frame_chunks, frame_parts
@@ -219,10 +218,7 @@ def _atomic(basis: SparseBasis, posterior: Posterior) -> Iterator[tuple[BasisTer
     index = 0
     for term in basis.terms:
         if term.engine.is_atomic and term.blocks:
-            engine = term.engine
-            if isinstance(engine, SOAPEngine) and engine.whole is not None:
-                engine = engine.whole
-            yield term, engine, posterior.variance_scale(index)
+            yield term, term.engine.whole, posterior.variance_scale(index)
         index += len(term.blocks)
 
 

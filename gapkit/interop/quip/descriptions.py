@@ -18,7 +18,7 @@ from gapkit.descriptors import (
 )
 from gapkit.descriptors.base import Block
 from gapkit.descriptors.cutoffs import CutoffFunction
-from gapkit.descriptors.soap.descriptor import SOAPEngine
+from gapkit.descriptors.soap.engine import SOAPEngine
 from gapkit.descriptors.triplet_distances import TripletDistancesEngine, orders_of
 from gapkit.exceptions import InputError
 from gapkit.gp.basis import BasisTerm, SparseBlock
@@ -153,7 +153,7 @@ def whole_vectors(engine: SOAPEngine, points: FloatArray) -> FloatArray:
 
     What a truncated engine leaves out of the vectors is zero in its sparse points, so that inner products stay.
     """
-    if engine.whole is None or engine.rotation is None:
+    if engine.rotation is None:
         return points[:, vector_order(engine)]
     n = len(engine.tables.first)
     lower = np.tril_indices(n)

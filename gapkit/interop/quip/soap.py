@@ -8,7 +8,7 @@ import numpy as np
 
 from gapkit.descriptors import SOAP, Channels, CosineCutoff, DecayingCutoff
 from gapkit.descriptors.cutoffs import CutoffFunction
-from gapkit.descriptors.soap.descriptor import SOAPEngine
+from gapkit.descriptors.soap.engine import SOAPEngine
 from gapkit.exceptions import InputError, ModelFileError
 from gapkit.interop.quip.file import DOT_PRODUCT, Coordinates
 from gapkit.interop.quip.options import EMPTY, OFF, ON, ZERO, Options

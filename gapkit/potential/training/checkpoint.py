@@ -27,8 +27,6 @@ from typing import Any
 import numpy as np
 
 from gapkit.descriptors.base import Engine
-from gapkit.descriptors.soap.descriptor import SOAPEngine
-from gapkit.descriptors.soap.truncation import rotate
 from gapkit.exceptions import GapkitWarning, InputError, ModelFileError
 from gapkit.gp.basis import SparseBasis
 from gapkit.io.atomic import replacing, temporary_path
@@ -131,7 +129,7 @@ class Checkpoint:
         Parameters
         ----------
         engines : sequence of Engine
-            Before anything was truncated.
+            As descriptors make them.
         """
         if not self.path.exists():
             return None
@@ -141,35 +139,13 @@ class Checkpoint:
             self._arrays = {name[6:-4]: read_array(archive, name) for name in names}
         assert self._selection is not None
         arrays = self._arrays
-        truncated = [
-            rotate(engine, arrays[f"rotation_{i}"], arrays[f"kept_{i}"])
-            if isinstance(engine, SOAPEngine) and f"rotation_{i}" in arrays
-            else engine
-            for i, engine in enumerate(engines)
-        ]
-        points = [
-            [
-                (tuple(block), arrays[f"points_{i}_{j}"], arrays.get(f"projection_{i}_{j}"))
-                for j, block in enumerate(of_term)
-            ]
-            for i, of_term in enumerate(self._selection["blocks"])
-        ]
         rng.bit_generator.state = self._selection["rng"]
-        return SparseBasis.restore(truncated, kernels, points), arrays["origins"]
+        return SparseBasis.from_arrays(arrays, self._selection["blocks"], engines, kernels), arrays["origins"]
 
     def keep_selection(self, basis: SparseBasis, origins: IntArray, rng: np.random.Generator) -> None:
         """Take over the sparse points, and write them."""
-        self._arrays = {"origins": origins}
-        for i, term in enumerate(basis.terms):
-            for j, block in enumerate(term.blocks):
-                self._arrays[f"points_{i}_{j}"] = block.points if block.projection is None else block.scaled
-                if block.projection is not None:
-                    self._arrays[f"projection_{i}_{j}"] = block.projection
-            if isinstance(term.engine, SOAPEngine) and term.engine.rotation is not None:
-                self._arrays[f"rotation_{i}"] = term.engine.rotation
-                self._arrays[f"kept_{i}"] = term.engine.tables.kept
-        blocks = [[list(block.block) for block in term.blocks] for term in basis.terms]
-        self._selection = {"blocks": blocks, "rng": rng.bit_generator.state}
+        self._arrays = {"origins": origins, **basis.to_arrays()}
+        self._selection = {"blocks": basis.species, "rng": rng.bit_generator.state}
         self._write(None)
 
     def rows(self) -> Rows | None:

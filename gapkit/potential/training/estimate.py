@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 import sys
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from gapkit.descriptors.base import Engine
 from gapkit.exceptions import DataWarning
 from gapkit.neighbours import build_neighbour_list
 from gapkit.parallel import resolve_n_jobs
+from gapkit.potential.term import TermPlan
 from gapkit.potential.training.rows import ATOMS_PER_CHUNK, ROWS_AT_ONCE
 from gapkit.structures import AtomsBatch
 
@@ -48,24 +49,19 @@ class FitEstimate:
         )
 
 
-def estimate_fit(batch: AtomsBatch, engines: list[Engine], n_sparse: list[int], n_jobs: int | None) -> FitEstimate:
-    """Count operations of the design rows and of the factors.
-
-    Parameters
-    ----------
-    n_sparse : list of int
-        For each term over all its blocks.
-    """
+def estimate_fit(batch: AtomsBatch, plans: Sequence[TermPlan], n_jobs: int | None) -> FitEstimate:
+    """Count operations of the design rows and of the factors."""
     labels = batch.labels
     n_rows = n_kinds = 0
     if labels is not None:
         n_kinds = int(labels.has_energy.any()) + int(labels.has_forces.any()) + int(labels.has_virial.any())
         n_rows = int(labels.has_energy.sum() + 3 * labels.has_forces.sum() + 6 * labels.has_virial.sum())
     sample = batch.select(np.unique(np.linspace(0, batch.n_frames - 1, 10).astype(int)))
-    edges = np.sort(build_neighbour_list(sample, max(engine.reach for engine in engines)).distances)
-    m = sum(n_sparse)
+    edges = np.sort(build_neighbour_list(sample, max(plan.engine.reach for plan in plans)).distances)
+    m = sum(plan.n_sparse for plan in plans)
     operations = 2.0 * n_rows * m**2 + 20.0 * m**3
-    for engine, number in zip(engines, n_sparse, strict=True):
+    for plan in plans:
+        engine, number = plan.engine, plan.n_sparse
         per_atom = float(np.searchsorted(edges, engine.reach)) / sample.n_atoms
         if engine.is_atomic:
             operations += 6.0 * batch.n_atoms * per_atom * engine.n_features * number / len(engine.blocks)

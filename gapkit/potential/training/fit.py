@@ -9,21 +9,21 @@ from dataclasses import dataclass
 import numpy as np
 
 from gapkit.descriptors import Descriptor
-from gapkit.descriptors.base import Engine
 from gapkit.gp.basis import SparseBasis
 from gapkit.gp.factors import TriangularFactor
 from gapkit.gp.noise import Noise
+from gapkit.kernels import GapKernel
 from gapkit.parallel import limit_blas
-from gapkit.potential.defaults import default_terms, share_sparse_points
+from gapkit.potential.defaults import default_terms, plan_terms
 from gapkit.potential.model import SparseModel
 from gapkit.potential.state import FittedState
-from gapkit.potential.term import Term, as_term
+from gapkit.potential.term import Term, TermPlan, as_term
 from gapkit.potential.training.checkpoint import Checkpoint
 from gapkit.potential.training.estimate import check_memory, estimate_fit, memory_for_rows
 from gapkit.potential.training.hyperparameters import Hyperparameters, choose_hyperparameters
 from gapkit.potential.training.row_maker import RowMaker
 from gapkit.potential.training.source import LocalSource
-from gapkit.potential.training.sparse_points import select_points, truncated
+from gapkit.potential.training.sparse_points import adapted, select_points
 from gapkit.structures import AtomsBatch
 from gapkit.terms import KnownEnergy
 from gapkit.typing import IntArray
@@ -40,22 +40,16 @@ class Resources:
 
 @dataclass(frozen=True, eq=False)
 class FitPlan:
-    """Terms, their engines of all features, and their sparse points.
+    """The plan of every term, with engines of all features.
 
     Attributes
     ----------
-    numbers : list of int
-        Sparse points of every term over all its blocks.
-    explicit : list of bool
-        Whether the user gave the number.
+    of_terms : list of TermPlan
     truncation : float
         Part of a vector's length that may be left out.
     """
 
-    terms: list[Term]
-    engines: list[Engine]
-    numbers: list[int]
-    explicit: list[bool]
+    of_terms: list[TermPlan]
     truncation: float
 
     @classmethod
@@ -64,23 +58,29 @@ class FitPlan:
     ) -> FitPlan:
         """The plan of a fit to a batch; terms of None are the default ones of the data."""
         listed = default_terms(batch) if terms is None else [as_term(item) for item in terms]
-        engines = [term.descriptor.engine(term.descriptor.resolve_species(batch.species)) for term in listed]
-        return cls(listed, engines, *share_sparse_points(listed, engines, n_sparse, batch), truncation)
+        return cls(plan_terms(listed, n_sparse, batch), truncation)
+
+    @property
+    def terms(self) -> list[Term]:
+        """Terms of the model."""
+        return [plan.term for plan in self.of_terms]
+
+    @property
+    def kernels(self) -> list[GapKernel]:
+        """Kernel of every term."""
+        return [term.resolved_kernel() for term in self.terms]
 
     def choose_points(
         self, batch: AtomsBatch, rng: np.random.Generator, resources: Resources
     ) -> tuple[SparseBasis, IntArray]:
-        """Basis of truncated engines and sparse points, and the frames (M,) that gave the points."""
-        engines = [
-            truncated(term, whole, batch, self.truncation) for term, whole in zip(self.terms, self.engines, strict=True)
-        ]
-        estimate = estimate_fit(batch, engines, self.numbers, resources.n_jobs)
-        check_memory(estimate, resources.memory_limit, resources.progress)
-        points = select_points(self.terms, engines, self.numbers, batch, rng, explicit=self.explicit)
-        kernels = [term.resolved_kernel() for term in self.terms]
+        """Basis of adapted engines and sparse points, and the frames (M,) that gave the points."""
+        plans = [adapted(plan, batch, self.truncation) for plan in self.of_terms]
+        check_memory(estimate_fit(batch, plans, resources.n_jobs), resources.memory_limit, resources.progress)
+        points = select_points(plans, batch, rng)
+        engines = [plan.engine for plan in plans]
         vectors = [[(block, chosen.x) for block, chosen in of_term] for of_term in points]
-        with limit_blas(resources.n_jobs, sum(self.numbers)):
-            basis = SparseBasis.build(engines, kernels, vectors, tolerance=self.truncation)
+        with limit_blas(resources.n_jobs, sum(plan.n_sparse for plan in plans)):
+            basis = SparseBasis.build(engines, self.kernels, vectors, tolerance=self.truncation)
         return basis, np.concatenate([chosen.frames for of_term in points for _, chosen in of_term])
 
 
@@ -99,8 +99,8 @@ def fit_state(
         Seconds of every step.
     """
     times = [time.perf_counter()]
-    kernels = [term.resolved_kernel() for term in plan.terms]
-    chosen = None if checkpoint is None else checkpoint.selection(plan.engines, kernels, rng)
+    engines = [of_term.engine for of_term in plan.of_terms]
+    chosen = None if checkpoint is None else checkpoint.selection(engines, plan.kernels, rng)
     if chosen is None:
         chosen = plan.choose_points(source.batch, rng, resources)
         if checkpoint is not None:

@@ -1,0 +1,104 @@
+"""What descriptors of pairs and triplets have in common: their parameters, blocks, and the switch of every edge."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations_with_replacement
+from typing import ClassVar
+
+import numpy as np
+
+from gapkit.descriptors.base import Block, Descriptor, Engine, View, atomic_numbers
+from gapkit.descriptors.cutoffs import CutoffFunction, switch_of
+from gapkit.exceptions import InputError
+from gapkit.neighbours import NeighbourList
+from gapkit.typing import IntArray
+
+
+class _InstanceDescriptor(Descriptor):
+    """Base of descriptors of pairs and triplets.
+
+    Parameters
+    ----------
+    cutoff : float
+        Å.
+    transition : float or None
+        Width in Å of the quintic switch; None: the whole cutoff.
+    cutoff_function : CutoffFunction or None
+        Another switch; then `transition` must be None.
+    species : sequence of str or int, or None
+        Chemical species; None: those of the data.
+    blocks : sequence of sequences of str or int, or None
+        Species of the instances that count, the centre of a triplet first, such as ``[("Si", "O")]``; None: all.
+    """
+
+    _n_atoms: ClassVar[int]
+
+    def __init__(
+        self,
+        cutoff: float = 4.0,
+        *,
+        transition: float | None = None,
+        cutoff_function: CutoffFunction | None = None,
+        species: Sequence[str | int] | None = None,
+        blocks: Sequence[Sequence[str | int]] | None = None,
+    ) -> None:
+        self.cutoff = cutoff
+        self.transition = transition
+        self.cutoff_function = cutoff_function
+        self.species = species
+        self.blocks = blocks
+
+    def _switch(self) -> CutoffFunction:
+        return switch_of(self.cutoff, self.transition, self.cutoff_function)
+
+    def _chosen_blocks(self) -> tuple[Block, ...] | None:
+        """Atomic numbers of the blocks given."""
+        if self.blocks is None:
+            return None
+        n = self._n_atoms
+        if not self.blocks or any(isinstance(block, str) or len(block) != n for block in self.blocks):
+            raise InputError(f"`blocks` must hold tuples of {n} species, got {self.blocks!r}")
+        return tuple(atomic_numbers(block) for block in self.blocks)
+
+
+@dataclass(frozen=True, eq=False)
+class InstanceEngine(Engine):
+    """Engine of a descriptor of pairs and triplets: blocks of a centre and unordered neighbours, or those chosen."""
+
+    switch: CutoffFunction
+    chosen_blocks: tuple[Block, ...] | None
+
+    is_atomic = False
+    n_atoms: ClassVar[int] = 3
+
+    @property
+    def n_features(self) -> int:
+        """One distance for each pair of atoms."""
+        return self.n_atoms * (self.n_atoms - 1) // 2
+
+    @property
+    def blocks(self) -> tuple[Block, ...]:
+        """A centre and an unordered pair of neighbours; an unordered pair."""
+        if self.chosen_blocks is not None:
+            return self.chosen_blocks
+        pairs = tuple(combinations_with_replacement(self.species, 2))
+        return pairs if self.n_atoms == 2 else tuple((z, *pair) for z in self.species for pair in pairs)
+
+
+class InstanceView(View):
+    """View with the switch f_c of every edge, `_weights` (n_edges,), and its slope, `_slopes`, 1/Å."""
+
+    engine: InstanceEngine
+
+    def __init__(self, engine: InstanceEngine, numbers: IntArray, neighbours: NeighbourList) -> None:
+        super().__init__(engine, numbers, neighbours)
+        self._weights, self._slopes = engine.switch(neighbours.distances, engine.reach)
+
+
+def ranges(starts: IntArray, stops: IntArray) -> IntArray:
+    """Concatenated arange(start, stop)."""
+    counts = stops - starts
+    shifts = np.repeat(starts - np.concatenate([[0], np.cumsum(counts)[:-1]]), counts)
+    return np.arange(counts.sum()) + shifts
