@@ -259,7 +259,7 @@ class Engine(ABC):
                 f"species can't be added to {type(self).__name__}: its features depend on the list of species; fit "
                 "again, or give the descriptor all `species` from the start"
             )
-        return replace(whole, scale=self.scale), np.arange(self.n_features)
+        return whole.with_arrays(self.to_arrays()), np.arange(self.n_features)
 
     def to_arrays(self) -> dict[str, np.ndarray]:
         """What `adapted` changed, by `array_names`."""

@@ -14,8 +14,8 @@ from gapkit.gp.extension import extend_basis, most_novel, pivoted_cholesky
 from gapkit.gp.rows import design_rows, views_of
 from gapkit.kernels import DotProduct, SquaredExponential
 from gapkit.neighbours import build_neighbour_list
-from gapkit.potential.term import Term
-from gapkit.potential.training.sparse_points import truncated
+from gapkit.potential.term import Term, TermPlan
+from gapkit.potential.training.sparse_points import adapted
 from gapkit.structures import to_batch
 from tests.potential.models import make_frames
 
@@ -25,7 +25,11 @@ KERNELS = (SquaredExponential(1.0, 0.8), DotProduct(0.5, 3))
 
 def engines_for(batch, species, truncation=0.0, soap=None):
     terms = Term(TwoBody(4.0)), Term(soap or SOAP(4.0, 4, 3, 0.5))
-    return [truncated(term, term.descriptor.engine(species), batch, truncation) for term in terms]
+    return [adapted_engine(term, species, batch, truncation) for term in terms]
+
+
+def adapted_engine(term, species, batch, truncation):
+    return adapted(TermPlan(term, term.descriptor.engine(species), 1, False), batch, truncation).engine
 
 
 def points_of(engines, batch, step):
@@ -111,7 +115,7 @@ def test_old_features_among_those_of_more_species(species, truncation):
         atoms.numbers[:] = 79
     batch = to_batch(frames, labels=False)
     term = Term(SOAP(4.0, 4, 3, 0.5))
-    old = truncated(term, term.descriptor.engine(species), batch, truncation)
+    old = adapted_engine(term, species, batch, truncation)
     assert (old.rotation is not None) == (truncation > 0)
     engine, indices = old.grow(term.descriptor.engine((13, 29, 47, 79)))
     assert len(np.unique(indices)) == old.n_features < engine.n_features
