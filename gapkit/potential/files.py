@@ -81,8 +81,14 @@ def read_state(path: str | os.PathLike[str]) -> tuple[FittedState, dict[str, Any
         parameters = {name: decode(value) for name, value in header["parameters"].items()}
         if "baseline" in parameters:  # until 0.1 there was one energy term at most
             baseline = parameters.pop("baseline")
-            parameters["energy_terms"] = () if baseline is None else (baseline,)
-        energy_terms = [decode(term) for term in header.get("energy_terms", ())] or parameters["energy_terms"]
+            parameters["energy_terms"] = [] if baseline is None else [baseline]
+        if isinstance(parameters["energy_terms"], list):
+            parameters["energy_terms"] = tuple(parameters["energy_terms"])
+        energy_terms = (
+            [decode(term) for term in header["energy_terms"]]
+            if "energy_terms" in header
+            else (parameters["energy_terms"])
+        )
         given_noise = decode(header["given_noise"]) if "given_noise" in header else parameters["noise"] or Noise()
         terms = tuple(decode(term) for term in header["terms"])
         species = tuple(header["species"])

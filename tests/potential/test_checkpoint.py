@@ -14,6 +14,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 
 from gapkit import GAP, Noise
 from gapkit.exceptions import GapkitWarning, InputError, ModelFileError
+from gapkit.potential.model import SparseModel
 from gapkit.potential.training import checkpoint
 from gapkit.potential.training import rows as training
 from tests.potential.models import make_frames, small_model, small_terms
@@ -61,7 +62,7 @@ def stop_at(monkeypatch, n_calls, action):
         calls.append(1)
         if len(calls) == n_calls:
             action()
-        original(*arguments)
+        return original(*arguments)
 
     monkeypatch.setattr(training, "training_rows", add_rows)
     return calls
@@ -87,7 +88,9 @@ def assert_same_bits(one: GAP, other: GAP) -> None:
 KILLED = """
 import os, signal, sys
 from tests.potential import test_checkpoint as this
+from gapkit.potential.model import SparseModel
 from gapkit.potential.training import checkpoint
+from gapkit.potential.model import SparseModel
 from gapkit.potential.training import rows as training
 training.ATOMS_PER_CHUNK, training.ROWS_AT_ONCE, checkpoint.INTERVAL, checkpoint.WRITING = 8, 60, 0.0, 1e9
 calls, original = [], training.training_rows
@@ -95,7 +98,7 @@ def add_rows(*arguments):
     calls.append(1)
     if len(calls) == {at}:
         os.kill(os.getpid(), signal.SIG{signal})
-    original(*arguments)
+    return original(*arguments)
 training.training_rows = add_rows
 this.small_model(**this.MODEL).fit(this.frames_with_gaps(), checkpoint=sys.argv[1])
 """
@@ -141,7 +144,7 @@ def test_interrupted_after_the_rows(frames, tmp_path, monkeypatch):
     """Evidence, solution and calibration start from the rows."""
     path = tmp_path / "fit.checkpoint"
     with monkeypatch.context() as patch:
-        patch.setattr(GAP, "_solve", lambda *_: (_ for _ in ()).throw(MemoryError()))
+        patch.setattr(SparseModel, "solve", lambda *_: (_ for _ in ()).throw(MemoryError()))
         with pytest.raises(MemoryError):
             small_model(**MODEL).fit(frames, checkpoint=path)
     calls = stop_at(monkeypatch, 0, None)

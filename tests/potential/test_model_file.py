@@ -88,7 +88,7 @@ def test_energy_terms_are_saved(alloy, new_frames, tmp_path):
     model = small_model(energy_terms=[ZBL(cutoff=2.8, inner=1.5)]).fit(alloy)
     model.save(tmp_path / "zbl.gapkit")
     loaded = load(tmp_path / "zbl.gapkit")
-    assert loaded.energy_terms == [ZBL(cutoff=2.8, inner=1.5)]
+    assert loaded.energy_terms == (ZBL(cutoff=2.8, inner=1.5),)
     assert_identical(model.predict(new_frames), loaded.predict(new_frames))
 
 

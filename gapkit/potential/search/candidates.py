@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gapkit.descriptors import Descriptor
 from gapkit.exceptions import InputError
 from gapkit.gp.noise import Noise, row_sigmas
 from gapkit.potential.error_bars.leave_one_out import LeaveOneOut
@@ -123,7 +124,7 @@ def _changed(part: Any, path: list[str], level: int, value: Any) -> Any:
 
 
 def _parameters(part: Any) -> dict[str, Any]:
-    """Arguments of `__init__` of whatever has `get_params`; without `deep`, which a baseline's need not know."""
+    """Arguments of `__init__` of whatever has `get_params`; without `deep`."""
     return {name: getattr(part, name) for name in sorted(part.get_params()) if "__" not in name}
 
 
@@ -138,7 +139,8 @@ def _names(part: Any) -> list[str]:
 def _inside(part: Any, name: str) -> Any:
     """What a name stands for, defaults instead of None."""
     if isinstance(part, list | tuple):
-        return as_term(part[int(name)])
+        item = part[int(name)]
+        return as_term(item) if isinstance(item, Descriptor) else item
     if isinstance(part, Term) and name == "kernel":
         return part.resolved_kernel()
     if isinstance(part, Term) and name == "selector":
