@@ -8,8 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
-from gapkit.cli.config import FitConfig
 from gapkit.cli.console import guarded
+from gapkit.cli.flags import flags
+from gapkit.options.fit import FitConfig, LabelOptions
 
 app = typer.Typer(
     name="gapkit",
@@ -20,20 +21,7 @@ app = typer.Typer(
 )
 
 
-def _fit_option(name: str, **more: Any) -> Any:
-    """Return the flag of an option of `FitConfig`: its name, description and default are stated there."""
-    default = FitConfig.__dataclass_fields__[name].default
-    text = FitConfig.help(name) + (f" Default: {default}." if default is not None and default is not False else "")
-    flag = name.replace("_", "-")
-    return typer.Option(f"--{flag}/--no-{flag}" if isinstance(default, bool) else f"--{flag}", help=text, **more)
-
-
 Model = Annotated[Path, typer.Argument(metavar="MODEL", help="Model file.")]
-EnergyKey = Annotated[str | None, _fit_option("energy_key")]
-ForcesKey = Annotated[str | None, _fit_option("forces_key")]
-StressKey = Annotated[str | None, _fit_option("stress_key")]
-VirialKey = Annotated[str | None, _fit_option("virial_key")]
-ConfigTypeKey = Annotated[str | None, _fit_option("config_type_key")]
 
 
 def main() -> None:
@@ -57,39 +45,19 @@ def version(show: Annotated[bool, typer.Option("--version", help="Print the vers
 
 @app.command()
 @guarded
+@flags(FitConfig)
 def fit(
-    ctx: typer.Context,
     train: Annotated[Path, typer.Argument(metavar="TRAIN", help="Labelled structures in any format that ASE reads.")],
-    output: Annotated[str | None, _fit_option("output", metavar="FILE")] = None,
-    test: Annotated[str | None, _fit_option("test", metavar="FILE")] = None,
     config: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="YAML or TOML file with any of these options; flags win over it."),
     ] = None,
-    cutoff: Annotated[float | None, _fit_option("cutoff")] = None,
-    n_sparse: Annotated[int | None, _fit_option("n_sparse")] = None,
-    seed: Annotated[int | None, _fit_option("seed")] = None,
-    energy_key: EnergyKey = None,
-    forces_key: ForcesKey = None,
-    stress_key: StressKey = None,
-    virial_key: VirialKey = None,
-    config_type_key: ConfigTypeKey = None,
-    energy_sigma: Annotated[float | None, _fit_option("energy_sigma")] = None,
-    forces_sigma: Annotated[float | None, _fit_option("forces_sigma")] = None,
-    virial_sigma: Annotated[float | None, _fit_option("virial_sigma")] = None,
-    e0: Annotated[str | None, _fit_option("e0", metavar="TEXT")] = None,
-    calibrate: Annotated[bool | None, _fit_option("calibrate")] = None,
-    checkpoint: Annotated[str | None, _fit_option("checkpoint", metavar="FILE")] = None,
-    scheduler: Annotated[str | None, _fit_option("scheduler", metavar="ADDRESS")] = None,
-    n_jobs: Annotated[int | None, _fit_option("n_jobs")] = None,
-    quiet: Annotated[bool | None, _fit_option("quiet")] = None,
-    json: Annotated[bool | None, _fit_option("json")] = None,
+    **given: Any,
 ) -> None:
     """Fit a potential to labelled structures. What is not given is chosen from the data."""
     from gapkit.cli.fit import run
 
-    flags = {name: value for name, value in ctx.params.items() if name not in ("train", "config")}
-    run(train, FitConfig.resolve(config, flags))
+    run(train, FitConfig.resolve(config, given))
 
 
 @app.command()
@@ -108,6 +76,7 @@ def predict(
 
 @app.command()
 @guarded
+@flags(LabelOptions)
 def evaluate(
     model: Model,
     structures: Annotated[
@@ -123,11 +92,7 @@ def evaluate(
             metavar="FILE", help="Picture of predicted against reference; with --uncertainty of the error bars too."
         ),
     ] = None,
-    energy_key: EnergyKey = None,
-    forces_key: ForcesKey = None,
-    stress_key: StressKey = None,
-    virial_key: VirialKey = None,
-    config_type_key: ConfigTypeKey = None,
+    **keys: Any,
 ) -> None:
     """Compute the errors of a model on labelled structures, overall and per configuration type.
 
@@ -135,14 +100,7 @@ def evaluate(
     """
     from gapkit.cli.evaluate import run
 
-    keys = {
-        "energy": energy_key,
-        "forces": forces_key,
-        "stress": stress_key,
-        "virial": virial_key,
-        "config_type": config_type_key,
-    }
-    run(model, structures, keys, uncertainty=uncertainty, as_json=json, picture=plot)
+    run(model, structures, LabelOptions(**keys), uncertainty=uncertainty, as_json=json, picture=plot)
 
 
 @app.command()
@@ -194,25 +152,15 @@ def lammps(
 
 @app.command()
 @guarded
+@flags(LabelOptions)
 def info(
     file: Annotated[Path, typer.Argument(metavar="MODEL|FILE", help="A model file, or structures.")],
-    energy_key: EnergyKey = None,
-    forces_key: ForcesKey = None,
-    stress_key: StressKey = None,
-    virial_key: VirialKey = None,
-    config_type_key: ConfigTypeKey = None,
+    **keys: Any,
 ) -> None:
     """Describe a model, or what is in a file of structures and looks suspicious there."""
     from gapkit.cli.info import run
 
-    keys = {
-        "energy": energy_key,
-        "forces": forces_key,
-        "stress": stress_key,
-        "virial": virial_key,
-        "config_type": config_type_key,
-    }
-    run(file, keys)
+    run(file, LabelOptions(**keys))
 
 
 @app.command()

@@ -2,59 +2,93 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
-from gapkit.cli.config import FitConfig
-from gapkit.cli.terms import build_terms
+from gapkit.exceptions import ConfigError
+from gapkit.io.registry import made_arguments, make
+from gapkit.options.fit import FitConfig, LabelOptions
+from gapkit.options.values import NOISE_NAMES
 
 if TYPE_CHECKING:
-    from gapkit.gp.noise import Noise
-    from gapkit.potential import GAP
-    from gapkit.structures import LabelKeys
+    from ase import Atoms
 
-KEYS = ("energy", "forces", "stress", "virial", "config_type")
+    from gapkit.gp.noise import Noise
+    from gapkit.potential import GAP, Term
+    from gapkit.structures import LabelKeys
 
 
 def build_estimator(config: FitConfig) -> GAP:
-    """Return the unfitted potential that a configuration describes.
+    """The unfitted potential that a configuration describes.
 
     Raises
     ------
     ConfigError
-        If a term or one of its arguments is unknown.
+        If a term or one of its arguments is unknown or of the wrong type, or `cutoff` would have no effect.
     """
     from gapkit.potential import GAP
 
-    return GAP(
-        terms=build_terms(config),
-        n_sparse=config.n_sparse,
-        noise=build_noise(config),
-        reference_energies=config.e0,
-        label_keys=build_keys({name: getattr(config, f"{name}_key") for name in KEYS}),
-        random_state=config.seed,
-        calibration="leave-one-out" if config.calibrate else None,
-        n_jobs=config.n_jobs,
-        progress=not config.quiet,
-    )
+    plain = {item.metadata["sets"]: getattr(config, item.name) for item in fields(config) if item.metadata["sets"]}
+    made = {
+        "terms": build_terms(config),
+        "noise": build_noise(config),
+        "energy_terms": [
+            make(term, "EnergyTerm", f"`energy_terms`, number {i}", what="energy term")
+            for i, term in enumerate(config.energy_terms or (), start=1)
+        ],
+        "label_keys": build_keys(config),
+        "calibration": "leave-one-out" if config.calibrate else None,
+        "progress": not config.quiet,
+    }
+    return GAP(**(plain | made))
 
 
-def build_keys(given: dict[str, str | None], default: LabelKeys | None = None) -> LabelKeys:
-    """Return `default` (or the library's) with the keys that are given in place of its own."""
+def build_keys(options: LabelOptions, default: LabelKeys | None = None) -> LabelKeys:
+    """`default` (or the library's) with the keys that are given in place of its own."""
     from gapkit.structures import LabelKeys
 
-    changes: dict[str, Any] = {name: key for name, key in given.items() if key is not None}
-    return dataclasses.replace(default or LabelKeys(), **changes)
+    changes: dict[str, Any] = options.keys()
+    return replace(default or LabelKeys(), **changes)
 
 
 def build_noise(config: FitConfig) -> Noise:
-    """Return the noise levels of a configuration; those not given are left to evidence."""
+    """The noise levels of a configuration; those not given are left to evidence."""
     from gapkit.gp.noise import Noise
-    from gapkit.targets import TARGETS
 
-    def sigmas(levels: Mapping[str, float | None]) -> dict[str, float | None]:
-        return {kind: levels.get(f"{kind}_sigma") for kind in TARGETS}
+    def levels(of: Mapping[str, Any]) -> dict[str, Any]:
+        return {name.removesuffix("_sigma"): of[name] for name in NOISE_NAMES if name in of}
 
-    table = {name: Noise.of_kinds(sigmas(levels)) for name, levels in (config.config_types or {}).items()}
-    return Noise.of_kinds(sigmas(config.to_dict()), table)
+    table = {name: Noise(**levels(own)) for name, own in config.config_types.items()}
+    return Noise(**levels(config.to_dict()), per_config_type=table)
+
+
+def build_terms(config: FitConfig) -> list[Term] | None:
+    """The terms that a configuration lists, None where gapkit is to choose them; see `build_estimator`."""
+    if config.terms is None:
+        return None
+    if config.cutoff is not None and all("cutoff" in term for term in config.terms):
+        raise ConfigError("`cutoff` has no effect, because every one of the `terms` names its own; remove one of them")
+    default = {"cutoff": config.cutoff} if config.cutoff is not None else {}
+    return [_build_term({**default, **term}, f"`terms`, number {i}") for i, term in enumerate(config.terms, start=1)]
+
+
+def choose_terms(cutoff: float, frames: Sequence[Atoms]) -> list[Term]:
+    """The terms that gapkit chooses for `frames`, but with `cutoff` in Å."""
+    from gapkit.potential.defaults import default_terms
+    from gapkit.structures import to_batch
+
+    return default_terms(to_batch(frames, labels=False), cutoff)
+
+
+def _build_term(mapping: Mapping[str, Any], where: str) -> Term:
+    from gapkit.potential import Term
+
+    names = [item.name for item in fields(Term) if item.name != "descriptor"]
+    of_term = made_arguments(Term, {name: mapping[name] for name in names if name in mapping}, where)
+    of_descriptor = {name: value for name, value in mapping.items() if name not in names}
+    descriptor = make(of_descriptor, "Descriptor", where, what="type of term", elsewhere=names)
+    try:
+        return Term(descriptor, **of_term)
+    except ValueError as error:
+        raise ConfigError(f"{where}: {error}") from error

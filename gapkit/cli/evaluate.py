@@ -7,13 +7,14 @@ from pathlib import Path
 from gapkit.cli.build import build_keys
 from gapkit.cli.console import say, show, show_json
 from gapkit.io.atomic import check_output, replacing
+from gapkit.options.fit import LabelOptions
 from gapkit.potential import load
 from gapkit.structures import read_frames
 from gapkit.validation import compare, uncertainty_of
 
 
 def run(
-    model: Path, structures: Path, keys: dict[str, str | None], *, uncertainty: bool = False, as_json: bool = False,
+    model: Path, structures: Path, keys: LabelOptions, *, uncertainty: bool = False, as_json: bool = False,
     picture: Path | None = None,
 ) -> None:  # fmt: skip
     """Print the errors, as tables or as one JSON object, and draw them where `picture` is given.

@@ -7,12 +7,11 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gapkit.cli.build import build_estimator
-from gapkit.cli.config import FitConfig
+from gapkit.cli.build import build_estimator, choose_terms
 from gapkit.cli.console import say, show, show_json
-from gapkit.cli.terms import choose_terms
 from gapkit.exceptions import ConfigError, DataError, UnknownSpeciesError
 from gapkit.io.atomic import check_output
+from gapkit.options.fit import FitConfig
 from gapkit.structures import LabelKeys, read_frames, to_batch
 from gapkit.validation import evaluate
 

@@ -7,11 +7,12 @@ from pathlib import Path
 
 from gapkit.cli.build import build_keys
 from gapkit.cli.console import show
+from gapkit.options.fit import LabelOptions
 from gapkit.potential import load
 from gapkit.structures import describe, read_frames, to_batch
 
 
-def run(file: Path, keys: dict[str, str | None]) -> None:
+def run(file: Path, keys: LabelOptions) -> None:
     """Print the summary of a model file, or the data report of a file of structures.
 
     Raises

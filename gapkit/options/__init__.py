@@ -1,9 +1,14 @@
-"""Options in files and in Python: dataclasses whose fields check their values, messages that name the line."""
+"""Declared options: dataclasses whose fields state check, help and default; YAML and TOML files that know their lines.
 
-from gapkit.options.declared import check_value, entries, given, help_of, option, parse, section, sections, validate
+Here are also the options of a fit (`fit`), from which flags, configuration files and `GAP`'s checks follow.  Classes
+by name, and the objects that options describe, are not here: see `io.registry`.  It imports `exceptions` alone, and
+nothing heavy: help waits for it.
+"""
+
+from gapkit.options.declared import Options, check_value, entries, given, help_of, option, parse, section, sections
 from gapkit.options.files import Located, read_options, require_known
 
 __all__ = [
-    "Located", "check_value", "entries", "given", "help_of", "option", "parse", "read_options", "require_known",
-    "section", "sections", "validate",
+    "Located", "Options", "check_value", "entries", "given", "help_of", "option", "parse", "read_options",
+    "require_known", "section", "sections",
 ]  # fmt: skip

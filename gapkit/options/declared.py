@@ -15,30 +15,41 @@ Check = Callable[[Any], Any]
 """Returns the value in its final type, or says in a ValueError what it must be."""
 
 
-def option(check: Check, about: str, default: Any = MISSING) -> Any:
-    """A field that holds one value; None stands for "not given" where it is the default."""
-    return _field({"check": check, "help": about}, default)
+def option(
+    check: Check, about: str, default: Any = MISSING, *, metavar: str | None = None, sets: str | None = None
+) -> Any:
+    """A field that holds one value; None stands for "not given" where it is the default.
+
+    Parameters
+    ----------
+    metavar : str or None
+        What stands for the value of its flag in help.
+    sets : str or None
+        The parameter of the library's object that it sets, alone or with others.
+    """
+    return _field(about, default, check=check, metavar=metavar, sets=sets)
 
 
-def entries(name: Check, value: Check, about: str) -> Any:
+def entries(name: Check, value: Check, about: str, *, sets: str | None = None) -> Any:
     """A field that holds a mapping, empty by default; mistakes in a file are named by the line of the entry."""
-    return field(default_factory=dict, metadata={"entries": (name, value), "help": about})
+    return _field(about, dict, entries=(name, value), sets=sets)
 
 
 def section(kind: type, about: str, default: Any = MISSING) -> Any:
     """A field that holds options of their own; `false` in a file is None, `true` the defaults."""
-    return _field({"section": kind, "help": about}, default)
+    return _field(about, default, section=kind)
 
 
 def sections(kind: type, about: str) -> Any:
     """A field that holds a list, not empty, of groups of options."""
-    return field(metadata={"sections": kind, "help": about})
+    return _field(about, MISSING, sections=kind)
 
 
-def _field(metadata: dict[str, Any], default: Any) -> Any:
+def _field(about: str, default: Any, **more: Any) -> Any:
+    metadata = {"help": about, "sets": None, **more}
     if callable(default):
         return field(default_factory=default, metadata=metadata)
-    return field(default=default, metadata=metadata) if default is not MISSING else field(metadata=metadata)
+    return field(metadata=metadata) if default is MISSING else field(default=default, metadata=metadata)
 
 
 def help_of(cls: Any, name: str) -> str:
@@ -47,32 +58,35 @@ def help_of(cls: Any, name: str) -> str:
     return text
 
 
-def validate(options: Any) -> None:
-    """Check all options of a frozen dataclass one by one, for its `__post_init__`.
+class Options:
+    """Base of frozen dataclasses of options: all are checked one by one when an object is made.
 
     Raises
     ------
     ConfigError
         If one has the wrong type or is out of range.
     """
-    for item in fields(options):
-        if "check" in item.metadata:
-            value = check_value(type(options), item.name, getattr(options, item.name), f"`{item.name}`")
-            object.__setattr__(options, item.name, value)
-        elif "entries" in item.metadata:
-            held = getattr(options, item.name)
-            if not isinstance(held, Mapping):
-                raise ConfigError(f"`{item.name}` must be a mapping, got {held!r}")
-            checked = [_entry(item.metadata["entries"], k, v, f"`{item.name}`") for k, v in held.items()]
-            object.__setattr__(options, item.name, dict(checked))
-        elif "section" in item.metadata:
-            held, kind = getattr(options, item.name), item.metadata["section"]
-            if held is not None and not isinstance(held, kind):
-                raise ConfigError(f"`{item.name}` must be of the class {kind.__name__}, or None, got {held!r}")
-        elif "sections" in item.metadata:
-            held, kind = getattr(options, item.name), item.metadata["sections"]
-            if not isinstance(held, list | tuple) or not held or not all(isinstance(each, kind) for each in held):
-                raise ConfigError(f"`{item.name}` must be a list of the class {kind.__name__}, not empty, got {held!r}")
+
+    def __post_init__(self) -> None:
+        for item in fields(self):  # type: ignore[arg-type]
+            held, metadata = getattr(self, item.name), item.metadata
+            if "check" in metadata:
+                object.__setattr__(self, item.name, check_value(type(self), item.name, held, f"`{item.name}`"))
+            elif "entries" in metadata:
+                if not isinstance(held, Mapping):
+                    raise ConfigError(f"`{item.name}` must be a mapping, got {held!r}")
+                checked = [_entry(metadata["entries"], k, v, f"`{item.name}`") for k, v in held.items()]
+                object.__setattr__(self, item.name, dict(checked))
+            elif "section" in metadata:
+                kind = metadata["section"]
+                if held is not None and not isinstance(held, kind):
+                    raise ConfigError(f"`{item.name}` must be of the class {kind.__name__}, or None, got {held!r}")
+            else:
+                kind = metadata["sections"]
+                if not isinstance(held, list | tuple) or not held or not all(isinstance(each, kind) for each in held):
+                    raise ConfigError(
+                        f"`{item.name}` must be a list of the class {kind.__name__}, not empty, got {held!r}"
+                    )
 
 
 def _entry(checks: tuple[Check, Check], name: Any, value: Any, where: str) -> tuple[Any, Any]:

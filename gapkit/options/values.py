@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 NOISE_NAMES = ("energy_sigma", "forces_sigma", "virial_sigma")
@@ -70,12 +70,31 @@ def jobs(value: Any) -> int:
         raise ValueError("a whole number >= 1, or -1 for all cores") from None
 
 
-def fraction(value: Any) -> float:
-    """A number between 0 and 1, neither of them."""
-    result = number(value)
-    if not 0.0 < result < 1.0:
-        raise ValueError("a number > 0 and < 1")
-    return result
+def between(low: float, high: float) -> Callable[[Any], float]:
+    """A number from `low` to `high`."""
+
+    def check(value: Any) -> float:
+        result = number(value)
+        if not low <= result <= high:
+            raise ValueError(f"a number from {low:g} to {high:g}")
+        return result
+
+    return check
+
+
+def inside(low: float, high: float) -> Callable[[Any], float]:
+    """A number between `low` and `high`, neither of them."""
+
+    def check(value: Any) -> float:
+        result = number(value)
+        if not low < result < high:
+            raise ValueError(f"a number > {low:g} and < {high:g}")
+        return result
+
+    return check
+
+
+fraction = inside(0.0, 1.0)
 
 
 def one_of(names: Iterable[str]) -> Callable[[Any], str]:
@@ -90,20 +109,12 @@ def one_of(names: Iterable[str]) -> Callable[[Any], str]:
     return check
 
 
-def noise_table(value: Any) -> dict[str, dict[str, float]]:
-    """Positive noise levels per configuration type."""
-    expected = ValueError(
-        f"a mapping from configuration types to noise levels ({', '.join(NOISE_NAMES)}), each a number > 0, "
-        "such as {liquid: {forces_sigma: 0.2}}"
-    )
-    if not isinstance(value, dict):
-        raise expected
-    table: dict[str, dict[str, float]] = {}
-    for config_type, levels in value.items():
-        if not isinstance(levels, dict) or not set(levels) <= set(NOISE_NAMES):
-            raise expected
-        try:
-            table[str(config_type)] = {name: positive(level) for name, level in levels.items()}
-        except ValueError:
-            raise expected from None
-    return table
+def sigmas(value: Any) -> dict[str, float]:
+    """Sigmas of the labels of one configuration type."""
+    expected = f"a mapping of some of {', '.join(NOISE_NAMES)} to numbers > 0"
+    if not isinstance(value, Mapping) or not value or not set(value) <= set(NOISE_NAMES):
+        raise ValueError(expected)
+    try:
+        return {name: positive(sigma) for name, sigma in value.items()}
+    except ValueError:
+        raise ValueError(expected) from None

@@ -1,40 +1,55 @@
-"""Checks of a potential's arguments, before an hour of work is lost."""
+"""Checks of a potential's parameters, before an hour of work is lost."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from typing import Any
 
 from gapkit.descriptors import Descriptor
 from gapkit.exceptions import InputError
 from gapkit.gp.noise import Noise
+from gapkit.options import check_value
+from gapkit.options.fit import FitConfig
 from gapkit.potential.term import Term, TermPlan
 from gapkit.structures import LabelKeys
+from gapkit.terms import EnergyTerm
 
 
-def check_arguments(
-    terms: object, n_sparse: object, truncation: object, memory_limit: object, noise: object, label_keys: object
-) -> None:
-    """Raise InputError for an argument of `GAP` of the wrong kind."""
+def check_parameters(parameters: Mapping[str, Any]) -> None:
+    """Check the parameters of a `GAP`: plain ones as options are, objects by their classes.
+
+    Raises
+    ------
+    InputError
+        If one is of the wrong kind or out of range.
+    """
+    terms, energy_terms = parameters["terms"], parameters["energy_terms"]
     if terms is not None:
-        if not isinstance(terms, Sequence) or isinstance(terms, str) or len(terms) == 0:
+        if terms == [] or terms == ():
             raise InputError(f"`terms` must be a list with at least one Term or descriptor, or None, got {terms!r}")
-        for item in terms:
-            if not isinstance(item, Term | Descriptor):
-                raise InputError(f"`terms` must hold Terms or descriptors such as SOAP(), got {item!r}")
-    if n_sparse is not None and (isinstance(n_sparse, bool) or not isinstance(n_sparse, int) or n_sparse < 1):
-        raise InputError(f"`n_sparse` must be an integer >= 1 or None, got {n_sparse!r}")
-    if isinstance(truncation, bool) or not isinstance(truncation, int | float) or not 0.0 <= truncation <= 0.01:
-        raise InputError(
-            f"`truncation` must be between 0 (nothing left out) and 0.01, got {truncation!r}; 1e-7 is usual"
-        )
-    if memory_limit is not None and (
-        isinstance(memory_limit, bool) or not isinstance(memory_limit, int | float) or not memory_limit > 0
+        _check_items("terms", terms, (Term, Descriptor), "Terms or descriptors such as SOAP()")
+    if not isinstance(energy_terms, EnergyTerm):
+        _check_items("energy_terms", energy_terms, (EnergyTerm,), "energy terms such as ZBL()")
+    for name, kind, example in (
+        ("noise", Noise, "a Noise such as Noise(energy=0.001, forces=0.05)"),
+        ("label_keys", LabelKeys, 'LabelKeys such as LabelKeys(energy="dft_energy")'),
     ):
-        raise InputError(f"`memory_limit` must be a number of GB > 0 or None, got {memory_limit!r}")
-    if noise is not None and not isinstance(noise, Noise):
-        raise InputError(f"`noise` must be a Noise such as Noise(energy=0.001, forces=0.05), or None, got {noise!r}")
-    if label_keys is not None and not isinstance(label_keys, LabelKeys):
-        raise InputError(f'`label_keys` must be LabelKeys such as LabelKeys(energy="dft_energy"), got {label_keys!r}')
+        if not isinstance(parameters[name], kind | None):
+            raise InputError(f"`{name}` must be {example}, or None, got {parameters[name]!r}")
+    if parameters["calibration"] not in (None, "leave-one-out"):
+        raise InputError(f'`calibration` must be "leave-one-out" or None, got {parameters["calibration"]!r}')
+    for item in fields(FitConfig):
+        if item.name == item.metadata["sets"] and item.name not in ("terms", "energy_terms"):
+            check_value(FitConfig, item.name, parameters[item.name], f"`{item.name}`")
+
+
+def _check_items(name: str, given: Any, kinds: tuple[type, ...], what: str) -> None:
+    if not isinstance(given, Sequence) or isinstance(given, str):
+        raise InputError(f"`{name}` must be a list of {what}, got {given!r}")
+    for item in given:
+        if not isinstance(item, kinds):
+            raise InputError(f"`{name}` must hold {what}, got {item!r}")
 
 
 def check_reach(plans: Sequence[TermPlan], nearest: float | None) -> None:

@@ -14,10 +14,10 @@ from sklearn.utils import check_random_state
 
 from gapkit.descriptors import Descriptor
 from gapkit.descriptors.base import check_species
-from gapkit.exceptions import InputError, NotFittedModelError
+from gapkit.exceptions import NotFittedModelError
 from gapkit.gp.noise import Noise
 from gapkit.parallel import limit_blas
-from gapkit.potential.checks import check_arguments, check_reach
+from gapkit.potential.checks import check_parameters, check_reach
 from gapkit.potential.error_bars.calibrate import learn_uncertainty
 from gapkit.potential.files import read_state
 from gapkit.potential.fitted import FittedPotential
@@ -158,9 +158,7 @@ class GAP(FittedPotential):
             checkpoint is one of other data or parameters.
         """
         begin = time.perf_counter()
-        check_arguments(self.terms, self.n_sparse, self.truncation, self.memory_limit, self.noise, self.label_keys)
-        if self.calibration not in (None, "leave-one-out"):
-            raise InputError(f'`calibration` must be "leave-one-out" or None, got {self.calibration!r}')
+        check_parameters(self.get_params(deep=False))
         source = open_source(frames, self.label_keys, client)
         batch = source.batch
         digest = fit_digest(self.get_params(deep=False), source.identity()) if checkpoint is not None else {}

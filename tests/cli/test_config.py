@@ -10,8 +10,8 @@ import pytest
 import typer.main
 
 from gapkit.cli import app
-from gapkit.cli.config import FitConfig
 from gapkit.exceptions import ConfigError
+from gapkit.options.fit import FitConfig
 
 FILE_ONLY = {"terms", "config_types"}
 

@@ -12,6 +12,7 @@ from ase.io import read, write
 
 import gapkit
 from gapkit.potential import GAP
+from gapkit.terms import ZBL
 from tests.cli.conftest import Files, Run
 
 
@@ -68,6 +69,22 @@ def test_command_and_library_agree(files: Files) -> None:
         n_jobs=1,
     ).fit(read(files.train, ":"))
     np.testing.assert_allclose(predicted(files.model, files), model.predict(read(files.test, ":")).energy, rtol=1e-12)
+
+
+def test_energy_terms_are_flags_and_stay_in_the_model(files: Files, run: Run, tmp_path: Path) -> None:
+    output = tmp_path / "zbl.gapkit"
+    result = run(
+        "fit", files.train, "--config", files.config, "--output", output, "--energy-terms", "ZBL", "--truncation", 1e-6,
+        "--memory-limit", 4, "--quiet",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    model = gapkit.load(output)
+    assert model.energy_terms == [ZBL()]
+    assert (model.truncation, model.memory_limit) == (1e-6, 4.0)
+    close = read(files.test, 0)
+    close.positions[1] = close.positions[0] + [0.0, 0.0, 0.7]
+    energies = [gapkit.load(path).predict(close).energy[0] for path in (output, files.model)]
+    assert energies[0] - energies[1] > 100.0  # nuclei at 0.7 Å
 
 
 def test_noise_of_configuration_types_is_passed_on(files: Files, run: Run, tmp_path: Path) -> None:

@@ -10,13 +10,13 @@ from dscribe.descriptors import SOAP as DScribe
 from sklearn.base import clone
 
 from gapkit import GAP, Term, load
-from gapkit.cli.config import FitConfig
-from gapkit.cli.terms import build_terms
+from gapkit.cli.build import build_terms
 from gapkit.descriptors import SOAP, Channels, Mixing, NoCutoff, TensorReduced
 from gapkit.exceptions import ConfigError, InputError
 from gapkit.io.codec import decode, encode
 from gapkit.io.registry import classes
 from gapkit.neighbours import build_neighbour_list
+from gapkit.options.fit import FitConfig
 from gapkit.structures import to_batch
 from tests.descriptors.cases import Toy, numerical_forces, numerical_virial, rotation, structure
 from tests.descriptors.test_registry import DERIVATIVE, EXACT, SYMMETRY, largest

@@ -10,38 +10,51 @@ from textwrap import dedent
 import pytest
 
 from gapkit.exceptions import ConfigError
-from gapkit.options import check_value, entries, help_of, option, parse, read_options, section, sections, validate
-from gapkit.options.values import count, flag, fraction, jobs, noise_table, number, one_of, positive, seed, text
+from gapkit.options import Options, check_value, entries, help_of, option, parse, read_options, section, sections
+from gapkit.options.values import (
+    between,
+    count,
+    flag,
+    fraction,
+    inside,
+    jobs,
+    number,
+    one_of,
+    positive,
+    seed,
+    sigmas,
+    text,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Part:
+class Part(Options):
     """Of a whole."""
 
     file: str = option(text, "where it is")
     size: float | None = option(positive, "how large", None)
 
     def __post_init__(self) -> None:
-        validate(self)
+        super().__post_init__()
         if self.file == "twice" and self.size is not None:
             raise ConfigError("`file` and `size` contradict each other")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Step:
+class Step(Options):
     """That can be switched off."""
 
     n: int = option(count, "how often", 3)
     deep: bool = option(flag, "how far", False)
 
     def __post_init__(self) -> None:
-        validate(self)
+        super().__post_init__()
         if self.deep and self.n < 2:
             raise ConfigError("`deep` needs `n` of 2")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Whole:
+class Whole(Options):
     """Of parts."""
 
     parts: list[Part] = sections(Part, "what it is made of")
@@ -49,9 +62,6 @@ class Whole:
     usual: Step | None = section(Step, "usually done", Step)
     rare: Step | None = section(Step, "usually not done", None)
     table: Mapping[str, float] = entries(one_of(("red", "blue")), positive, "a number for each")
-
-    def __post_init__(self) -> None:
-        validate(self)
 
 
 def read(tmp_path: Path, words: str, name: str = "w.yaml") -> Whole:
@@ -192,7 +202,9 @@ def test_options_describe_themselves() -> None:
         (jobs, [-1, 1, 4], [0, -2, True, "all"]),
         (fraction, [0.1, 0.999], [0, 1, 1.5, True]),
         (one_of(("a", "b")), ["a"], ["c", 1, ["a"], None]),
-        (noise_table, [{"hot": {"forces_sigma": 1}}, {}], [{"hot": 1}, {"hot": {"forces": 1}}, [], None]),
+        (between(0.0, 0.01), [0, 1e-7, 0.01], [-1e-9, 0.011, True, float("nan"), None]),
+        (inside(0.0, 0.5), [1e-9, 0.499], [0, 0.5, True]),
+        (sigmas, [{"forces_sigma": 1}], [1, {"forces": 1}, {"forces_sigma": 0}, {}, [], None]),
     ],
 )
 def test_checks_take_and_refuse(check, good: list[object], bad: list[object]) -> None:

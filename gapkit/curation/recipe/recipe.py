@@ -24,12 +24,12 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from gapkit.curation.findings import ACTIONS, DEFAULT_ACTIONS
-from gapkit.curation.recipe.values import false_alarm, quotas, sigmas, slice_of, unit, window_end
+from gapkit.curation.recipe.values import quotas, slice_of, unit, window_end
 from gapkit.curation.splits import By
 from gapkit.exceptions import ConfigError
 from gapkit.gp.noise import DEFAULT_NOISE
-from gapkit.options import entries, help_of, option, parse, read_options, section, sections, validate
-from gapkit.options.values import count, flag, fraction, jobs, one_of, positive, seed, text
+from gapkit.options import Options, entries, help_of, option, parse, read_options, section, sections
+from gapkit.options.values import count, flag, fraction, inside, jobs, one_of, positive, seed, sigmas, text
 from gapkit.selection.duplicates import SAME_ENERGY, TOLERANCE
 from gapkit.selection.select import METHODS, Method
 from gapkit.units import ENERGY_UNITS, FORCE_UNITS, STRESS_UNITS
@@ -45,7 +45,7 @@ def public_file(file: str) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Source:
+class Source(Options):
     """A file of labelled frames.
 
     Raises
@@ -70,9 +70,6 @@ class Source:
     forces_unit: str = option(unit(FORCE_UNITS), "unit of forces", "eV/Å")
     stress_unit: str = option(unit(STRESS_UNITS), "unit of stresses", "eV/Å^3")
 
-    def __post_init__(self) -> None:
-        validate(self)
-
     @property
     def label(self) -> str:
         """Name of the source in ids of frames."""
@@ -85,7 +82,7 @@ class Source:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Duplicates:
+class Duplicates(Options):
     """Frames that hold one structure: the first stays; see `gapkit.selection.duplicates.find_duplicates`."""
 
     symmetry: bool = option(flag, "also up to symmetry and permutation", True)
@@ -94,13 +91,13 @@ class Duplicates:
     energy_tolerance: float = option(positive, "largest difference in energy, eV/atom", SAME_ENERGY)
 
     def __post_init__(self) -> None:
-        validate(self)
+        super().__post_init__()
         if self.supercells and not self.symmetry:
             raise ConfigError("`duplicates` can find `supercells` only with `symmetry`; leave out one of the two")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outliers:
+class Outliers(Options):
     """Frames whose labels do not fit to all others: see `gapkit.curation.pruning.prune`."""
 
     threshold: float = option(positive, "robust z beyond which a frame is left out", 6.0)
@@ -111,34 +108,25 @@ class Outliers:
     n_sparse: int | None = option(count, "sparse points of the model", None)
     crystal: str | None = option(text, "file with a crystal near its minimum, to compare its properties", None)
 
-    def __post_init__(self) -> None:
-        validate(self)
-
 
 @dataclass(frozen=True, kw_only=True)
-class Split:
+class Split(Options):
     """Test frames from the pool: see `gapkit.curation.splits.split`."""
 
     test_fraction: float = option(fraction, "part of the frames that become test frames", 0.1)
     by: By = option(one_of(get_args(By)), "what else is not torn apart", "config_type")
 
-    def __post_init__(self) -> None:
-        validate(self)
-
 
 @dataclass(frozen=True, kw_only=True)
-class Leakage:
+class Leakage(Options):
     """Near-twins between training and test frames: see `gapkit.curation.leakage.find_leakage`."""
 
     drop: str = option(one_of(("train", "test")), "which of two twins is left out", "test")
-    false_alarm: float = option(false_alarm, "part of independent frames that may be called twins", 1e-3)
-
-    def __post_init__(self) -> None:
-        validate(self)
+    false_alarm: float = option(inside(0.0, 0.5), "part of independent frames that may be called twins", 1e-3)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Select:
+class Select(Options):
     """A part of the training frames: see `gapkit.selection.select.select`."""
 
     n: int | None = option(count, "number of frames", None)
@@ -150,13 +138,13 @@ class Select:
     )
 
     def __post_init__(self) -> None:
-        validate(self)
+        super().__post_init__()
         if (self.n is None) == (self.fraction is None):
             raise ConfigError(f"`select` needs one of `n` and `fraction`, got n={self.n}, fraction={self.fraction}")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Weights:
+class Weights(Options):
     """Sigmas of the training labels: see `gapkit.curation.weights`."""
 
     scheme: str = option(one_of(("config_type", "hull", "energy_window")), "what they follow", "config_type")
@@ -171,7 +159,7 @@ class Weights:
     beyond: float = option(positive, "energy_window: factor above the last window", 30.0)
 
     def __post_init__(self) -> None:
-        validate(self)
+        super().__post_init__()
         if self.scheme == "energy_window" and not self.windows:
             raise ConfigError("`weights` by energy_window need `windows`, such as {0.1: 1, 1.0: 3}")
         if self.scheme == "config_type" and not self.config_types:
@@ -179,7 +167,7 @@ class Weights:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipe:
+class Recipe(Options):
     """How a data set is made. A step that is None is left out.
 
     Raises
@@ -205,7 +193,7 @@ class Recipe:
     n_jobs: int | None = option(jobs, "number of threads", None)
 
     def __post_init__(self) -> None:
-        validate(self)
+        super().__post_init__()
         names = [source.label for source in self.sources]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:

@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from gapkit.options.values import NOISE_NAMES, count, number, one_of, positive
+from gapkit.options.values import count, one_of, positive
 
 
 def slice_of(value: Any) -> str:
@@ -29,14 +29,6 @@ def unit(known: Mapping[str, float]) -> Callable[[Any], str]:
     return check
 
 
-def false_alarm(value: Any) -> float:
-    """A small probability."""
-    result = number(value)
-    if not 0.0 < result < 0.5:
-        raise ValueError("a number > 0 and < 0.5")
-    return result
-
-
 def window_end(value: Any) -> float:
     """An energy; names in TOML and JSON are text."""
     try:
@@ -55,16 +47,5 @@ def quotas(value: Any) -> str | dict[str, int]:
         raise ValueError(expected)
     try:
         return {str(name): count(number) for name, number in value.items()}
-    except ValueError:
-        raise ValueError(expected) from None
-
-
-def sigmas(value: Any) -> dict[str, float]:
-    """Sigmas of the labels of one configuration type."""
-    expected = f"a mapping of some of {', '.join(NOISE_NAMES)} to numbers > 0"
-    if not isinstance(value, Mapping) or not value or not set(value) <= set(NOISE_NAMES):
-        raise ValueError(expected)
-    try:
-        return {name: positive(sigma) for name, sigma in value.items()}
     except ValueError:
         raise ValueError(expected) from None
