@@ -7,7 +7,7 @@ from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
 from gapkit.exceptions import ConfigError
-from gapkit.io.registry import made_arguments, make
+from gapkit.io.registry import made_arguments, make, make_all
 from gapkit.options.fit import FitConfig, LabelOptions
 from gapkit.options.values import NOISE_NAMES
 
@@ -33,10 +33,7 @@ def build_estimator(config: FitConfig) -> GAP:
     made = {
         "terms": build_terms(config),
         "noise": build_noise(config),
-        "energy_terms": [
-            make(term, "EnergyTerm", f"`energy_terms`, number {i}", what="energy term")
-            for i, term in enumerate(config.energy_terms or (), start=1)
-        ],
+        "energy_terms": make_all(config.energy_terms or (), "EnergyTerm", "`energy_terms`", what="energy term"),
         "label_keys": build_keys(config),
         "calibration": "leave-one-out" if config.calibrate else None,
         "progress": not config.quiet,

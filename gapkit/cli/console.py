@@ -20,7 +20,10 @@ Parameters = ParamSpec("Parameters")
 
 
 def guarded(command: Callable[Parameters, None]) -> Callable[Parameters, None]:
-    """Turn what a user can cause into one paragraph on stderr and an exit code; bugs keep their traceback."""
+    """Turn what a user can cause into one paragraph on stderr and an exit code; bugs keep their traceback.
+
+    A command that fails with GapkitError or OSError leaves existing output files as they were.
+    """
 
     @functools.wraps(command)
     def wrapper(*args: Parameters.args, **kwargs: Parameters.kwargs) -> None:
@@ -74,13 +77,9 @@ def _one_paragraph(error: Exception) -> str:
 @contextmanager
 def _plain_warnings() -> Iterator[None]:
     def write(
-        message: Warning | str,
-        category: type[Warning],
-        filename: str,
-        lineno: int,
-        file: TextIO | None = None,
+        message: Warning | str, category: type[Warning], filename: str, lineno: int, file: TextIO | None = None,
         line: str | None = None,
-    ) -> None:
+    ) -> None:  # fmt: skip
         if issubclass(category, GapkitWarning):
             say(f"Warning: {' '.join(str(message).split())}")
         else:

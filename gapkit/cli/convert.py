@@ -12,13 +12,7 @@ from gapkit.potential import load
 
 
 def run(source: Path, output: Path) -> None:
-    """Convert a gap.xml to a model file, or a model file to a gap.xml with its files of sparse points.
-
-    Raises
-    ------
-    GapkitError, OSError
-        If the input cannot be read, or a part of the model cannot be expressed; an existing output is then as it was.
-    """
+    """Convert a gap.xml to a model file, or a model file to a gap.xml with its files of sparse points."""
     check_output(output, source)
     if (source.suffix == ".xml") == (output.suffix == ".xml"):
         raise InputError(

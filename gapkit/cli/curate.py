@@ -17,13 +17,7 @@ def run(
     path: Path, *, output: Path | None = None, page: bool = True, dry_run: bool = False, as_json: bool = False,
     quiet: bool = False,
 ) -> None:  # fmt: skip
-    """Make the data set of a recipe; with `dry_run` only say what it would be, without `page` there are no pictures.
-
-    Raises
-    ------
-    GapkitError, OSError
-        If the recipe or an input cannot be used; an existing data set is then as it was.
-    """
+    """Make the data set of a recipe; with `dry_run` only say what it would be, without `page` there are no pictures."""
     recipe = Recipe.read(path)
     folder = path.parent / recipe.output if output is None else output
     check_folder(folder)

@@ -20,11 +20,6 @@ def run(
     """Print the errors, as tables or as one JSON object, and draw them where `picture` is given.
 
     With `uncertainty`, so are the measures of the standard deviations; nothing is predicted twice.
-
-    Raises
-    ------
-    GapkitError, OSError
-        If an input cannot be used.
     """
     if picture is not None:
         from gapkit.report.picture import check_picture

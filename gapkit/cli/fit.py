@@ -20,13 +20,7 @@ if TYPE_CHECKING:
 
 
 def run(train: Path, config: FitConfig) -> None:
-    """Fit, save, then print what was fitted and its errors on the test structures.
-
-    Raises
-    ------
-    GapkitError, OSError
-        If an input cannot be used; an existing model file is then as it was.
-    """
+    """Fit, save, then print what was fitted and its errors on the test structures."""
     if config.output is None:
         raise ConfigError("no file to write the model to; give --output FILE")
     output = Path(config.output)

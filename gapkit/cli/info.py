@@ -13,13 +13,7 @@ from gapkit.structures import describe, read_frames, to_batch
 
 
 def run(file: Path, keys: LabelOptions) -> None:
-    """Print the summary of a model file, or the data report of a file of structures.
-
-    Raises
-    ------
-    GapkitError, OSError
-        If the file cannot be read.
-    """
+    """Print the summary of a model file, or the data report of a file of structures."""
     if file.suffix == ".gapkit" or zipfile.is_zipfile(file):
         show(load(file).summary())
     else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import typer
 
@@ -44,16 +45,8 @@ def run(
     names = None if types is None else [name.strip() for name in types.split(",")]
 
     def at_place() -> None:
-        attached.append(
-            attach(
-                lmp,
-                potential,
-                names,
-                halt_on_novelty=halt_on_novelty,
-                novelty_every=novelty_every,
-                n_jobs=n_jobs,
-            )
-        )
+        options: dict[str, Any] = {"halt_on_novelty": halt_on_novelty, "novelty_every": novelty_every, "n_jobs": n_jobs}
+        attached.append(attach(lmp, potential, names, **options))
 
     try:
         run_script(lmp, text, at_place)

@@ -28,11 +28,6 @@ def run(model: Path, structures: Path, output: Path, *, std: bool = False) -> No
 
     With `std` also local_energy_std, novelty, energy_std, forces_std, stress_std, extrapolating (per atom), and what
     kind of standard deviations the three are ("calibrated" or "epistemic").
-
-    Raises
-    ------
-    GapkitError, OSError
-        If an input cannot be used; an existing output is then as it was.
     """
     check_output(output, model, structures)
     potential = load(model)

@@ -104,6 +104,11 @@ def make(given: Any, kind: str, where: str, *, what: str | None = None, elsewher
         raise ConfigError(f"{name} in {where}: {error}") from error
 
 
+def make_all(given: Iterable[Any], kind: str, where: str, *, what: str | None = None) -> list[Any]:
+    """Objects of a kind, see `make`; messages count them from 1."""
+    return [make(each, kind, f"{where}, number {i}", what=what) for i, each in enumerate(given, start=1)]
+
+
 def made_arguments(
     cls: type, given: Mapping[str, Any], where: str, *, name: str = "", elsewhere: Iterable[str] = ()
 ) -> dict[str, Any]:
@@ -120,7 +125,7 @@ def made_arguments(
                 raise ConfigError(f"`{argument}` of {inside} must be of type {annotation}, got {value!r}")
             made[argument] = value
         elif isinstance(value, list | tuple):
-            made[argument] = [make(each, kind, where, what=argument.replace("_", " ")) for each in value]
+            made[argument] = make_all(value, kind, f"`{argument}` of {name or where}")
         else:
             made[argument] = None if value is None else make(value, kind, where, what=argument.replace("_", " "))
     return made

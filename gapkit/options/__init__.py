@@ -5,10 +5,10 @@ by name, and the objects that options describe, are not here: see `io.registry`.
 nothing heavy: help waits for it.
 """
 
-from gapkit.options.declared import Options, check_value, entries, given, help_of, option, parse, section, sections
+from gapkit.options.declared import Options, check_value, entries, given, option, parse, section, sections
 from gapkit.options.files import Located, read_options, require_known
 
 __all__ = [
-    "Located", "Options", "check_value", "entries", "given", "help_of", "option", "parse", "read_options",
+    "Located", "Options", "check_value", "entries", "given", "option", "parse", "read_options",
     "require_known", "section", "sections",
 ]  # fmt: skip

@@ -52,12 +52,6 @@ def _field(about: str, default: Any, **more: Any) -> Any:
     return field(metadata=metadata) if default is MISSING else field(default=default, metadata=metadata)
 
 
-def help_of(cls: Any, name: str) -> str:
-    """The description of an option."""
-    text: str = cls.__dataclass_fields__[name].metadata["help"]
-    return text
-
-
 class Options:
     """Base of frozen dataclasses of options: all are checked one by one when an object is made.
 
@@ -87,6 +81,12 @@ class Options:
                     raise ConfigError(
                         f"`{item.name}` must be a list of the class {kind.__name__}, not empty, got {held!r}"
                     )
+
+    @classmethod
+    def help(cls, name: str) -> str:
+        """The description of an option."""
+        text: str = cls.__dataclass_fields__[name].metadata["help"]  # type: ignore[attr-defined]
+        return text
 
 
 def _entry(checks: tuple[Check, Check], name: Any, value: Any, where: str) -> tuple[Any, Any]:
@@ -148,7 +148,7 @@ def parse(cls: type[T], mapping: Located, file: object, name: str = "") -> T:
     for item in fields(cls):  # type: ignore[arg-type]
         if item.name not in values and item.default is MISSING and item.default_factory is MISSING:
             inside = f" of `{name}`" if name else ""
-            about = help_of(cls, item.name)
+            about = item.metadata["help"]
             raise ConfigError(f"`{item.name}`{inside} is missing in {mapping.place(file)}; it is: {about}")
     try:
         return cls(**values)

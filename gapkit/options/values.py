@@ -62,12 +62,9 @@ def seed(value: Any) -> int:
 
 def jobs(value: Any) -> int:
     """A number of threads, or -1 for all cores."""
-    if value == -1 and not isinstance(value, bool):
-        return -1
-    try:
-        return _whole(value, 1)
-    except ValueError:
-        raise ValueError("a whole number >= 1, or -1 for all cores") from None
+    if isinstance(value, bool) or not isinstance(value, int) or not (value == -1 or value >= 1):
+        raise ValueError("a whole number >= 1, or -1 for all cores")
+    return value
 
 
 def between(low: float, high: float) -> Callable[[Any], float]:

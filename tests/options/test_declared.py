@@ -10,7 +10,7 @@ from textwrap import dedent
 import pytest
 
 from gapkit.exceptions import ConfigError
-from gapkit.options import Options, check_value, entries, help_of, option, parse, read_options, section, sections
+from gapkit.options import Options, check_value, entries, option, parse, read_options, section, sections
 from gapkit.options.values import (
     between,
     count,
@@ -186,8 +186,8 @@ def test_none_is_allowed_only_where_it_is_the_default() -> None:
 
 
 def test_options_describe_themselves() -> None:
-    assert help_of(Whole, "parts") == "what it is made of"
-    assert help_of(Step, "n") == "how often"
+    assert Whole.help("parts") == "what it is made of"
+    assert Step.help("n") == "how often"
 
 
 @pytest.mark.parametrize(

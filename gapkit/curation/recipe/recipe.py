@@ -28,7 +28,8 @@ from gapkit.curation.recipe.values import quotas, slice_of, unit, window_end
 from gapkit.curation.splits import By
 from gapkit.exceptions import ConfigError
 from gapkit.gp.noise import DEFAULT_NOISE
-from gapkit.options import Options, entries, help_of, option, parse, read_options, section, sections
+from gapkit.options import Options, entries, option, parse, read_options, section, sections
+from gapkit.options.fit import energy_terms_of
 from gapkit.options.values import count, flag, fraction, inside, jobs, one_of, positive, seed, sigmas, text
 from gapkit.selection.duplicates import SAME_ENERGY, TOLERANCE
 from gapkit.selection.select import METHODS, Method
@@ -106,6 +107,7 @@ class Outliers(Options):
     whole_frames: bool = option(flag, "leave out frames where one label of them would do", False)
     cutoff: float | None = option(positive, "cutoff of the model in Å", None)
     n_sparse: int | None = option(count, "sparse points of the model", None)
+    energy_terms: list[Any] | None = option(energy_terms_of, "known parts of the model's energy, such as ZBL", None)
     crystal: str | None = option(text, "file with a crystal near its minimum, to compare its properties", None)
 
 
@@ -220,11 +222,6 @@ class Recipe(Options):
         """All options with their values, fit to be written as JSON or YAML and read again."""
         found = asdict(self)
         return {name: False if value is None and name in _SWITCHES else value for name, value in found.items()}
-
-    @classmethod
-    def help(cls, name: str) -> str:
-        """The description of an option."""
-        return help_of(cls, name)
 
 
 _SWITCHES = {item.name for item in fields(Recipe) if "section" in item.metadata}

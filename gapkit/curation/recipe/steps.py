@@ -18,6 +18,7 @@ from gapkit.curation.splits import split_indices
 from gapkit.curation.weights import energy_window_sigmas, hull_distance_sigmas, noise_sigmas
 from gapkit.exceptions import DataError, InputError
 from gapkit.gp.noise import Noise
+from gapkit.io.registry import make_all
 from gapkit.potential import GAP
 from gapkit.potential.defaults import default_terms
 from gapkit.selection.duplicates import DuplicateGroup, find_duplicates
@@ -126,6 +127,7 @@ def drop_outliers(ledger: Ledger, recipe: Recipe, crystal: Check | None) -> Prun
     batch, frames = batch_of(entries), frames_of(entries)
     model = GAP(
         terms=default_terms(batch, options.cutoff), n_sparse=options.n_sparse, random_state=recipe.seed,
+        energy_terms=make_all(options.energy_terms or (), "EnergyTerm", "`outliers`", what="energy term"),
         calibration=None, n_jobs=recipe.n_jobs,
     ).fit(frames)  # fmt: skip
     pruned = prune(

@@ -11,8 +11,9 @@ from ase.io import read as read_file
 
 from gapkit.curation.recipe import Curated
 from gapkit.curation.weights import hull_distances
-from gapkit.exceptions import DataError, InputError
+from gapkit.exceptions import ConfigError, DataError, InputError
 from gapkit.report.page import curation_page
+from gapkit.terms import ZBL
 from tests.curation.recipe.data import copper, free_atom, label, make, moved, places, plain, put, turned
 
 BARE = "duplicates: false\nsplit: false\nleakage: false\n"
@@ -435,3 +436,19 @@ def test_a_missing_crystal_is_found_before_the_fit(folder: Path, monkeypatch: py
     monkeypatch.setattr("gapkit.curation.recipe.steps.GAP", lambda *_, **__: pytest.fail("fitted first"))
     with pytest.raises(InputError, match=r"nowhere\.xyz"):
         make(folder, "sources: [{file: a.extxyz}]\noutliers: {crystal: nowhere.xyz}\n")
+
+
+def test_the_model_of_outliers_may_have_energy_terms(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = {}
+
+    def made(**parameters: object) -> None:
+        given.update(parameters)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("gapkit.curation.recipe.steps.GAP", made)
+    text = "sources: [{file: a.extxyz}]\noutliers: {energy_terms: [{type: ZBL, inner: 0.5}]}\n"
+    with pytest.raises(KeyboardInterrupt):
+        make(folder, text)
+    assert given["energy_terms"] == [ZBL(inner=0.5)]
+    with pytest.raises(ConfigError, match=r"`energy_terms` in .*line 2 must be names"):
+        make(folder, text.replace("type: ZBL, ", ""))
