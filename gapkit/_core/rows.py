@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import numpy as np
 
 from gapkit._core.jit import jit
@@ -45,22 +47,50 @@ def edge_forces(offsets, indices, vectors, frame_of_atom, edge_gradients, forces
                     virials[frame, a, b] -= g * vectors[edge, b]
 
 
+class Derivatives(NamedTuple):
+    """Derivatives of instances by their edges, those of instance n being offsets[n] .. offsets[n + 1] - 1.
+
+    The inner products of dx with m sparse points are projected + single; arrays without rows are left out.
+    """
+
+    offsets: Any  # (n + 1,)
+    edges: Any  # (n_legs,)
+    projected: Any  # (n_legs, 3, m)
+    single: Any  # (n_legs, 3, m), float32
+    norm_change: Any  # (n_legs, 3): x . dx
+    factor_change: Any  # (n_legs, 3): d(cutoff factor)
+
+
+class Slopes(NamedTuple):
+    """Derivatives of f k, cutoff factor times kernel; arrays without rows are left out."""
+
+    by_product: Any  # (n, M): by the inner product
+    by_norm: Any  # (n, M): by half the squared norm
+    by_factor: Any  # (n, M): by the cutoff factor
+
+
+class Places(NamedTuple):
+    """Where rows go: an edge changes the rows of the atoms at both of its ends."""
+
+    tails: Any  # (n_edges,)
+    heads: Any  # (n_edges,)
+    vectors: Any  # (n_edges, 3)
+    row_of_atom: Any  # (n_atoms,), -1: none
+    frames: Any  # (n,): rows of virials, -1: none
+
+
 @jit
-def accumulate_rows(
-    leg_offsets, leg_edges, atoms, frames, neighbours, vectors, row_of_atom, slope_q, projected, single, slope_n,
-    norm_change, value, factor_change, start, column, force_rows, virial_rows,
-):  # fmt: skip
+def accumulate_rows(slopes, derivatives, places, start, column, force_rows, virial_rows):
     """Fold derivatives of instances into force and virial rows, chain rule included.
 
-    The derivative of row entry f k with respect to an edge vector, for the m sparse points from `start` on, is
-    slope_q (n, M) * (projected + single) (n_legs, 3, m) + slope_n (n, M) * norm_change (n_legs, 3) + value (n, M) *
-    factor_change (n_legs, 3); `single` and the last two terms are left out where their first array has no rows.
-
-    `atoms` (n,) are the central atoms, `frames` (n,) their frames counted from the first row of virial_rows; atoms with
-    a negative row_of_atom (n_atoms,) get no rows, and as centres give nothing to virials.  force_rows (n_rows, 3, M)
-    and virial_rows (n_frames, 6, M; order xx, yy, zz, yz, xz, xy; no rows: not wanted) get the columns column ..
-    column + m - 1.
+    For the m sparse points from `start` on, the derivative of a row entry f k by an edge vector is by_product (n, M) *
+    (projected + single) (n_legs, 3, m) + by_norm (n, M) * norm_change (n_legs, 3) + by_factor (n, M) * factor_change
+    (n_legs, 3).  force_rows (n_rows, 3, M) and virial_rows (n_frames, 6, M; order xx, yy, zz, yz, xz, xy; no rows: not
+    wanted) get the columns column .. column + m - 1.
     """
+    offsets, edges, projected, single, norm_change, factor_change = derivatives
+    slope_q, slope_n, value = slopes
+    tails, heads, vectors, row_of_atom, frames = places
     m = projected.shape[2]
     stop = column + m
     with_single = single.shape[0] > 0
@@ -71,20 +101,24 @@ def accumulate_rows(
     term = np.empty(m)
     own = np.empty((3, m))
     for n in range(slope_q.shape[0]):
-        atom = row_of_atom[atoms[n]]
         slope = slope_q[n, start : start + m]
+        in_virial = with_virial and frames[n] >= 0
         own[:, :] = 0.0
-        for leg in range(leg_offsets[n], leg_offsets[n + 1]):
-            edge = leg_edges[leg]
-            other = row_of_atom[neighbours[edge]]
-            if atom < 0 and other < 0:
+        tail = np.int64(-1)
+        for leg in range(offsets[n], offsets[n + 1]):
+            edge = edges[leg]
+            this, head = row_of_atom[tails[edge]], row_of_atom[heads[edge]]
+            if this != tail:  # most instances have all their edges at one atom
+                _flush(own, tail, force_rows, column)
+                tail = this
+            if tail < 0 and head < 0 and not in_virial:
                 continue
             for a in range(3):
-                if plain and other >= 0 and other != atom:
+                if plain and head >= 0 and head != tail:
                     if with_single:
-                        _mixed(slope, projected[leg, a], single[leg, a], own[a], force_rows[other, a, column:stop])
+                        _mixed(slope, projected[leg, a], single[leg, a], own[a], force_rows[head, a, column:stop])
                     else:
-                        _double(slope, projected[leg, a], own[a], force_rows[other, a, column:stop])
+                        _double(slope, projected[leg, a], own[a], force_rows[head, a, column:stop])
                     continue
                 for k in range(m):
                     term[k] = slope[k] * projected[leg, a, k]
@@ -97,11 +131,11 @@ def accumulate_rows(
                 if with_factor:
                     for k in range(m):
                         term[k] += value[n, start + k] * factor_change[leg, a]
-                if atom != other:
+                if tail != head:
                     _add(own[a], 1.0, term)
-                    if other >= 0:
-                        _add(force_rows[other, a, column:stop], -1.0, term)
-                if with_virial and atom >= 0:
+                    if head >= 0:
+                        _add(force_rows[head, a, column:stop], -1.0, term)
+                if in_virial:
                     rows = virial_rows[frames[n]]
                     _add(rows[a, column:stop], -vectors[edge, a], term)
                     # shear: each component once, through its larger axis
@@ -110,9 +144,16 @@ def accumulate_rows(
                     elif a == 2:
                         _add(rows[3, column:stop], -vectors[edge, 1], term)
                         _add(rows[4, column:stop], -vectors[edge, 0], term)
-        if atom >= 0:
-            for a in range(3):
-                _add(force_rows[atom, a, column:stop], 1.0, own[a])
+        _flush(own, tail, force_rows, column)
+
+
+@jit
+def _flush(own, row, force_rows, column):
+    """Add what an atom's own edges gave to its row, and begin again."""
+    if row >= 0:
+        for a in range(3):
+            _add(force_rows[row, a, column : column + own.shape[1]], 1.0, own[a])
+    own[:, :] = 0.0
 
 
 @jit

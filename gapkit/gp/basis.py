@@ -41,29 +41,42 @@ class Split:
 
 @dataclass(frozen=True, eq=False)
 class SparseBlock:
-    """Sparse points of one block of like instances.
+    """Sparse points of one block: instances of like species, which have a kernel matrix of their own.
 
     Attributes
     ----------
-    block : tuple of int
-        Species of the instances.
+    term, index : int
+        Its term, and its place among the blocks of all terms; -1 where there is no sparse point.
+    species : tuple of int
+        Atomic numbers of an instance: (Z,), (Z1, Z2), ...
+    engine : Engine
+    kernel : GapKernel
+        With delta = 1.
     points : ndarray (m, d)
         Descriptor vectors.
     scaled, norms : ndarray (m, r), (m,)
-        The same as the kernel sees them, projected, and their squared norms.
+        Scaled and projected points, and their squared norms.
     columns : slice
-        Its columns in the linear model.
+        Columns of the linear model.
     projection : ndarray (d, r) or None
-        Orthonormal directions that hold all points, where there are fewer of them than features: inner products with
-        the points need no more.
+        Orthonormal directions that hold all points, where there are fewer of them than features.
     """
 
-    block: Block
+    term: int
+    index: int
+    species: Block
+    engine: Engine
+    kernel: GapKernel
     points: FloatArray
     scaled: FloatArray
     norms: FloatArray
     columns: slice
     projection: FloatArray | None = None
+
+    @property
+    def is_atomic(self) -> bool:
+        """Whether every atom is one instance."""
+        return self.engine.is_atomic
 
     @cached_property
     def split(self) -> Split | None:
@@ -89,11 +102,24 @@ class SparseBlock:
 
 @dataclass(frozen=True, eq=False)
 class BasisTerm:
-    """One term: its engine, its kernel with delta = 1, and its sparse points block by block."""
+    """One term: its engine, its kernel with delta = 1, and its blocks with sparse points."""
 
     engine: Engine
     kernel: GapKernel
     blocks: tuple[SparseBlock, ...]
+
+    @cached_property
+    def unseen_blocks(self) -> tuple[SparseBlock, ...]:
+        """Blocks of species of which the training set had no instance: without sparse points, in the index of none."""
+        if not self.blocks:
+            return ()
+        none = np.zeros((0, self.engine.n_features))
+        term, known = self.blocks[0].term, {block.species for block in self.blocks}
+        return tuple(
+            SparseBlock(term, -1, species, self.engine, self.kernel, none, none, np.zeros(0), slice(0, 0))
+            for species in self.engine.blocks
+            if species not in known
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,7 +137,7 @@ class SparseBasis:
         *,
         tolerance: float = 0.0,
     ) -> SparseBasis:
-        """Number the columns of the sparse points (block, (m, d)) of every term; blocks without points are left out.
+        """Number the columns of the sparse points (species, (m, d)) of every term; blocks without points are left out.
 
         Parameters
         ----------
@@ -120,15 +146,14 @@ class SparseBasis:
             directions; what is left out of them is at most this part of their norm (root mean square).  A sparse point
             need not be the vector of any atom, so that the model stays exact; it is just another model.
         """
-        reduced = []
-        for kernel, blocks in zip(kernels, points, strict=True):
-            of_term: list[tuple[Block, FloatArray, FloatArray | None]] = []
-            for block, x in blocks:
-                if len(x):
-                    projection = None if kernel.uses_norms else leading_directions(x, tolerance)
-                    of_term.append((block, x if projection is None else x @ projection, projection))
-            reduced.append(of_term)
-        return cls.restore(engines, kernels, reduced)
+        projected = []
+        for kernel, of_term in zip(kernels, points, strict=True):
+            found = []
+            for species, x in of_term:
+                projection = None if kernel.uses_norms else leading_directions(x, tolerance)
+                found.append((species, x if projection is None else x @ projection, projection))
+            projected.append([block for block in found if len(block[1])])
+        return cls.restore(engines, kernels, projected)
 
     @classmethod
     def restore(
@@ -137,16 +162,24 @@ class SparseBasis:
         kernels: Sequence[GapKernel],
         points: Sequence[Sequence[tuple[Block, FloatArray, FloatArray | None]]],
     ) -> SparseBasis:
-        """The basis of blocks (block, points (m, d), None) or (block, reduced points (m, r), projection (d, r))."""
-        terms = []
-        start = 0
-        for engine, kernel, blocks in zip(engines, kernels, points, strict=True):
+        """The basis of blocks (species, points (m, d), None) or (species, points (m, r), projection (d, r))."""
+        terms: list[BasisTerm] = []
+        index = start = 0
+        for engine, kernel, of_term in zip(engines, kernels, points, strict=True):
             unit = kernel.unit_scale()
-            sparse = []
-            for block, x, projection in blocks:
-                sparse.append(_block(unit, block, x, projection, slice(start, start + len(x))))
-                start += len(x)
-            terms.append(BasisTerm(engine, unit, tuple(sparse)))
+            blocks = []
+            for species, x, projection in of_term:
+                if projection is None:
+                    scaled, whole = np.ascontiguousarray(unit.scale_features(x)), x
+                else:  # such kernels do not scale
+                    scaled, whole = np.ascontiguousarray(x), x @ projection.T
+                norms = np.einsum("md,md->m", scaled, scaled)
+                columns = slice(start, start + len(x))
+                blocks.append(
+                    SparseBlock(len(terms), index, species, engine, unit, whole, scaled, norms, columns, projection)
+                )
+                index, start = index + 1, columns.stop
+            terms.append(BasisTerm(engine, unit, tuple(blocks)))
         return cls(tuple(terms))
 
     @classmethod
@@ -182,12 +215,17 @@ class SparseBasis:
     @property
     def species(self) -> list[list[list[int]]]:
         """Species of the blocks of every term, in the order of `to_arrays`."""
-        return [[list(block.block) for block in term.blocks] for term in self.terms]
+        return [[list(block.species) for block in term.blocks] for term in self.terms]
+
+    @cached_property
+    def blocks(self) -> tuple[SparseBlock, ...]:
+        """Blocks of all terms, by index."""
+        return tuple(block for term in self.terms for block in term.blocks)
 
     @cached_property
     def n_columns(self) -> int:
         """Number of weights, M."""
-        return sum(len(block.points) for term in self.terms for block in term.blocks)
+        return sum(len(block.points) for block in self.blocks)
 
     @property
     def reach(self) -> float:
@@ -201,29 +239,18 @@ class SparseBasis:
 
     @property
     def term_of_block(self) -> list[int]:
-        """Index of the term of every prior block."""
-        return [i for i, term in enumerate(self.terms) for _ in term.blocks]
+        """Index of the term of every block."""
+        return [block.term for block in self.blocks]
 
     def prior(self) -> list[PriorBlock]:
         """Cholesky factors of the unit-scale K_MM of every block, regularised as far as needed."""
-        blocks = []
-        for term in self.terms:
-            name = type(term.engine).__name__.removesuffix("Engine")
-            for block in term.blocks:
-                q = block.scaled @ block.scaled.T
-                factor = cholesky(term.kernel.value(q, block.norms, block.norms), name=f"K_MM of {name} {block.block}")
-                blocks.append(PriorBlock(block.columns, factor.L, factor.jitter))
-        return blocks
-
-
-def _block(
-    kernel: GapKernel, block: Block, points: FloatArray, projection: FloatArray | None, columns: slice
-) -> SparseBlock:
-    if projection is None:
-        scaled = np.ascontiguousarray(kernel.scale_features(points))
-    else:  # such kernels do not scale
-        scaled, points = np.ascontiguousarray(points), points @ projection.T
-    return SparseBlock(block, points, scaled, np.einsum("md,md->m", scaled, scaled), columns, projection)
+        found = []
+        for block in self.blocks:
+            name = f"K_MM of {type(block.engine).__name__.removesuffix('Engine')} {block.species}"
+            K = block.kernel.value(block.scaled @ block.scaled.T, block.norms, block.norms)
+            factor = cholesky(K, name=name)
+            found.append(PriorBlock(block.columns, factor.L, factor.jitter))
+        return found
 
 
 # A projection costs a product of its own: fewer directions than this part of the features pay for it.

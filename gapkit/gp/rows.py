@@ -6,12 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gapkit._core.rows import accumulate_rows
-from gapkit.descriptors.base import Features, View
-from gapkit.gp.basis import BasisTerm, SparseBasis, SparseBlock
+from gapkit._core.rows import Derivatives, Places, Slopes, accumulate_rows
 from gapkit.gp.inner_products import InnerProducts
+from gapkit.gp.instances import AppliedBasis, Chunk
 from gapkit.neighbours import NeighbourList
-from gapkit.structures import AtomsBatch
 from gapkit.typing import FloatArray, IntArray
 from gapkit.workspace import Workspace
 
@@ -41,138 +39,119 @@ class DesignRows:
     virial: FloatArray | None
 
 
-def views_of(basis: SparseBasis, batch: AtomsBatch, neighbours: NeighbourList) -> list[View]:
-    """Apply the engine of every term to a batch."""
-    return [term.engine.view(batch.numbers, neighbours) for term in basis.terms]
-
-
 def design_rows(
-    basis: SparseBasis,
-    views: list[View],
-    batch: AtomsBatch,
-    neighbours: NeighbourList,
-    frames: range,
-    *,
-    forces: bool,
-    virial: bool,
-    atoms: IntArray | None = None,
-    single: bool = True,
+    applied: AppliedBasis, *, forces: bool, virial: bool, atoms: IntArray | None = None, single: bool = True,
     workspace: Workspace | None = None,
-) -> DesignRows:
-    """Rows of the frames `frames` (a contiguous range) of the batch.
+) -> DesignRows:  # fmt: skip
+    """Rows of all frames of a batch.
 
     Parameters
     ----------
-    views : list of View
-        From `views_of` for the same batch and neighbours.
     forces, virial : bool
         Which derivative rows are wanted.
     atoms : ndarray of int or None
-        Only the force rows of these atoms of the frames, ascending, and their share of the energy and virial rows, as
-        centres: the shares of parts that together hold all atoms add up.
+        Force rows of these atoms only, ascending, and their share as centres of the energy and virial rows: the shares
+        of parts that hold all atoms add up to the whole.
     single : bool
-        Take features that are small in all sparse points in single precision; for weights that is exact enough, for
-        variances, which are differences of large numbers, it is not.
+        Take features that are small in all sparse points in single precision: exact enough for weights, not for
+        variances, which are differences of large numbers.
     workspace : Workspace or None
         Memory that the rows are made with (not of the rows themselves).
     """
-    workspace = Workspace() if workspace is None else workspace
-    first, last = int(batch.offsets[frames.start]), int(batch.offsets[frames.stop])
-    m = basis.n_columns
-    wanted = np.arange(first, last) if atoms is None else atoms
-    row_of_atom = np.full(batch.n_atoms, -1)
-    row_of_atom[wanted] = np.arange(len(wanted))
-    energy = np.zeros((len(frames), m))
-    force_rows = np.zeros((len(wanted), 3, m)) if forces or virial else None
-    virial_rows = np.zeros((len(frames), 6, m)) if virial else np.empty((0, 6, m))
-    involved = wanted if atoms is None or force_rows is None else centres_seeing(wanted, neighbours)
-    per_chunk = _centres_per_chunk(neighbours, first, last)
-    for term, view in zip(basis.terms, views, strict=True):
-        for block in term.blocks:
-            centres = view.centres(block.block)
-            if atoms is None:
-                centres = centres[np.searchsorted(centres, first) : np.searchsorted(centres, last)]
-            else:
+    return _Rows(applied, forces, virial, atoms, single, Workspace() if workspace is None else workspace).made()
+
+
+class _Rows:
+    """Rows of a batch that are being filled."""
+
+    def __init__(
+        self, applied: AppliedBasis, forces: bool, virial: bool, atoms: IntArray | None, single: bool,
+        workspace: Workspace,
+    ) -> None:  # fmt: skip
+        batch, m = applied.batch, applied.basis.n_columns
+        self.applied, self.single, self.workspace = applied, single, workspace
+        self.wanted = np.arange(batch.n_atoms) if atoms is None else atoms
+        self.row_of_atom = np.full(batch.n_atoms, -1)
+        self.row_of_atom[self.wanted] = np.arange(len(self.wanted))
+        self.keep_forces, self.all_atoms = forces, atoms is None
+        self.energy = np.zeros((batch.n_frames, m))
+        self.forces = np.zeros((len(self.wanted), 3, m)) if forces or virial else None
+        self.virial = np.zeros((batch.n_frames, 6, m)) if virial else np.empty((0, 6, m))
+
+    def made(self) -> DesignRows:
+        """Go through all instances that the rows depend on."""
+        neighbours, at_once, involved = self.applied.neighbours, None, None
+        if self.forces is not None:
+            per_atom = neighbours.n_edges / max(neighbours.n_atoms, 1)
+            at_once = max(1, int(EDGES_PER_CHUNK / max(per_atom, 1.0)))
+        for block in self.applied.basis.blocks:
+            centres = self.applied.centres(block)
+            if not self.all_atoms:
+                involved = self.wanted
+                if self.forces is not None:
+                    involved = centres_seeing(self.wanted, neighbours, block.engine.n_layers)
                 centres = np.intersect1d(centres, involved, assume_unique=True)
-            step = min(per_chunk, view.centres_per_chunk) if force_rows is not None else view.centres_per_chunk
-            for start in range(0, len(centres), step):
-                features = view.features(block.block, centres[start : start + step], workspace)
-                if len(features.x) == 0:
-                    continue
-                frame = batch.frame_of_atom[features.centres] - frames.start
-                q = _instances(term, block, features, energy, frame, row_of_atom)
-                if force_rows is not None:
-                    _derivatives(
-                        term, view, block, features, q, frame, neighbours, row_of_atom, force_rows, virial_rows,
-                        single, workspace,
-                    )  # fmt: skip
-    return DesignRows(energy, force_rows if forces else None, virial_rows if virial else None)
+            for chunk in self.applied.walk(block, centres, self.workspace, at_once):
+                self._add(chunk)
+        has_virial = len(self.virial) > 0
+        return DesignRows(self.energy, self.forces if self.keep_forces else None, self.virial if has_virial else None)
+
+    def _add(self, chunk: Chunk) -> None:
+        """Kernel values and slopes of a chunk, its energy rows, and the derivatives."""
+        block, features = chunk.block, chunk.features
+        k, k_q, k_n = block.kernel.value_and_slopes(
+            chunk.reduced() @ block.scaled.T, chunk.norms, block.norms, overwrite_q=True
+        )
+        frame = self.applied.batch.frame_of_atom[features.centres]
+        counted = self.row_of_atom[features.centres] >= 0
+        if counted.any():
+            f, values, of_frame = features.factors, k, frame
+            if not counted.all():
+                f, values, of_frame = f[counted], k[counted], frame[counted]
+            starts = np.flatnonzero(np.diff(of_frame, prepend=-1))
+            if not block.is_atomic:
+                values = f[:, None] * values
+            self.energy[of_frame[starts], block.columns] += np.add.reduceat(values, starts, axis=0)
+        if self.forces is not None:
+            self._add_derivatives(chunk, k, k_q, k_n, np.where(counted, frame, -1))
+
+    def _add_derivatives(
+        self, chunk: Chunk, k: FloatArray, k_q: FloatArray, k_n: FloatArray | None, frames: IntArray
+    ) -> None:
+        """Force and virial rows of a chunk: dk/dD = (dk/dq x_s + 2 dk/dn x) . dx/dD."""
+        block, features, neighbours = chunk.block, chunk.features, self.applied.neighbours
+        jacobian = chunk.view.jacobian(features, self.workspace)
+        n_legs, _, d = jacobian.dx.shape
+        dx = block.kernel.scale_features(jacobian.dx.reshape(-1, d))
+        f = features.factors[:, None]
+        norm_change = _NONE
+        if k_n is not None:
+            of_leg = np.repeat(np.arange(len(chunk.x)), np.diff(jacobian.legs.offsets))
+            norm_change = np.einsum("ncd,nd->nc", dx.reshape(n_legs, 3, d), chunk.x[of_leg])
+            k_n = 2.0 * f * k_n
+        if not block.is_atomic:
+            k_q = f * k_q
+        if block.projection is not None:
+            dx = block.reduce(dx, self.workspace.array("reduced changes", len(dx), block.projection.shape[1]))
+        with_factor = jacobian.dfactors is not None
+        slopes = Slopes(k_q, _NONE if k_n is None else k_n, k if with_factor else _NONE)
+        places = Places(neighbours.centres, neighbours.indices, neighbours.vectors, self.row_of_atom, frames)
+        products = InnerProducts(block, dx, single=self.single, workspace=self.workspace)
+        for start in range(0, len(block.scaled), POINTS_PER_TILE):
+            tile = slice(start, min(start + POINTS_PER_TILE, len(block.scaled)))
+            projected, small = products.parts(tile)
+            shape = (n_legs, 3, tile.stop - tile.start)
+            derivatives = Derivatives(
+                jacobian.legs.offsets, jacobian.legs.edges, projected.reshape(shape),
+                _NO_SINGLE if small is None else small.reshape(shape), norm_change,
+                jacobian.dfactors if with_factor else _NONE,
+            )  # fmt: skip
+            accumulate_rows(slopes, derivatives, places, start, block.columns.start + start, self.forces, self.virial)
 
 
-def centres_seeing(atoms: IntArray, neighbours: NeighbourList) -> IntArray:
-    """The atoms and those that see them."""
-    edges = [neighbours.indices[neighbours.offsets[atom] : neighbours.offsets[atom + 1]] for atom in atoms]
-    return np.unique(np.concatenate([atoms, *edges]))
-
-
-def _centres_per_chunk(neighbours: NeighbourList, first: int, last: int) -> int:
-    legs = int(neighbours.offsets[last] - neighbours.offsets[first]) / max(last - first, 1)
-    return max(1, int(EDGES_PER_CHUNK / max(legs, 1.0)))
-
-
-_Kernel = tuple[FloatArray, FloatArray, FloatArray | None, FloatArray]
-
-
-def _instances(
-    term: BasisTerm, block: SparseBlock, features: Features, energy: FloatArray, frame: IntArray, row_of_atom: IntArray
-) -> _Kernel:
-    """Kernel values and slopes, and the energy rows of the centres that have rows."""
-    scaled = term.kernel.scale_features(features.x)
-    norms = np.einsum("nd,nd->n", scaled, scaled)
-    k, k_q, k_n = term.kernel.value_and_slopes(
-        block.reduce(scaled) @ block.scaled.T, norms, block.norms, overwrite_q=True
-    )
-    counted = row_of_atom[features.centres] >= 0
-    if counted.any():
-        f, values, of_frame = features.factors, k, frame
-        if not counted.all():
-            f, values, of_frame = f[counted], k[counted], frame[counted]
-        starts = np.flatnonzero(np.diff(of_frame, prepend=-1))
-        if not term.engine.is_atomic:
-            values = f[:, None] * values
-        energy[of_frame[starts], block.columns] += np.add.reduceat(values, starts, axis=0)
-    return k, k_q, k_n, scaled
-
-
-def _derivatives(
-    term: BasisTerm, view: View, block: SparseBlock, features: Features, kernel: _Kernel, frame: IntArray,
-    neighbours: NeighbourList, row_of_atom: IntArray, force_rows: FloatArray, virial_rows: FloatArray, single: bool,
-    workspace: Workspace,
-) -> None:  # fmt: skip
-    """Force and virial rows of a chunk of instances: dk/dD = (dk/dq x_s + 2 dk/dn x) . dx/dD."""
-    k, k_q, k_n, scaled = kernel
-    jacobian = view.jacobian(features, workspace)
-    n_legs, _, d = jacobian.dx.shape
-    dx = term.kernel.scale_features(jacobian.dx.reshape(-1, d))
-    f = features.factors[:, None]
-    norm_change = _NONE
-    if k_n is not None:
-        of_leg = np.repeat(np.arange(len(scaled)), np.diff(jacobian.legs.offsets))
-        norm_change = np.einsum("ncd,nd->nc", dx.reshape(n_legs, 3, d), scaled[of_leg])
-        k_n = 2.0 * f * k_n
-    if not term.engine.is_atomic:
-        k_q = f * k_q
-    if block.projection is not None:
-        dx = block.reduce(dx, workspace.array("reduced changes", len(dx), block.projection.shape[1]))
-    products = InnerProducts(block, dx, single=single, workspace=workspace)
-    for start in range(0, len(block.scaled), POINTS_PER_TILE):
-        tile = slice(start, min(start + POINTS_PER_TILE, len(block.scaled)))
-        projected, small = products.parts(tile)
-        shape = (n_legs, 3, tile.stop - tile.start)
-        accumulate_rows(
-            jacobian.legs.offsets, jacobian.legs.edges, features.centres, frame, neighbours.indices,
-            neighbours.vectors, row_of_atom, k_q, projected.reshape(shape),
-            _NO_SINGLE if small is None else small.reshape(shape), _NONE if k_n is None else k_n, norm_change,
-            _NONE if jacobian.dfactors is None else k, _NONE if jacobian.dfactors is None else jacobian.dfactors,
-            start, block.columns.start + start, force_rows, virial_rows,
-        )  # fmt: skip
+def centres_seeing(atoms: IntArray, neighbours: NeighbourList, n_layers: int = 1) -> IntArray:
+    """The atoms, and the centres within `n_layers` edges of them, ascending."""
+    for _ in range(n_layers):
+        edges = [neighbours.indices[neighbours.offsets[atom] : neighbours.offsets[atom + 1]] for atom in atoms]
+        atoms = np.unique(np.concatenate([atoms, *edges]))
+    return atoms

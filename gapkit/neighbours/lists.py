@@ -98,6 +98,15 @@ class NeighbourList:
             offsets, self.indices[keep], self.shifts[keep], self.vectors[keep], self.distances[keep], cutoff
         )
 
+    def of_frames(self, batch: AtomsBatch, frames: range) -> NeighbourList:
+        """Edges of a contiguous range of the frames of `batch`, for ``batch.select(frames)``."""
+        first, last = int(batch.offsets[frames.start]), int(batch.offsets[frames.stop])
+        edges = slice(int(self.offsets[first]), int(self.offsets[last]))
+        return NeighbourList(
+            self.offsets[first : last + 1] - self.offsets[first], self.indices[edges] - first, self.shifts[edges],
+            self.vectors[edges], self.distances[edges], self.cutoff,
+        )  # fmt: skip
+
     def moved(self, batch: AtomsBatch) -> NeighbourList:
         """Return the same edges with vectors for the positions and cells of another batch.
 

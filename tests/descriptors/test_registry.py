@@ -369,8 +369,8 @@ def test_given_species_that_are_absent_change_nothing_else(descriptor):
     block = one.basis.terms[0].blocks[0]
     engine = clone(descriptor).engine((8, 14))
     view = engine.view(atoms.numbers, build_neighbour_list(to_batch(atoms, labels=False), engine.reach))
-    wide = view.features(block.block, view.centres(block.block))
+    wide = view.features(block.species, view.centres(block.species))
     narrow_engine, narrow_view, _ = view_of(descriptor, atoms, (14,))
-    narrow = narrow_view.features(block.block, narrow_view.centres(block.block))
+    narrow = narrow_view.features(block.species, narrow_view.centres(block.species))
     np.testing.assert_allclose(wide.x @ wide.x.T, narrow.x @ narrow.x.T, rtol=EXACT)
     assert narrow_engine.n_features == narrow.x.shape[1]

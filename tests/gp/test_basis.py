@@ -92,7 +92,7 @@ def toy(n_species):
     for block in term.blocks:
         few = block.points[:3]
         mixed = rng.uniform(0.2, 1.0, size=(N_POINTS, len(few))) @ few
-        points.append((block.block, mixed / np.linalg.norm(mixed, axis=1)[:, None]))
+        points.append((block.species, mixed / np.linalg.norm(mixed, axis=1)[:, None]))
         points[-1][1][:] += 1e-4 * rng.normal(size=mixed.shape)
     basis = SparseBasis.build([term.engine], [term.kernel], [points], tolerance=TOLERANCE)
     assert all(block.projection is not None for block in basis.terms[0].blocks)
@@ -107,7 +107,7 @@ def frames(n_species):
 def test_the_projected_points_are_the_points_of_the_model(toy, frames):
     """The same as an unprojected basis with these points: energies, forces, rows and prior."""
     term = toy.basis.terms[0]
-    points = [(block.block, block.points) for block in term.blocks]
+    points = [(block.species, block.points) for block in term.blocks]
     plain = Toy(SparseBasis.build([term.engine], [term.kernel], [points]), toy.weights)
     assert not any(block.projection is not None for block in plain.basis.terms[0].blocks)
     p, q = toy.predict(frames), plain.predict(frames)
@@ -147,7 +147,7 @@ def test_design_rows_times_weights_are_the_prediction(toy, frames):
 
 def test_restored_to_the_bit(toy, frames):
     term = toy.basis.terms[0]
-    stored = [(block.block, block.scaled, block.projection) for block in term.blocks]
+    stored = [(block.species, block.scaled, block.projection) for block in term.blocks]
     other = Toy(SparseBasis.restore([term.engine], [term.kernel], [stored]), toy.weights)
     p, q = toy.predict(frames), other.predict(frames)
     for name in ("local_energies", "forces", "virials"):

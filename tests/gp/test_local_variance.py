@@ -54,8 +54,8 @@ def exact(model, frames):
     for term, view in zip(basis.terms, views_of(basis, batch, linear.neighbours(batch)), strict=True):
         for block in term.blocks:
             index += 1
-            for centre in view.centres(block.block):  # one atom at a time
-                f = view.features(block.block, np.array([centre]))
+            for centre in view.centres(block.species):  # one atom at a time
+                f = view.features(block.species, np.array([centre]))
                 if len(f.x) == 0:
                     continue
                 x = term.kernel.scale_features(f.x)
@@ -160,7 +160,7 @@ def test_the_tiles_of_sparse_points_do_not_matter(model, frames, per_tile, monke
 def copper_points():
     """A model that knows copper and gold, with a single sparse point, of copper."""
     model = small_model(terms=[soap(1)]).fit(make_frames(8, n_gold=3, seed=1))
-    assert [block.block for block in model.model_.basis.terms[0].blocks] == [(29,)]
+    assert [block.species for block in model.model_.basis.terms[0].blocks] == [(29,)]
     return model
 
 

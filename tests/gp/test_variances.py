@@ -109,7 +109,7 @@ def written_out(model, frames, weights=None):
         engine = term.descriptor.engine(model.state_.species)
         view = engine.view(batch.numbers, neighbours)
         scale = term.kernel.delta**2
-        known = {block.block for block in fitted.blocks}
+        known = {block.species for block in fitted.blocks}
         for block in engine.blocks:
             features = view.features(block, view.centres(block))
             x = fitted.kernel.scale_features(features.x)
@@ -379,7 +379,7 @@ def test_some_targets_alone(model):
 def copper_points():
     """A model that knows copper and gold, with a single sparse point, of copper."""
     model = small_model(terms=[soap(1)]).fit(make_frames(8, n_gold=3, seed=1))
-    assert [block.block for block in model.model_.basis.terms[0].blocks] == [(CU,)]
+    assert [block.species for block in model.model_.basis.terms[0].blocks] == [(CU,)]
     return model
 
 
@@ -563,7 +563,7 @@ def test_a_pair_of_species_without_sparse_points():
     for atoms in frames[4:]:
         atoms.numbers[:] = AU
     model = small_model(terms=[pairs()]).fit([label(atoms) for atoms in frames])
-    assert [block.block for block in model.model_.basis.terms[0].blocks] == [(CU, CU), (AU, AU)]
+    assert [block.species for block in model.model_.basis.terms[0].blocks] == [(CU, CU), (AU, AU)]
     dimer = Atoms("CuAu", [[0, 0, 0], [0, 0, 2.4]])
     _, prior = written_out(model, [dimer])
     assert prior[0, 0] > 0.1

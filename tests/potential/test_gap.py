@@ -524,7 +524,7 @@ def test_sparse_points_by_species_and_config_type():
 
     def counts(term):
         basis = small_model(terms=[term]).fit(frames).model_.basis
-        return {block.block: len(block.points) for block in basis.terms[0].blocks}
+        return {block.species: len(block.points) for block in basis.terms[0].blocks}
 
     kernel = DotProduct(0.5, 3, delta_bounds="fixed")
     assert counts(Term(soap, kernel, {"Cu": 7, "Au": 3})) == {(29,): 7, (79,): 3}

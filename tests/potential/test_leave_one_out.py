@@ -180,7 +180,7 @@ def without(basis, removed):
         for block in term.blocks:
             keep = np.setdiff1d(np.arange(block.columns.start, block.columns.stop), removed) - block.columns.start
             x = block.points if block.projection is None else block.scaled
-            left.append((block.block, x[keep], block.projection))
+            left.append((block.species, x[keep], block.projection))
         points.append(left)
     terms = basis.terms
     return SparseBasis.restore([term.engine for term in terms], [term.kernel for term in terms], points)
@@ -207,8 +207,8 @@ def test_novelty_is_that_of_the_basis_without_these_points(truncation):
                 L = next(prior).L
                 if not term.engine.is_atomic:
                     continue
-                centres = view.centres(block.block)
-                x = view.features(block.block, centres)
+                centres = view.centres(block.species)
+                x = view.features(block.species, centres)
                 k = term.kernel.value(block.reduce(x.x) @ block.scaled.T, (x.x**2).sum(axis=1), block.norms)
                 diagonal = term.kernel.diag_value(x.squares)
                 scale = given.kernel.delta**2

@@ -16,6 +16,7 @@ from numba.core import config
 from numba.core.dispatcher import Dispatcher
 
 import gapkit._core
+from gapkit._core.rows import Derivatives, Places, Slopes
 from gapkit._core.soap import TILE, Edges
 from gapkit.descriptors.soap.radial import GaussianBasis, tabulate
 from gapkit.descriptors.soap.tables import make_tables, n_stride, pair_factors, partners
@@ -128,22 +129,24 @@ def edge_forces(rng):
 def accumulate_rows(rng):
     h = neighbourhood(rng)
     m, start, column, n_columns = 9, 2, 3, 13
-    atoms = np.array([2, 2, 3])
     legs = np.array([0, 3, 3, 7])
     edges = rng.choice(len(h.indices), 7, replace=False)
-    neighbours = np.where(np.arange(len(h.indices)) % 3 == 0, 2, rng.integers(2, 5, len(h.indices)))
+    tails = np.repeat(np.arange(4), np.diff(h.offsets))  # edges of an instance may begin at any atom
+    heads = np.where(np.arange(len(h.indices)) % 3 == 0, 2, rng.integers(2, 5, len(h.indices)))
     slopes = rng.normal(size=(3, 3, m + 4))
     projected, single = rng.normal(size=(2, 7, 3, m))
     changes = rng.normal(size=(2, 7, 3))
     none = np.empty((0, 0))
-    frames = np.array([0, 0, 1])
     for rows in ((-1, -1, 0, 1, 2), (-1, -1, -1, 0, 1), (0, 0, 1, -1, 0)):
         for norm, factor, n_virials, mixed in product((True, False), (True, False), (2, 0), (True, False)):
             yield (
-                legs, edges, atoms, frames, neighbours, h.vectors, np.array(rows), slopes[0], projected,
-                single.astype(np.float32) if mixed else np.empty((0, 3, m), np.float32), slopes[1] if norm else none,
-                changes[0] if norm else none, slopes[2] if factor else none, changes[1] if factor else none, start,
-                column, rng.normal(size=(3, 3, n_columns)), rng.normal(size=(n_virials, 6, n_columns)),
+                Slopes(slopes[0], slopes[1] if norm else none, slopes[2] if factor else none),
+                Derivatives(
+                    legs, edges, projected, single.astype(np.float32) if mixed else np.empty((0, 3, m), np.float32),
+                    changes[0] if norm else none, changes[1] if factor else none,
+                ),
+                Places(tails, heads, h.vectors, np.array(rows), np.array([0, -1, 1])), start, column,
+                rng.normal(size=(3, 3, n_columns)), rng.normal(size=(n_virials, 6, n_columns)),
             )  # fmt: skip
 
 

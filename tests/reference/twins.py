@@ -90,27 +90,26 @@ def edge_forces(offsets, indices, vectors, frame_of_atom, edge_gradients, forces
     np.add.at(virials, frame_of_atom[centres], -edge_gradients[:, :, None] * vectors[:, None, :])
 
 
-def accumulate_rows(
-    leg_offsets, leg_edges, atoms, frames, neighbours, vectors, row_of_atom, slope_q, projected, single, slope_n,
-    norm_change, value, factor_change, start, column, force_rows, virial_rows,
-):  # fmt: skip
-    of_leg = np.repeat(np.arange(len(slope_q)), np.diff(leg_offsets))
-    m = projected.shape[2]
+def accumulate_rows(slopes, derivatives, places, start, column, force_rows, virial_rows):
+    of_leg = np.repeat(np.arange(len(slopes.by_product)), np.diff(derivatives.offsets))
+    edges, m = derivatives.edges, derivatives.projected.shape[2]
     part = slice(start, start + m)
-    change = slope_q[of_leg, None, part] * (projected + single if len(single) else projected)
-    if len(slope_n):
-        change = change + slope_n[of_leg, None, part] * norm_change[:, :, None]
-    if len(value):
-        change = change + value[of_leg, None, part] * factor_change[:, :, None]
+    projected = derivatives.projected + (derivatives.single if len(derivatives.single) else 0.0)
+    change = slopes.by_product[of_leg, None, part] * projected
+    if len(slopes.by_norm):
+        change = change + slopes.by_norm[of_leg, None, part] * derivatives.norm_change[:, :, None]
+    if len(slopes.by_factor):
+        change = change + slopes.by_factor[of_leg, None, part] * derivatives.factor_change[:, :, None]
     columns = slice(column, column + m)
-    own, other = row_of_atom[atoms[of_leg]], row_of_atom[neighbours[leg_edges]]
-    np.add.at(force_rows[:, :, columns], own[own >= 0], change[own >= 0])
-    np.add.at(force_rows[:, :, columns], other[other >= 0], -change[other >= 0])
+    tail, head = places.row_of_atom[places.tails[edges]], places.row_of_atom[places.heads[edges]]
+    np.add.at(force_rows[:, :, columns], tail[tail >= 0], change[tail >= 0])
+    np.add.at(force_rows[:, :, columns], head[head >= 0], -change[head >= 0])
     if len(virial_rows):
-        virial = -change[:, :, None, :] * vectors[leg_edges][:, None, :, None]
+        virial = -change[:, :, None, :] * places.vectors[edges][:, None, :, None]
         # xx, yy, zz, yz, xz, xy, each shear through its larger axis
         voigt = np.stack([virial[:, a, b] for a, b in ((0, 0), (1, 1), (2, 2), (2, 1), (2, 0), (1, 0))], axis=1)
-        np.add.at(virial_rows[:, :, columns], frames[of_leg][own >= 0], voigt[own >= 0])
+        frames = places.frames[of_leg]
+        np.add.at(virial_rows[:, :, columns], frames[frames >= 0], voigt[frames >= 0])
 
 
 # ---------------------------------------------------------------------- triplets

@@ -13,13 +13,14 @@ Source: Rasmussen and Williams (2006), section 9.4; the sums are those of the ou
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from gapkit.descriptors.base import View
-from gapkit.gp.basis import BasisTerm
+from gapkit.gp.basis import SparseBlock
+from gapkit.gp.instances import Chunk, chunks
 from gapkit.kernels.base import GapKernel
 from gapkit.neighbours import NeighbourList
 from gapkit.typing import FloatArray, IntArray
@@ -126,17 +127,16 @@ def _covariance(kernel: GapKernel, a: Functional, b: Functional) -> FloatArray:
 
 
 @dataclass(frozen=True, eq=False)
-class Instances:
+class InstanceDerivatives:
     """Instances of one block with their derivatives, from which functionals are made.
 
     Attributes
     ----------
     x : ndarray (n, d)
         Scaled features.
-    factors, centres : ndarray (n,)
-    owner : ndarray (n_legs,) of int
-        Instance of every leg.
-    edges : ndarray (n_legs,) of int
+    factors : ndarray (n,)
+    owner, edges : ndarray (n_legs,) of int
+        Instance and edge of every derivative.
     dx : ndarray (n_legs, 3, d)
         Derivative of the scaled features by the edge vector.
     dfactors : ndarray (n_legs, 3) or None
@@ -144,39 +144,39 @@ class Instances:
 
     x: FloatArray
     factors: FloatArray
-    centres: IntArray
     owner: IntArray
     edges: IntArray
     dx: FloatArray
     dfactors: FloatArray | None
 
     @classmethod
-    def collect(cls, term: BasisTerm, view: View, block: tuple[int, ...], centres: IntArray) -> Instances | None:
+    def collect(cls, view: View, block: SparseBlock, centres: IntArray) -> InstanceDerivatives | None:
         """All instances of `block` with these centres; None: there are none."""
+        return cls.of(chunks(view, block, centres))
+
+    @classmethod
+    def of(cls, instances: Iterable[Chunk]) -> InstanceDerivatives | None:
+        """Chunks of one block together; None: there are none."""
         parts = []
         count = 0
-        for start in range(0, len(centres), view.centres_per_chunk):
-            features = view.features(block, centres[start : start + view.centres_per_chunk])
-            if len(features.x) == 0:
-                continue
-            jacobian = view.jacobian(features)
-            legs = jacobian.legs
-            dx = term.kernel.scale_features(jacobian.dx.reshape(-1, jacobian.dx.shape[2])).reshape(jacobian.dx.shape)
-            owner = count + np.repeat(np.arange(len(features.x)), np.diff(legs.offsets))
-            x = term.kernel.scale_features(features.x)
-            parts.append((x, features.factors, features.centres, owner, legs.edges, dx, jacobian.dfactors))
-            count += len(x)
+        for chunk in instances:
+            jacobian = chunk.view.jacobian(chunk.features)
+            legs, shape = jacobian.legs, jacobian.dx.shape
+            dx = chunk.block.kernel.scale_features(jacobian.dx.reshape(-1, shape[2])).reshape(shape)
+            owner = count + np.repeat(np.arange(len(chunk.x)), np.diff(legs.offsets))
+            parts.append((chunk.x, chunk.features.factors, owner, legs.edges, dx, jacobian.dfactors))
+            count += len(chunk.x)
         if not parts:
             return None
-        x, factors, owners, legs_of, edges, dx = (np.concatenate([part[i] for part in parts]) for i in range(6))
-        dfactors = None if parts[0][6] is None else np.concatenate([part[6] for part in parts])
-        return cls(x, factors, owners, legs_of, edges, dx, dfactors)
+        x, factors, owner, edges, dx = (np.concatenate([part[i] for part in parts]) for i in range(5))
+        dfactors = None if parts[0][5] is None else np.concatenate([part[5] for part in parts])
+        return cls(x, factors, owner, edges, dx, dfactors)
 
     def forces(self, atoms: IntArray, neighbours: NeighbourList) -> Iterator[tuple[int, Functional]]:
         """For those of `atoms` on which instances depend, the three components of the force."""
-        centre, other = self.centres[self.owner], neighbours.indices[self.edges]
-        apart = np.flatnonzero(centre != other)  # an atom's own image moves with it
-        atom = np.concatenate([centre[apart], other[apart]])
+        tail, head = neighbours.centres[self.edges], neighbours.indices[self.edges]
+        apart = np.flatnonzero(tail != head)  # an atom's own image moves with it
+        atom = np.concatenate([tail[apart], head[apart]])
         leg = np.concatenate([apart, apart])
         sign = np.repeat([1.0, -1.0], len(apart))
         order = np.lexsort((self.owner[leg], atom))

@@ -91,23 +91,19 @@ class LeaveOut:
 
     def unseen(self, seen: FloatArray, removed: IntArray) -> FloatArray:
         """Whitened columns `variances.seen_by_points` (m, n) without what the removed points see."""
-        start = index = -1
-        start = 0
-        out = seen.copy()
-        for term in self._basis.terms:
-            for block in term.blocks:
-                index += 1
-                if not term.engine.is_atomic:
-                    continue
-                size = block.columns.stop - block.columns.start
-                own = removed[(removed >= block.columns.start) & (removed < block.columns.stop)] - block.columns.start
-                if len(own):
-                    unit = np.zeros((size, len(own)))
-                    unit[own, np.arange(len(own))] = 1.0
-                    Q = np.linalg.qr(solve_triangular(self._posterior.prior[index].L, unit, lower=True))[0]
-                    part = out[start : start + size]
-                    part -= Q @ (Q.T @ part)
-                start += size
+        out, start = seen.copy(), 0
+        for block in self._basis.blocks:
+            if not block.is_atomic:
+                continue
+            size = block.columns.stop - block.columns.start
+            own = removed[(removed >= block.columns.start) & (removed < block.columns.stop)] - block.columns.start
+            if len(own):
+                unit = np.zeros((size, len(own)))
+                unit[own, np.arange(len(own))] = 1.0
+                Q = np.linalg.qr(solve_triangular(self._posterior.prior[block.index].L, unit, lower=True))[0]
+                part = out[start : start + size]
+                part -= Q @ (Q.T @ part)
+            start += size
         return out
 
 

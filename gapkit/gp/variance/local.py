@@ -104,8 +104,8 @@ class LocalVarianceForms:
     """The products of every species, made when they are first asked for."""
 
     def __init__(self, basis: SparseBasis, posterior: Posterior) -> None:
-        self._basis = basis
-        self._posterior = posterior
+        self.basis = basis
+        self.posterior = posterior
         self._forms: dict[int, SpeciesVariance] = {}
 
     def of(self, species: int) -> SpeciesVariance:
@@ -117,21 +117,17 @@ class LocalVarianceForms:
     def _make(self, species: int) -> SpeciesVariance:
         plain: list[tuple[IntArray, FloatArray]] = []
         atomic: list[tuple[IntArray, FloatArray]] = []
-        index = -1
-        for term in self._basis.terms:
-            for block in term.blocks:
-                index += 1
-                if species not in term.engine.centre_species(block.block):
-                    continue
-                own = np.arange(block.columns.start, block.columns.stop)
-                lower = self._posterior.prior[index].L
-                order = np.arange(len(own))
-                if term.engine.is_atomic:
-                    order, lower = _pivoted(lower)
-                (atomic if term.engine.is_atomic else plain).append(
-                    (own[order], lower / np.sqrt(self._posterior.variance_scale(index)))
-                )
-        return _forms(self._posterior.R, plain, atomic)
+        for block in self.basis.blocks:
+            if species not in block.engine.centre_species(block.species):
+                continue
+            own = np.arange(block.columns.start, block.columns.stop)
+            lower = self.posterior.prior[block.index].L
+            order = np.arange(len(own))
+            if block.is_atomic:
+                order, lower = _pivoted(lower)
+            lower = lower / np.sqrt(self.posterior.variance_scale(block.index))
+            (atomic if block.is_atomic else plain).append((own[order], lower))
+        return _forms(self.posterior.R, plain, atomic)
 
 
 def _pivoted(lower: FloatArray) -> tuple[IntArray, FloatArray]:

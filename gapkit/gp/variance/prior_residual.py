@@ -9,17 +9,15 @@ points a little to either side of one, so that they span slopes (forces) as well
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.linalg import solve_triangular
 
-from gapkit.descriptors.base import Block, View
 from gapkit.gp.basis import BasisTerm, SparseBasis, SparseBlock
 from gapkit.gp.cholesky import cholesky
+from gapkit.gp.instances import AppliedBasis
 from gapkit.gp.posterior import Posterior
-from gapkit.neighbours import NeighbourList
 from gapkit.typing import FloatArray
 
 # Residual variance, as a part of the prior's, that may stay unexplained, and the most pivots of a block.
@@ -33,83 +31,74 @@ MAX_INSTANCES = 5000
 
 @dataclass(frozen=True, eq=False)
 class ResidualBasis:
-    """Extra points of the terms that are not atomic, for some frames.
+    """Extra points of the terms that are not atomic, for the atoms of a batch.
 
     Attributes
     ----------
-    basis : SparseBasis
-        Terms and blocks with extra points.
-    views : list of View
-        Of its terms.
+    applied : AppliedBasis
+        The basis of the extra points alone.
     parts : list of (columns, columns of the sparse basis, K_PM K_MM^-1, lower factor) for every block
         With the factor of the residual's matrix at unit scale divided by delta.
     """
 
-    basis: SparseBasis
-    views: list[View]
+    applied: AppliedBasis
     parts: list[tuple[slice, slice, FloatArray, FloatArray]]
 
     @classmethod
-    def of(
-        cls, basis: SparseBasis, posterior: Posterior, views: Sequence[View], neighbours: NeighbourList
-    ) -> ResidualBasis | None:
-        """Extra points for all atoms of a neighbour list; None: there are none."""
-        terms, found, parts = [], [], []
-        index, start = 0, 0
-        for term, view in zip(basis.terms, views, strict=True):
-            scale = np.sqrt(posterior.variance_scale(index)) if term.blocks else 1.0
-            known = {block.block: (block, posterior.prior[index + i].L) for i, block in enumerate(term.blocks)}
-            index += len(term.blocks)
+    def of(cls, applied: AppliedBasis, posterior: Posterior) -> ResidualBasis | None:
+        """Extra points for all atoms of the batch; None: there are none."""
+        terms: list[BasisTerm] = []
+        views, parts = [], []
+        start = index = 0
+        for term, view in zip(applied.basis.terms, applied.views, strict=True):
             blocks = []
-            for species in term.engine.blocks if term.blocks and not term.engine.is_atomic else ():
-                block, L = known.get(species, (_without_points(term, species), np.zeros((0, 0))))
-                points = _pivots(term, view, block, L)
+            for block in () if term.engine.is_atomic else (*term.blocks, *term.unseen_blocks):
+                L = posterior.prior[block.index].L if len(block.points) else np.zeros((0, 0))
+                scale = np.sqrt(posterior.variance_scale(term.blocks[0].index))
+                points = _pivots(applied, block, L)
                 if len(points) == 0:
                     continue
                 columns = slice(start, start + len(points))
                 start = columns.stop
                 norms = np.einsum("pd,pd->p", points, points)
-                cross = solve_triangular(L, term.kernel.value(block.scaled @ points.T, block.norms, norms), lower=True)
-                residual = term.kernel.value(points @ points.T, norms, norms) - cross.T @ cross
+                cross = _whitened(block, L, points, norms)
+                residual = block.kernel.value(points @ points.T, norms, norms) - cross.T @ cross
                 factor = cholesky(residual, name="the prior residual").L
                 back = solve_triangular(L, cross, lower=True, trans="T").T
                 parts.append((columns, block.columns, back, factor / scale))
-                blocks.append(SparseBlock(species, points, points, norms, columns))
+                extra = replace(block, term=len(terms), index=index, points=points, scaled=points)
+                blocks.append(replace(extra, norms=norms, columns=columns))
+                index += 1
             if blocks:
                 terms.append(BasisTerm(term.engine, term.kernel, tuple(blocks)))
-                found.append(view)
-        return cls(SparseBasis(tuple(terms)), found, parts) if terms else None
+                views.append(view)
+        basis = SparseBasis(tuple(terms))
+        return cls(AppliedBasis(basis, applied.batch, applied.neighbours, views), parts) if terms else None
 
     def whiten(self, extra: FloatArray, rows: FloatArray) -> FloatArray:
         """Columns (p, n) whose inner products are the covariances that the sparse points cannot see, eV^2."""
-        out = np.empty((self.basis.n_columns, len(extra)))
+        out = np.empty((self.applied.basis.n_columns, len(extra)))
         for columns, known, back, factor in self.parts:
             left = extra[:, columns] - rows[:, known] @ back.T
             out[columns] = solve_triangular(factor, left.T, lower=True)
         return out
 
 
-def _without_points(term: BasisTerm, species: Block) -> SparseBlock:
-    """A block of instances of which the training set has none."""
-    none = np.zeros((0, term.engine.n_features))
-    return SparseBlock(species, none, none, np.zeros(0), slice(0, 0))
-
-
-def _pivots(term: BasisTerm, view: View, block: SparseBlock, L: FloatArray) -> FloatArray:
+def _pivots(applied: AppliedBasis, block: SparseBlock, L: FloatArray) -> FloatArray:
     """Scaled features of the points at which the residual is largest, one after another."""
-    x = _candidates(term, view, block, L)
+    x = _candidates(applied, block, L)
     if len(x) == 0:
         return x
     norms = np.einsum("nd,nd->n", x, x)
-    white, residual = _residual(term, block, L, x)
-    limit = TOLERANCE * float(term.kernel.diag_value(norms).max())
+    white, residual = _residual(block, L, x)
+    limit = TOLERANCE * float(block.kernel.diag_value(norms).max())
     factors = np.zeros((min(MAX_PIVOTS, len(x)), len(x)))
     chosen: list[int] = []
     while len(chosen) < len(factors):
         pivot = int(np.argmax(residual))
         if residual[pivot] <= limit:
             break
-        row = term.kernel.value(x[pivot : pivot + 1] @ x.T, norms[pivot : pivot + 1], norms)[0]
+        row = block.kernel.value(x[pivot : pivot + 1] @ x.T, norms[pivot : pivot + 1], norms)[0]
         row -= white[:, pivot] @ white
         row -= factors[: len(chosen), pivot] @ factors[: len(chosen)]
         factors[len(chosen)] = row / np.sqrt(residual[pivot])
@@ -119,16 +108,12 @@ def _pivots(term: BasisTerm, view: View, block: SparseBlock, L: FloatArray) -> F
     return x[chosen]
 
 
-def _candidates(term: BasisTerm, view: View, block: SparseBlock, L: FloatArray) -> FloatArray:
+def _candidates(applied: AppliedBasis, block: SparseBlock, L: FloatArray) -> FloatArray:
     """Instances at or beside which the sparse points leave something open, and the points beside them."""
     parts = []
-    centres = view.centres(block.block)
-    for start in range(0, len(centres), view.centres_per_chunk):
-        x = term.kernel.scale_features(view.features(block.block, centres[start : start + view.centres_per_chunk]).x)
-        if len(x):
-            around = _beside(x)
-            residual = _residual(term, block, L, around)[1].reshape(-1, len(x)).max(axis=0)
-            parts.append(x[residual > TOLERANCE * term.kernel.diag_value(np.einsum("nd,nd->n", x, x))])
+    for chunk in applied.walk(block):
+        residual = _residual(block, L, _beside(chunk.x))[1].reshape(-1, len(chunk.x)).max(axis=0)
+        parts.append(chunk.x[residual > TOLERANCE * chunk.prior()])
     x = np.concatenate([np.zeros((0, block.scaled.shape[1])), *parts])
     return _beside(x[:: max(1, -(-len(x) // MAX_INSTANCES))])
 
@@ -139,8 +124,13 @@ def _beside(x: FloatArray) -> FloatArray:
     return np.concatenate([x, *(x + sign * step for step in steps for sign in (1.0, -1.0))])
 
 
-def _residual(term: BasisTerm, block: SparseBlock, L: FloatArray, x: FloatArray) -> tuple[FloatArray, FloatArray]:
+def _whitened(block: SparseBlock, L: FloatArray, x: FloatArray, norms: FloatArray) -> FloatArray:
+    """L^-1 k_s, (m, n)."""
+    return solve_triangular(L, block.kernel.value(block.scaled @ x.T, block.norms, norms), lower=True)
+
+
+def _residual(block: SparseBlock, L: FloatArray, x: FloatArray) -> tuple[FloatArray, FloatArray]:
     """L^-1 k_s (m, n), and the prior variances (n,) that the sparse points leave."""
     norms = np.einsum("nd,nd->n", x, x)
-    white = solve_triangular(L, term.kernel.value(block.scaled @ x.T, block.norms, norms), lower=True)
-    return white, term.kernel.diag_value(norms) - np.einsum("mn,mn->n", white, white)
+    white = _whitened(block, L, x, norms)
+    return white, block.kernel.diag_value(norms) - np.einsum("mn,mn->n", white, white)

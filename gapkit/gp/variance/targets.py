@@ -11,22 +11,22 @@ Both are matrices where a target has several components: 3 x 3 for the force of 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.linalg import solve_triangular
 
-from gapkit.descriptors.base import Block, Engine, View
+from gapkit.descriptors.base import Block, View
 from gapkit.exceptions import VarianceWarning
-from gapkit.gp.basis import BasisTerm, SparseBasis
+from gapkit.gp.basis import SparseBasis, SparseBlock
 from gapkit.gp.chunks import frame_chunks, frame_parts
+from gapkit.gp.instances import AppliedBasis, between, chunks
 from gapkit.gp.posterior import Posterior
-from gapkit.gp.rows import centres_seeing, design_rows, views_of
-from gapkit.gp.variance.functionals import Functional, Instances, prior_covariance
+from gapkit.gp.rows import centres_seeing, design_rows
+from gapkit.gp.variance.functionals import Functional, InstanceDerivatives, prior_covariance
 from gapkit.gp.variance.prior_residual import ResidualBasis
-from gapkit.kernels.base import GapKernel
-from gapkit.neighbours import NeighbourList, build_neighbour_list
+from gapkit.neighbours import NeighbourList
 from gapkit.parallel import map_blocks
 from gapkit.structures import AtomsBatch
 from gapkit.typing import BoolArray, FloatArray, IntArray
@@ -86,6 +86,17 @@ class TargetVariances:
     forces: VarianceParts | None
     virial: VarianceParts | None
 
+    @classmethod
+    def join(cls, parts: Sequence[TargetVariances]) -> TargetVariances:
+        """Those of frames one part after another."""
+        joined = {}
+        for kind in ("energy", "forces", "virial"):
+            of_kind = [getattr(part, kind) for part in parts]
+            joined[kind] = None if of_kind[0] is None else VarianceParts(
+                np.concatenate([part.data for part in of_kind]), np.concatenate([part.prior for part in of_kind])
+            )  # fmt: skip
+        return cls(**joined)
+
 
 @dataclass(frozen=True, eq=False)
 class TargetRows:
@@ -94,7 +105,7 @@ class TargetRows:
     Attributes
     ----------
     rows : dict of str to ndarray (n, c, M)
-        Design rows, in double precision.
+        Design rows.
     hidden : dict of str to ndarray (n, c, p)
         Factors of the prior residual of terms that are not atomic, eV.
     prior : dict of str to ndarray (n, c, c)
@@ -107,34 +118,30 @@ class TargetRows:
 
     @classmethod
     def of(
-        cls, basis: SparseBasis, posterior: Posterior, batch: AtomsBatch, neighbours: NeighbourList, *,
-        forces: bool, virial: bool, prior_of: BoolArray | None = None, single: bool = False,
-    ) -> TargetRows:  # fmt: skip
-        """Targets of a batch; large frames in parts.
+        cls, applied: AppliedBasis, posterior: Posterior, kinds: Collection[str], prior_of: BoolArray
+    ) -> TargetRows:
+        """Targets of a batch.
 
         Parameters
         ----------
-        prior_of : ndarray (n_atoms,) of bool or None
-            The atoms whose forces, and the frames of which any atom's energy and virial, get a prior; None: all.
-        single : bool
-            Rows as a fit makes them, small features in single precision.
+        kinds : collection of {"forces", "virial"}
+            Those wanted beside the energy.
+        prior_of : ndarray (n_atoms,) of bool
+            Mask of atoms: their forces, and energy and virial of their frames, get a prior.
         """
-        views = views_of(basis, batch, neighbours)
-        prior_of = np.ones(batch.n_atoms, bool) if prior_of is None else prior_of
-        extra = ResidualBasis.of(basis, posterior, views, neighbours) if prior_of.any() else None
-        rows = _rows(basis, views, batch, neighbours, forces=forces, virial=virial, single=single)
-        n_columns = 0 if extra is None else extra.basis.n_columns
+        rows = target_rows(applied, kinds)
+        extra = ResidualBasis.of(applied, posterior) if prior_of.any() else None
+        n_columns = 0 if extra is None else extra.applied.basis.n_columns
         hidden = {kind: np.zeros((*part.shape[:2], n_columns)) for kind, part in rows.items()}
         if extra is not None:
-            more = _rows(extra.basis, extra.views, batch, neighbours, forces=forces, virial=virial, single=False)
-            for kind, part in more.items():
-                flat = rows[kind].reshape(-1, basis.n_columns)
+            for kind, part in target_rows(extra.applied, kinds).items():
+                flat = rows[kind].reshape(-1, applied.basis.n_columns)
                 hidden[kind] = extra.whiten(part.reshape(-1, n_columns), flat).T.reshape(part.shape)
         prior = {kind: np.zeros((len(part), part.shape[1], part.shape[1])) for kind, part in rows.items()}
-        for term, _, scale, kind, i, functional in functionals(
-            basis, posterior, batch, neighbours, prior_of, forces=forces, virial=virial
-        ):
-            prior[kind][i] += scale * prior_covariance(term.kernel, functional, functional)
+        for found in functionals(applied, posterior, kinds, prior_of):
+            prior[found.kind][found.index] += found.scale * prior_covariance(
+                found.block.kernel, found.functional, found.functional
+            )
         return cls(rows, hidden, prior)
 
     def residual(self, basis: SparseBasis, posterior: Posterior, kind: str, which: IntArray) -> tuple[FloatArray, int]:
@@ -146,100 +153,96 @@ class TargetRows:
         return residual + hidden @ hidden.transpose(0, 2, 1), n_clipped
 
 
-def _rows(
-    basis: SparseBasis, views: list[View], batch: AtomsBatch, neighbours: NeighbourList, *, forces: bool, virial: bool,
-    single: bool,
-) -> dict[str, FloatArray]:  # fmt: skip
-    """Design rows (n, c, M) by kind; large frames in parts."""
-    kinds: dict[str, list[FloatArray]] = {}
-    parts = frame_parts(batch, max(ATOMS_OF_A_FRAME, NUMBERS_OF_ROWS // (3 * basis.n_columns)))
+def target_rows(applied: AppliedBasis, kinds: Collection[str], *, single: bool = False) -> dict[str, FloatArray]:
+    """Design rows (n, c, M) by kind, energies among them; large frames in parts, `single` as for `design_rows`."""
+    found: dict[str, list[FloatArray]] = {}
+    parts = frame_parts(applied.batch, max(ATOMS_OF_A_FRAME, NUMBERS_OF_ROWS // (3 * applied.basis.n_columns)))
     for atoms in parts:
-        part = design_rows(
-            basis, views, batch, neighbours, range(batch.n_frames), forces=forces, virial=virial, atoms=atoms,
-            single=single,
-        )  # fmt: skip
-        kinds.setdefault("energy", []).append(part.energy[:, None])
+        part = design_rows(applied, forces="forces" in kinds, virial="virial" in kinds, atoms=atoms, single=single)
+        found.setdefault("energy", []).append(part.energy[:, None])
         if part.forces is not None:
-            kinds.setdefault("forces", []).append(part.forces)
+            found.setdefault("forces", []).append(part.forces)
         if part.virial is not None:
-            kinds.setdefault("virial", []).append(part.virial)
-    found = {kind: sum(pieces[1:], pieces[0]) for kind, pieces in kinds.items() if kind != "forces"}
-    if forces:
-        joined = np.concatenate(kinds["forces"])
+            found.setdefault("virial", []).append(part.virial)
+    rows = {kind: sum(pieces[1:], pieces[0]) for kind, pieces in found.items() if kind != "forces"}
+    if "forces" in found:
+        joined = np.concatenate(found["forces"])
         order = [atoms for atoms in parts if atoms is not None]
-        found["forces"] = joined[np.argsort(np.concatenate(order))] if order else joined
-    return found
+        rows["forces"] = joined[np.argsort(np.concatenate(order))] if order else joined
+    return rows
 
 
 def seen_by_points(basis: SparseBasis, posterior: Posterior, rows: FloatArray) -> FloatArray:
     """Delta L^-1 phi^T of the atomic terms, (m, n): columns whose inner products the sparse points take away, eV^2."""
     white = [np.zeros((0, len(rows)))]
-    index = -1
-    for term in basis.terms:
-        for block in term.blocks:
-            index += 1
-            if term.engine.is_atomic:
-                part = solve_triangular(posterior.prior[index].L, rows[:, block.columns].T, lower=True)
-                white.append(part * np.sqrt(posterior.variance_scale(index)))
+    for block in basis.blocks:
+        if block.is_atomic:
+            part = solve_triangular(posterior.prior[block.index].L, rows[:, block.columns].T, lower=True)
+            white.append(part * np.sqrt(posterior.variance_scale(block.index)))
     return np.concatenate(white)
 
 
-def functionals(
-    basis: SparseBasis, posterior: Posterior, batch: AtomsBatch, neighbours: NeighbourList, wanted: BoolArray, *,
-    forces: bool, virial: bool,
-) -> Iterator[tuple[BasisTerm, Block, float, str, int, Functional]]:  # fmt: skip
-    """Functionals of atomic terms: term, block, delta^2, kind of target, its index, functional.
+@dataclass(frozen=True, eq=False)
+class TargetFunctional:
+    """A target as a functional of the function of one block.
 
-    Of the forces of the atoms `wanted`, a mask, and of the energy and virial of the frames that have such atoms.
-
-    Their features are whole: what a truncated engine leaves out is a part of the prior, too.
+    Attributes
+    ----------
+    kind, index : str, int
+        Which target: frame of an energy or virial, atom of a force.
+    block : SparseBlock
+        With the engine of all features: what a truncated one leaves out is a part of the prior, too.
+    scale : float
+        delta^2, eV^2.
+    functional : Functional
     """
-    for term, engine, scale in _atomic(basis, posterior):
+
+    kind: str
+    index: int
+    block: SparseBlock
+    scale: float
+    functional: Functional
+
+
+def functionals(
+    applied: AppliedBasis, posterior: Posterior, kinds: Collection[str], wanted: BoolArray
+) -> Iterator[TargetFunctional]:
+    """Functionals of the atomic terms: forces of the atoms of the mask `wanted`, energy and virial of their frames."""
+    batch, neighbours = applied.batch, applied.neighbours
+    for term in applied.basis.terms if wanted.any() else ():
+        if not (term.engine.is_atomic and term.blocks):
+            continue
+        engine = term.engine.whole
+        scale = posterior.variance_scale(term.blocks[0].index)
         view = engine.view(batch.numbers, neighbours)
-        for block in engine.blocks:
-            centres = view.centres(block)
+        for like in (*term.blocks, *term.unseen_blocks):
+            block = replace(like, engine=engine)
+            centres = view.centres(block.species)
             for frame in np.unique(batch.frame_of_atom[wanted]):
-                own = centres[np.searchsorted(centres, batch.offsets[frame]) :]
-                own = own[: np.searchsorted(own, batch.offsets[frame + 1])]
-                for kind, functional in _of_frame(term, view, block, own, neighbours, virial=virial):
-                    yield term, block, scale, kind, frame, functional
-            if forces:
-                for part in frame_parts(batch, ATOMS_OF_A_FRAME):
-                    atoms = np.flatnonzero(wanted) if part is None else part[wanted[part]]
-                    involved = centres if part is None else np.intersect1d(centres, centres_seeing(atoms, neighbours))
-                    instances = Instances.collect(term, view, block, involved) if len(atoms) else None
-                    if instances is not None:
-                        for i, functional in instances.forces(atoms, neighbours):
-                            yield term, block, scale, "forces", i, functional
-
-
-def _atomic(basis: SparseBasis, posterior: Posterior) -> Iterator[tuple[BasisTerm, Engine, float]]:
-    """Atomic terms with the engine of all features and their delta^2."""
-    index = 0
-    for term in basis.terms:
-        if term.engine.is_atomic and term.blocks:
-            yield term, term.engine.whole, posterior.variance_scale(index)
-        index += len(term.blocks)
+                own = between(centres, batch.offsets[frame], batch.offsets[frame + 1])
+                for kind, functional in _of_frame(view, block, own, neighbours, virial="virial" in kinds):
+                    yield TargetFunctional(kind, frame, block, scale, functional)
+            for part in frame_parts(batch, ATOMS_OF_A_FRAME) if "forces" in kinds else ():
+                atoms = np.flatnonzero(wanted) if part is None else part[wanted[part]]
+                if len(atoms) == 0:
+                    continue
+                seeing = centres_seeing(atoms, neighbours, engine.n_layers)
+                found = InstanceDerivatives.collect(view, block, np.intersect1d(centres, seeing, assume_unique=True))
+                for atom, functional in () if found is None else found.forces(atoms, neighbours):
+                    yield TargetFunctional("forces", atom, block, scale, functional)
 
 
 def _of_frame(
-    term: BasisTerm, view: View, block: Block, centres: IntArray, neighbours: NeighbourList, *, virial: bool
+    view: View, block: SparseBlock, centres: IntArray, neighbours: NeighbourList, *, virial: bool
 ) -> Iterator[tuple[str, Functional]]:
     """Energy and virial of a frame, as far as they depend on the instances of a block with these centres."""
     energies, virials = [], []
-    for start in range(0, len(centres), view.centres_per_chunk):
-        chunk = centres[start : start + view.centres_per_chunk]
-        if virial:
-            instances = Instances.collect(term, view, block, chunk)
-            if instances is not None:
-                energies.append(Functional(instances.x, instances.factors[None]))
-                part = instances.virial(neighbours)
-                if part is not None:
-                    virials.append(part)
-            continue
-        features = view.features(block, chunk)
-        if len(features.x):
-            energies.append(Functional(np.array(term.kernel.scale_features(features.x)), features.factors[None]))
+    for chunk in chunks(view, block, centres):
+        energies.append(Functional(np.array(chunk.x), chunk.features.factors[None]))
+        found = InstanceDerivatives.of([chunk]) if virial else None
+        part = None if found is None else found.virial(neighbours)
+        if part is not None:
+            virials.append(part)
     if energies:
         yield "energy", Functional.join(energies)
     if virials:
@@ -247,85 +250,76 @@ def _of_frame(
 
 
 def target_variances(
-    basis: SparseBasis, posterior: Posterior, batch: AtomsBatch, reach: float, *, forces: bool = True,
-    virial: bool = True, prior_of: BoolArray | None = None, n_jobs: int | None = None,
+    basis: SparseBasis, posterior: Posterior, batch: AtomsBatch, neighbours: NeighbourList, *,
+    kinds: Collection[str] = ("forces", "virial"), prior_of: BoolArray | None = None, n_jobs: int | None = None,
 ) -> TargetVariances:  # fmt: skip
     """Posterior covariances of all targets of a batch.
 
     Parameters
     ----------
-    reach : float
-        Longest edge, Å.
-    forces, virial : bool
-        Which of the derivatives are wanted.
+    neighbours : NeighbourList
+        Of the batch.
+    kinds : collection of {"forces", "virial"}
+        Those wanted beside the energy.
     prior_of : ndarray (n_atoms,) of bool or None
-        The atoms whose forces, and the frames of which any atom's energy and virial, get their prior residual; it is
-        zero for the others.  None: all.
+        Mask of atoms: their forces, and energy and virial of their frames, get a prior residual; it is zero for the
+        others.  None: all.
 
     Warns
     -----
     VarianceWarning
         If prior residuals were negative by more than rounding and had to be clipped; the message counts them.
     """
-    chunks = list(frame_chunks(batch, ATOMS_PER_CHUNK))
 
-    def of_chunk(frames: range) -> tuple[dict[str, VarianceParts], int]:
-        part = batch.select(np.arange(frames.start, frames.stop))
+    def of_chunk(frames: range) -> tuple[TargetVariances, int]:
+        part, near = batch.select(np.asarray(frames)), neighbours.of_frames(batch, frames)
         own = slice(int(batch.offsets[frames.start]), int(batch.offsets[frames.stop]))
         chosen = np.ones(part.n_atoms, bool) if prior_of is None else prior_of[own]
-        targets = TargetRows.of(
-            basis, posterior, part, build_neighbour_list(part, reach), forces=forces, virial=virial, prior_of=chosen
-        )
-        found, n_clipped = {}, 0
-        for kind, rows in targets.rows.items():
-            data = inner(posterior.whiten(rows.reshape(-1, basis.n_columns)), rows.shape)
-            unseen = np.zeros_like(data)
-            which = np.flatnonzero(chosen) if kind == "forces" else np.unique(part.frame_of_atom[chosen])
-            if len(which):
-                unseen[which], n = targets.residual(basis, posterior, kind, which)
-                n_clipped += n
-            found[kind] = VarianceParts(data, unseen)
-        return found, n_clipped
+        return variances_of(AppliedBasis.of(basis, part, near), posterior, kinds, chosen)
 
-    results = map_blocks(of_chunk, chunks, n_jobs)
-    warn_of_clipped(sum(n for _, n in results))
-    joined = {
-        kind: VarianceParts(
-            np.concatenate([found[kind].data for found, _ in results]),
-            np.concatenate([found[kind].prior for found, _ in results]),
-        )
-        for kind in results[0][0]
-    }
-    return TargetVariances(joined["energy"], joined.get("forces"), joined.get("virial"))
+    found = map_blocks(of_chunk, list(frame_chunks(batch, ATOMS_PER_CHUNK)), n_jobs)
+    warn_of_clipped(sum(n for _, n in found))
+    return TargetVariances.join([part for part, _ in found])
 
 
-def covariance_of(
-    basis: SparseBasis, posterior: Posterior, batch: AtomsBatch, reach: float, kinds: tuple[str, ...]
-) -> FloatArray:
+def variances_of(
+    applied: AppliedBasis, posterior: Posterior, kinds: Collection[str], prior_of: BoolArray
+) -> tuple[TargetVariances, int]:
+    """The same of a small batch, and how many prior residuals were clipped; arguments as for `TargetRows.of`."""
+    basis, targets = applied.basis, TargetRows.of(applied, posterior, kinds, prior_of)
+    found, n_clipped = {}, 0
+    for kind, rows in targets.rows.items():
+        data = inner(posterior.whiten(rows.reshape(-1, basis.n_columns)), rows.shape)
+        unseen = np.zeros_like(data)
+        which = np.flatnonzero(prior_of) if kind == "forces" else np.unique(applied.batch.frame_of_atom[prior_of])
+        if len(which):
+            unseen[which], n = targets.residual(basis, posterior, kind, which)
+            n_clipped += n
+        found[kind] = VarianceParts(data, unseen)
+    return TargetVariances(found["energy"], found.get("forces"), found.get("virial")), n_clipped
+
+
+def covariance_of(applied: AppliedBasis, posterior: Posterior, kinds: Sequence[str]) -> FloatArray:
     """Posterior covariances (n, n) of all targets of a batch with each other, kind after kind."""
-    neighbours = build_neighbour_list(batch, reach)
-    wanted = {kind: kind in kinds for kind in ("forces", "virial")}
-    targets = TargetRows.of(basis, posterior, batch, neighbours, forces=wanted["forces"], virial=wanted["virial"])
+    basis, everything = applied.basis, np.ones(applied.batch.n_atoms, bool)
+    targets = TargetRows.of(applied, posterior, kinds, everything)
     starts, start = {}, 0
     for kind in kinds:
         starts[kind], start = start, start + targets.rows[kind][..., 0].size
     prior = np.zeros((start, start))
-    by_block: dict[tuple[int, Block], list[tuple[slice, GapKernel, float, Functional]]] = {}
-    everything = np.ones(batch.n_atoms, bool)
-    for term, block, scale, kind, i, part in functionals(
-        basis, posterior, batch, neighbours, everything, forces=wanted["forces"], virial=wanted["virial"]
-    ):
-        if kind in starts:
-            at = starts[kind] + i * part.n_targets
-            where = slice(at, at + part.n_targets)
-            by_block.setdefault((id(term), block), []).append((where, term.kernel, scale, part))
+    by_block: dict[tuple[int, Block], list[tuple[slice, TargetFunctional]]] = {}
+    for found in functionals(applied, posterior, kinds, everything):
+        if found.kind in starts:
+            at = starts[found.kind] + found.index * found.functional.n_targets
+            where = slice(at, at + found.functional.n_targets)
+            by_block.setdefault((found.block.term, found.block.species), []).append((where, found))
     for parts in by_block.values():
-        for n, (rows, kernel, scale, one) in enumerate(parts):
-            for columns, _, _, other in parts[n:]:
-                found = scale * prior_covariance(kernel, one, other)
-                prior[rows, columns] += found
+        for n, (rows, one) in enumerate(parts):
+            for columns, other in parts[n:]:
+                part = one.scale * prior_covariance(one.block.kernel, one.functional, other.functional)
+                prior[rows, columns] += part
                 if columns != rows:
-                    prior[columns, rows] += found.T
+                    prior[columns, rows] += part.T
     flat = np.concatenate([targets.rows[kind].reshape(-1, basis.n_columns) for kind in kinds])
     n_hidden = targets.hidden["energy"].shape[2]
     hidden = np.concatenate([np.zeros((0, n_hidden)), *(row for kind in kinds for row in targets.hidden[kind])])

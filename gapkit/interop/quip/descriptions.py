@@ -76,7 +76,7 @@ def describe_block(term: Term, basis: BasisTerm, block: SparseBlock, weights: Fl
         assert isinstance(basis.engine, SOAPEngine)
         points = np.column_stack([whole_vectors(basis.engine, block.points), np.full(len(weights), kernel.sigma0)])
         return Description(
-            _soap(descriptor, basis.engine, block.block, kernel), DOT_PRODUCT, float(kernel.zeta), np.empty(0),
+            _soap(descriptor, basis.engine, block.species, kernel), DOT_PRODUCT, float(kernel.zeta), np.empty(0),
             np.array([[1]]), points, weights, np.ones(len(weights)),
         )  # fmt: skip
     if not isinstance(descriptor, TwoBody | ThreeBody | TripletDistances):
@@ -88,13 +88,13 @@ def describe_block(term: Term, basis: BasisTerm, block: SparseBlock, weights: Fl
     factors = sparse_factors(basis.engine, block.points)
     orders = np.arange(1, d + 1)[None]
     if isinstance(descriptor, TripletDistances):
-        orders = orders_of(block.block) + 1
+        orders = orders_of(block.species) + 1
         if float(descriptor.length_scale) != theta[0]:
             raise InputError("`length_scale` of TripletDistances and of its kernel must be the same for QUIP")
         assert isinstance(basis.engine, TripletDistancesEngine)
         s, _ = basis.engine.self_kernel(block.points, orders - 1)
         weights = weights * np.sqrt(s)
-    text = f"{_cluster(descriptor, block.block)} {_cutoff(descriptor)} covariance_type=ard_se"
+    text = f"{_cluster(descriptor, block.species)} {_cutoff(descriptor)} covariance_type=ard_se"
     return Description(text, ARD_SE, None, theta, orders, block.points, weights, factors)
 
 

@@ -56,9 +56,9 @@ def gap_variance(model: GAP, frames: Atoms | Sequence[Atoms], *, regularisation:
             delta = next(scales)
             jitter = (regularisation / delta) ** 2
             factor = prior_factor(term, block, jitter)
-            centres = view.centres(block.block)
+            centres = view.centres(block.species)
             for start in range(0, len(centres), view.centres_per_chunk):
-                features = view.features(block.block, centres[start : start + view.centres_per_chunk])
+                features = view.features(block.species, centres[start : start + view.centres_per_chunk])
                 if len(features.x):
                     _add(term, block, features, factor, jitter, delta, neighbours, variance)
     return variance
@@ -68,10 +68,10 @@ def prior_factor(term: BasisTerm, block: SparseBlock, jitter: float) -> FloatArr
     """Lower Cholesky factor of K_MM + jitter / f_s^2 of a block at unit scale; of triangles, the symmetrised kernel."""
     k = _kernel(term, block, block.points)
     if isinstance(term.engine, TripletDistancesEngine):
-        orders = orders_of(block.block)
+        orders = orders_of(block.species)
         root = np.sqrt(term.engine.self_kernel(block.points, orders)[0])
         k = sum(_kernel(term, block, block.points[:, order]) for order in orders) / np.outer(root, root)
-    name = f"K_MM of {type(term.engine).__name__.removesuffix('Engine')} {block.block}"
+    name = f"K_MM of {type(term.engine).__name__.removesuffix('Engine')} {block.species}"
     return cholesky(k + jitter * np.diag(sparse_factors(term.engine, block.points) ** -2.0), name=name).L
 
 
@@ -108,7 +108,7 @@ def _add(
     elif isinstance(term.engine, TripletEngine):
         squares = squares / MULTIPLICITY  # QUIP has an instance for either order of the neighbours
     elif isinstance(term.engine, TripletDistancesEngine):
-        these, orders = features.state, orders_of(block.block)
+        these, orders = features.state, orders_of(block.species)
         root = np.sqrt(term.engine.self_kernel(block.points, orders)[0])
         k = k.reshape(-1, len(orders), k.shape[1]).sum(axis=1) / np.outer(np.sqrt(these.s), root)
         squares = squares[:: len(orders)] * these.s

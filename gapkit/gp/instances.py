@@ -1,0 +1,129 @@
+"""The one walk over the instances of a batch, a chunk of like ones at a time.
+
+An instance is what a descriptor yields: an atom, a pair, a triplet (see `descriptors.base`).  Design rows, predictions,
+variances and the choice of points all see instances through `AppliedBasis.walk` or `chunks`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from gapkit.descriptors.base import Features, View
+from gapkit.gp.basis import SparseBasis, SparseBlock
+from gapkit.neighbours import NeighbourList
+from gapkit.structures import AtomsBatch
+from gapkit.typing import FloatArray, IntArray
+from gapkit.workspace import Workspace
+
+
+@dataclass(frozen=True, eq=False)
+class Chunk:
+    """Instances of one block, as its kernel sees them.
+
+    Attributes
+    ----------
+    block : SparseBlock
+    view : View
+    features : Features
+    x : ndarray (n, d)
+        Scaled features.
+    norms : ndarray (n,)
+        Their squared norms.
+    """
+
+    block: SparseBlock
+    view: View
+    features: Features
+    x: FloatArray
+    norms: FloatArray
+
+    @property
+    def centres(self) -> IntArray:
+        """Central atom of each instance, (n,)."""
+        return self.features.centres
+
+    def reduced(self, workspace: Workspace | None = None) -> FloatArray:
+        """Features (n, r) as far as inner products with the sparse points need them."""
+        if self.block.projection is None or workspace is None:
+            return self.block.reduce(self.x)
+        return self.block.reduce(self.x, workspace.array("reduced", len(self.x), self.block.scaled.shape[1]))
+
+    def kernel(self) -> FloatArray:
+        """Kernel values (n, m) with the sparse points."""
+        q = self.reduced() @ self.block.scaled.T
+        return self.block.kernel.value(q, self.norms, self.block.norms, overwrite_q=True)
+
+    def prior(self) -> FloatArray:
+        """Prior variance k(x, x) (n,) at unit scale, of whole vectors where x is a part of them."""
+        squares = self.norms if self.features.squares is None else self.features.squares
+        return self.block.kernel.diag_value(squares)
+
+
+def chunks(
+    view: View, block: SparseBlock, centres: IntArray, workspace: Workspace | None = None, at_once: int | None = None
+) -> Iterator[Chunk]:
+    """Instances of `block` with these centres, as many at a time as fit the cache; empty chunks are left out.
+
+    Parameters
+    ----------
+    workspace : Workspace or None
+        Memory of the features, which the next chunk overwrites; None: each chunk has its own.
+    at_once : int or None
+        Most centres in a chunk; None: the view's own number.
+    """
+    step = view.centres_per_chunk if at_once is None else min(at_once, view.centres_per_chunk)
+    for start in range(0, len(centres), step):
+        features = view.features(block.species, centres[start : start + step], workspace)
+        if len(features.x):
+            x = block.kernel.scale_features(features.x)
+            yield Chunk(block, view, features, x, np.einsum("nd,nd->n", x, x))
+
+
+@dataclass(frozen=True, eq=False)
+class AppliedBasis:
+    """A sparse basis applied to a batch and its neighbours.
+
+    Attributes
+    ----------
+    basis : SparseBasis
+    batch : AtomsBatch
+    neighbours : NeighbourList
+        Of the batch, with a cutoff of at least the reach of the basis; longer edges are skipped.
+    views : list of View
+        Of every term.
+    """
+
+    basis: SparseBasis
+    batch: AtomsBatch
+    neighbours: NeighbourList
+    views: list[View]
+    _centres: dict[tuple[int, tuple[int, ...]], IntArray] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def of(cls, basis: SparseBasis, batch: AtomsBatch, neighbours: NeighbourList) -> AppliedBasis:
+        """Apply the engine of every term."""
+        views = [term.engine.view(batch.numbers, neighbours) for term in basis.terms]
+        return cls(basis, batch, neighbours, views)
+
+    def centres(self, block: SparseBlock) -> IntArray:
+        """Atoms that can be the centre of an instance of `block`, ascending; found once."""
+        key = (block.term, block.species)
+        if key not in self._centres:
+            self._centres[key] = self.views[block.term].centres(block.species)
+        return self._centres[key]
+
+    def walk(
+        self, block: SparseBlock, centres: IntArray | None = None, workspace: Workspace | None = None,
+        at_once: int | None = None,
+    ) -> Iterator[Chunk]:  # fmt: skip
+        """Chunks of `block` with these centres (None: all); arguments as for `chunks`."""
+        chosen = self.centres(block) if centres is None else centres
+        return chunks(self.views[block.term], block, chosen, workspace, at_once)
+
+
+def between(sorted_atoms: IntArray, first: int, last: int) -> IntArray:
+    """Those of some atoms, ascending, that are first .. last - 1."""
+    return sorted_atoms[np.searchsorted(sorted_atoms, first) : np.searchsorted(sorted_atoms, last)]
