@@ -153,7 +153,7 @@ def test_results_are_not_overwritten_by_the_next_call(model, frames):
 def test_a_failed_prediction_leaves_the_model_as_it_was(model, frames, monkeypatch):
     expected = model.predict(frames)
     with monkeypatch.context() as patch:
-        patch.setattr("gapkit.gp.prediction._Pass._instances", lambda *a, **k: 1 / 0)
+        patch.setattr("gapkit.gp.prediction._Pass._add", lambda *a, **k: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             model.predict(frames)
     assert_identical(expected, model.predict(frames))

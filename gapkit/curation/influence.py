@@ -26,7 +26,8 @@ from ase import Atoms
 from scipy.linalg import solve_triangular
 
 from gapkit.exceptions import InputError
-from gapkit.gp.variance.targets import TargetRows as Rows
+from gapkit.gp.instances import AppliedBasis
+from gapkit.gp.variance.targets import target_rows
 from gapkit.parallel import map_blocks
 from gapkit.potential import GAP
 from gapkit.potential.metadata import check_training_set
@@ -245,10 +246,8 @@ def frame_rows(
     atoms = slice(int(batch.offsets[frame]), int(batch.offsets[frame + 1]))
     spans = {"energy": slice(frame, frame + 1), "forces": atoms, "virial": slice(frame, frame + 1)}
     has = {kind: labelled.has[kind][span] for kind, span in spans.items()}
-    made = Rows.of(
-        sparse.basis, sparse.posterior, part, state.neighbours(part), forces=bool(has["forces"].any()),
-        virial=bool(has["virial"].any()), prior_of=np.zeros(part.n_atoms, bool), single=True,
-    ).rows  # fmt: skip
+    applied = AppliedBasis.of(sparse.basis, part, state.neighbours(part))
+    made = target_rows(applied, [kind for kind, mask in has.items() if mask.any()], single=True)
     rows, residuals, kinds = [np.zeros((0, len(sparse.weights)))], [np.zeros(0)], [np.zeros(0, "U6")]
     labels = [np.zeros(0)]
     for kind, c in COMPONENTS.items():

@@ -56,7 +56,7 @@ def extend_basis(
     """
     engines, kernels, blocks = [], [], []
     for term, (engine, indices), new in zip(basis.terms, grown, points, strict=True):
-        old = {block.block: block for block in term.blocks}
+        old = {block.species: block for block in term.blocks}
         nothing = np.zeros((0, engine.n_features))
         of_term = [_union(block, indices, new.get(species, nothing), tolerance) for species, block in old.items()]
         of_term += [(species, x, None) for species, x in new.items() if species not in old and len(x)]
@@ -67,10 +67,10 @@ def extend_basis(
     terms, old_columns, new_columns = [], [np.zeros(0, int)], [np.zeros(0, int)]
     start = 0
     for term, wider in zip(basis.terms, union.terms, strict=True):
-        counts = {block.block: len(block.points) for block in term.blocks}
+        counts = {block.species: len(block.points) for block in term.blocks}
         alone = []
         for block in wider.blocks:
-            n_old = counts.get(block.block, 0)
+            n_old = counts.get(block.species, 0)
             columns = np.arange(block.columns.start, block.columns.stop)
             old_columns.append(columns[:n_old])
             if n_old < len(columns):
@@ -103,7 +103,7 @@ def _union(
         old = block.points if block.projection is None else block.scaled
         projection = None if block.projection is None else _embed(block.projection.T, indices, d).T
         old = _embed(old, indices, d) if projection is None else old
-        return block.block, np.concatenate([old, x]) if projection is None else old, projection
+        return block.species, np.concatenate([old, x]) if projection is None else old, projection
     projection = _embed(block.projection.T, indices, d).T
     inside = x @ projection
     left = x - inside @ projection.T
@@ -114,11 +114,11 @@ def _union(
     more = directions[lost > tolerance**2 * max(np.einsum("md,md->", x, x), 1e-300)]
     n_points, rank = len(block.scaled) + len(x), projection.shape[1] + len(more)
     if rank * (d + n_points) >= WORTHWHILE * d * n_points:
-        return block.block, np.concatenate([_embed(block.points, indices, d), x]), None
+        return block.species, np.concatenate([_embed(block.points, indices, d), x]), None
     reduced = np.zeros((n_points, rank))
     reduced[: len(block.scaled), : block.scaled.shape[1]] = block.scaled
     reduced[len(block.scaled) :] = np.hstack([inside, x @ more.T])
-    return block.block, reduced, np.ascontiguousarray(np.hstack([projection, more.T]))
+    return block.species, reduced, np.ascontiguousarray(np.hstack([projection, more.T]))
 
 
 def _embed(vectors: FloatArray, indices: IntArray, d: int) -> FloatArray:

@@ -1,9 +1,10 @@
-"""Energies, forces, virials and local variances of a batch, in reverse mode: no derivative of a descriptor is formed."""
+"""Energies, forces, virials and local variances in reverse mode: no derivative of a descriptor is formed."""
 
 from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -24,6 +25,8 @@ from gapkit.workspace import Workspace, WorkspacePool
 ATOMS_PER_BLOCK = 128
 MIN_ATOMS_PER_BLOCK, BLOCKS = 32, 4
 POINTS_PER_TILE = 1024
+
+Uncertainty = Literal["none", "total", "parts"]
 
 # A variance may be negative by this part of the prior, from single precision.
 _ROUNDING = 1e-6

@@ -14,8 +14,8 @@ from ase import Atoms
 from ase.data import chemical_symbols
 from sklearn.base import BaseEstimator
 
-from gapkit.descriptors.base import check_species
 from gapkit.exceptions import InputError
+from gapkit.gp.instances import AppliedBasis
 from gapkit.gp.noise import Noise
 from gapkit.gp.prediction import Uncertainty
 from gapkit.gp.variance.targets import covariance_of
@@ -232,8 +232,8 @@ class FittedPotential(BaseEstimator):
         if not kinds or any(kind not in TARGETS for kind in kinds):
             raise InputError(f"`kinds` must name energy, forces or virial, got {list(kinds)}")
         batch = to_batch(frames, labels=False)
-        check_species(batch.species, state.species)
-        return covariance_of(state.sparse.basis, state.sparse.posterior, batch, state.reach, tuple(kinds))
+        applied = AppliedBasis.of(state.sparse.basis, batch, state.neighbours(batch))
+        return covariance_of(applied, state.sparse.posterior, tuple(kinds))
 
     def save(self, path: str | os.PathLike[str], *, factors: bool = False) -> None:
         """Write the model to one file; with `factors` also what `partial_fit` needs (three more M x M triangles).

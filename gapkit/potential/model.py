@@ -11,13 +11,14 @@ import numpy as np
 
 from gapkit.gp.basis import SparseBasis
 from gapkit.gp.factors import TriangularFactor
+from gapkit.gp.instances import AppliedBasis
 from gapkit.gp.posterior import Posterior, SandwichPosterior
-from gapkit.gp.prediction import LinearPrediction, PredictionPlan, Uncertainty, predict
+from gapkit.gp.prediction import LinearPrediction, PredictionPlan, Uncertainty, Wanted, predict
 from gapkit.gp.solver import PriorBlock, solve_weights
 from gapkit.gp.variance.local import LocalVarianceForms
 from gapkit.neighbours import NeighbourList
 from gapkit.structures import AtomsBatch
-from gapkit.typing import FloatArray
+from gapkit.typing import BoolArray, FloatArray
 from gapkit.workspace import WorkspacePool
 
 
@@ -66,13 +67,29 @@ class SparseModel:
 
     def predict(
         self, batch: AtomsBatch, neighbours: NeighbourList, *, uncertainty: Uncertainty = "none",
-        single: bool = False, n_jobs: int | None = None,
+        single: bool = False, centres: BoolArray | None = None, upstream: FloatArray | None = None,
+        n_jobs: int | None = None,
     ) -> LinearPrediction:  # fmt: skip
-        """Evaluate on a batch with its neighbour list; `single`: small features in single precision."""
-        return predict(
-            self.basis, self.weights, batch, neighbours, uncertainty=uncertainty, posterior=self.posterior,
-            variances=self._variances, n_jobs=n_jobs, plan=self._plans[single], workspaces=self.workspaces,
-        )  # fmt: skip
+        """Evaluate on a batch with its neighbour list.
+
+        Parameters
+        ----------
+        uncertainty : {"none", "total", "parts"}
+            Local variances in the same pass: their total, or also its two parts.
+        single : bool
+            Small features in single precision.
+        centres, upstream
+            As for `gp.prediction.Wanted`.
+        """
+        variances = None if uncertainty == "none" else self._variances
+        wanted = Wanted(True, variances, uncertainty == "parts", centres, upstream)
+        return self.evaluate(AppliedBasis.of(self.basis, batch, neighbours), wanted, single=single, n_jobs=n_jobs)
+
+    def evaluate(
+        self, applied: AppliedBasis, wanted: Wanted, *, single: bool = False, n_jobs: int | None = None
+    ) -> LinearPrediction:
+        """The same where the basis has been applied already."""
+        return predict(applied, self._plans[single], wanted, n_jobs=n_jobs, workspaces=self.workspaces)[0]
 
     def to_arrays(self) -> dict[str, np.ndarray]:
         """Sparse points, weights and posterior triangle."""

@@ -29,7 +29,8 @@ from gapkit.descriptors import SOAP, Descriptor
 from gapkit.exceptions import InputError
 from gapkit.gp.basis import SparseBasis
 from gapkit.gp.chunks import frame_chunks, frame_parts
-from gapkit.gp.rows import design_rows, views_of
+from gapkit.gp.instances import AppliedBasis
+from gapkit.gp.rows import design_rows
 from gapkit.neighbours import build_neighbour_list
 from gapkit.potential.term import Term, TermPlan
 from gapkit.potential.training.sparse_points import select_points
@@ -112,14 +113,12 @@ def _rows(basis: SparseBasis, transform: FloatArray, batch: AtomsBatch) -> Itera
     """Frame, energy row (r,) and force rows (n, r), times `transform`; large frames in parts that add up."""
     for span in frame_chunks(batch, ATOMS_AT_ONCE):
         part = batch.select(np.arange(span.start, span.stop))
-        neighbours = build_neighbour_list(part, basis.reach)
-        views = views_of(basis, part, neighbours)
-        every = range(part.n_frames)
+        applied = AppliedBasis.of(basis, part, build_neighbour_list(part, basis.reach))
         for atoms in frame_parts(part, ATOMS_AT_ONCE):
-            made = design_rows(basis, views, part, neighbours, every, forces=True, virial=False, atoms=atoms)
+            made = design_rows(applied, forces=True, virial=False, atoms=atoms)
             assert made.forces is not None
             energy, forces = made.energy @ transform, made.forces @ transform
-            for i in every:
+            for i in range(part.n_frames):
                 own = forces if atoms is not None else forces[part.offsets[i] : part.offsets[i + 1]]
                 yield span.start + i, energy[i], own.reshape(-1, own.shape[2])
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from gapkit.gp.factors import TriangularFactor
-from gapkit.gp.rows import design_rows, views_of
+from gapkit.gp.instances import AppliedBasis
+from gapkit.gp.rows import design_rows
 from gapkit.neighbours import build_neighbour_list
 from gapkit.structures import to_batch
 
@@ -22,8 +23,7 @@ def test_rows_of_64_atoms(timed, model, frames):
     basis = model.model_.basis
     batch = to_batch(frames[0], labels=False)
     neighbours = build_neighbour_list(batch, basis.reach)
-    views = views_of(basis, batch, neighbours)
-    timed(design_rows, basis, views, batch, neighbours, range(1), forces=True, virial=True)
+    timed(design_rows, AppliedBasis.of(basis, batch, neighbours), forces=True, virial=True)
 
 
 def test_fold_1000_rows(timed):

@@ -21,8 +21,9 @@ from gapkit.descriptors import (
 )
 from gapkit.descriptors.base import Engine
 from gapkit.gp.basis import SparseBasis
-from gapkit.gp.prediction import predict
-from gapkit.gp.rows import design_rows, views_of
+from gapkit.gp.instances import AppliedBasis
+from gapkit.gp.prediction import PredictionPlan, Wanted, predict
+from gapkit.gp.rows import design_rows
 from gapkit.kernels import DotProduct, SquaredExponential
 from gapkit.neighbours import build_neighbour_list
 from gapkit.structures import to_batch
@@ -114,7 +115,8 @@ class Toy:
     def predict(self, frames, forces=True):
         batch = to_batch(frames, labels=False)
         neighbours = build_neighbour_list(batch, self.basis.reach)
-        return predict(self.basis, self.weights, batch, neighbours, forces=forces, n_jobs=1)
+        applied, plan = AppliedBasis.of(self.basis, batch, neighbours), PredictionPlan.of(self.basis, self.weights)
+        return predict(applied, plan, Wanted(forces=forces), n_jobs=1)[0]
 
     def energies(self, frames):
         batch = to_batch(frames, labels=False)
@@ -123,8 +125,7 @@ class Toy:
     def rows(self, frames):
         batch = to_batch(frames, labels=False)
         neighbours = build_neighbour_list(batch, self.basis.reach)
-        views = views_of(self.basis, batch, neighbours)
-        return design_rows(self.basis, views, batch, neighbours, range(batch.n_frames), forces=True, virial=True)
+        return design_rows(AppliedBasis.of(self.basis, batch, neighbours), forces=True, virial=True)
 
 
 # Fourth-order central difference: offsets and weights in units of the step.

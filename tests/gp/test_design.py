@@ -9,7 +9,8 @@ from gapkit.descriptors import SOAP
 from gapkit.descriptors.three_body import ThreeBody
 from gapkit.descriptors.two_body import TwoBody
 from gapkit.gp import basis as basis_module
-from gapkit.gp.rows import design_rows, views_of
+from gapkit.gp.instances import AppliedBasis
+from gapkit.gp.rows import design_rows
 from gapkit.neighbours import build_neighbour_list
 from gapkit.structures import to_batch
 from tests.descriptors.cases import Toy, structure
@@ -20,10 +21,7 @@ SINGLE = 1e-8  # features of a hundredth of the norm, with rounding of 6e-8
 
 def rows_of(toy, batch, atoms=None):
     neighbours = build_neighbour_list(batch, toy.basis.reach)
-    views = views_of(toy.basis, batch, neighbours)
-    return design_rows(
-        toy.basis, views, batch, neighbours, range(batch.n_frames), forces=True, virial=True, atoms=atoms
-    )
+    return design_rows(AppliedBasis.of(toy.basis, batch, neighbours), forces=True, virial=True, atoms=atoms)
 
 
 @pytest.mark.parametrize(

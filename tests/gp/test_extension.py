@@ -11,7 +11,8 @@ from gapkit.exceptions import InputError
 from gapkit.gp.basis import SparseBasis
 from gapkit.gp.cholesky import cholesky
 from gapkit.gp.extension import extend_basis, most_novel, pivoted_cholesky
-from gapkit.gp.rows import design_rows, views_of
+from gapkit.gp.instances import AppliedBasis
+from gapkit.gp.rows import design_rows
 from gapkit.kernels import DotProduct, SquaredExponential
 from gapkit.neighbours import build_neighbour_list
 from gapkit.potential.term import Term, TermPlan
@@ -50,8 +51,7 @@ def points_of(engines, batch, step):
 def rows_of(basis, batch, single=False):
     """Energies, forces and virials; in single precision rows depend in the tenth digit on which features are small."""
     neighbours = build_neighbour_list(batch, basis.reach)
-    views = views_of(basis, batch, neighbours)
-    rows = design_rows(basis, views, batch, neighbours, range(batch.n_frames), forces=True, virial=True, single=single)
+    rows = design_rows(AppliedBasis.of(basis, batch, neighbours), forces=True, virial=True, single=single)
     return np.concatenate([part.reshape(-1, basis.n_columns) for part in (rows.energy, rows.forces, rows.virial)])
 
 
@@ -77,9 +77,9 @@ def test_the_union_has_the_columns_of_both(tolerance):
         np.testing.assert_allclose(rows_of(part, alloy), rows[:, chosen], rtol=0, atol=EXACT * np.abs(rows).max())
     if tolerance:
         (block,) = (block for block in basis.terms[1].blocks if block.projection is not None)
-        wider = next(other for other in extension.basis.terms[1].blocks if other.block == block.block)
-        lost = np.linalg.norm(wider.points[len(block.points) :] - new[1][block.block])
-        assert lost <= tolerance * np.linalg.norm(new[1][block.block])
+        wider = next(other for other in extension.basis.terms[1].blocks if other.block == block.species)
+        lost = np.linalg.norm(wider.points[len(block.points) :] - new[1][block.species])
+        assert lost <= tolerance * np.linalg.norm(new[1][block.species])
         assert np.array_equal(wider.points[: len(block.points)], block.points) or wider.projection is not None
 
 
@@ -138,7 +138,7 @@ def test_a_basis_gains_a_species(truncation):
     grown = [old.grow(new) for old, new in zip(engines, engines_for(alloy, (29, 79)), strict=True)]
     new = points_of([engine for engine, _ in grown], alloy, 3)
     extension = extend_basis(basis, grown, new, truncation)
-    assert [block.block for term in extension.basis.terms for block in term.blocks] == [
+    assert [block.species for term in extension.basis.terms for block in term.blocks] == [
         (29, 29), (29, 79), (79, 79), (29,), (79,),
     ]  # fmt: skip
     rows = rows_of(extension.basis, copper)

@@ -7,9 +7,9 @@ import pytest
 from ase import Atoms
 
 from gapkit import SOAP, ThreeBody, TwoBody
-from gapkit.gp.basis import BasisTerm
+from gapkit.gp.basis import BasisTerm, SparseBlock
 from gapkit.gp.variance import functionals
-from gapkit.gp.variance.functionals import Functional, Instances, prior_covariance
+from gapkit.gp.variance.functionals import Functional, InstanceDerivatives, prior_covariance
 from gapkit.io.registry import classes
 from gapkit.kernels import DotProduct, SquaredExponential
 from gapkit.neighbours import build_neighbour_list
@@ -217,13 +217,19 @@ def test_forces_and_virials_are_derivatives_of_energies(name):
 
     _, neighbours, view = applied([atoms])
     view.centres_per_chunk = 1  # more than one chunk
-    instances = Instances.collect(term, view, block, view.centres(block))
+    instances = InstanceDerivatives.collect(view, like(term, block), view.centres(block))
     parts = dict(instances.forces(np.arange(2), neighbours))
     assert list(parts) == [0, 1]
     found = [*parts.values(), instances.virial(neighbours)]
     covariance = np.block([[prior_covariance(kernel, a, b) for b in found] for a in found])
     np.testing.assert_allclose(covariance, expected, rtol=0, atol=1e-6 * np.abs(expected).max())
     assert np.diagonal(expected).min() > 3e-5 * np.abs(expected).max()
+
+
+def like(term, species):
+    """A block without sparse points."""
+    none = np.zeros((0, term.engine.n_features))
+    return SparseBlock(0, -1, species, term.engine, term.kernel, none, none, np.zeros(0), slice(0, 0))
 
 
 def test_no_instances():
@@ -236,7 +242,7 @@ def test_no_instances():
         term = BasisTerm(descriptor.engine([29]), kernel, ())
         view = term.engine.view(batch.numbers, neighbours)
         block = term.engine.blocks[0]
-        instances = Instances.collect(term, view, block, view.centres(block))
+        instances = InstanceDerivatives.collect(view, like(term, block), view.centres(block))
         assert (instances is not None) == exist
         if instances is not None:
             assert instances.virial(neighbours) is None

@@ -7,6 +7,7 @@ import pytest
 
 from gapkit import SOAP, TwoBody
 from gapkit.gp.basis import SparseBasis
+from gapkit.gp.instances import AppliedBasis
 from gapkit.gp.local_rows import local_rows
 from gapkit.gp.posterior import Posterior
 from gapkit.gp.solver import solve_weights
@@ -135,7 +136,8 @@ def novelty(engines, kernels, points, removed=None):
     scales = [kernels[i].delta for i in basis.term_of_block]
     posterior = Posterior(np.eye(basis.n_columns), basis.prior(), scales)
     batch = to_batch(make_frames(2, n_gold=3, seed=8, size=0.3), labels=False)
-    rows, prior = local_rows(basis, posterior, batch, build_neighbour_list(batch, basis.reach))
+    applied = AppliedBasis.of(basis, batch, build_neighbour_list(batch, basis.reach))
+    rows, prior = local_rows(applied, posterior)
     seen = seen_by_points(basis, posterior, rows)
     if removed is not None:
         before = seen.copy()

@@ -8,9 +8,9 @@ import pytest
 from gapkit import SOAP, Term, TwoBody
 from gapkit.exceptions import InputError, VarianceWarning
 from gapkit.gp import prediction
+from gapkit.gp.instances import AppliedBasis
 from gapkit.gp.lapack import multiply_triangular
 from gapkit.gp.prediction import _clipped
-from gapkit.gp.rows import views_of
 from gapkit.gp.variance import local as local_variance
 from gapkit.gp.variance.local import N_LEADING, _lower_square_root, _pivoted
 from gapkit.kernels import DotProduct, SquaredExponential
@@ -51,7 +51,9 @@ def exact(model, frames):
     phi = np.zeros((batch.n_atoms, basis.n_columns))
     seen, others, prior = np.zeros((3, batch.n_atoms))
     index = -1
-    for term, view in zip(basis.terms, views_of(basis, batch, linear.neighbours(batch)), strict=True):
+    for term, view in zip(
+        basis.terms, AppliedBasis.of(basis, batch, model.state_.neighbours(batch)).views, strict=True
+    ):
         for block in term.blocks:
             index += 1
             for centre in view.centres(block.species):  # one atom at a time

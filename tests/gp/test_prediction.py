@@ -8,6 +8,7 @@ import pytest
 from gapkit import GAP, SOAP, GAPCalculator
 from gapkit.gp import basis as basis_module
 from gapkit.gp import prediction
+from gapkit.gp.instances import AppliedBasis
 from gapkit.gp.prediction import PredictionPlan, predict
 from gapkit.kernels import DotProduct
 from gapkit.neighbours import build_neighbour_list
@@ -32,15 +33,16 @@ def fitted(frames, kernel):
 def test_the_quadratic_form_is_the_sum_over_points(frames, sigma0, monkeypatch):
     model = fitted(frames, DotProduct(zeta=2, sigma0=sigma0))
     batch = to_batch(frames[:3], labels=False)
-    neighbours = build_neighbour_list(batch, model.reach)
+    neighbours = build_neighbour_list(batch, model.basis.reach)
     # few points do not pay for a form here: it is made all the same
-    monkeypatch.setattr(prediction, "form_pays", lambda block: True)
+    monkeypatch.setattr(prediction, "form_pays", lambda block, n: True)
     by_form = PredictionPlan.of(model.basis, model.weights)
-    monkeypatch.setattr(prediction, "form_pays", lambda block: False)
+    monkeypatch.setattr(prediction, "form_pays", lambda block, n: False)
     by_points = PredictionPlan.of(model.basis, model.weights)
-    assert by_form.quadratic[0] is not None
-    assert by_points.quadratic == (None,)
-    one, two = (predict(model.basis, model.weights, batch, neighbours, plan=p, n_jobs=1) for p in (by_form, by_points))
+    assert by_form.forms[0] is not None
+    assert by_points.forms == (None,)
+    applied = AppliedBasis.of(model.basis, batch, neighbours)
+    one, two = (predict(applied, plan, n_jobs=1)[0] for plan in (by_form, by_points))
     scale = np.abs(model.weights).max()
     np.testing.assert_allclose(one.local_energies, two.local_energies, rtol=0, atol=EXACT * scale)
     np.testing.assert_allclose(one.forces, two.forces, rtol=0, atol=EXACT * scale)

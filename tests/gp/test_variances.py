@@ -11,7 +11,8 @@ from sklearn.gaussian_process.kernels import Kernel
 
 from gapkit import SOAP, Noise, Term, ThreeBody, TwoBody
 from gapkit.exceptions import VarianceWarning
-from gapkit.gp.rows import design_rows, views_of
+from gapkit.gp.instances import AppliedBasis
+from gapkit.gp.rows import design_rows
 from gapkit.gp.variance import targets as variances
 from gapkit.gp.variance.prior_residual import ResidualBasis
 from gapkit.gp.variance.targets import TargetRows, covariance_of, target_variances
@@ -79,7 +80,8 @@ def simple():
 
 def found(model, frames, **options):
     state = model.model_
-    return target_variances(state.basis, state.posterior, to_batch(frames, labels=False), model.state_.reach, **options)
+    batch = to_batch(frames, labels=False)
+    return target_variances(state.basis, state.posterior, batch, model.state_.neighbours(batch), **options)
 
 
 def energy_rows(model, frames):
@@ -87,10 +89,7 @@ def energy_rows(model, frames):
     state = model.model_
     batch = to_batch(frames, labels=False)
     neighbours = model.state_.neighbours(batch)
-    views = views_of(state.basis, batch, neighbours)
-    return design_rows(
-        state.basis, views, batch, neighbours, range(batch.n_frames), forces=False, virial=False, single=False
-    ).energy
+    return design_rows(AppliedBasis.of(state.basis, batch, neighbours), forces=False, virial=False, single=False).energy
 
 
 def written_out(model, frames, weights=None):
@@ -212,7 +211,7 @@ def tolerance_of(model, kind, tolerance):
 def test_the_models_are_what_they_are_called(model, request):
     name = request.node.callspec.params["model"]
     engine = model.model_.basis.terms[-1].engine
-    assert (getattr(engine, "whole", None) is None) == (name in ("soap", "two-body-three-body"))
+    assert (engine.whole is engine) == (name in ("soap", "two-body-three-body"))
     assert {z for block in engine.blocks for z in block} == {CU, AU}
 
 
@@ -233,7 +232,7 @@ def test_covariances_of_all_targets(model, reference):
     """Across atoms, frames and kinds, in whatever order; blocks on the diagonal are the variances."""
     state = model.model_
     batch = to_batch(FRAMES, labels=False)
-    c = covariance_of(state.basis, state.posterior, batch, model.state_.reach, KINDS)
+    c = covariance_of(AppliedBasis.of(state.basis, batch, model.state_.neighbours(batch)), state.posterior, KINDS)
     where = spans(FRAMES)
     std = np.empty(len(c))
     for rows in where.values():
@@ -249,7 +248,7 @@ def test_covariances_of_all_targets(model, reference):
         atol = SYMMETRY * std[rows][0] ** 2
         np.testing.assert_allclose(blocks(c[rows, rows], *total.shape[:2]), total, rtol=0, atol=atol)
     order = ("virial", "energy")
-    other = covariance_of(state.basis, state.posterior, batch, model.state_.reach, order)
+    other = covariance_of(AppliedBasis.of(state.basis, batch, model.state_.neighbours(batch)), state.posterior, order)
     pick = np.concatenate([np.arange(where[kind].start, where[kind].stop) for kind in order])
     np.testing.assert_allclose(
         other / unit[np.ix_(pick, pick)], c[np.ix_(pick, pick)] / unit[np.ix_(pick, pick)], rtol=0, atol=SYMMETRY
@@ -352,7 +351,7 @@ def test_large_frames_in_parts(model, atoms, monkeypatch):
 def test_some_targets_alone(model):
     """Without derivatives, the same; a prior only where it is wanted, and zero elsewhere."""
     frames = [*FRAMES, *make_frames(2, n_gold=3, seed=4, size=0.3)]
-    everything, energies = found(model, frames), found(model, frames, forces=False, virial=False)
+    everything, energies = found(model, frames), found(model, frames, kinds=())
     assert energies.forces is None
     assert energies.virial is None
     assert_same(energies.energy, everything.energy, SYMMETRY)
@@ -483,7 +482,9 @@ def test_with_all_points_it_is_the_whole_gaussian_process(kernel):
     v = found(model, frames).energy
     np.testing.assert_allclose(v.total.ravel(), np.diagonal(covariance), rtol=0, atol=1e-6 * scale)
     state = model.model_
-    whole = covariance_of(state.basis, state.posterior, to_batch(frames, labels=False), model.state_.reach, ("energy",))
+    batch = to_batch(frames, labels=False)
+    applied = AppliedBasis.of(state.basis, batch, model.state_.neighbours(batch))
+    whole = covariance_of(applied, state.posterior, ("energy",))
     np.testing.assert_allclose(whole, covariance, rtol=0, atol=1e-6 * scale)
     unknown = v.total.ravel()[n:]
     assert (v.prior.ravel()[n:] > 1e-2 * unknown).all()
@@ -513,10 +514,11 @@ def residual_of(model, frames):
     state = model.model_
     batch = to_batch(frames, labels=False)
     neighbours = model.state_.neighbours(batch)
-    extra = ResidualBasis.of(state.basis, state.posterior, views_of(state.basis, batch, neighbours), neighbours)
-    targets = TargetRows.of(state.basis, state.posterior, batch, neighbours, forces=False, virial=False)
+    applied = AppliedBasis.of(state.basis, batch, neighbours)
+    extra = ResidualBasis.of(applied, state.posterior)
+    targets = TargetRows.of(applied, state.posterior, (), np.ones(batch.n_atoms, bool))
     hidden = targets.hidden["energy"][:, 0]
-    assert hidden.shape[1] == (0 if extra is None else extra.basis.n_columns)
+    assert hidden.shape[1] == (0 if extra is None else extra.applied.basis.n_columns)
     return extra, hidden @ hidden.T
 
 
@@ -526,9 +528,9 @@ def test_pairs_closer_than_all_sparse_points(pair_model):
     _, expected = written_out(pair_model, frames)
     assert expected.min() > 0.1  # eV^2
     np.testing.assert_allclose(residual, expected, rtol=5e-5)
-    distances = np.concatenate([block.scaled[:, 0] for term in extra.basis.terms for block in term.blocks])
+    distances = np.concatenate([block.scaled[:, 0] for term in extra.applied.basis.terms for block in term.blocks])
     known = np.concatenate([block.scaled[:, 0] for block in pair_model.model_.basis.terms[0].blocks])
-    assert len(extra.basis.terms) == 1
+    assert len(extra.applied.basis.terms) == 1
     assert distances.min() < known.min() - 0.5  # it is the close ones
     assert len(distances) < 30  # and few of them
 

@@ -9,7 +9,8 @@ from scipy.linalg import block_diag, cho_solve
 
 from gapkit import GAP, SOAP, GAPCalculator, Term, ThreeBody, TwoBody, load
 from gapkit.exceptions import DataError, InputError, NotFittedModelError, UnknownSpeciesError
-from gapkit.gp.rows import design_rows, views_of
+from gapkit.gp.instances import AppliedBasis
+from gapkit.gp.rows import design_rows
 from gapkit.kernels import DotProduct, SquaredExponential
 from gapkit.potential import ZBL
 from gapkit.potential.committee import (
@@ -71,10 +72,7 @@ def rows_of(model, frames):
     state = model.model_
     batch = to_batch(frames)
     neighbours = model.state_.neighbours(batch)
-    rows = design_rows(
-        state.basis, views_of(state.basis, batch, neighbours), batch, neighbours, range(batch.n_frames), forces=True,
-        virial=True, single=False,
-    )  # fmt: skip
+    rows = design_rows(AppliedBasis.of(state.basis, batch, neighbours), forces=True, virial=True, single=False)
     return rows.energy, rows.forces.reshape(-1, state.basis.n_columns), rows.virial.reshape(-1, state.basis.n_columns)
 
 
@@ -375,6 +373,6 @@ def test_other_arguments_are_checked(fitted, new_frames):
 
 def test_unknown_species_before_anything_is_computed(fitted, new_frames, monkeypatch):
     monkeypatch.setattr(committee, "ATOMS_AT_ONCE", 4)
-    monkeypatch.setattr(committee, "predict_committee", lambda *a, **k: pytest.fail("something was computed"))
+    monkeypatch.setattr(committee, "predict", lambda *a, **k: pytest.fail("something was computed"))
     with pytest.raises(UnknownSpeciesError, match="Si"):
         some_members(fitted).predict([*new_frames, Atoms("Si")])

@@ -10,7 +10,8 @@ import pytest
 from gapkit import SOAP, Noise, Term, TwoBody
 from gapkit.exceptions import InputError
 from gapkit.gp.basis import SparseBasis
-from gapkit.gp.rows import design_rows, views_of
+from gapkit.gp.instances import AppliedBasis
+from gapkit.gp.rows import design_rows
 from gapkit.kernels import DotProduct, SquaredExponential
 from gapkit.neighbours import build_neighbour_list
 from gapkit.structures import to_batch
@@ -68,10 +69,7 @@ class Fitted:
         self.batch = to_batch(frames)
         basis, batch = self.state.basis, self.batch
         neighbours = build_neighbour_list(batch, basis.reach)
-        views = views_of(basis, batch, neighbours)
-        made = design_rows(
-            basis, views, batch, neighbours, range(batch.n_frames), forces=True, virial=True, single=False
-        )
+        made = design_rows(AppliedBasis.of(basis, batch, neighbours), forces=True, virial=True, single=False)
         targets = self.model.state_.row_maker.targets(batch)
         rows, labels, sigmas, frames_of, kinds = [], [], [], [], []
         for kind, c in (("energy", 1), ("forces", 3), ("virial", 6)):
@@ -200,7 +198,7 @@ def test_novelty_is_that_of_the_basis_without_these_points(truncation):
         basis = without(state.basis, np.flatnonzero(model.state_.origins == f))
         prior = iter(basis.prior())
         batch = to_batch([atoms], labels=False)
-        views = views_of(basis, batch, model.state_.neighbours(batch))
+        views = AppliedBasis.of(basis, batch, model.state_.neighbours(batch)).views
         left, whole = np.zeros((2, 4))
         for term, view, given in zip(basis.terms, views, terms, strict=True):
             for block in term.blocks:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from scipy.linalg import solve_triangular
@@ -89,7 +90,7 @@ class TargetVariances:
     @classmethod
     def join(cls, parts: Sequence[TargetVariances]) -> TargetVariances:
         """Those of frames one part after another."""
-        joined = {}
+        joined: dict[str, Any] = {}
         for kind in ("energy", "forces", "virial"):
             of_kind = [getattr(part, kind) for part in parts]
             joined[kind] = None if of_kind[0] is None else VarianceParts(
@@ -117,9 +118,7 @@ class TargetRows:
     prior: dict[str, FloatArray]
 
     @classmethod
-    def of(
-        cls, applied: AppliedBasis, posterior: Posterior, kinds: Collection[str], prior_of: BoolArray
-    ) -> TargetRows:
+    def of(cls, applied: AppliedBasis, posterior: Posterior, kinds: Collection[str], prior_of: BoolArray) -> TargetRows:
         """Targets of a batch.
 
         Parameters

@@ -9,13 +9,13 @@ import numpy as np
 from ase import Atoms
 from scipy.linalg import solve_triangular
 
-from gapkit.descriptors.base import Engine, Features
+from gapkit.descriptors.base import Engine
 from gapkit.descriptors.three_body import MULTIPLICITY, TripletEngine
 from gapkit.descriptors.triplet_distances import TripletDistancesEngine, orders_of
 from gapkit.descriptors.two_body import PairEngine
-from gapkit.gp.basis import BasisTerm, SparseBlock
+from gapkit.gp.basis import SparseBlock
 from gapkit.gp.cholesky import cholesky
-from gapkit.gp.rows import views_of
+from gapkit.gp.instances import AppliedBasis, Chunk
 from gapkit.neighbours import NeighbourList
 from gapkit.potential.state import state_of
 from gapkit.structures import to_batch
@@ -50,29 +50,25 @@ def gap_variance(model: GAP, frames: Atoms | Sequence[Atoms], *, regularisation:
     batch = to_batch(frames, labels=False)
     neighbours = state.neighbours(batch)
     variance = np.zeros(batch.n_atoms)
-    scales = iter(sparse.posterior.scales or ())
-    for term, view in zip(sparse.basis.terms, views_of(sparse.basis, batch, neighbours), strict=True):
-        for block in term.blocks:
-            delta = next(scales)
-            jitter = (regularisation / delta) ** 2
-            factor = prior_factor(term, block, jitter)
-            centres = view.centres(block.species)
-            for start in range(0, len(centres), view.centres_per_chunk):
-                features = view.features(block.species, centres[start : start + view.centres_per_chunk])
-                if len(features.x):
-                    _add(term, block, features, factor, jitter, delta, neighbours, variance)
+    applied = AppliedBasis.of(sparse.basis, batch, neighbours)
+    for block in sparse.basis.blocks:
+        delta = np.sqrt(sparse.posterior.variance_scale(block.index))
+        jitter = (regularisation / delta) ** 2
+        factor = prior_factor(block, jitter)
+        for chunk in applied.walk(block):
+            _add(chunk, factor, jitter, delta, neighbours, variance)
     return variance
 
 
-def prior_factor(term: BasisTerm, block: SparseBlock, jitter: float) -> FloatArray:
+def prior_factor(block: SparseBlock, jitter: float) -> FloatArray:
     """Lower Cholesky factor of K_MM + jitter / f_s^2 of a block at unit scale; of triangles, the symmetrised kernel."""
-    k = _kernel(term, block, block.points)
-    if isinstance(term.engine, TripletDistancesEngine):
+    k = _kernel(block, block.points)
+    if isinstance(block.engine, TripletDistancesEngine):
         orders = orders_of(block.species)
-        root = np.sqrt(term.engine.self_kernel(block.points, orders)[0])
-        k = sum(_kernel(term, block, block.points[:, order]) for order in orders) / np.outer(root, root)
-    name = f"K_MM of {type(term.engine).__name__.removesuffix('Engine')} {block.species}"
-    return cholesky(k + jitter * np.diag(sparse_factors(term.engine, block.points) ** -2.0), name=name).L
+        root = np.sqrt(block.engine.self_kernel(block.points, orders)[0])
+        k = sum(_kernel(block, block.points[:, order]) for order in orders) / np.outer(root, root)
+    name = f"K_MM of {type(block.engine).__name__.removesuffix('Engine')} {block.species}"
+    return cholesky(k + jitter * np.diag(sparse_factors(block.engine, block.points) ** -2.0), name=name).L
 
 
 def sparse_factors(engine: Engine, points: FloatArray) -> FloatArray:
@@ -91,25 +87,25 @@ def sparse_factors(engine: Engine, points: FloatArray) -> FloatArray:
     return np.where(factors < SMALLEST, 1.0, factors)
 
 
-def _kernel(term: BasisTerm, block: SparseBlock, x: FloatArray) -> FloatArray:
+def _kernel(block: SparseBlock, x: FloatArray) -> FloatArray:
     """Unit-scale kernel of x (n, d) with the sparse points, (n, m)."""
-    return np.asarray(term.kernel(x, block.points), np.float64)
+    return np.asarray(block.kernel(x, block.points), np.float64)
 
 
 def _add(
-    term: BasisTerm, block: SparseBlock, features: Features, factor: FloatArray, jitter: float, delta: float,
-    neighbours: NeighbourList, variance: FloatArray,
-) -> None:  # fmt: skip
+    chunk: Chunk, factor: FloatArray, jitter: float, delta: float, neighbours: NeighbourList, variance: FloatArray
+) -> None:
     """Add what the instances of a block give to the variances of their atoms."""
-    k, factors, atoms = _kernel(term, block, features.x), features.factors, features.centres[:, None]
+    block, features = chunk.block, chunk.features
+    k, factors, atoms = _kernel(block, features.x), features.factors, features.centres[:, None]
     squares = factors**2
-    if isinstance(term.engine, PairEngine):
+    if isinstance(block.engine, PairEngine):
         atoms = np.stack([features.centres, neighbours.indices[features.state]], axis=1)
-    elif isinstance(term.engine, TripletEngine):
+    elif isinstance(block.engine, TripletEngine):
         squares = squares / MULTIPLICITY  # QUIP has an instance for either order of the neighbours
-    elif isinstance(term.engine, TripletDistancesEngine):
+    elif isinstance(block.engine, TripletDistancesEngine):
         these, orders = features.state, orders_of(block.species)
-        root = np.sqrt(term.engine.self_kernel(block.points, orders)[0])
+        root = np.sqrt(block.engine.self_kernel(block.points, orders)[0])
         k = k.reshape(-1, len(orders), k.shape[1]).sum(axis=1) / np.outer(np.sqrt(these.s), root)
         squares = squares[:: len(orders)] * these.s
         atoms = np.concatenate([atoms[:: len(orders)], neighbours.indices[these.edges]], axis=1)

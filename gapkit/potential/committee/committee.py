@@ -19,7 +19,8 @@ from numpy.typing import ArrayLike
 from gapkit.descriptors.base import check_species
 from gapkit.exceptions import InputError
 from gapkit.gp.chunks import frame_chunks
-from gapkit.gp.prediction import CommitteePlan, predict_committee
+from gapkit.gp.instances import AppliedBasis
+from gapkit.gp.prediction import PredictionPlan, predict
 from gapkit.neighbours import NeighbourList
 from gapkit.potential.committee.predictions import CommitteePredictions, check_spread, spread
 from gapkit.potential.state import Potential, state_of
@@ -75,8 +76,8 @@ class Committee(Generic[P]):
         object.__setattr__(self, "weights", weights)
 
     @cached_property
-    def _plan(self) -> CommitteePlan:
-        return CommitteePlan.of(self.model.state_.sparse.basis, self.weights)
+    def _plan(self) -> PredictionPlan:
+        return PredictionPlan.of(self.model.state_.sparse.basis, self.weights)
 
     def __repr__(self) -> str:
         return f"Committee(n_members={len(self)}, model={self.model!r})"
@@ -126,9 +127,8 @@ class Committee(Generic[P]):
     ) -> CommitteePredictions:
         """The same for a batch with its neighbour list, whose cutoff is at least the model's reach."""
         state = self.model.state_
-        members = predict_committee(
-            state.sparse.basis, self._plan, batch, neighbours, n_jobs=n_jobs, workspaces=state.sparse.workspaces
-        )
+        applied = AppliedBasis.of(state.sparse.basis, batch, neighbours)
+        members = predict(applied, self._plan, n_jobs=n_jobs, workspaces=state.sparse.workspaces)
         known = state.known.evaluate(batch, neighbours)
         energy, forces, stress = [], [], []
         for member in members:

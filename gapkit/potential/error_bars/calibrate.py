@@ -9,6 +9,7 @@ import numpy as np
 
 from gapkit.exceptions import CalibrationError, CalibrationWarning
 from gapkit.gp.chunks import frame_chunks
+from gapkit.gp.instances import AppliedBasis
 from gapkit.gp.local_rows import local_vectors
 from gapkit.gp.variance.targets import target_variances
 from gapkit.neighbours import build_neighbour_list
@@ -91,7 +92,7 @@ def learn_novelty(
         for pair, distance in closest_pairs(part, neighbours).items():
             pairs[pair] = min(distance, pairs.get(pair, np.inf))
         chosen = np.isin(span.start + part.frame_of_atom, remembered)
-        for z, (atoms, x) in local_vectors(state.sparse.basis, part, neighbours).items():
+        for z, (atoms, x) in local_vectors(AppliedBasis.of(state.sparse.basis, part, neighbours)).items():
             keep = chosen[atoms]
             vectors.setdefault(z, []).append((span.start + part.frame_of_atom[atoms[keep]], x[keep]))
     species = {}
@@ -109,7 +110,8 @@ def calibrate_left_out(state: FittedState, part: AtomsBatch, found: LeaveOneOut)
         name: (residual.frames, residual.errors, residual.variances)
         for name, residual in ((t.shown.name, getattr(found, t.shown.name)) for t in TARGETS.values())
     }
-    vectors = local_vectors(state.sparse.basis, part, build_neighbour_list(part, state.reach))
+    applied = AppliedBasis.of(state.sparse.basis, part, build_neighbour_list(part, state.reach))
+    vectors = local_vectors(applied)
     novelty = np.zeros(part.n_atoms)
     assert state.detector is not None
     for z, (limit, _) in state.detector.thresholds().items():
@@ -135,8 +137,8 @@ def calibrate_on(state: FittedState, batch: AtomsBatch, n_jobs: int | None = Non
     has = {"energy": labels.has_energy, "forces": labels.has_forces}
     has["virial"] = labels.has_virial & np.isfinite(batch.volumes)
     variances = target_variances(
-        state.sparse.basis, state.sparse.posterior, batch, state.reach, forces=bool(has["forces"].any()),
-        virial=bool(has["virial"].any()), prior_of=np.zeros(batch.n_atoms, bool),
+        state.sparse.basis, state.sparse.posterior, batch, neighbours,
+        kinds=[kind for kind, mask in has.items() if mask.any()], prior_of=np.zeros(batch.n_atoms, bool),
     )  # fmt: skip
     residuals = {}
     for kind, target in TARGETS.items():

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gapkit.exceptions import NotFittedModelError
+from gapkit.gp.instances import AppliedBasis
 from gapkit.gp.local_rows import local_vectors
 from gapkit.neighbours import NeighbourList
 from gapkit.potential.state import FittedState
@@ -47,7 +48,7 @@ def compare_with_training(
         raise NotFittedModelError(
             'this model has no thresholds of novelty; fit it with `calibration="leave-one-out"` (the default)'
         )
-    vectors = local_vectors(state.sparse.basis, batch, neighbours)
+    vectors = local_vectors(AppliedBasis.of(state.sparse.basis, batch, neighbours))
     pair = pair_ratios(batch, neighbours, detector.pairs)
     found = detector.detect(batch.numbers, novelty, vectors, pair, batch.frame_of_atom, batch.n_frames, false_alarm)
     return Neighbourhoods(vectors, found)

@@ -6,9 +6,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from gapkit.gp.instances import AppliedBasis
 from gapkit.gp.local_rows import local_rows
 from gapkit.gp.variance.leave_out import LeaveOut
-from gapkit.gp.variance.targets import TargetRows, seen_by_points
+from gapkit.gp.variance.targets import seen_by_points, target_rows
 from gapkit.neighbours import build_neighbour_list
 from gapkit.parallel import map_blocks
 from gapkit.potential.model import SparseModel
@@ -134,12 +135,9 @@ def _leave_out(
     model: SparseModel, leaver: LeaveOut, batch: AtomsBatch, labels: dict[str, _Labels], removed: IntArray
 ) -> _LeftOut:
     basis, posterior = model.basis, model.posterior
-    neighbours = build_neighbour_list(batch, basis.reach)
+    applied = AppliedBasis.of(basis, batch, build_neighbour_list(batch, basis.reach))
     # rows as the fit made them: R knows of no others
-    made = TargetRows.of(
-        basis, posterior, batch, neighbours, forces=bool(labels["forces"].has.any()),
-        virial=bool(labels["virial"].has.any()), prior_of=np.zeros(batch.n_atoms, bool), single=True,
-    ).rows  # fmt: skip
+    made = target_rows(applied, [kind for kind, label in labels.items() if label.has.any()], single=True)
     rows, values, sigmas = [np.zeros((0, basis.n_columns))], [np.zeros(0)], [np.zeros(0)]
     for kind, label in labels.items():
         if label.has.any():
@@ -155,7 +153,7 @@ def _leave_out(
         own = slice(start, start + shape[0] * shape[1])
         start = own.stop
         errors[kind], variances[kind] = -found.residual[own].reshape(shape), diagonal[own].reshape(shape)
-    phi, prior = local_rows(basis, posterior, batch, neighbours)
+    phi, prior = local_rows(applied, posterior)
     seen = leaver.unseen(seen_by_points(basis, posterior, phi), removed)
     with np.errstate(invalid="ignore", divide="ignore"):
         novelty = np.clip(1.0 - np.einsum("mn,mn->n", seen, seen) / prior, 0.0, 1.0)

@@ -99,7 +99,12 @@ def epistemic(
     """Posterior standard deviations as they are, or with the noise of new labels (`noisy`)."""
     has_volume = bool(np.isfinite(batch.volumes).any())
     found = target_variances(
-        state.sparse.basis, state.sparse.posterior, batch, state.reach, virial=has_volume, n_jobs=n_jobs
+        state.sparse.basis,
+        state.sparse.posterior,
+        batch,
+        neighbours,
+        kinds=("forces", "virial") if has_volume else ("forces",),
+        n_jobs=n_jobs,
     )
     stds = {}
     for kind, target in TARGETS.items():
@@ -123,9 +128,12 @@ def calibrated(
     assert calibration is not None
     novelty = np.nan_to_num(known.extrapolation.novelty, nan=np.inf)
     has_volume = bool(np.isfinite(batch.volumes).any())
+    kinds = ["forces"] if "forces" in calibration.scales else []
+    if has_volume and "stress" in calibration.scales:
+        kinds.append("virial")
     found = target_variances(
-        state.sparse.basis, state.sparse.posterior, batch, state.reach, forces="forces" in calibration.scales,
-        virial=has_volume and "stress" in calibration.scales, prior_of=novelty > NEGLIGIBLE, n_jobs=n_jobs,
+        state.sparse.basis, state.sparse.posterior, batch, neighbours, kinds=kinds, prior_of=novelty > NEGLIGIBLE,
+        n_jobs=n_jobs,
     )  # fmt: skip
     of_frame = np.maximum.reduceat(novelty, batch.offsets[:-1])
     n_atoms = batch.n_atoms_per_frame

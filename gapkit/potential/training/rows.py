@@ -13,8 +13,9 @@ import numpy as np
 from gapkit.gp.basis import SparseBasis
 from gapkit.gp.chunks import frame_chunks, frame_parts
 from gapkit.gp.factors import TriangularFactor
+from gapkit.gp.instances import AppliedBasis
 from gapkit.gp.noise import Noise, row_sigmas
-from gapkit.gp.rows import design_rows, views_of
+from gapkit.gp.rows import design_rows
 from gapkit.neighbours import build_neighbour_list
 from gapkit.parallel import map_blocks, resolve_n_jobs, run_workers
 from gapkit.progress import track
@@ -218,8 +219,7 @@ def training_rows(
     spans = {kind: target.span(batch.offsets, frames.start, frames.stop) for kind, target in TARGETS.items()}
     has = {kind: targets.has[kind][span] for kind, span in spans.items()}
     part = batch.select(np.arange(frames.start, frames.stop))
-    neighbours = build_neighbour_list(part, basis.reach)
-    views = views_of(basis, part, neighbours)
+    applied = AppliedBasis.of(basis, part, build_neighbour_list(part, basis.reach))
 
     def labelled(
         kind: str, design: FloatArray, which: IntArray | slice = slice(None)
@@ -235,8 +235,8 @@ def training_rows(
     virial: FloatArray | float = 0.0
     for atoms in frame_parts(part, atoms_at_once):
         rows = design_rows(
-            basis, views, part, neighbours, range(part.n_frames), forces=bool(has["forces"].any()),
-            virial=bool(has["virial"].any()), atoms=atoms, workspace=workspace,
+            applied, forces=bool(has["forces"].any()), virial=bool(has["virial"].any()), atoms=atoms,
+            workspace=workspace,
         )  # fmt: skip
         energy = rows.energy if atoms is None else energy + rows.energy
         virial = 0.0 if rows.virial is None else rows.virial if atoms is None else virial + rows.virial
