@@ -1,19 +1,24 @@
-"""The potential: terms, baselines, the GAP estimator, predictions and model files."""
+"""The potential: terms, the GAP estimator, predictions and model files."""
 
 from gapkit.descriptors import SOAP, ThreeBody, TwoBody
 from gapkit.potential.committee import Committee, bootstrap_committee, label_noise_committee, sample_committee
 from gapkit.potential.gap import GAP, load
+from gapkit.potential.model_term import ModelTerm
 from gapkit.potential.predictions import Predictions
 from gapkit.potential.search.settings_search import SettingsSearch
 from gapkit.potential.term import Term
-from gapkit.terms.pairs import ZBL, Baseline
+from gapkit.terms import ZBL, CalculatorTerm, EnergyTerm, LennardJones, PairTables
 
 __all__ = [
     "GAP",
     "SOAP",
     "ZBL",
-    "Baseline",
+    "CalculatorTerm",
     "Committee",
+    "EnergyTerm",
+    "LennardJones",
+    "ModelTerm",
+    "PairTables",
     "Predictions",
     "SettingsSearch",
     "Term",

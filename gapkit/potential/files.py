@@ -16,7 +16,7 @@ from gapkit.io.archive import read_archive, write_archive
 from gapkit.io.codec import decode, encode
 from gapkit.potential.model import SparseModel
 from gapkit.potential.state import FittedState
-from gapkit.terms.known import KnownEnergy
+from gapkit.terms.known import KnownEnergy, as_energy_terms
 from gapkit.uncertainty.calibration import Calibration
 from gapkit.uncertainty.novelty import NoveltyDetector
 
@@ -48,7 +48,9 @@ def write_state(
         own_version = "unknown"
     calibration = state.calibration
     plain = {
-        name: None if isinstance(value, np.random.RandomState) else encode(value) for name, value in parameters.items()
+        name: None if isinstance(value, np.random.RandomState) else encode(value)
+        for name, value in parameters.items()
+        if name != "energy_terms"  # they are those of the state
     }
     header = {
         "gapkit_version": own_version,
@@ -79,16 +81,9 @@ def read_state(path: str | os.PathLike[str]) -> tuple[FittedState, dict[str, Any
     header, arrays = read_archive(path)
     try:
         parameters = {name: decode(value) for name, value in header["parameters"].items()}
-        if "baseline" in parameters:  # until 0.1 there was one energy term at most
-            baseline = parameters.pop("baseline")
-            parameters["energy_terms"] = [] if baseline is None else [baseline]
-        if isinstance(parameters["energy_terms"], list):
-            parameters["energy_terms"] = tuple(parameters["energy_terms"])
-        energy_terms = (
-            [decode(term) for term in header["energy_terms"]]
-            if "energy_terms" in header
-            else (parameters["energy_terms"])
-        )
+        baseline = parameters.pop("baseline", None)  # until 0.1 there was one energy term at most
+        energy_terms = tuple(decode(term) for term in header.get("energy_terms", ())) or as_energy_terms(baseline or ())
+        parameters["energy_terms"] = energy_terms
         given_noise = decode(header["given_noise"]) if "given_noise" in header else parameters["noise"] or Noise()
         terms = tuple(decode(term) for term in header["terms"])
         species = tuple(header["species"])
@@ -99,7 +94,7 @@ def read_state(path: str | os.PathLike[str]) -> tuple[FittedState, dict[str, Any
         state = FittedState(
             terms=terms,
             sparse=SparseModel.from_arrays(arrays, header["blocks"], engines, kernels),
-            known=KnownEnergy({int(z): float(e) for z, e in header["reference_energies"].items()}, tuple(energy_terms)),
+            known=KnownEnergy({int(z): float(e) for z, e in header["reference_energies"].items()}, energy_terms),
             noise=header["noise"],
             given_noise=given_noise,
             origins=arrays["origins"],

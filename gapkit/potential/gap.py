@@ -32,6 +32,7 @@ from gapkit.potential.training.reference_energies import ReferenceEnergies
 from gapkit.potential.training.source import open_source
 from gapkit.structures import DataReport, LabelKeys
 from gapkit.terms import EnergyTerm, KnownEnergy
+from gapkit.terms.known import as_energy_terms
 
 
 class GAP(FittedPotential):
@@ -166,8 +167,8 @@ class GAP(FittedPotential):
         rng = np.random.default_rng(check_random_state(self.random_state).randint(2**31 - 1))
         report = source.describe()
         noise = self.noise or Noise()
-        terms_given = (self.energy_terms,) if isinstance(self.energy_terms, EnergyTerm) else tuple(self.energy_terms)
-        known = KnownEnergy(source.reference_energies(self.reference_energies, report), terms_given)
+        known = KnownEnergy(terms=as_energy_terms(self.energy_terms))
+        known = replace(known, reference=source.reference_energies(self.reference_energies, report, known))
         plan = FitPlan.of(self.terms, self.n_sparse, self.truncation, batch)
         check_reach(plan.of_terms, report.nearest_distance)
         begun = time.perf_counter()

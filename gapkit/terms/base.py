@@ -44,10 +44,13 @@ class EnergyTerm(Protocol):
     provides : str or None
         The quantity that the term predicts in place of an energy: its `local_energies` are then values of it, in its
         own unit, and add nothing to the energy.
+    is_potential : bool
+        Whether it is a potential with a zero of energy of its own: reference energies are found from what it leaves.
     """
 
     needs: ClassVar[tuple[str, ...]] = ()
     provides: ClassVar[str | None] = None
+    is_potential: ClassVar[bool] = False
 
     @property
     def reach(self) -> float | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from importlib import import_module
 from threading import Lock
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from ase import Atoms
@@ -49,6 +49,7 @@ class CalculatorTerm(EnergyTerm):
         If the path is not one of a class, or a parameter is not plain.
     """
 
+    is_potential: ClassVar[bool] = True
     calculator: Any
     parameters: Mapping[str, Any] = field(default_factory=dict)
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -37,6 +39,12 @@ class KnownEnergy:
 
     reference: Mapping[int, float] = field(default_factory=dict)
     terms: tuple[EnergyTerm, ...] = ()
+    _of_batches: MutableMapping[AtomsBatch, dict[str, FloatArray]] = field(
+        default_factory=WeakKeyDictionary, repr=False
+    )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.reference, self.terms)
 
     def __post_init__(self) -> None:
         names = [term.provides for term in self.terms if term.provides is not None]
@@ -118,23 +126,59 @@ class KnownEnergy:
             If a frame has a virial label and a term has no virial for it.
         """
         energy = np.bincount(batch.frame_of_atom, self.reference_energies(batch), batch.n_frames).astype(np.float64)
-        forces, virial = np.zeros((batch.n_atoms, 3)), np.zeros((batch.n_frames, 3, 3))
         if not self.terms:
-            return {"energy": energy, "forces": forces, "virial": virial}
-        alone = KnownEnergy(dict.fromkeys(batch.species, 0.0), self.terms)
-        for frames in frame_chunks(batch, _ATOMS_AT_ONCE):
-            part = batch.select(np.arange(frames.start, frames.stop))
-            found = alone.evaluate(part, build_neighbour_list(part, self.reach) if self.reach else None)
-            which = slice(frames.start, frames.stop)
-            energy[which] += np.bincount(part.frame_of_atom, found.local_energies, part.n_frames)
-            forces[batch.offsets[frames.start] : batch.offsets[frames.stop]] = found.forces
-            virial[which] = 0.5 * (found.virials + found.virials.transpose(0, 2, 1))
-        if batch.labels is not None and np.isnan(virial[batch.labels.has_virial]).any():
+            zeros = np.zeros((batch.n_atoms, 3)), np.zeros((batch.n_frames, 3, 3))
+            return {"energy": energy, "forces": zeros[0], "virial": zeros[1]}
+        found = self._of_terms(batch)
+        if batch.labels is not None and np.isnan(found["virial"][batch.labels.has_virial]).any():
             raise InputError(
                 "frames with a stress need energy terms that have one, and an ASE calculator among `energy_terms` "
                 "does not; leave the stresses out, or use a calculator with stress"
             )
-        return {"energy": energy, "forces": forces, "virial": virial}
+        return {name: found[name] + (energy if name == "energy" else 0.0) for name in ("energy", "forces", "virial")}
+
+    def energies_of_potentials(self, batch: AtomsBatch) -> FloatArray:
+        """Energies (n_frames,) in eV of the terms that have a zero of energy of their own."""
+        if not any(term.is_potential for term in self.terms):
+            return np.zeros(batch.n_frames)
+        return self._of_terms(batch)["potentials"]
+
+    def _of_terms(self, batch: AtomsBatch) -> dict[str, FloatArray]:
+        """`targets` of the terms alone; kept as long as the batch, as a term may be expensive."""
+        if batch in self._of_batches:
+            return self._of_batches[batch]
+        zeros = dict.fromkeys(batch.species, 0.0)
+        potentials = tuple(term for term in self.terms if term.is_potential)
+        others = tuple(term for term in self.terms if not term.is_potential)
+        energies = np.zeros((2, batch.n_frames))
+        forces, virial = np.zeros((batch.n_atoms, 3)), np.zeros((batch.n_frames, 3, 3))
+        for frames in frame_chunks(batch, _ATOMS_AT_ONCE):
+            part = batch.select(np.arange(frames.start, frames.stop))
+            neighbours = build_neighbour_list(part, self.reach) if self.reach else None
+            which = slice(frames.start, frames.stop)
+            for energy, terms in zip(energies, (potentials, others), strict=True):
+                found = KnownEnergy(zeros, terms).evaluate(part, neighbours)
+                energy[which] = np.bincount(part.frame_of_atom, found.local_energies, part.n_frames)
+                forces[batch.offsets[frames.start] : batch.offsets[frames.stop]] += found.forces
+                virial[which] += 0.5 * (found.virials + found.virials.transpose(0, 2, 1))
+        values = {"energy": energies.sum(axis=0), "forces": forces, "virial": virial, "potentials": energies[0]}
+        self._of_batches[batch] = values
+        return values
+
+
+def as_energy_terms(given: EnergyTerm | Sequence[EnergyTerm]) -> tuple[EnergyTerm, ...]:
+    """One term or several.
+
+    Raises
+    ------
+    InputError
+        If one is no EnergyTerm.
+    """
+    terms = (given,) if isinstance(given, EnergyTerm) else tuple(given)
+    for term in terms:
+        if not isinstance(term, EnergyTerm) or isinstance(term, type):
+            raise InputError(f"`energy_terms` must be of the class EnergyTerm, such as ZBL(), got {term!r}")
+    return terms
 
 
 def _needed(term: EnergyTerm, quantities: Mapping[str, FloatArray]) -> dict[str, FloatArray]:

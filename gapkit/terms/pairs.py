@@ -51,21 +51,6 @@ class PairTerm(EnergyTerm):
         )  # fmt: skip
         return TermValues(local, forces, virials)
 
-    # the interface that `potential` still uses
-    @property
-    def cutoff(self) -> float:
-        """The reach, Å."""
-        assert self.reach is not None
-        return self.reach
-
-    def __call__(self, batch: AtomsBatch, neighbours: NeighbourList) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """Local energies, forces and virials."""
-        found = self.evaluate(batch, neighbours)
-        return found.local_energies, found.forces, found.virials
-
-
-Baseline = PairTerm
-
 
 @registered("EnergyTerm")
 @dataclass(frozen=True)

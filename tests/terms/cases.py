@@ -4,16 +4,40 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from ase import Atoms
+from ase.calculators.lj import LennardJones as LennardJonesOfASE
+from ase.calculators.singlepoint import SinglePointCalculator
 
+from gapkit import GAP, SOAP, Noise, Term, TwoBody
+from gapkit.kernels import DotProduct, SquaredExponential
 from gapkit.neighbours import build_neighbour_list
+from gapkit.potential.model_term import ModelTerm
 from gapkit.structures import to_batch
 from gapkit.terms import ZBL, CalculatorTerm, EnergyTerm, LennardJones, PairTable, PairTables, TermValues
 from gapkit.terms.pairs import PairTerm, switched
+from tests.descriptors.cases import structure
 
 LJ_OF_ASE = {"sigma": 2.1, "epsilon": 0.1, "rc": 4.0, "ro": 3.0, "smooth": True}
+
+
+@cache
+def fitted_model() -> GAP:
+    """Fitted to a few frames of all three species, with a term of its own."""
+    frames = [structure(kind, 3, seed) for kind in ("bulk", "molecule") for seed in range(3)]
+    for atoms in frames:
+        calc = LennardJonesOfASE(**LJ_OF_ASE)
+        energy, forces = calc.get_potential_energy(atoms), calc.get_forces(atoms)
+        atoms.calc = SinglePointCalculator(atoms, energy=energy, forces=forces)
+    terms = [
+        Term(TwoBody(3.6), SquaredExponential(1.0, 0.8, delta_bounds="fixed"), n_sparse=6),
+        Term(SOAP(3.6, 3, 2, 0.5), DotProduct(0.3, 2, delta_bounds="fixed"), n_sparse=12),
+    ]
+    noise = Noise(energy=0.01, forces=0.1, virial=0.1)
+    model = GAP(terms, noise=noise, calibration=None, n_jobs=1, energy_terms=[ZBL(2.6, 1.0)])
+    return model.fit(frames)
 
 
 # One case at least for each registered term.
@@ -28,8 +52,9 @@ CASES: dict[str, Callable[[], EnergyTerm]] = {
         ]
     ),
     "calculator": lambda: CalculatorTerm("ase.calculators.lj.LennardJones", LJ_OF_ASE),
+    "model": lambda: ModelTerm(fitted_model()),
 }
-LOCAL = tuple(name for name in CASES if name != "calculator")
+LOCAL = tuple(name for name in CASES if name not in ("calculator", "model"))
 PAIRS = ("zbl", "zbl-from-zero", "lennard-jones", "pair-tables")
 
 

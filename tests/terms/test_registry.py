@@ -143,7 +143,7 @@ def test_gradient_of_weighted_local_energies(term):
     assert_close(symmetric(found.virials)[0], virial, DERIVATIVE)
 
 
-@pytest.mark.parametrize("name", sorted(set(CASES) - set(LOCAL)))
+@pytest.mark.parametrize("name", ["calculator"])
 def test_no_local_gradient(term):
     atoms = structure("molecule", 3)
     everything = evaluate(term, [atoms], centres=np.ones(len(atoms), bool), upstream=np.ones(len(atoms)))

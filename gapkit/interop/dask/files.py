@@ -20,6 +20,7 @@ from gapkit.potential.training.labels import require_labels
 from gapkit.potential.training.reference_energies import ReferenceEnergies, reference_energies
 from gapkit.potential.training.source import LocalSource
 from gapkit.structures import AtomsBatch, DataReport, LabelKeys, concatenate, describe, read_frames, to_batch
+from gapkit.terms.known import KnownEnergy
 from gapkit.typing import BoolArray, FloatArray, IntArray
 
 # Up to so many atoms all frames come here, some 10 MB; of more, frames with as many atoms stand for all.
@@ -102,6 +103,11 @@ def summarise(file: FrameFile) -> Summary:
 def frames_of(file: FrameFile, frames: IntArray | None) -> AtomsBatch:
     """Some frames of a file; None: all."""
     return file.batch if frames is None else file.batch.select(frames)
+
+
+def energies_of_potentials(file: FrameFile, known: KnownEnergy) -> FloatArray:
+    """Energies (n_frames,) in eV of the energy terms that have a zero of energy of their own."""
+    return known.energies_of_potentials(file.batch)
 
 
 def open_files(cluster: Cluster, paths: Sequence[str], keys: LabelKeys) -> ClusterSource:
@@ -205,9 +211,11 @@ class ClusterFiles(ClusterSource):
     def describe(self) -> DataReport:
         return merge_reports([one.report for one in self._summaries])
 
-    def reference_energies(self, given: ReferenceEnergies, report: DataReport) -> dict[int, float]:
+    def reference_energies(self, given: ReferenceEnergies, report: DataReport, known: KnownEnergy) -> dict[int, float]:
         totals = cast(AtomsBatch, Totals.of(self._summaries))
-        return reference_energies(totals, given, report.isolated_atoms)
+        client = self.cluster.client
+        taken = client.gather([submit(client, energies_of_potentials, file, known) for file in self._files])
+        return reference_energies(totals, given, report.isolated_atoms, np.concatenate(taken))
 
     def training_set(self) -> dict[str, Any]:
         """Size of all files, and a digest of those of the files."""

@@ -7,14 +7,14 @@ from xml.etree.ElementTree import Element
 from gapkit.exceptions import InputError, ModelFileError
 from gapkit.interop.quip.file import GapFile
 from gapkit.interop.quip.options import Options
-from gapkit.terms.pairs import Baseline, PairTable, PairTables
+from gapkit.terms.pairs import PairTable, PairTables
 
 # A slope as large as this at the end of a table stands for "second derivative zero".
 NATURAL = 1e30
 
 
-def read_core(file: GapFile) -> Baseline | None:
-    """The core potential as a baseline; None where there is none.
+def read_core(file: GapFile) -> PairTables | None:
+    """The core potential as an energy term; None where there is none.
 
     Raises
     ------

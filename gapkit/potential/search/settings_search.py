@@ -21,6 +21,7 @@ from gapkit.potential.search.candidates import Candidate, UnknownSettingError, s
 from gapkit.potential.training.reference_energies import reference_energies
 from gapkit.progress import track
 from gapkit.structures import AtomsBatch, LabelKeys, describe, to_batch
+from gapkit.terms.known import KnownEnergy, as_energy_terms
 
 Objective: TypeAlias = Literal["evidence", "loo_energy", "loo_forces", "loo_log_score"]
 Grid: TypeAlias = Mapping[str, Any]
@@ -127,7 +128,8 @@ class SettingsSearch(BaseEstimator):
         seeds = check_random_state(self.random_state).randint(2**31 - 1, size=3)
         batch = to_batch(frames, keys=self.estimator.label_keys or LabelKeys())
         estimator = self._resolved(batch, int(seeds[0]))
-        energies = reference_energies(batch, estimator.reference_energies, describe(batch).isolated_atoms)
+        taken = KnownEnergy(terms=as_energy_terms(estimator.energy_terms)).energies_of_potentials(batch)
+        energies = reference_energies(batch, estimator.reference_energies, describe(batch).isolated_atoms, taken)
         # One set of reference energies for all, also where some of the frames would give others.
         base = with_settings(
             estimator,

@@ -10,13 +10,15 @@ from ase.data import atomic_numbers, chemical_symbols
 
 from gapkit.exceptions import DataError, InputError
 from gapkit.structures import AtomsBatch
+from gapkit.typing import FloatArray
 
 ReferenceEnergies: TypeAlias = str | Mapping[str, float]
 
 
 def reference_energies(
-    batch: AtomsBatch, given: ReferenceEnergies = "auto", isolated_frames: Mapping[str, tuple[int, ...]] | None = None
-) -> dict[int, float]:
+    batch: AtomsBatch, given: ReferenceEnergies = "auto", isolated_frames: Mapping[str, tuple[int, ...]] | None = None,
+    taken: FloatArray | float = 0.0,
+) -> dict[int, float]:  # fmt: skip
     """Energies e0 in eV by atomic number, for every species of the batch.
 
     Parameters
@@ -27,6 +29,8 @@ def reference_energies(
         fits those.
     isolated_frames : mapping of symbol to tuple of int
         Frames of isolated atoms (``DataReport.isolated_atoms``).
+    taken : ndarray (n_frames,) or 0
+        Energies in eV of energy terms that have a zero of their own: e0 is found from the labels less these.
 
     Raises
     ------
@@ -34,15 +38,16 @@ def reference_energies(
         If a species is in no frame with an energy, or "isolated" lacks an atom.
     """
     species = batch.species
+    energy = None if batch.labels is None else batch.labels.energy - taken
     if isinstance(given, Mapping):
         fixed = {_number(symbol): float(value) for symbol, value in given.items()}
-        return {**_least_squares(batch, fixed), **{z: fixed[z] for z in species if z in fixed}}
+        return {**_least_squares(batch, energy, fixed), **{z: fixed[z] for z in species if z in fixed}}
     if given not in ("auto", "isolated", "least_squares"):
         raise InputError(
             f'`reference_energies` must be "auto", "isolated", "least_squares" or a mapping such as {{"Si": -1.2}}, '
             f"got {given!r}"
         )
-    isolated = _isolated(batch, isolated_frames or {})
+    isolated = _isolated(batch, energy, isolated_frames or {})
     missing = [chemical_symbols[z] for z in species if z not in isolated]
     if given == "isolated" and missing:
         raise DataError(
@@ -51,7 +56,7 @@ def reference_energies(
         )
     if given == "isolated" or (given == "auto" and not missing):
         return {z: isolated[z] for z in species}
-    return _least_squares(batch, {})
+    return _least_squares(batch, energy, {})
 
 
 def _number(symbol: str) -> int:
@@ -60,16 +65,16 @@ def _number(symbol: str) -> int:
     return atomic_numbers[symbol]
 
 
-def _isolated(batch: AtomsBatch, frames: Mapping[str, tuple[int, ...]]) -> dict[int, float]:
+def _isolated(batch: AtomsBatch, energy: FloatArray | None, frames: Mapping[str, tuple[int, ...]]) -> dict[int, float]:
     """Mean energy of the isolated atoms of each species."""
     labels = batch.labels
-    if labels is None:
+    if labels is None or energy is None:
         return {}
     labelled = {symbol: [f for f in which if labels.has_energy[f]] for symbol, which in frames.items()}
-    return {atomic_numbers[s]: float(labels.energy[which].mean()) for s, which in labelled.items() if which}
+    return {atomic_numbers[s]: float(energy[which].mean()) for s, which in labelled.items() if which}
 
 
-def _least_squares(batch: AtomsBatch, fixed: dict[int, float]) -> dict[int, float]:
+def _least_squares(batch: AtomsBatch, energy: FloatArray | None, fixed: dict[int, float]) -> dict[int, float]:
     """Least squares per atom over the frames with energy; the smallest deviation from the mean if underdetermined."""
     free = [z for z in batch.species if z not in fixed]
     if not free:
@@ -78,12 +83,12 @@ def _least_squares(batch: AtomsBatch, fixed: dict[int, float]) -> dict[int, floa
     use = np.zeros(batch.n_frames, bool) if labels is None else labels.has_energy
     counts = batch.compositions(free)[use].astype(float)
     unknown = [chemical_symbols[z] for z, seen in zip(free, counts.sum(axis=0), strict=True) if seen == 0]
-    if labels is None or unknown:
+    if energy is None or unknown:
         raise DataError(
             f"species {', '.join(unknown) or 'of the data'} must occur in a frame with an energy, found none; add a "
             f'label, or give `reference_energies` such as {{"{(unknown or ["Si"])[0]}": 0.0}}'
         )
-    energy = labels.energy[use] - batch.compositions(list(fixed))[use] @ np.array(list(fixed.values()), float)
+    energy = energy[use] - batch.compositions(list(fixed))[use] @ np.array(list(fixed.values()), float)
     n_atoms = counts.sum(axis=1)
     inside = n_atoms > 0
     per_atom = energy[inside] / n_atoms[inside]

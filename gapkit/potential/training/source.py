@@ -13,6 +13,7 @@ from gapkit.potential.training.labels import labelled_batch
 from gapkit.potential.training.reference_energies import ReferenceEnergies, reference_energies
 from gapkit.potential.training.row_maker import RowMaker
 from gapkit.structures import AtomsBatch, DataReport, LabelKeys, describe
+from gapkit.terms.known import KnownEnergy
 
 if TYPE_CHECKING:
     from gapkit.potential.training.checkpoint import Checkpoint
@@ -38,9 +39,10 @@ class LocalSource:
         """What all frames hold."""
         return describe(self.batch)
 
-    def reference_energies(self, given: ReferenceEnergies, report: DataReport) -> dict[int, float]:
+    def reference_energies(self, given: ReferenceEnergies, report: DataReport, known: KnownEnergy) -> dict[int, float]:
         """Energies of free atoms in eV by atomic number, from all frames."""
-        return reference_energies(self.batch, given, report.isolated_atoms)
+        taken = known.energies_of_potentials(self.batch)
+        return reference_energies(self.batch, given, report.isolated_atoms, taken)
 
     def training_set(self) -> dict[str, Any]:
         """Digest and size of all frames."""

@@ -378,33 +378,22 @@ def test_bad_parameters(make, match):
 
 
 def test_forces_and_virial_of_pair_tables_are_derivatives():
-    from gapkit.neighbours import build_neighbour_list
-    from gapkit.structures import to_batch
     from tests.descriptors.cases import numerical_forces
+    from tests.terms.cases import energies, evaluate
 
     table = tables((29, 79))
-
-    def evaluate(frames):
-        batch = to_batch(frames, labels=False)
-        return batch, table(batch, build_neighbour_list(batch, table.cutoff))
-
     atoms = structures(2)[0]
-    _, (_, forces, virials) = evaluate([atoms])
-
-    def energies(frames):
-        batch, (local, _, _) = evaluate(frames)
-        return np.add.reduceat(local, batch.offsets[:-1])
-
-    np.testing.assert_allclose(forces, numerical_forces(energies, atoms), atol=1e-7)
+    found = evaluate(table, [atoms])
+    np.testing.assert_allclose(found.forces, numerical_forces(energies(table), atoms), atol=1e-7)
     step = 1e-5
     strained = []
     for sign in (1, -1):
         other = atoms.copy()
         other.set_cell(other.cell.array * (1 + sign * step), scale_atoms=True)
         strained.append(other)
-    plus, minus = energies(strained)
-    np.testing.assert_allclose(np.trace(virials[0]), -(plus - minus) / (2 * step), rtol=1e-5)
-    assert np.abs(forces).max() > 0.01
+    plus, minus = energies(table)(strained)
+    np.testing.assert_allclose(np.trace(found.virials[0]), -(plus - minus) / (2 * step), rtol=1e-5)
+    assert np.abs(found.forces).max() > 0.01
 
 
 def test_a_pair_table_is_straight_below_and_zero_beyond():
