@@ -58,16 +58,17 @@ def errors(model, frames) -> float:
 
 def test_terms_by_hand(frames, unseen):
     """The same as to subtract the terms from the labels, fit, and add them to the predictions."""
-    model = small_model(energy_terms=TERMS).fit(frames)
+    given = {"reference_energies": {"Cu": 0.1, "Au": -0.2}}
+    model = small_model(energy_terms=TERMS, **given).fit(frames)
     known = KnownEnergy(dict.fromkeys((29, 79), 0.0), tuple(TERMS))
-    by_hand = small_model().fit(relabelled(frames, known, -1.0))
+    by_hand = small_model(**given).fit(relabelled(frames, known, -1.0))
     p, q = model.predict(unseen), by_hand.predict(unseen)
     found = known.targets(to_batch(unseen, labels=False))
     for key, name in (("energy", "energy"), ("forces", "forces"), ("virial", "virial")):
         expected = getattr(q, key) + found[name]
         np.testing.assert_allclose(getattr(p, key), expected, rtol=0, atol=1e-9 * np.abs(expected).max())
-    assert_close(p, small_model(energy_terms=TERMS[::-1]).fit(frames).predict(unseen))
-    assert np.abs(p.forces - small_model().fit(frames).predict(unseen).forces).max() > 1e-3
+    assert_close(p, small_model(energy_terms=TERMS[::-1], **given).fit(frames).predict(unseen))
+    assert np.abs(p.forces - small_model(**given).fit(frames).predict(unseen).forces).max() > 1e-3
 
 
 def test_one_term_needs_no_list(frames, unseen):
@@ -128,6 +129,12 @@ def test_delta_learning(base, unseen):
     p, of_base = delta.predict(unseen), base.predict(unseen)
     corrected = delta.state_.sparse.predict(to_batch(unseen, labels=False), delta.state_.neighbours(to_batch(unseen)))
     np.testing.assert_allclose(p.forces, of_base.forces + corrected.forces, rtol=0, atol=1e-10)
+
+
+def test_pair_potentials_leave_reference_energies_as_they_are(frames):
+    assert small_model(energy_terms=TERMS).fit(frames).reference_energies_ == pytest.approx(
+        small_model().fit(frames).reference_energies_, rel=1e-14
+    )
 
 
 def test_reference_energies_are_those_of_the_difference(base):
