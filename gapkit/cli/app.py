@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import sys
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -34,9 +36,21 @@ def main() -> None:
 
 
 @app.callback(invoke_without_command=True)
-def version(show: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False) -> None:
-    """Print the version, where asked."""
-    if show:
+def common(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False,
+    modules: Annotated[
+        list[str] | None, typer.Option("--import", metavar="MODULE", help="Module with classes of your own.")
+    ] = None,
+) -> None:
+    """Print the version, or import modules whose classes a model or configuration names."""
+    if modules:
+        sys.path.insert(0, "")  # as for python -m
+        try:
+            for module in modules:
+                import_module(module)
+        except ImportError as error:
+            raise typer.BadParameter(str(error), param_hint="--import") from error
+    if version:
         from gapkit import __version__
 
         typer.echo(__version__)

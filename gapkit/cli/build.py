@@ -45,8 +45,9 @@ def build_keys(options: LabelOptions, default: LabelKeys | None = None) -> Label
     """`default` (or the library's) with the keys that are given in place of its own."""
     from gapkit.structures import LabelKeys
 
-    changes: dict[str, Any] = options.keys()
-    return replace(default or LabelKeys(), **changes)
+    given, keys = options.keys(), default or LabelKeys()
+    own: dict[str, Any] = {item.name: given.pop(item.name) for item in fields(LabelKeys) if item.name in given}
+    return replace(keys, **{"others": {**keys.others, **given}, **own})
 
 
 def build_noise(config: FitConfig) -> Noise:
@@ -57,7 +58,7 @@ def build_noise(config: FitConfig) -> Noise:
         return {name.removesuffix("_sigma"): of[name] for name in NOISE_NAMES if name in of}
 
     table = {name: Noise(**levels(own)) for name, own in config.config_types.items()}
-    return Noise(**levels(config.to_dict()), per_config_type=table)
+    return Noise(**levels(config.to_dict()), per_config_type=table, others=config.noise)
 
 
 def build_terms(config: FitConfig) -> list[Term] | None:

@@ -62,10 +62,10 @@ def decode(value: Any) -> Any:
             cls = find(value["class"])
             if cls is None:
                 module = value.get("module")
-                raise InputError(
-                    f"unknown class {value['class']!r}; "
-                    + (f"import the module that defines it, {module}" if module else "it may be of a newer gapkit")
-                )
+                remedy = "it may be of a newer gapkit"
+                if module is not None:
+                    remedy = f"import {module}, which defines it (gapkit --import {module} ...)"
+                raise InputError(f"unknown class {value['class']!r}; {remedy}")
             arguments = {key: decode(item) for key, item in value["arguments"].items()}
             return getattr(cls, "from_plain", cls)(**arguments)
         return {key: decode(item) for key, item in value.items()}

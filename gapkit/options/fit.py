@@ -13,7 +13,8 @@ A configuration file is YAML or TOML, and its keys are the flags with underscore
     config_types:                           # config file only: noise per configuration type
       liquid: {energy_sigma: 0.01, forces_sigma: 0.2}
 
-Flags win over the file.  An option `sets` a parameter of `GAP`; those that set none belong to the command.
+Flags win over the file.  An option `sets` a parameter of `GAP`; those that set none belong to the command.  A new plain parameter
+is one field here that has its name.
 """
 
 from __future__ import annotations
@@ -114,9 +115,13 @@ class FitConfig(LabelOptions):
         sets="truncation",
     )
     seed: int = option(seed, "Seed of every random choice.", 0, sets="random_state")
+    label_keys: Mapping[str, str] = entries(
+        text, text, "Keys of further labels, sigmas and masks by name, such as {force_mask: frozen}.", sets="label_keys"
+    )
     energy_sigma: float | None = option(positive, "Noise of the energies in eV/atom.", None, sets="noise")
     forces_sigma: float | None = option(positive, "Noise of the force components in eV/Å.", None, sets="noise")
     virial_sigma: float | None = option(positive, "Noise of the virials in eV/atom.", None, sets="noise")
+    noise: Mapping[str, float] = entries(text, positive, "Noise of further targets by name.", sets="noise")
     config_types: Mapping[str, Mapping[str, float]] = entries(
         text, sigmas, "Noise per configuration type.", sets="noise"
     )
@@ -165,6 +170,9 @@ class FitConfig(LabelOptions):
             if value is not None:
                 values[name] = check_value(cls, name, value, f"`--{name.replace('_', '-')}`")
         return cls(**values)
+
+    def keys(self) -> dict[str, str]:
+        return {**self.label_keys, **super().keys()}
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, fit to be written as JSON or YAML."""

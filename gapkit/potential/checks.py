@@ -15,6 +15,8 @@ from gapkit.potential.term import Term, TermPlan
 from gapkit.structures import LabelKeys
 from gapkit.terms import EnergyTerm
 
+_OBJECTS = ("terms", "energy_terms", "noise", "label_keys")  # in files these have other forms
+
 
 def check_parameters(parameters: Mapping[str, Any]) -> None:
     """Check the parameters of a `GAP`: plain ones as options are, objects by their classes.
@@ -40,7 +42,7 @@ def check_parameters(parameters: Mapping[str, Any]) -> None:
     if parameters["calibration"] not in (None, "leave-one-out"):
         raise InputError(f'`calibration` must be "leave-one-out" or None, got {parameters["calibration"]!r}')
     for item in fields(FitConfig):
-        if item.name == item.metadata["sets"] and item.name not in ("terms", "energy_terms"):
+        if item.name == item.metadata["sets"] and item.name not in _OBJECTS:
             check_value(FitConfig, item.name, parameters[item.name], f"`{item.name}`")
 
 

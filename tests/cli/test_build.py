@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from gapkit import GAP, SOAP, LabelKeys, Noise, Term, ThreeBody, TwoBody
-from gapkit.cli.build import build_estimator, build_noise, build_terms, choose_terms
+from gapkit.cli.build import build_estimator, build_keys, build_noise, build_terms, choose_terms
 from gapkit.descriptors import CosineCutoff
 from gapkit.exceptions import ConfigError, InputError
 from gapkit.kernels import DotProduct
-from gapkit.options.fit import FitConfig
+from gapkit.options.fit import FitConfig, LabelOptions
 from gapkit.sparse import KMeans
 from gapkit.terms import ZBL, LennardJones
 from tests.cli.conftest import copper_frames
@@ -161,6 +161,16 @@ def test_defaults_are_those_of_the_estimator() -> None:
 def test_the_estimator_checks_what_the_options_declare(parameters: dict[str, Any], match: str) -> None:
     with pytest.raises(InputError, match=match):
         GAP(**parameters).fit(copper_frames(2, seed=0))
+
+
+def test_further_keys_and_sigmas() -> None:
+    keys = build_keys(FitConfig(label_keys={"force_mask": "frozen", "energy": "a"}, energy_key="b"))
+    assert keys == LabelKeys(force_mask="frozen", energy="b")
+    assert build_keys(LabelOptions(forces_key="f"), keys) == LabelKeys(force_mask="frozen", energy="b", forces="f")
+    with pytest.raises(InputError, match="`others` of LabelKeys must name targets"):
+        build_keys(FitConfig(label_keys={"dipol": "d"}))
+    with pytest.raises(InputError, match="`others` must name targets"):
+        build_noise(FitConfig(noise={"dipol": 0.1}))
 
 
 def test_energy_terms_by_name_and_by_mapping() -> None:

@@ -13,7 +13,7 @@ from gapkit.cli import app
 from gapkit.exceptions import ConfigError
 from gapkit.options.fit import FitConfig
 
-FILE_ONLY = {"terms", "config_types"}
+FILE_ONLY = {"terms", "config_types", "label_keys", "noise"}
 
 
 def resolve(tmp_path: Path, text: str, name: str = "fit.yaml", **flags: object) -> FitConfig:

@@ -101,3 +101,27 @@ def test_module_and_version() -> None:
         [sys.executable, "-m", "gapkit", "--version"], capture_output=True, text=True, check=True, timeout=60
     )
     assert result.stdout.strip() == gapkit.__version__
+
+
+def test_classes_of_ones_own_in_configuration_and_model(files: Files, tmp_path: Path) -> None:
+    """From the folder of their module; a model that holds one names the module where it was not imported."""
+    (tmp_path / "own_switch.py").write_text(
+        "from dataclasses import dataclass\nfrom gapkit.descriptors import CosineCutoff\n"
+        "from gapkit.io.registry import registered\n\n"
+        "@registered('CutoffFunction')\n@dataclass(frozen=True)\nclass OwnSwitch(CosineCutoff):\n    pass\n"
+    )
+    term = "{type: SOAP, cutoff: 4.0, n_max: 4, l_max: 3, cutoff_function: {type: own_switch.OwnSwitch, width: 1.0}}"
+    (tmp_path / "fit.yaml").write_text(f"n_sparse: 20\nenergy_sigma: 0.001\nforces_sigma: 0.05\nterms: [{term}]\n")
+
+    def gapkit_command(*arguments: object) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "gapkit", *map(str, arguments)]
+        return subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=120)
+
+    fitted = gapkit_command("fit", files.train, "--config", "fit.yaml", "--output", "own.gapkit", "--quiet")
+    assert (fitted.returncode, fitted.stderr) == (0, "")
+    refused = gapkit_command("info", "own.gapkit")
+    assert refused.returncode == 2
+    assert "import own_switch, which defines it (gapkit --import own_switch ...)" in refused.stderr
+    described = gapkit_command("--import", "own_switch", "info", "own.gapkit")
+    assert "OwnSwitch(width=1.0)" in described.stdout
+    assert "no_such_module" in gapkit_command("--import", "no_such_module", "info", "own.gapkit").stderr

@@ -43,7 +43,7 @@ def test_a_class_of_ones_own_goes_through_a_model_file_with_its_module() -> None
 
 def test_a_class_that_was_not_imported_is_asked_for_by_its_module() -> None:
     plain = {"class": "NeverSeen", "arguments": {}, "module": "their.descriptors"}
-    with pytest.raises(InputError, match=r"'NeverSeen'; import the module that defines it, their\.descriptors"):
+    with pytest.raises(InputError, match=r"'NeverSeen'; import their\.descriptors, which defines it"):
         decode(plain)
     with pytest.raises(InputError, match=r"'NeverSeen'; it may be of a newer gapkit"):
         decode({"class": "NeverSeen", "arguments": {}})
