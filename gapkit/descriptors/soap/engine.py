@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from gapkit._core.soap import TILE, Edges, Tables, soap_jacobian, soap_pullback, soap_values
+from gapkit._core.soap import soap_jacobian, soap_pullback, soap_values
+from gapkit._core.soap_tables import TILE, Edges, Tables
 from gapkit.descriptors.base import Block, Engine, Features, InstanceEdges, Jacobian, View
 from gapkit.descriptors.cutoffs import CutoffFunction
 from gapkit.descriptors.soap.species import feature_places, grown_rotation

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from gapkit._core.soap import Tables
+from gapkit._core.soap_tables import Tables
 from gapkit.typing import FloatArray, IntArray
 
 

@@ -6,7 +6,7 @@ from math import factorial
 
 import numpy as np
 
-from gapkit._core.soap import Tables
+from gapkit._core.soap_tables import Tables
 from gapkit.descriptors.soap.compression import Columns
 from gapkit.descriptors.soap.radial import RadialTable
 from gapkit.typing import FloatArray, IntArray

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from gapkit._core.soap import Tables
+from gapkit._core.soap_tables import Tables
 from gapkit.descriptors.soap.tables import pair_factors
 from gapkit.typing import FloatArray, IntArray
 
