@@ -31,7 +31,7 @@ def column_products(l, a, start, stop, c, p):
 def power_spectrum(tables, c, p, x):
     """Kept part x (d + 4,) of the power spectrum of the columns c (lm, columns); returns the squared length of all.
 
-    Pairs are taken by fours; what is written beyond the last pair of a column is overwritten by the next column.
+    Pairs are taken by fours; the surplus of a column is overwritten by the next one.
     """
     begin = tables.first
     beyond = tables.last
@@ -64,7 +64,7 @@ def power_pullback(tables, c, gx, dot, length, p, g, gc):
     """Gradient gc (lm, columns) with respect to c, given that with respect to the kept part of the unit vector, gx.
 
     gx is (d + 4,), `dot` its inner product with the unit vector (0: no normalisation).  g (columns, columns) is
-    workspace, zero at all places that no pair uses.  Rows are taken by fours: those beyond a degree are overwritten
+    workspace, zero at all places that no pair uses.  Rows are taken by fours; the surplus of a degree is overwritten
     by the next one.
     """
     begin = tables.first

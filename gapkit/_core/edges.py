@@ -9,21 +9,9 @@ from gapkit._core.jit import jit
 
 @jit
 def edge_vectors(offsets, indices, shifts, positions, cells, frame_of_atom, vectors, distances):
-    """Fill `vectors` with r_j + S . cell - r_i and `distances` with their lengths.
+    """Fill `vectors` (n_edges, 3) with r_j + S . cell - r_i and `distances` (n_edges,) with their lengths, in Å.
 
-    Parameters
-    ----------
-    offsets : (n_atoms + 1,) int64
-        The edges of centre i are offsets[i] .. offsets[i + 1] - 1.
-    indices : (n_edges,) int64
-    shifts : (n_edges, 3) int32
-    positions : (n_atoms, 3) float64, Å
-    cells : (n_frames, 3, 3) float64, Å
-    frame_of_atom : (n_atoms,) int64
-    vectors : (n_edges, 3) float64, Å
-        Overwritten.
-    distances : (n_edges,) float64, Å
-        Overwritten.
+    The edges of centre i are offsets[i] .. offsets[i + 1] - 1; shifts S (n_edges, 3) are int32.
     """
     for i in range(offsets.shape[0] - 1):
         cell = cells[frame_of_atom[i]]

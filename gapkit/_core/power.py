@@ -1,8 +1,8 @@
-"""Fused powers of (q + c): kernel value and slope of the dot-product kernel in one pass over the (N, M) block.
+"""Powers of (q + c): value and slope of the dot-product kernel in one pass over the (N, M) block.
 
-The (N, M) arrays are what limits the speed of a kernel evaluation, not the arithmetic, so each routine reads every
-element once and writes each output once. Columns are taken in pieces that stay in the first-level cache, which lets the
-loop over the exponent be the outer one and the loop over columns vectorise.
+Memory bandwidth limits a kernel evaluation, so each element is read once and each output written once.  Columns are
+taken in pieces that fit the first-level cache: the loop over the exponent is the outer one, that over columns
+vectorises.
 """
 
 from __future__ import annotations
@@ -16,28 +16,13 @@ _PIECE = 512
 
 
 @jit
-def integer_power(q, offset, scale, zeta, out):
-    """Write scale * (q + offset)^zeta into `out` (may be `q` itself), for an integer zeta >= 1."""
-    n_rows, n_cols = q.shape
-    base = np.empty(_PIECE)  # a copy of the piece: `q` may be an output, and overlapping arrays do not vectorise
-    power = np.empty(_PIECE)
-    for i in range(n_rows):
-        for start in range(0, n_cols, _PIECE):
-            width = min(_PIECE, n_cols - start)
-            for j in range(width):
-                base[j] = q[i, start + j] + offset
-                power[j] = scale
-            for _ in range(zeta - 1):
-                for j in range(width):
-                    power[j] *= base[j]
-            for j in range(width):
-                out[i, start + j] = power[j] * base[j]
+def integer_power(q, offset, scale, zeta, value, slope):
+    """Write k = scale * (q + offset)^zeta into `value` and dk/dq, unless `slope` has no rows, into `slope`.
 
-
-@jit
-def integer_power_and_slope(q, offset, scale, zeta, value, slope):
-    """Write scale * (q + offset)^zeta into `value` and its derivative in q into `slope` (which may be `q` itself)."""
+    zeta is an integer >= 1; either output may be `q` itself.
+    """
     n_rows, n_cols = q.shape
+    with_slope = slope.shape[0] > 0
     base = np.empty(_PIECE)  # a copy of the piece: `q` may be an output, and overlapping arrays do not vectorise
     power = np.empty(_PIECE)
     for i in range(n_rows):
@@ -51,12 +36,14 @@ def integer_power_and_slope(q, offset, scale, zeta, value, slope):
                     power[j] *= base[j]
             for j in range(width):
                 value[i, start + j] = power[j] * base[j]
-                slope[i, start + j] = power[j] * zeta
+            if with_slope:
+                for j in range(width):
+                    slope[i, start + j] = power[j] * zeta
 
 
 @jit
 def real_power_and_slope(q, offset, scale, zeta, value, slope):
-    """The same for any real zeta > 0, with q + offset clipped at zero from below (its slope is zero there)."""
+    """Write k and dk/dq for any real zeta > 0, with q + offset clipped at zero from below (the slope is zero there)."""
     n_rows, n_cols = q.shape
     for i in range(n_rows):
         for j in range(n_cols):

@@ -1,4 +1,4 @@
-"""From edges to atoms: legs of instances, forces and virials, and the design rows of training."""
+"""Edges of instances within a cutoff; sums over edges: forces, virials and design rows."""
 
 from __future__ import annotations
 

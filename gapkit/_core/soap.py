@@ -196,7 +196,7 @@ def soap_pullback(tables, n_channels, centres, edges, coefficients, x, lengths, 
 def soap_jacobian(tables, n_channels, centres, edges, coefficients, x, lengths, dx):
     """dx/d(edge vector) for all edges within the cutoff of `centres`, in edge order, into dx (n_legs + TILE, 3, d).
 
-    What is left in the last TILE rows has no meaning.  Returns the number of legs.
+    The last TILE rows are workspace.  Returns the number of legs.
     """
     mixing = tables.mixing
     edge_offsets = edges.offsets

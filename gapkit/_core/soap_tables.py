@@ -1,4 +1,4 @@
-"""What the kernels of SOAP take: the edges of all atoms, and tables of everything that does not depend on the atoms."""
+"""Input of the SOAP kernels: edges of all atoms, and tables that do not depend on the atoms."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Edges(NamedTuple):
 
 
 class Tables(NamedTuple):
-    """What does not depend on the atoms."""
+    """Radial functions, harmonics, mixing and pairs of columns."""
 
     l_max: int
     n_max: int

@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 from sklearn.gaussian_process.kernels import Hyperparameter
 
-from gapkit._core.power import contract_power, integer_power, integer_power_and_slope, real_power_and_slope
+from gapkit._core.power import contract_power, integer_power, real_power_and_slope
 from gapkit.exceptions import InputError
 from gapkit.io.registry import registered
 from gapkit.kernels.base import GapKernel, QuadraticForm, SecondSlopes, check_positive
@@ -100,7 +100,7 @@ class DotProduct(GapKernel):
             base *= self.delta**2
             return base
         out = q if overwrite_q else np.empty_like(q)
-        integer_power(q, float(self.sigma0) ** 2, float(self.delta) ** 2, zeta, out)
+        integer_power(q, float(self.sigma0) ** 2, float(self.delta) ** 2, zeta, out, _NO_VALUES)
         return out
 
     def value_and_slopes(
@@ -110,7 +110,7 @@ class DotProduct(GapKernel):
         k_q = q if overwrite_q else np.empty_like(q)
         offset, scale, zeta = float(self.sigma0) ** 2, float(self.delta) ** 2, self._integer_zeta()
         if zeta is not None:
-            integer_power_and_slope(q, offset, scale, zeta, k, k_q)
+            integer_power(q, offset, scale, zeta, k, k_q)
         elif float(self.zeta).is_integer():
             base = q + offset
             np.multiply(scale, base**self.zeta, out=k)

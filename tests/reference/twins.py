@@ -21,14 +21,11 @@ def edge_vectors(offsets, indices, shifts, positions, cells, frame_of_atom, vect
 # ---------------------------------------------------------------------- powers
 
 
-def integer_power(q, offset, scale, zeta, out):
-    out[:] = scale * (q + offset) ** zeta
-
-
-def integer_power_and_slope(q, offset, scale, zeta, value, slope):
+def integer_power(q, offset, scale, zeta, value, slope):
     base = q + offset
     value[:] = scale * base**zeta
-    slope[:] = scale * zeta * base ** (zeta - 1)
+    if len(slope):
+        slope[:] = scale * zeta * base ** (zeta - 1)
 
 
 def real_power_and_slope(q, offset, scale, zeta, value, slope):
@@ -294,7 +291,7 @@ def soap_pullback(tables, n_channels, centres, edges, coefficients, x, lengths, 
 
 TWINS = {
     "edges": (edge_vectors,),
-    "power": (integer_power, integer_power_and_slope, real_power_and_slope, contract_power),
+    "power": (integer_power, real_power_and_slope, contract_power),
     "switch": (cosine_switch, quintic_switch),
     "rows": (count_legs, fill_legs, edge_forces, accumulate_rows),
     "triplets": (count_triplets, fill_triplets, triplet_values, triplet_jacobian, triplet_pullback),
