@@ -11,7 +11,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from gapkit.exceptions import InputError
 from gapkit.gp.cholesky import cholesky
-from gapkit.gp.evidence.maximise import maximise_evidence
+from gapkit.gp.evidence.maximise import SearchSettings, maximise_evidence
 from gapkit.gp.factors import TriangularFactor
 from gapkit.gp.posterior import Posterior
 from gapkit.gp.solver import PriorBlock, solve_weights
@@ -223,7 +223,7 @@ class SparseGPRegressor(RegressorMixin, BaseEstimator):
         if isinstance(self.noise, str):
             spread = float(np.linalg.norm(self._factor.R[:, -1])) / np.sqrt(self._factor.n_rows)
             start = {_KIND: 0.1 * spread if spread > 0 else 1e-2}
-            found = maximise_evidence(factors, start, self._prior, [delta], random_state=seed)
+            found = maximise_evidence(factors, start, self._prior, [delta], settings=SearchSettings(random_state=seed))
             self.noise_, delta = found.noise[_KIND], found.scales[0]
         else:
             self.noise_ = float(self.noise)

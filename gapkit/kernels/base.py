@@ -139,10 +139,6 @@ class GapKernel(Kernel):
         """k(x, x), shape (N,), from the squared norms n = |x~|^2."""
 
     @abstractmethod
-    def diag_slope(self, n: FloatArray) -> FloatArray:
-        """The total derivative d k(x, x) / dn, shape (N,)."""
-
-    @abstractmethod
     def _log_gradients(self, X: FloatArray, K: FloatArray) -> dict[str, FloatArray]:
         """dK/d log(parameter) for each hyperparameter that is not fixed: (n, n), or (n, n, n_elements)."""
 

@@ -152,9 +152,6 @@ class DotProduct(GapKernel):
         self._validate()
         return self.delta**2 * (n + self.sigma0**2) ** self.zeta
 
-    def diag_slope(self, n: FloatArray) -> FloatArray:
-        return self.delta**2 * self.zeta * (n + self.sigma0**2) ** (self.zeta - 1)
-
     def _log_gradients(self, X: FloatArray, K: FloatArray) -> dict[str, FloatArray]:
         q = X @ X.T
         base = np.abs(q + self.sigma0**2) if self._integer_zeta() else np.maximum(q + self.sigma0**2, 0.0)

@@ -104,9 +104,6 @@ class SquaredExponential(GapKernel):
         self._validate()
         return np.full(np.shape(n), float(self.delta) ** 2)
 
-    def diag_slope(self, n: FloatArray) -> FloatArray:
-        return np.zeros(np.shape(n))
-
     def _log_gradients(self, X: FloatArray, K: FloatArray) -> dict[str, FloatArray]:
         A = self.scale_features(X)
         squares = (A[:, None, :] - A[None, :, :]) ** 2

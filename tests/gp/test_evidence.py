@@ -7,8 +7,9 @@ from sklearn.gaussian_process import GaussianProcessRegressor
 from gapkit.exceptions import ConvergenceWarning, InputError
 from gapkit.gp.cholesky import cholesky
 from gapkit.gp.evidence import objective as whitened
-from gapkit.gp.evidence.maximise import LogNormalPrior, log_marginal_likelihood, maximise_evidence
+from gapkit.gp.evidence.maximise import SearchSettings, log_marginal_likelihood, maximise_evidence
 from gapkit.gp.evidence.objective import EvidenceObjective
+from gapkit.gp.evidence.search import Freedom
 from gapkit.gp.factors import TriangularFactor
 from gapkit.gp.solver import PriorBlock, solve_weights
 from gapkit.kernels import DotProduct, SquaredExponential
@@ -37,7 +38,7 @@ def gradient_error(value, x, analytic, step=1e-4):
 
 
 def test_value_is_the_definition_and_the_solvers(problem, factors):
-    value = log_marginal_likelihood(factors, NOISE, problem.prior, SCALES, eval_gradient=False)
+    value = log_marginal_likelihood(factors, NOISE, problem.prior, SCALES)[0]
     np.testing.assert_allclose(value, problem.log_p(NOISE, SCALES), rtol=1e-8)
     solution = solve_weights(factors, NOISE, problem.prior, SCALES)
     np.testing.assert_allclose(value, solution.log_marginal_likelihood, rtol=1e-10)
@@ -50,7 +51,7 @@ def test_gradient(problem, factors, by_qr, monkeypatch):
 
     def value(x):
         noise = dict(zip(NOISE, np.exp(x[:2]), strict=True))
-        return log_marginal_likelihood(factors, noise, problem.prior, np.exp(x[2:]), eval_gradient=False)
+        return log_marginal_likelihood(factors, noise, problem.prior, np.exp(x[2:]))[0]
 
     log_p, d_noise, d_scales = log_marginal_likelihood(factors, NOISE, problem.prior, SCALES)
     x = np.log([*NOISE.values(), *SCALES])
@@ -94,7 +95,7 @@ def test_equal_to_scikit_learn_when_every_point_is_sparse(kernel):
 
 def test_optimum_is_a_maximum_and_near_the_truth(problem, factors):
     start = {"energy": 1.0, "forces": 1.0}
-    result = maximise_evidence(factors, start, problem.prior, [1.0] * 3, n_starts=3)
+    result = maximise_evidence(factors, start, problem.prior, [1.0] * 3, settings=SearchSettings(n_starts=3))
     assert result.converged
     solution = solve_weights(factors, result.noise, problem.prior, result.scales)
     np.testing.assert_allclose(result.log_marginal_likelihood, solution.log_marginal_likelihood, rtol=1e-8)
@@ -104,15 +105,14 @@ def test_optimum_is_a_maximum_and_near_the_truth(problem, factors):
     _, d_noise, d_scales = log_marginal_likelihood(factors, result.noise, problem.prior, result.scales)
     assert np.abs([*d_noise.values(), *d_scales]).max() < 0.05
     assert result.n_evaluations >= 3 * 5
-    assert result.history[-1] == max(result.history)
-    again = maximise_evidence(factors, start, problem.prior, [1.0] * 3, n_starts=3)
+    again = maximise_evidence(factors, start, problem.prior, [1.0] * 3, settings=SearchSettings(n_starts=3))
     assert again.noise == result.noise
 
 
 def test_fixed_parameters_groups_bounds(problem, factors):
     result = maximise_evidence(
-        factors, NOISE, problem.prior, [1.0, 2.0, 1.0], groups=[0, 1, 0], fixed_noise=["energy"], fixed_scales=[1],
-        noise_bounds={"forces": (0.5, 1.0)},
+        factors, NOISE, problem.prior, [1.0, 2.0, 1.0], groups=[0, 1, 0],
+        freedom=Freedom(fixed_noise=["energy"], fixed_scales=[1], noise_bounds=(0.5, 1.0)),
     )  # fmt: skip
     assert result.noise["energy"] == pytest.approx(0.07, rel=1e-12)
     assert result.scales[1] == pytest.approx(2.0, rel=1e-12)
@@ -120,101 +120,32 @@ def test_fixed_parameters_groups_bounds(problem, factors):
     assert result.noise["forces"] == pytest.approx(0.5)
     assert "at a bound: noise of forces" in result.message
     everything = maximise_evidence(
-        factors, NOISE, problem.prior, SCALES, fixed_noise=list(NOISE), fixed_scales=[0, 1, 2]
+        factors, NOISE, problem.prior, SCALES, freedom=Freedom(fixed_noise=list(NOISE), fixed_scales=[0, 1, 2])
     )
     assert everything.scales == pytest.approx(SCALES)
     np.testing.assert_allclose(everything.log_marginal_likelihood, problem.log_p(NOISE, SCALES), rtol=1e-8)
 
 
-def test_priors_pull_and_have_the_right_slope(problem, factors):
-    free = maximise_evidence(factors, NOISE, problem.prior, SCALES)
-    held = maximise_evidence(
-        factors, NOISE, problem.prior, SCALES,
-        noise_priors={"energy": LogNormalPrior(0.01, 0.02)}, scale_priors={2: LogNormalPrior(9.0, 0.01)},
-    )  # fmt: skip
-    assert held.noise["energy"] < 0.5 * free.noise["energy"]
-    assert held.scales[2] == pytest.approx(9.0, rel=0.02)
-    assert held.log_marginal_likelihood < free.log_marginal_likelihood
-    prior = LogNormalPrior(0.3, 0.7)
-    assert prior.log_density(np.log(0.3)) == (0.0, 0.0)
-    assert prior.log_density(np.log(0.3) + 0.7)[0] == pytest.approx(-0.5)
-    assert gradient_error(lambda x: prior.log_density(x[0])[0], np.array([0.4]), prior.log_density(0.4)[1]) < 1e-9
-    # at the optimum of the sum, the slopes of evidence and prior cancel
-    _, d_noise, _ = log_marginal_likelihood(factors, held.noise, problem.prior, held.scales)
-    slope = LogNormalPrior(0.01, 0.02).log_density(np.log(held.noise["energy"]))[1]
-    assert abs(d_noise["energy"] + slope) < 1e-3 * abs(slope)
-
-
-def test_reduction_moves_the_optimum_by_less_than_a_percent():
-    """A hundred points on a polynomial of rank 20: most of its directions carry nothing."""
-    problem = make_problem(sizes=(10, 100, 10), n_rows=(60, 200), jitter=1e-9)
-    factors, start = problem.factors, {"energy": 0.1, "forces": 0.1}
-    whole = maximise_evidence(factors, start, problem.prior, [1.0] * 3, n_starts=1)
-    reduced = maximise_evidence(factors, start, problem.prior, [1.0] * 3, n_starts=1, max_columns=50)
-    assert "120 of 120 columns" in whole.message
-    kept = int(reduced.message.split("; ")[-1].split()[0])
-    assert kept == 40
-    for kind in start:
-        assert reduced.noise[kind] == pytest.approx(whole.noise[kind], rel=0.01)
-    assert reduced.scales == pytest.approx(whole.scales, rel=0.01)
-    assert abs(reduced.log_marginal_likelihood - whole.log_marginal_likelihood) < 0.01
-
-
-def test_reduction_of_smooth_kernels_keeps_the_evidence():
-    """Scales that the data do not determine may move freely; the noise and the evidence reached may not."""
-    problem = make_problem(**SMOOTH)
-    factors, start = problem.factors, {"energy": 0.1, "forces": 0.1}
-    whole = maximise_evidence(factors, start, problem.prior, [1.0] * 3, n_starts=1)
-    reduced = maximise_evidence(factors, start, problem.prior, [1.0] * 3, n_starts=1, max_columns=50)
-    assert int(reduced.message.split("; ")[-1].split()[0]) < 90
-    for kind in start:
-        assert reduced.noise[kind] == pytest.approx(whole.noise[kind], rel=0.01)
-    assert abs(reduced.log_marginal_likelihood - whole.log_marginal_likelihood) < 0.01
-
-
-def test_what_reduction_discards_bounds_its_error():
-    problem = make_problem(**SMOOTH)
-    whole = EvidenceObjective(problem.factors, problem.prior, [0, 1, 2])
-    noise, scales = np.array([0.1, 0.1]), np.ones(3)
-    for tolerance in (1e-4, 1.0, 30.0):
-        reduced = whole.reduce(noise, scales, tolerance=tolerance)
-        assert reduced.n_columns < whole.n_columns
-        for s, d in ((noise, scales), (noise / 5, 3 * scales)):
-            difference = abs(whole.evaluate(s, d)[0] - reduced.evaluate(s, d)[0])
-            assert difference < 0.5 * reduced.discarded(s, d) * 260 + 1e-6
-        assert reduced.discarded(noise, scales) <= tolerance * (1 + 1e-6)
-
-
-def test_a_search_that_leaves_the_reduction_ends_with_all_columns():
-    problem = make_problem(**SMOOTH)
-    factors = problem.factors
-    far = {"energy": 50.0, "forces": 50.0}  # here almost every direction seems to carry nothing
-    reduced = maximise_evidence(factors, far, problem.prior, [0.5] * 3, n_starts=1, max_columns=10)
-    whole = maximise_evidence(factors, far, problem.prior, [0.5] * 3, n_starts=1)
-    assert "140 of 140 columns" in reduced.message
-    assert reduced.log_marginal_likelihood == pytest.approx(whole.log_marginal_likelihood, abs=0.01)
-
-
 def test_no_convergence_is_said(problem, factors):
+    settings = SearchSettings(max_iterations=1)
     with pytest.warns(ConvergenceWarning, match="max_iterations"):
-        result = maximise_evidence(factors, {"energy": 9.0, "forces": 9.0}, problem.prior, [1.0] * 3, max_iterations=1)
+        result = maximise_evidence(factors, {"energy": 9.0, "forces": 9.0}, problem.prior, [1.0] * 3, settings=settings)
     assert not result.converged
 
 
 @pytest.mark.parametrize(
     ("options", "match"),
     [
-        ({"fixed_noise": ["virial"]}, "fixed_noise"),
-        ({"fixed_scales": [3]}, "fixed_scales"),
-        ({"noise_priors": {"virial": LogNormalPrior(1.0)}}, "noise_priors"),
+        ({"freedom": Freedom(fixed_noise=["virial"])}, "fixed_noise"),
+        ({"freedom": Freedom(fixed_scales=[3])}, "fixed_scales"),
+        ({"freedom": Freedom(ties={"virial": ("energy", 1.0)})}, "ties"),
         ({"groups": [0, 0, 1]}, "group 0"),
         ({"groups": [0, 2, 3]}, "`groups`"),
-        ({"scale_bounds": (1.0, 0.5)}, "bounds of the scale 0"),
-        ({"n_starts": 0}, "n_starts"),
+        ({"freedom": Freedom(scale_bounds=(1.0, 0.5))}, "bounds of the scale 0"),
     ],
 )
 def test_bad_options_are_named(problem, factors, options, match):
     with pytest.raises(InputError, match=match):
         maximise_evidence(factors, NOISE, problem.prior, SCALES, **options)
-    with pytest.raises(InputError, match="`width`"):
-        LogNormalPrior(1.0, 0.0)
+    with pytest.raises(InputError, match="n_starts"):
+        SearchSettings(n_starts=0)

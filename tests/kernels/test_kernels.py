@@ -74,8 +74,6 @@ def test_slopes_are_finite_differences(kernel, X):
     np.testing.assert_allclose(k_q, numeric, rtol=SLOPE)
     numeric = (kernel.value(q, n + h, n_s) - kernel.value(q, n - h, n_s)) / (2 * h)
     np.testing.assert_allclose(np.zeros_like(q) if k_n is None else k_n, numeric, rtol=SLOPE)
-    numeric = (kernel.diag_value(n + h) - kernel.diag_value(n - h)) / (2 * h)
-    np.testing.assert_allclose(kernel.diag_slope(n), numeric, rtol=SLOPE)
 
 
 def test_chain_rule_gives_the_gradient_in_features(kernel, X):

@@ -91,7 +91,7 @@ def test_members_predict_what_they_predict_alone(alloy, new_frames, name):
     arguments, forms = MODELS[name]
     model = small_model(**arguments).fit(alloy)
     members = some_members(model)
-    assert any(of_block is not None for of_block in members._plan.quadratic) == forms
+    assert any(of_block is not None for of_block in members._plan.forms) == forms
     molecule = Atoms("Cu2Au", positions=[[0, 0, 0], [0, 0, 2.5], [0, 2.3, 0.4]])
     frames = [*new_frames, molecule, new_frames[0] * (4, 3, 3)]  # more atoms than one block of them
     p = members.predict(frames)

@@ -70,12 +70,10 @@ class EvidenceObjective:
             self._rows.append(white)
             self._targets.append(factor.R[:, -1])
             self._grams.append(_gram(white))
-        # What `reduce` has left out: trace of each Gram matrix over discarded directions, per kind and group.
-        self._discarded = np.zeros((len(self.kinds), self.n_groups))
 
     @property
     def n_columns(self) -> int:
-        """Number of directions kept."""
+        """Number of weights, M."""
         return len(self.group_of_column)
 
     def evaluate(
@@ -123,50 +121,6 @@ class EvidenceObjective:
         d_noise = -n_rows + precisions * (traces + residuals)
         d_scales = np.bincount(self.group_of_column, w**2 - (1.0 - diagonal), self.n_groups)
         return log_p, d_noise, d_scales.astype(np.float64)
-
-    def reduce(self, noise: FloatArray, scales: FloatArray, *, tolerance: float) -> EvidenceObjective:
-        """The same problem on the leading directions of each group only.
-
-        Directions are eigenvectors of the diagonal block D_g (sum_k G_k / sigma_k^2)_gg D_g of each group (so that the
-        scales still commute with them), discarded from the smallest eigenvalue on while those discarded sum to less
-        than `tolerance` in all. At (noise, scales) log det A loses at most that sum, the quadratic form at most that
-        sum times chi^2 of the residual (only if all of it lies along them); `discarded` gives the sum elsewhere.
-
-        Parameters
-        ----------
-        noise, scales : arrays of shape (n_kinds,), (n_groups,)
-            Where the directions are judged.
-        tolerance : float
-            Largest sum of discarded eigenvalues (no unit), compared with 1 for the prior's own.
-        """
-        precisions = noise**-2.0
-        total = sum(p * gram for p, gram in zip(precisions, self._grams, strict=True))
-        kept: list[tuple[IntArray, FloatArray]] = []
-        discarded = self._discarded.copy()
-        for g in range(self.n_groups):
-            columns = np.flatnonzero(self.group_of_column == g)
-            block = np.tril(total[np.ix_(columns, columns)])
-            values, vectors = np.linalg.eigh(block, UPLO="L")
-            values = np.maximum(values, 0.0) * scales[g] ** 2
-            n_out = int(np.searchsorted(np.cumsum(values), tolerance / self.n_groups))
-            n_out = min(n_out, len(values) - 1)
-            kept.append((columns, np.ascontiguousarray(vectors[:, n_out:])))
-            for k, white in enumerate(self._rows):
-                discarded[k, g] += np.sum((white[:, columns] @ vectors[:, :n_out]) ** 2)
-        reduced = object.__new__(EvidenceObjective)
-        reduced.kinds, reduced.n_groups = self.kinds, self.n_groups
-        reduced._counts, reduced._factors, reduced._targets = self._counts, self._factors, self._targets
-        reduced.group_of_column = np.repeat(np.arange(self.n_groups), [basis.shape[1] for _, basis in kept])
-        reduced._rows = [
-            np.asfortranarray(np.hstack([white[:, columns] @ basis for columns, basis in kept])) for white in self._rows
-        ]
-        reduced._grams = [_gram(white) for white in reduced._rows]
-        reduced._discarded = discarded
-        return reduced
-
-    def discarded(self, noise: FloatArray, scales: FloatArray) -> float:
-        """Upper bound of what log det A misses by `reduce`, at any noise and scales: sum of discarded eigenvalues."""
-        return float(noise**-2.0 @ self._discarded @ scales**2)
 
     def _factor(self, D: FloatArray, precisions: FloatArray) -> FloatArray:
         """Lower Cholesky factor of A; by QR where forming A would lose the prior's unit eigenvalues to rounding."""

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gapkit.gp.evidence.maximise import maximise_evidence
+from gapkit.gp.evidence.maximise import SearchSettings, maximise_evidence
+from gapkit.gp.evidence.search import Freedom
 from gapkit.gp.factors import TriangularFactor
 from gapkit.gp.noise import DEFAULT_NOISE, Noise
 from gapkit.gp.solver import PriorBlock
@@ -63,12 +64,15 @@ def choose_hyperparameters(
     given = [kind for kind in factors if kind not in noise.free]
     if len(given) == len(factors) and len(fixed_scales) == len(used):
         return Hyperparameters(start, scales, float("nan"), 0, True, "all were given")
-    result = maximise_evidence(
-        factors, start, prior, scales, groups=groups, fixed_noise=given, fixed_scales=fixed_scales,
-        ties={kind: ("forces", ratio) for kind, ratio in tied.items()}, noise_bounds=(1e-5, 1e2), random_state=rng,
-        n_starts=2 if prior[-1].columns.stop <= SEVERAL_STARTS_UP_TO else 1, tolerance=TOLERANCE,
-        max_iterations=MAX_ITERATIONS, max_columns=1_000_000,
+    freedom = Freedom(
+        fixed_noise=given, fixed_scales=fixed_scales, noise_bounds=(1e-5, 1e2),
+        ties={kind: ("forces", ratio) for kind, ratio in tied.items()},
     )  # fmt: skip
+    n_starts = 2 if prior[-1].columns.stop <= SEVERAL_STARTS_UP_TO else 1
+    settings = SearchSettings(
+        n_starts=n_starts, random_state=rng, max_iterations=MAX_ITERATIONS, tolerance=TOLERANCE
+    )  # fmt: skip
+    result = maximise_evidence(factors, start, prior, scales, groups=groups, freedom=freedom, settings=settings)
     # The search works in logarithms, which round: what was given is returned as it was given.
     found = [
         delta if group in fixed_scales else new for delta, new, group in zip(scales, result.scales, groups, strict=True)
