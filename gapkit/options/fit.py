@@ -13,8 +13,8 @@ A configuration file is YAML or TOML, and its keys are the flags with underscore
     config_types:                           # config file only: noise per configuration type
       liquid: {energy_sigma: 0.01, forces_sigma: 0.2}
 
-Flags win over the file.  An option `sets` a parameter of `GAP`; those that set none belong to the command.  A new plain parameter
-is one field here that has its name.
+Flags win over the file.  An option `sets` a parameter of `GAP`; those that set none belong to the command.  A new plain
+parameter of `GAP` is one field here that has its name.
 """
 
 from __future__ import annotations
