@@ -59,8 +59,8 @@ class Shown:
         What the target of a frame is divided by.
     sign : int
         1, or -1 where the quantity has the other sign.
-    printed_unit, printed_factor : str, float
-        Unit of printed errors, and how many of it make one `unit`.
+    printed_unit, printed_factor, digits : str, float, int
+        Unit of printed errors, how many of it make one `unit`, and their decimals.
     """
 
     name: str
@@ -70,6 +70,11 @@ class Shown:
     sign: int = 1
     printed_unit: str = ""
     printed_factor: float = 1.0
+    digits: int = 4
+
+    def printed(self, error: float) -> str:
+        """An error in `printed_unit`, without it."""
+        return f"{error * self.printed_factor:.{self.digits}f}"
 
     def factor(self, n_atoms: NDArray[np.int64], volumes: NDArray[np.float64]) -> NDArray[np.float64]:
         """Quantity per target (n_frames,), from atoms and volumes (Å^3, NaN without a cell) of the frames."""
@@ -155,7 +160,7 @@ TARGETS: dict[str, Target] = {
     for target in (
         Target(
             "energy", "eV", per_atom=False, grows=True, noise=1e-3,
-            shown=Shown("energy", "energies", "eV/atom", "atom", printed_unit="meV/atom", printed_factor=1e3),
+            shown=Shown("energy", "energies", "eV/atom", "atom", printed_unit="meV/atom", printed_factor=1e3, digits=2),
         ),
         Target(
             "forces", "eV/Å", per_atom=True, shape=(3,), noise=0.1, sigma="force_sigma", mask="force_mask",
@@ -164,7 +169,8 @@ TARGETS: dict[str, Target] = {
         Target(
             "virial", "eV", per_atom=False, shape=(3, 3), grows=True, noise=0.05,
             shown=Shown(
-                "stress", "stress components", "eV/Å^3", "volume", -1, printed_unit="meV/Å³", printed_factor=1e3
+                "stress", "stress components", "eV/Å^3", "volume", -1, printed_unit="meV/Å³", printed_factor=1e3,
+                digits=3,
             ),
         ),
     )

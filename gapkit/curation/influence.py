@@ -37,9 +37,9 @@ from gapkit.potential.training.labels import labelled_batch
 from gapkit.potential.training.rows import TrainingTargets
 from gapkit.structures import AtomsBatch
 from gapkit.structures.checks.labels import rms_forces
+from gapkit.targets import TARGETS
 from gapkit.typing import BoolArray, FloatArray, IntArray
 
-COMPONENTS = {"energy": 1, "forces": 3, "virial": 6}
 # Smallest eigenvalue of 1 - H~: a configuration that alone decides its own prediction has rounding there.
 _SMALLEST = 1e-10
 # Configurations that a type needs to be judged by its own, and those of it that one is compared with.
@@ -92,7 +92,7 @@ class FrameInfluence:
     config_type : str
     n_atoms : int
     kinds : dict of str to KindInfluence
-        By "energy", "forces" and "virial", as far as there are labels.
+        By target, as far as there are labels.
     cook : float
         Squared change of all whitened fitted values when it is left out, over the number of effective parameters.
     dfbetas : float
@@ -151,7 +151,7 @@ class InfluenceReport:
             f"{'frame':>6} {'cook':>9} {'dfbetas':>8} {'leverage':>8}  chi2 / rows of energy, forces, virial; type"
         ]
         for f in self.ranked()[:20]:
-            chi2 = (f"{f.kinds[k].chi2 / f.kinds[k].n_rows:8.2f}" if k in f.kinds else f"{'-':>8}" for k in COMPONENTS)
+            chi2 = (f"{f.kinds[k].chi2 / f.kinds[k].n_rows:8.2f}" if k in f.kinds else f"{'-':>8}" for k in TARGETS)
             lines.append(
                 f"{f.frame:6d} {f.cook:9.3g} {f.dfbetas:8.2f} {f.leverage:8.2f}  {' '.join(chi2)}  {f.config_type}"
             )
@@ -174,7 +174,7 @@ def influence(model: GAP, frames: Atoms | Sequence[Atoms]) -> InfluenceReport:
         If they are not the training set.
     """
     batch = training_batch(model, frames)
-    found = examine(model, batch, {kind: np.ones(batch.n_frames, bool) for kind in COMPONENTS})
+    found = examine(model, batch, {kind: np.ones(batch.n_frames, bool) for kind in TARGETS})
     return InfluenceReport(tuple(found), sum(frame.leverage for frame in found))
 
 
@@ -194,7 +194,7 @@ def examine(model: GAP, batch: AtomsBatch, inside: Mapping[str, BoolArray]) -> l
     Parameters
     ----------
     inside : dict of str to ndarray (n_frames,)
-        By "energy", "forces" and "virial": frames whose labels of this kind the model was fitted to.  Labels that are
+        By target: frames whose labels of this kind the model was fitted to.  Labels that are
         not inside are judged all the same, but have no leverage and change nothing when the frame is left out.
     """
     batch_labels = batch.labels
@@ -219,10 +219,10 @@ def examine(model: GAP, batch: AtomsBatch, inside: Mapping[str, BoolArray]) -> l
         u = residual + gain @ residual[mine]
         found = {}
         for kind in dict.fromkeys(kinds.tolist()):
-            own = kinds == kind
+            own, target = kinds == kind, TARGETS[kind]
             chi2 = _squared(u[own], V[np.ix_(own, own)])
-            contrast = _contrast(u[own], V[np.ix_(own, own)]) if kind == "forces" else 0.0
-            flipped = _squared(u[own] - 2.0 * labels[own], V[np.ix_(own, own)]) if kind == "virial" else None
+            contrast = _contrast(u[own], V[np.ix_(own, own)]) if target.shape == (3,) else 0.0
+            flipped = _squared(u[own] - 2.0 * labels[own], V[np.ix_(own, own)]) if target.shown.sign < 0 else None
             leverage = float(np.diagonal(H)[own & mine].sum())
             found[kind] = KindInfluence(int(own.sum()), leverage, chi2, contrast, flipped)
         score = white[:, mine] @ u[mine]
@@ -243,19 +243,18 @@ def frame_rows(
     """Whitened rows (n, M), residuals (n,) and labels (n,) of one frame as the fit had them, and the kind of each."""
     sparse, noise = state.sparse, state.noise
     part = batch.select([frame])
-    atoms = slice(int(batch.offsets[frame]), int(batch.offsets[frame + 1]))
-    spans = {"energy": slice(frame, frame + 1), "forces": atoms, "virial": slice(frame, frame + 1)}
+    spans = {kind: target.span(batch.offsets, frame, frame + 1) for kind, target in TARGETS.items()}
     has = {kind: labelled.has[kind][span] for kind, span in spans.items()}
     applied = AppliedBasis.of(sparse.basis, part, state.neighbours(part))
     made = target_rows(applied, [kind for kind, mask in has.items() if mask.any()], single=True)
     rows, residuals, kinds = [np.zeros((0, len(sparse.weights)))], [np.zeros(0)], [np.zeros(0, "U6")]
     labels = [np.zeros(0)]
-    for kind, c in COMPONENTS.items():
+    for kind, target in TARGETS.items():
         if not has[kind].any() or kind not in noise:  # the fit had no label of this kind
             continue
-        sigmas = np.repeat(labelled.sigmas[kind][spans[kind]][has[kind]] * noise[kind], c)
+        sigmas = np.repeat(labelled.sigmas[kind][spans[kind]][has[kind]] * noise[kind], target.components)
         phi = made[kind][has[kind]].reshape(len(sigmas), -1)
-        values = getattr(labelled, kind)[spans[kind]].reshape(-1, c)[has[kind]].ravel()
+        values = getattr(labelled, kind)[spans[kind]].reshape(-1, target.components)[has[kind]].ravel()
         rows.append(phi / sigmas[:, None])
         labels.append(values / sigmas)
         residuals.append((values - phi @ sparse.weights) / sigmas)
@@ -288,7 +287,7 @@ def outlier_scores(frames: Sequence[FrameInfluence]) -> dict[str, FloatArray]:
         0 where there is no label.
     """
     scores = {}
-    for name in (*COMPONENTS, "atom"):
+    for name in (*TARGETS, "atom"):
         kind = "forces" if name == "atom" else name
         where = [i for i, frame in enumerate(frames) if kind in frame.kinds]
         known = [frames[i] for i in where]
@@ -300,7 +299,7 @@ def outlier_scores(frames: Sequence[FrameInfluence]) -> dict[str, FloatArray]:
             noise = 0.0 if name == "atom" else np.sqrt(2.0 / (9.0 * of[k].n_rows)) * median
             deviation = 1.4826 * float(np.median(np.abs(x[others] - median)))
             scores[name][i] = (x[k] - median) / max(deviation, noise, SMALLEST_SPREAD)
-    scores["all"] = ALL * np.sqrt(sum(np.maximum(scores[name], 0.0) ** 2 for name in COMPONENTS))
+    scores["all"] = ALL * np.sqrt(sum(np.maximum(scores[name], 0.0) ** 2 for name in TARGETS))
     scores["sign"] = _signs(frames)
     return scores
 

@@ -22,7 +22,7 @@ from gapkit.parallel import limit_blas
 from gapkit.potential import GAP
 from gapkit.potential.training.rows import accumulate
 from gapkit.structures import to_batch
-from gapkit.targets import TARGETS
+from gapkit.targets import TARGETS, shown_quantities
 from gapkit.typing import FloatArray
 
 # Energies count more against forces, and stresses more against both, than the fitted noise says, and less.
@@ -101,7 +101,7 @@ class ParetoFront:
             raise InputError(f"`purpose` must be one of balanced, {', '.join(PURPOSES)}, got {purpose!r}")
         importance = PURPOSES[purpose] if isinstance(purpose, str) else purpose
         front = self.front
-        unknown = set(importance) - {"energy", "forces", "stress"}
+        unknown = set(importance) - set(shown_quantities())
         known = np.array([importance.get(kind, 0.0) for kind in front[0].errors])
         if unknown or np.any(known < 0) or not known.any():
             raise InputError(
@@ -124,16 +124,13 @@ class ParetoFront:
         return {"points": [p.to_dict() for p in self.points], "knee": self.knee.to_dict()}
 
     def __str__(self) -> str:
-        knee = self.knee
-        lines = ["noise ratios: energy, virial;  RMSE: " + ", ".join(_UNITS[kind] for kind in knee.errors)]
+        knee, shown = self.knee, shown_quantities()
+        units = ", ".join(f"{kind} {shown[kind].printed_unit}" for kind in knee.errors)
+        lines = [f"noise ratios: energy, virial;  RMSE: {units}"]
         for p in self.front:
-            errors = "  ".join(f"{value * _FACTORS[kind]:9.3f}" for kind, value in p.errors.items())
+            errors = "  ".join(f"{value * shown[kind].printed_factor:9.3f}" for kind, value in p.errors.items())
             lines.append(f"{p.ratios[0]:9.3g} {p.ratios[1]:9.3g}  {errors}{'  knee' if p is knee else ''}")
         return "\n".join(lines)
-
-
-_UNITS = {"energy": "energy meV/atom", "forces": "forces eV/Å", "stress": "stress meV/Å^3"}
-_FACTORS = {"energy": 1e3, "forces": 1.0, "stress": 1e3}
 
 
 def pareto(
@@ -184,19 +181,18 @@ def _test_triangles(model: GAP, frames: Atoms | Sequence[Atoms]) -> dict[str, Tr
     """TripletDistances of the test rows by kind, in the units of the errors."""
     state = model.state_
     batch = to_batch(frames, keys=model.label_keys, strict=False)
-    labels = batch.labels
-    assert labels is not None
     check_species(batch.species, state.species)
     targets = replace(state.row_maker, noise=Noise()).targets(batch)
-    has_stress = labels.has_virial & np.isfinite(batch.volumes)
-    n_atoms = batch.n_atoms_per_frame.astype(float)
-    sigmas = {"energy": n_atoms, "forces": np.ones(batch.n_atoms), "virial": np.nan_to_num(batch.volumes, nan=1.0)}
-    targets = replace(targets, has={**targets.has, "virial": has_stress}, sigmas=sigmas)
+    sigmas = {}
+    for kind, target in TARGETS.items():
+        size = 1.0 / np.abs(target.shown.factor(batch.n_atoms_per_frame, batch.volumes))
+        sigmas[kind] = np.nan_to_num(size[batch.frame_of_atom] if target.per_atom else size, nan=1.0)
+    targets = replace(targets, has=batch.comparable, sigmas=sigmas)
     if not any(targets.has[kind].any() for kind in TARGETS):
         raise DataError("`frames_test` must have energies, forces or stresses to compare with, found none")
     factors: dict[str, TriangularFactor] = {}
     accumulate(state.sparse.basis, batch, targets, factors, n_jobs=model.n_jobs)
-    return {"stress" if kind == "virial" else kind: factors[kind] for kind in TARGETS if kind in factors}
+    return {target.shown.name: factors[kind] for kind, target in TARGETS.items() if kind in factors}
 
 
 def _rms(factor: TriangularFactor, weights: FloatArray) -> float:

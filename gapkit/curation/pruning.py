@@ -46,7 +46,7 @@ class Dropped:
 
 @dataclass(frozen=True)
 class Masked:
-    """A configuration of which some labels were left out: `kinds` of "energy", "forces" and "virial"."""
+    """A configuration of which some labels were left out: `kinds` are names of targets."""
 
     frame: int
     config_type: str
@@ -245,9 +245,9 @@ def _left(frames: Sequence[Atoms], inside: Mapping[str, BoolArray], keys: LabelK
 def _errors(found: LeaveOneOut, inside: Mapping[str, BoolArray] | None) -> dict[str, float]:
     """Root mean square errors of the labels inside (None: all)."""
     out = {}
-    for name, kind in (("energy", "energy"), ("forces", "forces"), ("stress", "virial")):
-        residuals = getattr(found, name)
+    for kind, target in TARGETS.items():
+        residuals = found.of(target)
         errors = residuals.errors if inside is None else residuals.errors[inside[kind][residuals.frames]]
         if len(errors):
-            out[f"{name}_rmse"] = float(np.sqrt(np.mean(errors**2)))
+            out[f"{target.shown.name}_rmse"] = float(np.sqrt(np.mean(errors**2)))
     return out

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from ase import Atoms
@@ -114,20 +114,16 @@ def _misfit(
     found: LeaveOneOut, batch: AtomsBatch, base: Mapping[str, FloatArray], noise: Mapping[str, float]
 ) -> dict[str, FloatArray]:
     """u^2 by kind (n_frames,), in units in which its median is that of right labels; NaN without labels."""
-    n_atoms = batch.n_atoms_per_frame
-    parts = {
-        "energy": (found.energy, base["energy"] / n_atoms),
-        "forces": (found.forces, base["forces"][found.atoms]),
-        "virial": (found.stress, base["virial"] / batch.volumes),
-    }
     out = {}
-    for kind, (residuals, relative) in parts.items():
+    for kind, target in TARGETS.items():
         out[kind] = np.full(batch.n_frames, np.nan)
+        residuals = found.of(target)
         if len(residuals.frames) == 0:
             continue
-        sigma = (relative if kind == "forces" else relative[residuals.frames]) * noise[kind]
+        factor = np.abs(target.shown.factor(batch.n_atoms_per_frame, batch.volumes))[residuals.frames]
+        sigma = base[kind][residuals.rows] * factor * noise[kind]
         squares = (residuals.errors**2 / (sigma[:, None] ** 2 + residuals.variances)).sum(axis=1)
-        rows = TARGETS[kind].components * np.bincount(residuals.frames, minlength=batch.n_frames)
+        rows = target.components * np.bincount(residuals.frames, minlength=batch.n_frames)
         has = rows > 0
         mean = np.bincount(residuals.frames, squares, batch.n_frames)[has] / rows[has]
         right = chi2.median(rows[has]) / rows[has]
@@ -140,10 +136,9 @@ def _reweighted(
     w: Mapping[str, FloatArray], i: int, keys: LabelKeys | None,
 ) -> Atoms:  # fmt: skip
     """A copy of frame i with the sigmas that its weights ask for."""
-    atoms_of = slice(int(batch.offsets[i]), int(batch.offsets[i + 1]))
-    sigma: dict[str, Any] = {}
-    for kind in TARGETS:
-        if np.isfinite(w[kind][i]):
-            own = base[kind][atoms_of] if kind == "forces" else float(base[kind][i])
-            sigma[kind] = own * reference[kind] / np.sqrt(w[kind][i])
-    return with_sigmas(atoms, **sigma, keys=keys)
+    sigmas = {
+        kind: base[kind][target.span(batch.offsets, i, i + 1)] * reference[kind] / np.sqrt(w[kind][i])
+        for kind, target in TARGETS.items()
+        if np.isfinite(w[kind][i])
+    }
+    return with_sigmas(atoms, sigmas, keys=keys)

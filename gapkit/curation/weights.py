@@ -19,6 +19,7 @@ from gapkit.exceptions import DataError, InputError
 from gapkit.gp.noise import DEFAULT_NOISE, Noise
 from gapkit.structures import LabelKeys, to_batch
 from gapkit.structures.labels import results_of
+from gapkit.targets import TARGETS
 from gapkit.typing import FloatArray
 
 # Two frames are of one composition if their fractions agree to this.
@@ -44,14 +45,14 @@ def without_labels(atoms: Atoms, kinds: Iterable[str], *, keys: LabelKeys | None
 
     Parameters
     ----------
-    kinds : iterable of {"energy", "forces", "virial"}
-        "virial" takes away the stress as well.
+    kinds : iterable of str
+        Names of targets; without the virial there is no stress either.
     keys : LabelKeys or None
         Names of the labels.
     """
     keys = keys or LabelKeys()
-    names = {"energy": (keys.energy,), "forces": (keys.forces,), "virial": (keys.stress, keys.virial)}
-    gone = [name for kind in kinds for name in names[kind] if name is not None]
+    names = (name for kind in kinds for name in (TARGETS[kind].shown.name, kind))
+    gone = [key for name in names if (key := keys.of(name)) is not None]
     new = copy_frame(atoms, **dict.fromkeys(gone))
     for name in gone:
         new.info.pop(name, None)
@@ -59,36 +60,27 @@ def without_labels(atoms: Atoms, kinds: Iterable[str], *, keys: LabelKeys | None
     return new
 
 
-def with_sigmas(
-    atoms: Atoms, *, energy: float | None = None, forces: ArrayLike | None = None, virial: float | None = None,
-    keys: LabelKeys | None = None,
-) -> Atoms:  # fmt: skip
-    """A copy of a frame with absolute sigmas; None leaves that of a kind as it is.
+def with_sigmas(atoms: Atoms, sigmas: Mapping[str, ArrayLike], *, keys: LabelKeys | None = None) -> Atoms:
+    """A copy of a frame with absolute sigmas; those not given stay as they are.
 
     Parameters
     ----------
-    energy, virial : float or None
-        eV, of the whole frame.
-    forces : float, array-like (n_atoms,) or None
-        eV/Å.
+    sigmas : mapping of str to array-like
+        By name of the target: eV of the whole frame for energy and virial; eV/Å, one or (n_atoms,), for forces.
     keys : LabelKeys or None
         Names under which they are written.
     """
     keys = keys or LabelKeys()
     new = copy_frame(atoms)
-    for key, value, per_atom in (
-        (keys.energy_sigma, energy, False), (keys.force_sigma, forces, True), (keys.virial_sigma, virial, False),
-    ):  # fmt: skip
-        if value is None:
-            continue
-        sigma = np.asarray(value, dtype=float)
+    for kind, value in sigmas.items():
+        key, sigma = keys.of(TARGETS[kind].sigma), np.asarray(value, dtype=float)
         if key is None or not np.isfinite(sigma).all() or np.any(sigma <= 0):
             raise InputError(f"sigmas must be finite and > 0, with a name in `keys`, got {value!r} under {key!r}")
         new.info.pop(key, None)
-        if per_atom:
+        if TARGETS[kind].per_atom:
             new.set_array(key, np.broadcast_to(sigma, (len(atoms),)).copy())
         else:
-            new.info[key] = float(sigma)
+            new.info[key] = float(sigma.reshape(()))
     return new
 
 
@@ -108,9 +100,10 @@ def noise_sigmas(
     out = []
     for atoms, factor in zip(frames, factors, strict=True):
         own = noise.per_config_type.get(str(atoms.info.get(key, "default")), Noise()).filled(filled).as_dict()
-        root = np.sqrt(len(atoms))
-        energy, virial = factor * own["energy"] * root, factor * own["virial"] * root
-        out.append(with_sigmas(atoms, energy=energy, forces=factor * own["forces"], virial=virial, keys=keys))
+        sigmas = {
+            kind: factor * sigma * np.sqrt(len(atoms) if TARGETS[kind].grows else 1) for kind, sigma in own.items()
+        }
+        out.append(with_sigmas(atoms, sigmas, keys=keys))
     return out
 
 

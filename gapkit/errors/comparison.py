@@ -20,8 +20,8 @@ import numpy as np
 
 from gapkit.errors.tables import Errors, ErrorTable
 from gapkit.exceptions import DataError
-from gapkit.structures import LabelKeys, to_batch
-from gapkit.targets import to_voigt
+from gapkit.structures import AtomsBatch, LabelKeys, to_batch
+from gapkit.targets import TARGETS, Target
 from gapkit.typing import BoolArray, FloatArray, IntArray
 
 if TYPE_CHECKING:
@@ -96,9 +96,8 @@ class Comparison:
     n_atoms : (n_frames,) int
     numbers : (n_atoms,) int
         Atomic numbers, the atoms of all frames one after another.
-    energy : Pairs of one component, eV/atom
-    forces : Pairs of three components, eV/Å
-    stress : Pairs of six components, eV/Å^3
+    pairs : dict of str to Pairs
+        By quantity, such as "stress"; attributes `energy`, `forces` and `stress` are the same.
     std : {"calibrated", "epistemic"} or None
         What the standard deviations are, see `Predictions`; None if there are none.
     extrapolating : (n_atoms,) bool or None
@@ -108,17 +107,29 @@ class Comparison:
     config_type: tuple[str, ...]
     n_atoms: IntArray
     numbers: IntArray
-    energy: Pairs
-    forces: Pairs
-    stress: Pairs
+    pairs: dict[str, Pairs]
     std: str | None = None
     extrapolating: BoolArray | None = None
 
     @property
+    def energy(self) -> Pairs:
+        """One component, eV/atom."""
+        return self.pairs["energy"]
+
+    @property
+    def forces(self) -> Pairs:
+        """Three components, eV/Å."""
+        return self.pairs["forces"]
+
+    @property
+    def stress(self) -> Pairs:
+        """Six components, eV/Å^3."""
+        return self.pairs["stress"]
+
+    @property
     def labelled(self) -> dict[str, Pairs]:
         """The quantities that have labels, by name."""
-        quantities = {"energy": self.energy, "forces": self.forces, "stress": self.stress}
-        return {name: pairs for name, pairs in quantities.items() if pairs.reference.size}
+        return {name: pairs for name, pairs in self.pairs.items() if pairs.reference.size}
 
     @property
     def extrapolating_frames(self) -> BoolArray | None:
@@ -136,16 +147,12 @@ class Comparison:
         return ErrorTable(self._errors_of(np.ones(len(types), dtype=bool)), by_type)
 
     def _errors_of(self, chosen: BoolArray) -> Errors:
-        energy, forces, stress = (pairs.of_frames(chosen) for pairs in (self.energy, self.forces, self.stress))
+        pairs = {name: pairs.of_frames(chosen) for name, pairs in self.pairs.items()}
         return Errors(
             n_frames=int(chosen.sum()),
             n_atoms=int(self.n_atoms[chosen].sum()),
-            energy_mae=energy.mae,
-            energy_rmse=energy.rmse,
-            forces_mae=forces.mae,
-            forces_rmse=forces.rmse,
-            stress_mae=stress.mae,
-            stress_rmse=stress.rmse,
+            mae={name: own.mae for name, own in pairs.items()},
+            rmse={name: own.rmse for name, own in pairs.items()},
         )
 
 
@@ -174,52 +181,18 @@ def compare(
         If a frame holds a species that the model does not know.
     """
     batch = to_batch(frames, keys=keys or model.label_keys, strict=keys is not None)
-    labels = batch.labels
-    has_stress = np.zeros(0, dtype=bool) if labels is None else labels.has_virial & np.isfinite(batch.volumes)
-    if labels is None or not (labels.has_energy.any() or labels.has_forces.any() or has_stress.any()):
+    has = batch.comparable
+    if not any(mask.any() for mask in has.values()):
         raise DataError(
             f"none of the {batch.n_frames} frames has an energy, forces or a stress to compare with; "
             "name the keys of the labels (`keys`, or --energy-key, --forces-key and --stress-key)"
         )
     p = _with_error_bars(model, frames) if uncertainty else model.predict(frames)
-    size = batch.n_atoms_per_frame
-    with_energy, with_stress = np.flatnonzero(labels.has_energy), np.flatnonzero(has_stress)
-    with_forces = np.flatnonzero(labels.has_forces)
-    tensors = -labels.virial[with_stress] / batch.volumes[with_stress, None, None]
-    std: dict[str, FloatArray | None] = {}
-    width: dict[str, FloatArray | None] = {}
-    if uncertainty:
-        std = {"energy": p.energy_std, "forces": p.forces_std, "stress": p.stress_std}
-        width = {"energy": p.energy_interval, "forces": p.forces_interval, "stress": p.stress_interval}
+    pairs = {target.shown.name: _pairs(target, batch, has[name], p) for name, target in TARGETS.items()}
+    std, extrapolating = (p.std, p.extrapolating) if uncertainty else (None, None)
     return Comparison(
-        config_type=labels.config_type,
-        n_atoms=size,
-        numbers=batch.numbers,
-        energy=Pairs(
-            with_energy,
-            (labels.energy / size)[with_energy, None],
-            (p.energy / size)[with_energy, None],
-            _rows(std.get("energy"), with_energy, size),
-            _rows(width.get("energy"), with_energy, size),
-        ),
-        forces=Pairs(
-            batch.frame_of_atom[with_forces],
-            labels.forces[with_forces],
-            p.forces[with_forces],
-            _rows(std.get("forces"), with_forces),
-            _rows(width.get("forces"), with_forces),
-            with_forces,
-        ),
-        stress=Pairs(
-            with_stress,
-            to_voigt(tensors),
-            p.stress[with_stress],
-            _rows(std.get("stress"), with_stress),
-            _rows(width.get("stress"), with_stress),
-        ),
-        std=p.std if uncertainty else None,
-        extrapolating=p.extrapolating if uncertainty else None,
-    )
+        batch.all_labels.config_type, batch.n_atoms_per_frame, batch.numbers, pairs, std, extrapolating
+    )  # fmt: skip
 
 
 def evaluate(model: GAP, frames: Sequence[Atoms], keys: LabelKeys | None = None) -> ErrorTable:
@@ -234,9 +207,26 @@ def _with_error_bars(model: GAP, frames: Sequence[Atoms]) -> Predictions:
     return model.predict(frames, return_std=True, interval=INTERVAL)
 
 
-def _rows(values: FloatArray | None, rows: IntArray, per: IntArray | None = None) -> FloatArray | None:
-    """Rows as (n, n_components), over `per` where given; None if any is missing, as without a calibration."""
-    if values is None:
-        return None
-    values = values[rows] if per is None else (values / per)[rows, None]
-    return None if np.isnan(values).any() else values
+def _pairs(target: Target, batch: AtomsBatch, has: BoolArray, p: Predictions) -> Pairs:
+    """Labels and predictions of a target, as they are shown."""
+    shown, rows = target.shown, np.flatnonzero(has)
+    frames = batch.frame_of_atom[rows] if target.per_atom else rows
+    factor = shown.factor(batch.n_atoms_per_frame, batch.volumes)[frames, None]
+    # what is predicted per volume is divided already
+    own = abs(factor) if shown.per == "atom" else 1.0
+
+    def predicted(name: str) -> FloatArray | None:
+        values = getattr(p, name, None)
+        return None if values is None else values[rows].reshape(-1, target.components) * own
+
+    def complete(values: FloatArray | None) -> FloatArray | None:
+        """None if any value is missing, as without a calibration."""
+        return None if values is None or np.isnan(values).any() else values
+
+    found = predicted(shown.name)
+    assert found is not None
+    return Pairs(
+        frames, target.to_components(batch.all_labels.values[target.name][rows]) * factor, found,
+        complete(predicted(f"{shown.name}_std")), complete(predicted(f"{shown.name}_interval")),
+        rows if target.per_atom else None,
+    )  # fmt: skip

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
 
 from gapkit.errors.text import rendered
+from gapkit.targets import Shown, shown_quantities
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -13,16 +14,30 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Errors:
-    """Errors over one set of frames; None where no label of that kind exists. Units: eV/atom, eV/Å, eV/Å^3."""
+    """Errors over one set of frames; None where no label of that kind exists. Units: eV/atom, eV/Å, eV/Å^3.
+
+    Attributes
+    ----------
+    n_frames, n_atoms : int
+    mae, rmse : dict of str to float or None
+        By quantity; `energy_mae`, `stress_rmse` and so on are attributes too.
+    """
 
     n_frames: int
     n_atoms: int
-    energy_mae: float | None
-    energy_rmse: float | None
-    forces_mae: float | None
-    forces_rmse: float | None
-    stress_mae: float | None
-    stress_rmse: float | None
+    mae: dict[str, float | None]
+    rmse: dict[str, float | None]
+
+    def __getattr__(self, name: str) -> float | None:
+        quantity, _, kind = name.rpartition("_")
+        if kind in ("mae", "rmse") and quantity in (values := vars(self).get(kind, {})):
+            return cast("float | None", values[quantity])
+        raise AttributeError(f"{type(self).__name__} has no {name!r}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain numbers, such as ``stress_rmse``."""
+        each = {f"{name}_{kind}": getattr(self, kind)[name] for name in self.mae for kind in ("mae", "rmse")}
+        return {"n_frames": self.n_frames, "n_atoms": self.n_atoms, **each}
 
 
 @dataclass(frozen=True)
@@ -34,8 +49,8 @@ class ErrorTable:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain numbers in eV/atom, eV/Å and eV/Å^3, the overall ones at the top level."""
-        by_type = {name: asdict(errors) for name, errors in self.by_config_type.items()}
-        return {**asdict(self.overall), "by_config_type": by_type}
+        by_type = {name: errors.to_dict() for name, errors in self.by_config_type.items()}
+        return {**self.overall.to_dict(), "by_config_type": by_type}
 
     def __str__(self) -> str:
         return rendered(self)
@@ -46,21 +61,17 @@ class ErrorTable:
 
         table = Table(title="MAE / RMSE", title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
         table.add_column("\nconfig type", overflow="fold")
-        for heading in ("\nframes", "energy\nmeV/atom", "forces\neV/Å", "stress\nmeV/Å³"):
+        shown = shown_quantities()
+        for heading in ("\nframes", *(f"{name}\n{quantity.printed_unit}" for name, quantity in shown.items())):
             table.add_column(heading, justify="right", no_wrap=True)
         rows = dict(self.by_config_type) if len(self.by_config_type) > 1 else {}
         for name, row in {**rows, "all": self.overall}.items():
-            table.add_row(
-                name,
-                f"{row.n_frames:,}",
-                _mae_rmse(row.energy_mae, row.energy_rmse, 1e3, 2),
-                _mae_rmse(row.forces_mae, row.forces_rmse, 1.0, 4),
-                _mae_rmse(row.stress_mae, row.stress_rmse, 1e3, 3),
-            )
+            cells = (_mae_rmse(row.mae[name], row.rmse[name], quantity) for name, quantity in shown.items())
+            table.add_row(name, f"{row.n_frames:,}", *cells)
         return table
 
 
-def _mae_rmse(mae: float | None, rmse: float | None, factor: float, digits: int) -> str:
+def _mae_rmse(mae: float | None, rmse: float | None, shown: Shown) -> str:
     if mae is None or rmse is None:
         return "-"
-    return f"{mae * factor:.{digits}f} / {rmse * factor:.{digits}f}"
+    return f"{shown.printed(mae)} / {shown.printed(rmse)}"

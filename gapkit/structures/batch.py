@@ -188,6 +188,12 @@ class AtomsBatch:
         has = self.all_labels.has
         return {name: self.sum_over_frames(mask) > 0 if TARGETS[name].per_atom else mask for name, mask in has.items()}
 
+    @property
+    def comparable(self) -> dict[str, BoolArray]:
+        """Labels of each target, as masks like `Labels.has`, that can be shown: a stress needs a volume."""
+        has, volume = self.all_labels.has, np.isfinite(self.volumes)
+        return {name: mask & volume if TARGETS[name].shown.per == "volume" else mask for name, mask in has.items()}
+
     @cached_property
     def n_atoms_per_frame(self) -> IntArray:
         """(n_frames,) number of atoms of each frame."""

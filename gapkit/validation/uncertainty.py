@@ -16,6 +16,7 @@ from gapkit.errors.tables import ErrorTable
 from gapkit.errors.text import rendered
 from gapkit.exceptions import InputError
 from gapkit.structures import LabelKeys
+from gapkit.targets import shown_quantities
 from gapkit.uncertainty.metrics import UncertaintyMetrics, coverage_by_group, uncertainty_metrics
 
 if TYPE_CHECKING:
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
     from gapkit.potential import GAP
 
 Z90 = float(ndtri(0.5 + INTERVAL / 2))
-
-UNITS = {"energy": "meV/atom", "forces": "eV/Å", "stress": "meV/Å³"}
 
 
 @dataclass(frozen=True)
@@ -69,7 +68,7 @@ class UncertaintyTable:
         return {
             **errors,
             "std": self.std,
-            **{f"{kind}_{name}": value for kind in UNITS for name, value in self._numbers(kind).items()},
+            **{f"{kind}_{name}": value for kind in shown_quantities() for name, value in self._numbers(kind).items()},
             "forces_coverage90_by_species": self.forces_coverage90_by_species,
             "n_extrapolating_frames": self.n_extrapolating_frames,
             "extrapolating_fraction": self.extrapolating_fraction,
@@ -84,7 +83,8 @@ class UncertaintyTable:
         return {name: value if (value := values[name]) is not None and isfinite(value) else None for name in names}
 
     def _coverage_of(self, config_type: str) -> dict[str, float | None]:
-        return {f"{kind}_coverage90": self.coverage90_by_config_type.get(kind, {}).get(config_type) for kind in UNITS}
+        covered = self.coverage90_by_config_type
+        return {f"{kind}_coverage90": covered.get(kind, {}).get(config_type) for kind in shown_quantities()}
 
     def __str__(self) -> str:
         return rendered(self)
@@ -95,10 +95,9 @@ class UncertaintyTable:
         return Group(self.errors, self._metrics_table(), *self._coverage_table(), self._in_words())
 
     def _metrics_table(self) -> Table:
-        table = _table(
-            f"Uncertainty, {self.std} std", ["\nideal", *(f"{kind}\n{unit}" for kind, unit in UNITS.items())]
-        )
-        factors = {"energy": 1e3, "forces": 1.0, "stress": 1e3}
+        quantities = shown_quantities()
+        units = (f"{kind}\n{shown.printed_unit}" for kind, shown in quantities.items())
+        table = _table(f"Uncertainty, {self.std} std", ["\nideal", *units])
         for heading, ideal, name, digits in (
             ("within 0.99 std", "68 %", "coverage68", None),
             ("within 1.64 std", "90 %", "coverage90", None),
@@ -115,10 +114,10 @@ class UncertaintyTable:
             ("  among largest std, over chance", "10", "enrichment", 2),
         ):
             cells = []
-            for kind in UNITS:
+            for kind, shown in quantities.items():
                 value = getattr(self.metrics[kind], name) if kind in self.metrics else None
                 if name in ("crps", "sharpness"):
-                    cells.append("-" if value is None else f"{value * factors[kind]:.3g}")
+                    cells.append("-" if value is None else f"{value * shown.printed_factor:.3g}")
                 else:
                     cells.append(_percent(value) if digits is None else _number(value, digits))
             table.add_row(heading, ideal, *cells)
@@ -129,11 +128,11 @@ class UncertaintyTable:
         species = self.forces_coverage90_by_species if len(self.forces_coverage90_by_species) > 1 else {}
         if not types and not species:
             return []
-        table = _table("Within 1.64 std, ideally 90 %", list(UNITS))
+        table = _table("Within 1.64 std, ideally 90 %", list(shown_quantities()))
         for name in types:
             table.add_row(name, *(_percent(value) for value in self._coverage_of(name).values()))
         for symbol, value in species.items():
-            table.add_row(symbol, "", _percent(value), "")
+            table.add_row(symbol, *(_percent(value) if kind == "forces" else "" for kind in shown_quantities()))
         return [table]
 
     def _in_words(self) -> str:

@@ -90,13 +90,14 @@ def test_copies_share_nothing_and_fit_uses_them():
     np.testing.assert_array_equal(before.forces, after.forces)
     assert "energy_sigma" not in frames[0].info
     # a frame whose labels hardly count is one that is hardly there
-    loose = [with_sigmas(a, energy=1e4, forces=1e4, virial=1e4) if i == 3 else a for i, a in enumerate(make_frames(6))]
+    hardly = dict.fromkeys(("energy", "forces", "virial"), 1e4)
+    loose = [with_sigmas(a, hardly) if i == 3 else a for i, a in enumerate(make_frames(6))]
     crystal = bulk("Cu", cubic=True)
     terms = small_model().fit(make_frames(6)).terms_
     full, light = (small_model(terms=terms).fit(f).predict(crystal).energy[0] for f in (make_frames(6), loose))
     assert abs(full - light) > 1e-6
     with pytest.raises(InputError, match="sigmas"):
-        with_sigmas(frames[0], energy=0.0)
+        with_sigmas(frames[0], {"energy": 0.0})
 
 
 def test_labels_are_taken_away_wherever_they_are():

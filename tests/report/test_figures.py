@@ -28,6 +28,10 @@ from gapkit.validation import Comparison, compare, dimer_scan, volume_scan
 from tests.potential.models import NOISE, label, make_frames, small_model
 
 
+def with_pairs(comparison, **pairs):
+    return replace(comparison, pairs=comparison.pairs | pairs)
+
+
 @pytest.fixture(scope="module")
 def model() -> GAP:
     return small_model(calibration="leave-one-out").fit(make_frames(14))
@@ -91,9 +95,9 @@ def test_errors_over_stds(comparison: Comparison) -> None:
 def test_stds_that_are_zero_by_symmetry_do_not_stretch_the_axes(comparison: Comparison) -> None:
     std, predicted = comparison.forces.std.copy(), comparison.forces.predicted.copy()
     std[:4], predicted[:4] = 1e-9, comparison.forces.reference[:4]
-    changed = replace(comparison, forces=replace(comparison.forces, std=std, predicted=predicted))
+    changed = with_pairs(comparison, forces=replace(comparison.forces, std=std, predicted=predicted))
     assert error_figure(changed).axes[1].get_xlim()[0] > 1e-4
-    nothing = replace(comparison, forces=replace(comparison.forces, std=np.zeros_like(std)))
+    nothing = with_pairs(comparison, forces=replace(comparison.forces, std=np.zeros_like(std)))
     assert not error_figure(nothing).axes[1].axison
 
 
@@ -102,7 +106,7 @@ def test_all_in_one(comparison: Comparison, model: GAP) -> None:
     assert len(figure.axes) == 9
     assert [axes.get_xlabel().split()[0] for axes in figure.axes[::3]] == ["reference", "expected", "predicted"]
     assert figure.axes[0].get_legend() is not None
-    without = replace(comparison, stress=replace(comparison.stress, std=None))
+    without = with_pairs(comparison, stress=replace(comparison.stress, std=None))
     assert [axes.axison for axes in uncertainty_figure(without).axes] == [True] * 5 + [False, True, True, False]
     assert len(reliability_figure(without).axes) == 2
     forces = compare(model, [label(atoms, "forces") for atoms in frames_to_test()], uncertainty=True)
@@ -178,7 +182,8 @@ from gapkit.validation import Comparison, Pairs, Scan
 rows = np.arange(12)
 pairs = Pairs(rows, rows[:, None] * 1.0, rows[:, None] * 1.1, np.ones((12, 1)))
 none = Pairs(rows[:0], np.zeros((0, 3)), np.zeros((0, 3)))
-comparison = Comparison(("a",) * 12, np.ones(12, int), np.ones(12, int), pairs, none, none, "calibrated")
+quantities = {"energy": pairs, "forces": none, "stress": none}
+comparison = Comparison(("a",) * 12, np.ones(12, int), np.ones(12, int), quantities, "calibrated")
 report.uncertainty_figure(comparison).draw_without_rendering()
 report.scan_figure(Scan("a", rows * 1.0, "x, Å", rows * 1.0, rows * 0.1, None)).draw_without_rendering()
 assert "matplotlib" in sys.modules and "matplotlib.pyplot" not in sys.modules

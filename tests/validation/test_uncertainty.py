@@ -155,7 +155,7 @@ def test_a_masked_atom_counts_for_no_species(calibrated: GAP) -> None:
 def test_what_is_infinite_is_null(calibrated: GAP) -> None:
     comparison = compare(calibrated, frames_to_test(), uncertainty=True)
     certain = replace(comparison.forces, std=np.zeros_like(comparison.forces.reference))
-    table = uncertainty_of(replace(comparison, forces=certain))
+    table = uncertainty_of(replace(comparison, pairs=comparison.pairs | {"forces": certain}))
     assert table.metrics["forces"].nll == np.inf
     assert strict(table.to_dict())["forces_nll"] is None
 

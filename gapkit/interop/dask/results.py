@@ -17,6 +17,7 @@ from gapkit.potential import GAP, Predictions
 from gapkit.potential.error_bars.standard_deviations import Std
 from gapkit.potential.state import state_of
 from gapkit.structures import LabelKeys, read_frames, to_batch
+from gapkit.targets import TARGETS, Target
 from gapkit.validation import Comparison, ErrorTable, Pairs, compare
 
 if TYPE_CHECKING:
@@ -118,9 +119,12 @@ def compare_part(model: GAP, frames: list[Atoms] | str, options: dict[str, Any])
         model = copy.copy(model)
         model.label_keys = keys  # not as `keys`: a part may lack labels that others have
         return compare(model, listed)
-    energy, forces, stress = (Pairs(np.empty(0, np.int64), np.empty((0, n)), np.empty((0, n))) for n in (1, 3, 6))
-    forces = replace(forces, atoms=np.empty(0, np.int64))
-    return Comparison(labels.config_type, batch.n_atoms_per_frame, batch.numbers, energy, forces, stress)
+    none = np.empty(0, np.int64)
+    pairs = {}
+    for target in TARGETS.values():
+        values = np.empty((0, target.components))
+        pairs[target.shown.name] = Pairs(none, values, values, atoms=none if target.per_atom else None)
+    return Comparison(labels.config_type, batch.n_atoms_per_frame, batch.numbers, pairs)
 
 
 def join_predictions(parts: Sequence[Predictions]) -> Predictions:
@@ -145,7 +149,7 @@ def _join_variances(values: Sequence[TargetVariances | None]) -> TargetVariances
     if len(known) < len(values):
         return None
     joined: dict[str, Any] = {}
-    for name in ("energy", "forces", "virial"):
+    for name in TARGETS:
         parts = [getattr(value, name) for value in known]
         if any(part is None for part in parts):
             joined[name] = None
@@ -160,13 +164,13 @@ def join_comparisons(parts: Sequence[Comparison]) -> Comparison:
     frames = np.cumsum([0, *(len(part.n_atoms) for part in parts)])
     atoms = np.cumsum([0, *(int(part.n_atoms.sum()) for part in parts)])
 
-    def pairs(name: str) -> Pairs:
-        found = [getattr(part, name) for part in parts]
+    def pairs(target: Target) -> Pairs:
+        found = [part.pairs[target.shown.name] for part in parts]
         return Pairs(
             np.concatenate([start + pair.frames for start, pair in zip(frames, found, strict=False)]),
             np.concatenate([pair.reference for pair in found]),
             np.concatenate([pair.predicted for pair in found]),
-            atoms=None if name != "forces" else np.concatenate(
+            atoms=None if not target.per_atom else np.concatenate(
                 [start + pair.atoms for start, pair in zip(atoms, found, strict=False)]
             ),
         )  # fmt: skip
@@ -175,5 +179,5 @@ def join_comparisons(parts: Sequence[Comparison]) -> Comparison:
         tuple(name for part in parts for name in part.config_type),
         np.concatenate([part.n_atoms for part in parts]),
         np.concatenate([part.numbers for part in parts]),
-        pairs("energy"), pairs("forces"), pairs("stress"),
+        {target.shown.name: pairs(target) for target in TARGETS.values()},
     )  # fmt: skip

@@ -106,10 +106,7 @@ def learn_novelty(
 
 def calibrate_left_out(state: FittedState, part: AtomsBatch, found: LeaveOneOut) -> Calibration:
     """Calibrate on the training frames `part` that were left out."""
-    residuals = {
-        name: (residual.frames, residual.errors, residual.variances)
-        for name, residual in ((t.shown.name, getattr(found, t.shown.name)) for t in TARGETS.values())
-    }
+    residuals = {name: (one.frames, one.errors, one.variances) for name, one in found.residuals.items()}
     applied = AppliedBasis.of(state.sparse.basis, part, build_neighbour_list(part, state.reach))
     vectors = local_vectors(applied)
     novelty = np.zeros(part.n_atoms)
@@ -134,8 +131,7 @@ def calibrate_on(state: FittedState, batch: AtomsBatch, n_jobs: int | None = Non
     p = state.predict(batch, neighbours, uncertainty="parts", n_jobs=n_jobs)
     assert p.novelty is not None
     known = compare_with_training(state, batch, neighbours, p.novelty)
-    has = {"energy": labels.has_energy, "forces": labels.has_forces}
-    has["virial"] = labels.has_virial & np.isfinite(batch.volumes)
+    has = batch.comparable
     variances = target_variances(
         state.sparse.basis, state.sparse.posterior, batch, neighbours,
         kinds=[kind for kind, mask in has.items() if mask.any()], prior_of=np.zeros(batch.n_atoms, bool),
@@ -145,7 +141,7 @@ def calibrate_on(state: FittedState, batch: AtomsBatch, n_jobs: int | None = Non
         parts, rows = getattr(variances, kind), np.flatnonzero(has[kind])
         if parts is None:
             continue
-        errors = target.to_components(getattr(p, kind) - getattr(labels, kind))[rows]
+        errors = target.to_components(getattr(p, kind) - labels.values[kind])[rows]
         data = np.einsum("ncc->nc", parts.data)[rows]
         of_row = batch.frame_of_atom[rows] if target.per_atom else rows
         factor = target.shown.factor(batch.n_atoms_per_frame, batch.volumes)[of_row, None]

@@ -16,7 +16,7 @@ from gapkit.potential.model import SparseModel
 from gapkit.potential.state import FittedState
 from gapkit.potential.training.rows import TrainingTargets
 from gapkit.structures import AtomsBatch
-from gapkit.targets import TARGETS
+from gapkit.targets import TARGETS, Target
 from gapkit.typing import BoolArray, FloatArray, IntArray
 
 
@@ -26,8 +26,8 @@ class Residuals:
 
     Attributes
     ----------
-    frames : ndarray (n,) of int
-        Frame of the batch.
+    frames, rows : ndarray (n,) of int
+        Frame of the batch, and the labelled frame or atom itself.
     errors : ndarray (n, c)
         Prediction less label: eV/atom, eV/Å or eV/Å^3.
     variances : ndarray (n, c)
@@ -35,6 +35,7 @@ class Residuals:
     """
 
     frames: IntArray
+    rows: IntArray
     errors: FloatArray
     variances: FloatArray
 
@@ -45,22 +46,41 @@ class LeaveOneOut:
 
     Attributes
     ----------
-    energy, forces, stress : Residuals
-        One, three and six components; empty where there are no labels.
-    atoms : ndarray (n_labelled_atoms,) of int
-        Atoms of the batch to which the rows of `forces` belong.
+    residuals : dict of str to Residuals
+        By what is shown of each target: "energy", "forces", "stress"; empty where there are no labels.
     novelty : ndarray (n_atoms,)
         Prior residual over prior variance of the local energy, without the frame's own sparse points.
     scores : ndarray (n_frames, M)
         `gp.leave_out.LeftOut.score` of every frame.
     """
 
-    energy: Residuals
-    forces: Residuals
-    stress: Residuals
-    atoms: IntArray
+    residuals: dict[str, Residuals]
     novelty: FloatArray
     scores: FloatArray
+
+    def of(self, target: Target) -> Residuals:
+        """Residuals of a target."""
+        return self.residuals[target.shown.name]
+
+    @property
+    def energy(self) -> Residuals:
+        """Of energies, eV/atom."""
+        return self.residuals["energy"]
+
+    @property
+    def forces(self) -> Residuals:
+        """Of forces, eV/Å."""
+        return self.residuals["forces"]
+
+    @property
+    def stress(self) -> Residuals:
+        """Of stresses, eV/Å^3."""
+        return self.residuals["stress"]
+
+    @property
+    def atoms(self) -> IntArray:
+        """Atoms of the batch to which the rows of `forces` belong."""
+        return self.forces.rows
 
 
 def leave_one_out(
@@ -91,11 +111,10 @@ def leave_one_out(
         errors = np.concatenate([found.errors[kind] for found in results]) * factor
         variances = np.concatenate([found.variances[kind] for found in results]) * factor**2
         known = np.isfinite(factor[:, 0])
-        residuals[target.shown.name] = Residuals(of_row[known], errors[known], variances[known])
-    return LeaveOneOut(
-        **residuals, atoms=np.flatnonzero(targets.has["forces"]),
-        novelty=np.concatenate([found.novelty for found in results]), scores=np.stack([r.score for r in results]),
-    )  # fmt: skip
+        rows = np.flatnonzero(targets.has[kind])[known]
+        residuals[target.shown.name] = Residuals(of_row[known], rows, errors[known], variances[known])
+    novelty = np.concatenate([found.novelty for found in results])
+    return LeaveOneOut(residuals, novelty, np.stack([found.score for found in results]))
 
 
 def jackknife(state: FittedState, batch: AtomsBatch, n_jobs: int | None = None) -> FittedState:

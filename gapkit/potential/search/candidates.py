@@ -19,6 +19,7 @@ from gapkit.potential.error_bars.leave_one_out import LeaveOneOut
 from gapkit.potential.gap import GAP
 from gapkit.potential.term import Term, as_term
 from gapkit.structures import AtomsBatch
+from gapkit.targets import TARGETS
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -162,17 +163,14 @@ def score_candidate(model: GAP, batch: AtomsBatch, found: LeaveOneOut) -> Scores
     """
     labels = batch.labels
     assert labels is not None
-    energy, forces, stress = found.energy.frames, found.atoms, found.stress.frames
     log_score = 0.0
-    for kind, residuals, rows, unit in (
-        ("energy", found.energy, energy, 1.0 / batch.n_atoms_per_frame[energy]),
-        ("forces", found.forces, forces, np.ones(len(forces))),
-        ("virial", found.stress, stress, 1.0 / batch.volumes[stress]),
-    ):
-        if not len(rows):
+    for kind, target in TARGETS.items():
+        residuals = found.of(target)
+        if not len(residuals.rows):
             continue
-        relative = row_sigmas(model.noise or Noise(), labels, kind, batch.n_atoms_per_frame)[rows]
-        sigma = getattr(model.noise_, kind) * relative * unit
+        relative = row_sigmas(model.noise or Noise(), labels, kind, batch.n_atoms_per_frame)[residuals.rows]
+        factor = target.shown.factor(batch.n_atoms_per_frame, batch.volumes)[residuals.frames]
+        sigma = model.state_.noise[kind] * relative * factor
         variance = residuals.variances + sigma[:, None] ** 2
         log_score -= 0.5 * float(np.sum(np.log(2.0 * np.pi * variance) + residuals.errors**2 / variance))
     return Scores(
