@@ -72,7 +72,7 @@ class KindInfluence:
         Forces: the largest such number of a single atom over that of the frame's median atom, or over what noise alone
         would give if that is more; about 5 on average.  Else 0.
     flipped : float or None
-        Virials: chi2 that labels (less the baseline) of the other sign would have.
+        Virials: chi2 that labels (less the known energies) of the other sign would have.
     """
 
     n_rows: int

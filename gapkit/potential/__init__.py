@@ -1,4 +1,9 @@
-"""The potential: terms, the GAP estimator, predictions and model files."""
+"""The potential: from labelled frames to energies, forces, stresses and their error bars.
+
+Here are the estimator (`gap`), its fitted state, training, error bars, committees, search and model files.  The linear
+algebra is in `gp`, energies that are not learned in `terms`; calculators, curation and validation stand above.  It may
+import `terms`, `uncertainty`, `gp` and all that stands below.
+"""
 
 from gapkit.descriptors import SOAP, ThreeBody, TwoBody
 from gapkit.potential.committee import Committee, bootstrap_committee, label_noise_committee, sample_committee

@@ -36,6 +36,9 @@ from gapkit.targets import TARGETS
 from gapkit.typing import BoolArray, FloatArray
 from gapkit.uncertainty.novelty import FALSE_ALARM, Extrapolation
 
+# Modules that write other formats.  They are found by name: this layer knows nothing of them.
+EXPORTERS = {"quip": "gapkit.interop.quip"}
+
 T = TypeVar("T")
 Self = TypeVar("Self", bound="FittedPotential")
 
@@ -50,6 +53,9 @@ class Attribute(Generic[T]):
         if model is None:
             raise AttributeError(f"{owner.__name__} has its fitted attributes after `fit`")
         return self._read(model.state_)
+
+    def __set__(self, model: FittedPotential, value: T) -> None:
+        raise AttributeError("fitted attributes are read from `state_`; make a model of another state by `with_state`")
 
 
 class FittedPotential(BaseEstimator):
@@ -251,7 +257,7 @@ class FittedPotential(BaseEstimator):
             If a part of the model has no counterpart there; `gapkit.interop.quip` says which have.
         """
         state_of(self)
-        import_module("gapkit.interop.quip").write(self, path)  # by name: interop stands on this module
+        import_module(EXPORTERS["quip"]).write(self, path)
 
     def summary(self) -> str:
         """The fitted model in words and units."""

@@ -11,7 +11,7 @@ from ase.calculators.calculator import PropertyNotImplementedError
 from gapkit import GAPCalculator
 from gapkit.calculator.committee import MEMBERS, SPREADS, CommitteeCalculator
 from gapkit.exceptions import InputError, UnknownSpeciesError
-from gapkit.potential.committee.committee import Committee, sample_committee
+from gapkit.potential import Committee, sample_committee
 from tests.potential.models import make_frames
 
 SAME = 1e-11  # sums over the same edges in another order, relative to the largest element

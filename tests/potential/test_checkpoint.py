@@ -15,7 +15,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from gapkit import GAP, Noise
 from gapkit.exceptions import GapkitWarning, InputError, ModelFileError
 from gapkit.potential.model import SparseModel
-from gapkit.potential.training import checkpoint
+from gapkit.potential.training import accumulator, checkpoint
 from gapkit.potential.training import rows as training
 from tests.potential.models import make_frames, small_model, small_terms
 
@@ -28,7 +28,7 @@ MODEL = {"noise": None, "calibration": "leave-one-out", "n_jobs": 2}
 def small_chunks(monkeypatch):
     """Many chunks, a few of which are folded together: some rows then wait when a checkpoint is written."""
     monkeypatch.setattr(training, "ATOMS_PER_CHUNK", 8)
-    monkeypatch.setattr(training, "ROWS_AT_ONCE", 60)
+    monkeypatch.setattr(accumulator, "ROWS_AT_ONCE", 60)
     monkeypatch.setattr(checkpoint, "INTERVAL", 0.0)
     monkeypatch.setattr(checkpoint, "WRITING", 1e9)
 
@@ -89,10 +89,10 @@ KILLED = """
 import os, signal, sys
 from tests.potential import test_checkpoint as this
 from gapkit.potential.model import SparseModel
-from gapkit.potential.training import checkpoint
+from gapkit.potential.training import accumulator, checkpoint
 from gapkit.potential.model import SparseModel
 from gapkit.potential.training import rows as training
-training.ATOMS_PER_CHUNK, training.ROWS_AT_ONCE, checkpoint.INTERVAL, checkpoint.WRITING = 8, 60, 0.0, 1e9
+training.ATOMS_PER_CHUNK, accumulator.ROWS_AT_ONCE, checkpoint.INTERVAL, checkpoint.WRITING = 8, 60, 0.0, 1e9
 calls, original = [], training.training_rows
 def add_rows(*arguments):
     calls.append(1)

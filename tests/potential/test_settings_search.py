@@ -14,8 +14,7 @@ from sklearn.model_selection import GridSearchCV, KFold, cross_val_score
 from gapkit import GAP, SOAP, Noise, Term, TwoBody
 from gapkit.exceptions import DataError, InputError, NotFittedModelError
 from gapkit.kernels import DotProduct, SquaredExponential
-from gapkit.potential import ZBL
-from gapkit.potential.committee.committee import Committee
+from gapkit.potential import ZBL, Committee
 from gapkit.potential.search import settings_search
 from gapkit.potential.search.candidates import UnknownSettingError, with_settings
 from gapkit.potential.search.settings_search import OBJECTIVES, SettingsSearch

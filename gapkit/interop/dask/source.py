@@ -13,9 +13,9 @@ from distributed import Client, Future
 from gapkit.gp.chunks import frame_chunks
 from gapkit.interop.dask.connect import given, submit
 from gapkit.interop.dask.triangles import Triangles, atoms_per_chunk, fold_chunk, merge_tree
+from gapkit.potential.training.accumulator import RowAccumulator, merge_shares
 from gapkit.potential.training.checkpoint import Checkpoint
 from gapkit.potential.training.row_maker import RowMaker
-from gapkit.potential.training.rows import RowAccumulator, merge_shares
 from gapkit.potential.training.source import LocalSource
 from gapkit.progress import track
 from gapkit.structures import AtomsBatch

@@ -15,8 +15,8 @@ from distributed import Client, Future
 
 from gapkit.gp.factors import TriangularFactor
 from gapkit.interop.dask.connect import submit
+from gapkit.potential.training.accumulator import ROWS_AT_ONCE
 from gapkit.potential.training.row_maker import RowMaker
-from gapkit.potential.training.rows import ROWS_AT_ONCE
 from gapkit.potential.training.source import LocalSource
 from gapkit.structures import AtomsBatch, concatenate
 from gapkit.targets import TARGETS

@@ -32,7 +32,7 @@ from gapkit.gp.basis import SparseBasis
 from gapkit.io.atomic import replacing, temporary_path
 from gapkit.io.codec import encode
 from gapkit.kernels import GapKernel
-from gapkit.potential.training.rows import ATOMS_PER_CHUNK, ROWS_AT_ONCE, RowAccumulator
+from gapkit.potential.training.accumulator import ATOMS_PER_CHUNK, ROWS_AT_ONCE, RowAccumulator
 from gapkit.potential.training.saved_rows import HalfwayError, read_array, read_share, write_array, write_share
 from gapkit.typing import IntArray
 

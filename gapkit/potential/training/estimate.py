@@ -14,7 +14,7 @@ from gapkit.exceptions import DataWarning
 from gapkit.neighbours import build_neighbour_list
 from gapkit.parallel import resolve_n_jobs
 from gapkit.potential.term import TermPlan
-from gapkit.potential.training.rows import ATOMS_PER_CHUNK, ROWS_AT_ONCE
+from gapkit.potential.training.accumulator import ATOMS_PER_CHUNK, ROWS_AT_ONCE
 from gapkit.structures import AtomsBatch
 
 # Operations per second and thread assumed: about 40e9 were measured for one product, less for a whole fit.

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from gapkit.gp.basis import SparseBasis
 from gapkit.gp.factors import TriangularFactor
 from gapkit.gp.noise import Noise
+from gapkit.potential.training.checkpoint import Checkpoint
 from gapkit.potential.training.rows import TrainingTargets, accumulate, make_targets
 from gapkit.structures import AtomsBatch
 from gapkit.terms.known import KnownEnergy
-
-if TYPE_CHECKING:
-    from gapkit.potential.training.checkpoint import Checkpoint
 
 
 @dataclass(frozen=True, eq=False)

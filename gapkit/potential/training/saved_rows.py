@@ -10,7 +10,7 @@ from typing import IO, Any
 import numpy as np
 
 from gapkit.gp.factors import TriangularFactor
-from gapkit.potential.training.rows import RowAccumulator
+from gapkit.potential.training.accumulator import RowAccumulator
 from gapkit.typing import FloatArray
 
 

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import hashlib
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
+from typing import Any, Protocol, cast, runtime_checkable
 
 from gapkit.exceptions import InputError
 from gapkit.gp.factors import TriangularFactor
 from gapkit.potential.metadata import training_set
+from gapkit.potential.training.checkpoint import Checkpoint
 from gapkit.potential.training.labels import labelled_batch
 from gapkit.potential.training.reference_energies import ReferenceEnergies, reference_energies
 from gapkit.potential.training.row_maker import RowMaker
 from gapkit.structures import AtomsBatch, DataReport, LabelKeys, describe
 from gapkit.terms.known import KnownEnergy
-
-if TYPE_CHECKING:
-    from gapkit.potential.training.checkpoint import Checkpoint
 
 # Modules that make an executor of a client, by the package that the client's class is from.  They are found by name:
 # this layer knows nothing of them.

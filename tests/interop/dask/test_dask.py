@@ -23,8 +23,8 @@ from tests.potential.models import make_frames, small_model
 distributed = pytest.importorskip("distributed", reason="needs dask.distributed: pip install gapkit[dask]")
 
 from gapkit.interop import dask as cluster_of  # noqa: E402
-from gapkit.interop.dask import DaskExecutor, evaluate, executor, files, predict  # noqa: E402
-from gapkit.interop.dask.executor import atoms_per_chunk  # noqa: E402
+from gapkit.interop.dask import DaskExecutor, evaluate, executor, files, predict, source  # noqa: E402
+from gapkit.interop.dask.triangles import atoms_per_chunk  # noqa: E402
 
 SAME = 1e-8
 ARRAYS = ("energy", "forces", "stress", "local_energies", "energy_std", "forces_std", "stress_std", "novelty")
@@ -91,7 +91,7 @@ def test_noise_and_scales_by_evidence(client, frames, test_frames):
 
 
 def test_rounds_do_not_change_the_model(client, frames, plain, test_frames, monkeypatch):
-    monkeypatch.setattr(executor, "CHUNKS_PER_ROUND", 3)
+    monkeypatch.setattr(source, "CHUNKS_PER_ROUND", 3)
     model = small_model(calibration="leave-one-out").fit(frames, client=DaskExecutor(client, atoms_per_chunk=8))
     assert_same(model.predict(test_frames, return_std=True), plain.predict(test_frames, return_std=True))
 
@@ -223,7 +223,7 @@ def test_a_fit_on_a_cluster_resumes(client, frames, tmp_path, monkeypatch):
     from gapkit.potential.training import checkpoint
 
     path = tmp_path / "fit.checkpoint"
-    monkeypatch.setattr(executor, "CHUNKS_PER_ROUND", 3)
+    monkeypatch.setattr(source, "CHUNKS_PER_ROUND", 3)
     monkeypatch.setattr(checkpoint, "INTERVAL", 0.0)
     whole = small_model().fit(frames, client=DaskExecutor(client, atoms_per_chunk=8))
     saves = []
