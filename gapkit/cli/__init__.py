@@ -1,6 +1,7 @@
-"""The command line: `gapkit fit`, `predict`, `evaluate`, `info`, `convert` and `lammps`.
+"""The command line: `gapkit fit`, `predict`, `evaluate`, `info`, `curate`, `convert` and `lammps`.
 
-Nothing heavy is imported before a command runs, so that help is immediate.
+A command calls the library and prints; nothing is computed here, and its options are declared in `gapkit.options`.  It
+may import everything, but nothing heavy before a command runs, so that help is immediate.
 """
 
 from gapkit.cli.app import app, main

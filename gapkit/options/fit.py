@@ -19,14 +19,13 @@ parameter of `GAP` is one field here that has its name.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from gapkit.options import Located, Options, check_value, entries, given, option, read_options
-from gapkit.options.values import between, count, flag, jobs, number, positive, seed, sigmas, text
+from gapkit.options.values import between, count, flag, jobs, number, positive, seed, sigmas, symbol, table, text
 
 E0_CHOICES = ("auto", "least_squares", "isolated")
 
@@ -56,23 +55,16 @@ def reference_energies_of(value: Any) -> str | dict[str, float]:
     """One of `E0_CHOICES`, or energies by chemical symbol: a mapping, or text such as "Si=-1.0,O=-2"."""
     if value in E0_CHOICES:
         return str(value)
-    expected = ValueError(f"{', '.join(E0_CHOICES)}, or energies in eV such as Si=-1.0,O=-2")
+    expected = f"{', '.join(E0_CHOICES)}, or energies in eV such as Si=-1.0,O=-2"
     if isinstance(value, str):
         pairs = [part.split("=") for part in value.split(",")]
-        if not all(len(pair) == 2 for pair in pairs) or len({pair[0].strip() for pair in pairs}) < len(pairs):
-            raise expected
         try:
-            value = {symbol.strip(): float(energy) for symbol, energy in pairs}
+            value = {name.strip(): float(energy) for name, energy in pairs}
         except ValueError:
-            raise expected from None
-    if not isinstance(value, dict) or not value:
-        raise expected
-    if not all(isinstance(symbol, str) and re.fullmatch("[A-Z][a-z]?", symbol) for symbol in value):
-        raise expected
-    try:
-        return {symbol: number(energy) for symbol, energy in value.items()}
-    except ValueError:
-        raise expected from None
+            raise ValueError(expected) from None
+        if len(value) < len(pairs):
+            raise ValueError(expected)
+    return table(symbol, number, expected)(value)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 NOISE_NAMES = ("energy_sigma", "forces_sigma", "virial_sigma")
 
@@ -106,12 +109,25 @@ def one_of(names: Iterable[str]) -> Callable[[Any], str]:
     return check
 
 
-def sigmas(value: Any) -> dict[str, float]:
-    """Sigmas of the labels of one configuration type."""
-    expected = f"a mapping of some of {', '.join(NOISE_NAMES)} to numbers > 0"
-    if not isinstance(value, Mapping) or not value or not set(value) <= set(NOISE_NAMES):
-        raise ValueError(expected)
-    try:
-        return {name: positive(sigma) for name, sigma in value.items()}
-    except ValueError:
-        raise ValueError(expected) from None
+def table(name: Callable[[Any], str], value: Callable[[Any], T], expected: str) -> Callable[[Any], dict[str, T]]:
+    """A mapping, not empty, whose names and values pass checks of their own."""
+
+    def check(given: Any) -> dict[str, T]:
+        if not isinstance(given, Mapping) or not given:
+            raise ValueError(expected)
+        try:
+            return {name(key): value(each) for key, each in given.items()}
+        except ValueError:
+            raise ValueError(expected) from None
+
+    return check
+
+
+def symbol(value: Any) -> str:
+    """A chemical symbol."""
+    if not isinstance(value, str) or not re.fullmatch("[A-Z][a-z]?", value):
+        raise ValueError("a chemical symbol")
+    return value
+
+
+sigmas = table(one_of(NOISE_NAMES), positive, f"a mapping of some of {', '.join(NOISE_NAMES)} to numbers > 0")

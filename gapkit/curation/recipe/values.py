@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from gapkit.options.values import count, one_of, positive
+from gapkit.options.values import count, one_of, positive, table
 
 
 def slice_of(value: Any) -> str:
@@ -40,12 +40,6 @@ def window_end(value: Any) -> float:
 
 def quotas(value: Any) -> str | dict[str, int]:
     """Frames of each configuration type, or the name of a rule."""
-    expected = "sqrt, proportional, or numbers of frames by configuration type"
     if value in ("sqrt", "proportional"):
         return str(value)
-    if not isinstance(value, Mapping) or not value:
-        raise ValueError(expected)
-    try:
-        return {str(name): count(number) for name, number in value.items()}
-    except ValueError:
-        raise ValueError(expected) from None
+    return table(str, count, "sqrt, proportional, or numbers of frames by configuration type")(value)
