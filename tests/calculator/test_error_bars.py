@@ -8,6 +8,7 @@ from ase import Atoms
 from ase.calculators.calculator import PropertyNotImplementedError
 
 from gapkit import GAPCalculator
+from gapkit.calculator import gap as calculator_module
 from gapkit.exceptions import InputError, NotFittedModelError
 from tests.potential.models import make_frames, small_model, small_terms
 
@@ -77,7 +78,9 @@ def test_one_request_brings_all_of_them(model, atoms, name):
 
 def test_cheap_properties_come_without(model, atoms, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(type(model), "_with_error_bars", lambda *a, **k: pytest.fail("error bars were computed"))
+        patch.setattr(
+            calculator_module, "predict_with_error_bars", lambda *a, **k: pytest.fail("error bars were computed")
+        )
         atoms.calc = GAPCalculator(model)
         atoms.get_potential_energy(), atoms.get_forces(), atoms.get_stress(), atoms.get_potential_energies()
         atoms.calc.get_energies_std(), atoms.calc.get_novelty()

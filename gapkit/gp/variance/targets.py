@@ -93,7 +93,7 @@ class TargetVariances:
         joined: dict[str, Any] = {}
         for kind in ("energy", "forces", "virial"):
             of_kind = [getattr(part, kind) for part in parts]
-            joined[kind] = None if of_kind[0] is None else VarianceParts(
+            joined[kind] = None if any(part is None for part in of_kind) else VarianceParts(
                 np.concatenate([part.data for part in of_kind]), np.concatenate([part.prior for part in of_kind])
             )  # fmt: skip
         return cls(**joined)

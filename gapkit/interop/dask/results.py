@@ -135,28 +135,13 @@ def join_predictions(parts: Sequence[Predictions]) -> Predictions:
         if field.name == "offsets":
             sizes = np.concatenate([np.diff(value) for value in values])
             joined["offsets"] = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
-        elif field.name == "variances":
-            joined["variances"] = _join_variances(values)
         elif field.name == "std" or any(value is None for value in values):
-            joined[field.name] = values[0]
+            joined[field.name] = values[0] if field.name == "std" else None
+        elif field.name == "variances":
+            joined["variances"] = TargetVariances.join(values)
         else:
             joined[field.name] = np.concatenate(values)
     return Predictions(**joined)
-
-
-def _join_variances(values: Sequence[TargetVariances | None]) -> TargetVariances | None:
-    known = [value for value in values if value is not None]
-    if len(known) < len(values):
-        return None
-    joined: dict[str, Any] = {}
-    for name in TARGETS:
-        parts = [getattr(value, name) for value in known]
-        if any(part is None for part in parts):
-            joined[name] = None
-        else:
-            arrays = {f.name: np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(parts[0])}
-            joined[name] = type(parts[0])(**arrays)
-    return TargetVariances(**joined)
 
 
 def join_comparisons(parts: Sequence[Comparison]) -> Comparison:

@@ -25,7 +25,7 @@ def test_only_owned_atoms_are_centres(alloy):
     full = alloy.state_.predict(batch, whole, uncertainty="parts")
     assert_allclose(some.local_energies[:n], full.local_energies[:n], rtol=0, atol=1e-10)
     assert_allclose(some.novelty[:n], full.novelty[:n], rtol=0, atol=1e-10)
-    reference = [model.energies[z] for z in batch.numbers[n:]]
+    reference = [model.known.reference[z] for z in batch.numbers[n:]]
     assert_allclose(some.local_energies[n:], reference, rtol=0, atol=1e-10)
     owned.n = batch.n_atoms
     assert_allclose(model.predict(batch, whole).forces, full.forces, rtol=0, atol=1e-10)
