@@ -15,7 +15,7 @@ from gapkit.calculator.results import plain_results
 from gapkit.exceptions import InputError
 from gapkit.gp.prediction import Uncertainty
 from gapkit.potential import GAP, load
-from gapkit.potential.error_bars.standard_deviations import Std, add_error_bars, check_std
+from gapkit.potential.error_bars.standard_deviations import Std, check_std, predict_with_error_bars
 from gapkit.potential.state import state_of
 from gapkit.structures import to_batch
 from gapkit.typing import FloatArray
@@ -105,12 +105,14 @@ class GAPCalculator(Calculator):
         neighbours = self._neighbours.of(batch)
         uncertainty: Uncertainty = "total" if "energies_std" in properties else "none"
         with_error_bars = any(name in ERROR_BARS for name in properties)
-        if with_error_bars or any(name in PARTS for name in properties):
+        if any(name in PARTS for name in properties):
             uncertainty = "parts"
         fitted = self.model.state_
-        p = fitted.predict(batch, neighbours, uncertainty=uncertainty, single=self.single_precision, n_jobs=self.n_jobs)
+        options: dict[str, Any] = {"single": self.single_precision, "n_jobs": self.n_jobs}
         if with_error_bars:
-            p = add_error_bars(fitted, p, batch, neighbours, self.std, n_jobs=self.n_jobs)
+            p = predict_with_error_bars(fitted, batch, neighbours, self.std, **options)
+        else:
+            p = fitted.predict(batch, neighbours, uncertainty=uncertainty, **options)
         self.results = plain_results(p)
         if p.local_energies_std is not None:
             self.results["energies_std"] = p.local_energies_std

@@ -61,6 +61,17 @@ class Features:
     state: Any
     squares: FloatArray | None = None
 
+    @property
+    def divisible(self) -> bool:
+        """Whether `take` can part them: the state is arrays with a row for each instance."""
+        return isinstance(self.state, tuple) and all(len(part) == len(self.x) for part in self.state)
+
+    def take(self, rows: slice, shift: int = 0) -> Features:
+        """Some of the instances, which share memory with all; `shift` is subtracted from the numbers of centres."""
+        squares = None if self.squares is None else self.squares[rows]
+        state = tuple(part[rows] for part in self.state)
+        return Features(self.x[rows], self.factors[rows], self.centres[rows] - shift, state, squares)
+
 
 @dataclass(frozen=True, eq=False)
 class InstanceEdges:

@@ -18,6 +18,9 @@ from gapkit.structures import AtomsBatch
 from gapkit.typing import FloatArray, IntArray
 from gapkit.workspace import Workspace
 
+# Atoms of a batch whose features are kept: some 10 kB each.
+ATOMS_KEPT = 10_000
+
 
 @dataclass(frozen=True, eq=False)
 class Chunk:
@@ -82,6 +85,14 @@ def chunks(
             yield Chunk(block, view, features, x, np.einsum("nd,nd->n", x, x))
 
 
+def _divided(view: View, block: SparseBlock, features: Features, at_once: int | None) -> Iterator[Chunk]:
+    step = view.centres_per_chunk if at_once is None else min(at_once, view.centres_per_chunk)
+    for start in range(0, len(features.x), step):
+        part = features.take(slice(start, start + step))
+        x = block.kernel.scale_features(part.x)
+        yield Chunk(block, view, part, x, np.einsum("nd,nd->n", x, x))
+
+
 @dataclass(frozen=True, eq=False)
 class AppliedBasis:
     """A sparse basis applied to a batch and its neighbours.
@@ -100,13 +111,40 @@ class AppliedBasis:
     batch: AtomsBatch
     neighbours: NeighbourList
     views: list[View]
+    _kept: dict[int, Features] = field(default_factory=dict, repr=False)
     _centres: dict[tuple[int, tuple[int, ...]], IntArray] = field(default_factory=dict, repr=False)
 
     @classmethod
-    def of(cls, basis: SparseBasis, batch: AtomsBatch, neighbours: NeighbourList) -> AppliedBasis:
-        """Apply the engine of every term."""
+    def of(
+        cls, basis: SparseBasis, batch: AtomsBatch, neighbours: NeighbourList, *, keep: bool = False
+    ) -> AppliedBasis:
+        """Apply the engine of every term.
+
+        Parameters
+        ----------
+        keep : bool
+            Make the features of atomic blocks at once and keep them for several walks, up to `ATOMS_KEPT` atoms.
+        """
         views = [term.engine.view(batch.numbers, neighbours) for term in basis.terms]
-        return cls(basis, batch, neighbours, views)
+        applied = cls(basis, batch, neighbours, views)
+        for block in basis.blocks if keep and batch.n_atoms <= ATOMS_KEPT else ():
+            centres = applied.centres(block)
+            if block.is_atomic and len(centres):
+                features = views[block.term].features(block.species, centres)
+                if features.divisible and len(features.x) == len(centres):
+                    applied._kept[block.index] = features
+        return applied
+
+    def of_frames(self, frames: range) -> AppliedBasis:
+        """The same for a contiguous range of frames; features that were kept are shared."""
+        first, last = int(self.batch.offsets[frames.start]), int(self.batch.offsets[frames.stop])
+        part = AppliedBasis.of(
+            self.basis, self.batch.select(np.asarray(frames)), self.neighbours.of_frames(self.batch, frames)
+        )
+        for index, features in self._kept.items():
+            rows = slice(*np.searchsorted(features.centres, (first, last)))
+            part._kept[index] = features.take(rows, first)
+        return part
 
     def centres(self, block: SparseBlock) -> IntArray:
         """Atoms that can be the centre of an instance of `block`, ascending; found once."""
@@ -120,8 +158,14 @@ class AppliedBasis:
         at_once: int | None = None,
     ) -> Iterator[Chunk]:  # fmt: skip
         """Chunks of `block` with these centres (None: all); arguments as for `chunks`."""
-        chosen = self.centres(block) if centres is None else centres
-        return chunks(self.views[block.term], block, chosen, workspace, at_once)
+        chosen, view = self.centres(block) if centres is None else centres, self.views[block.term]
+        kept = self._kept.get(block.index)
+        if kept is None or not len(chosen):
+            return chunks(view, block, chosen, workspace, at_once)
+        first, last = np.searchsorted(kept.centres, (chosen[0], chosen[-1] + 1))
+        if last - first != len(chosen):  # with gaps: shared memory has none
+            return chunks(view, block, chosen, workspace, at_once)
+        return _divided(view, block, kept.take(slice(first, last)), at_once)
 
 
 def between(sorted_atoms: IntArray, first: int, last: int) -> IntArray:

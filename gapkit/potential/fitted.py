@@ -15,7 +15,6 @@ from ase.data import chemical_symbols
 from sklearn.base import BaseEstimator
 
 from gapkit.exceptions import InputError
-from gapkit.gp.instances import AppliedBasis
 from gapkit.gp.noise import Noise
 from gapkit.gp.prediction import Uncertainty
 from gapkit.gp.variance.targets import covariance_of
@@ -24,7 +23,7 @@ from gapkit.potential.committee.draws import sample_committee
 from gapkit.potential.error_bars.calibrate import calibrate_on
 from gapkit.potential.error_bars.extrapolation import compare_with_training
 from gapkit.potential.error_bars.leave_one_out import LeaveOneOut, jackknife, leave_one_out
-from gapkit.potential.error_bars.standard_deviations import Std, add_error_bars
+from gapkit.potential.error_bars.standard_deviations import Std, predict_with_error_bars
 from gapkit.potential.files import write_state
 from gapkit.potential.metadata import check_training_set
 from gapkit.potential.predictions import Predictions, coefficient_of_determination
@@ -121,10 +120,9 @@ class FittedPotential(BaseEstimator):
         batch = to_batch(frames, labels=False)
         neighbours = state.neighbours(batch)
         uncertainty: Uncertainty = "none" if not return_std else "total" if return_std == "local" else "parts"
-        p = state.predict(batch, neighbours, uncertainty=uncertainty, n_jobs=self.n_jobs)
         if return_std is True:
-            return add_error_bars(state, p, batch, neighbours, std, interval, self.n_jobs)
-        return p
+            return predict_with_error_bars(state, batch, neighbours, std, interval, n_jobs=self.n_jobs)
+        return state.predict(batch, neighbours, uncertainty=uncertainty, n_jobs=self.n_jobs)
 
     def score(self, frames: Atoms | Sequence[Atoms], y: object = None) -> float:
         """Coefficient of determination R^2 of the force components (of energies per atom where there are no forces).
@@ -193,11 +191,10 @@ class FittedPotential(BaseEstimator):
             Part of the atoms of structures like the training set that may be flagged, up to 0.05.
         """
         state = state_of(self)
-        batch = to_batch(frames, labels=False)
-        neighbours = state.neighbours(batch)
-        p = state.predict(batch, neighbours, uncertainty="parts", n_jobs=self.n_jobs)
+        applied = state.apply(to_batch(frames, labels=False))
+        p = state.evaluate(applied, uncertainty="parts", n_jobs=self.n_jobs)
         assert p.novelty is not None
-        return compare_with_training(state, batch, neighbours, p.novelty, false_alarm).extrapolation
+        return compare_with_training(state, applied, p.novelty, false_alarm).extrapolation
 
     def is_extrapolating(self, frames: Atoms | Sequence[Atoms], false_alarm: float = FALSE_ALARM) -> BoolArray:
         """Whether any atom of a frame is unlike the training set, (n_frames,); see `extrapolation`."""
@@ -237,8 +234,7 @@ class FittedPotential(BaseEstimator):
         state = state_of(self)
         if not kinds or any(kind not in TARGETS for kind in kinds):
             raise InputError(f"`kinds` must name energy, forces or virial, got {list(kinds)}")
-        batch = to_batch(frames, labels=False)
-        applied = AppliedBasis.of(state.sparse.basis, batch, state.neighbours(batch))
+        applied = state.apply(to_batch(frames, labels=False))
         return covariance_of(applied, state.sparse.posterior, tuple(kinds))
 
     def save(self, path: str | os.PathLike[str], *, factors: bool = False) -> None:

@@ -16,8 +16,6 @@ from gapkit.gp.posterior import Posterior, SandwichPosterior
 from gapkit.gp.prediction import LinearPrediction, PredictionPlan, Uncertainty, Wanted, predict
 from gapkit.gp.solver import PriorBlock, solve_weights
 from gapkit.gp.variance.local import LocalVarianceForms
-from gapkit.neighbours import NeighbourList
-from gapkit.structures import AtomsBatch
 from gapkit.typing import BoolArray, FloatArray
 from gapkit.workspace import WorkspacePool
 
@@ -66,11 +64,11 @@ class SparseModel:
         return LocalVarianceForms(self.basis, self.posterior)
 
     def predict(
-        self, batch: AtomsBatch, neighbours: NeighbourList, *, uncertainty: Uncertainty = "none",
+        self, applied: AppliedBasis, *, uncertainty: Uncertainty = "none",
         single: bool = False, centres: BoolArray | None = None, upstream: FloatArray | None = None,
         n_jobs: int | None = None,
     ) -> LinearPrediction:  # fmt: skip
-        """Evaluate on a batch with its neighbour list.
+        """Evaluate where the basis has been applied.
 
         Parameters
         ----------
@@ -83,12 +81,6 @@ class SparseModel:
         """
         variances = None if uncertainty == "none" else self._variances
         wanted = Wanted(True, variances, uncertainty == "parts", centres, upstream)
-        return self.evaluate(AppliedBasis.of(self.basis, batch, neighbours), wanted, single=single, n_jobs=n_jobs)
-
-    def evaluate(
-        self, applied: AppliedBasis, wanted: Wanted, *, single: bool = False, n_jobs: int | None = None
-    ) -> LinearPrediction:
-        """The same where the basis has been applied already."""
         return predict(applied, self._plans[single], wanted, n_jobs=n_jobs, workspaces=self.workspaces)[0]
 
     def to_arrays(self) -> dict[str, np.ndarray]:

@@ -11,6 +11,7 @@ import numpy as np
 from gapkit.descriptors.base import check_species
 from gapkit.exceptions import NotFittedModelError
 from gapkit.gp.factors import TriangularFactor
+from gapkit.gp.instances import AppliedBasis
 from gapkit.gp.noise import Noise
 from gapkit.gp.prediction import Uncertainty
 from gapkit.neighbours import NeighbourList, build_neighbour_list
@@ -21,7 +22,7 @@ from gapkit.potential.training.row_maker import RowMaker
 from gapkit.structures import AtomsBatch, LabelKeys
 from gapkit.targets import to_voigt
 from gapkit.terms.known import KnownEnergy
-from gapkit.typing import IntArray
+from gapkit.typing import BoolArray, IntArray
 from gapkit.uncertainty.calibration import Calibration
 from gapkit.uncertainty.novelty import NoveltyDetector
 
@@ -91,13 +92,39 @@ class FittedState:
         check_species(batch.species, self.species)
         return build_neighbour_list(batch, self.reach + skin)
 
+    def apply(self, batch: AtomsBatch, neighbours: NeighbourList | None = None) -> AppliedBasis:
+        """The sparse basis on a batch, for several evaluations that share its features."""
+        near = self.neighbours(batch) if neighbours is None else neighbours
+        return AppliedBasis.of(self.sparse.basis, batch, near, keep=True)
+
     def predict(
         self, batch: AtomsBatch, neighbours: NeighbourList, *, uncertainty: Uncertainty = "none",
-        single: bool = False, n_jobs: int | None = None,
+        single: bool = False, centres: BoolArray | None = None, n_jobs: int | None = None,
     ) -> Predictions:  # fmt: skip
-        """Evaluate on a batch with its neighbour list; `single`: small features in single precision."""
-        learned = self.sparse.predict(batch, neighbours, uncertainty=uncertainty, single=single, n_jobs=n_jobs)
-        known = self.known.evaluate(batch, neighbours)
+        """Evaluate on a batch with its neighbour list.
+
+        Parameters
+        ----------
+        uncertainty : {"none", "total", "parts"}
+            Local variances: their total, or also its two parts.
+        single : bool
+            Small features in single precision.
+        centres : ndarray (n_atoms,) of bool or None
+            Mask of atoms whose local energies count; forces are their gradient.  None: all.
+        """
+        applied = AppliedBasis.of(self.sparse.basis, batch, neighbours)
+        return self.evaluate(applied, uncertainty=uncertainty, single=single, centres=centres, n_jobs=n_jobs)
+
+    def evaluate(
+        self, applied: AppliedBasis, *, uncertainty: Uncertainty = "none", single: bool = False,
+        centres: BoolArray | None = None, n_jobs: int | None = None,
+    ) -> Predictions:  # fmt: skip
+        """The same where the sparse basis has been applied already."""
+        batch = applied.batch
+        learned = self.sparse.predict(
+            applied, uncertainty=uncertainty, single=single, centres=centres, n_jobs=n_jobs
+        )  # fmt: skip
+        known = self.known.evaluate(batch, applied.neighbours, centres=centres)
         assert learned.forces is not None
         assert learned.virials is not None
         local = learned.local_energies + known.local_energies

@@ -81,7 +81,7 @@ def simple():
 def found(model, frames, **options):
     state = model.model_
     batch = to_batch(frames, labels=False)
-    return target_variances(state.basis, state.posterior, batch, model.state_.neighbours(batch), **options)
+    return target_variances(model.state_.apply(batch), state.posterior, **options)
 
 
 def energy_rows(model, frames):

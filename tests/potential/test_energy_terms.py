@@ -127,7 +127,7 @@ def test_delta_learning(base, unseen):
     plain = small_model(terms=small_terms(8)).fit(few)
     assert errors(delta, unseen) < 0.6 * min(errors(base, unseen), errors(plain, unseen))
     p, of_base = delta.predict(unseen), base.predict(unseen)
-    corrected = delta.state_.sparse.predict(to_batch(unseen, labels=False), delta.state_.neighbours(to_batch(unseen)))
+    corrected = delta.state_.sparse.predict(delta.state_.apply(to_batch(unseen, labels=False)))
     np.testing.assert_allclose(p.forces, of_base.forces + corrected.forces, rtol=0, atol=1e-10)
 
 

@@ -29,7 +29,6 @@ from gapkit.gp.variance.functionals import Functional, InstanceDerivatives, prio
 from gapkit.gp.variance.prior_residual import ResidualBasis
 from gapkit.neighbours import NeighbourList
 from gapkit.parallel import map_blocks
-from gapkit.structures import AtomsBatch
 from gapkit.typing import BoolArray, FloatArray, IntArray
 
 # A prior residual below zero by more than this part of the prior is reported.  Less is rounding, with matrices K_MM as
@@ -249,15 +248,13 @@ def _of_frame(
 
 
 def target_variances(
-    basis: SparseBasis, posterior: Posterior, batch: AtomsBatch, neighbours: NeighbourList, *,
-    kinds: Collection[str] = ("forces", "virial"), prior_of: BoolArray | None = None, n_jobs: int | None = None,
+    applied: AppliedBasis, posterior: Posterior, *, kinds: Collection[str] = ("forces", "virial"),
+    prior_of: BoolArray | None = None, n_jobs: int | None = None,
 ) -> TargetVariances:  # fmt: skip
     """Posterior covariances of all targets of a batch.
 
     Parameters
     ----------
-    neighbours : NeighbourList
-        Of the batch.
     kinds : collection of {"forces", "virial"}
         Those wanted beside the energy.
     prior_of : ndarray (n_atoms,) of bool or None
@@ -269,12 +266,12 @@ def target_variances(
     VarianceWarning
         If prior residuals were negative by more than rounding and had to be clipped; the message counts them.
     """
+    batch = applied.batch
 
     def of_chunk(frames: range) -> tuple[TargetVariances, int]:
-        part, near = batch.select(np.asarray(frames)), neighbours.of_frames(batch, frames)
         own = slice(int(batch.offsets[frames.start]), int(batch.offsets[frames.stop]))
-        chosen = np.ones(part.n_atoms, bool) if prior_of is None else prior_of[own]
-        return variances_of(AppliedBasis.of(basis, part, near), posterior, kinds, chosen)
+        chosen = np.ones(own.stop - own.start, bool) if prior_of is None else prior_of[own]
+        return variances_of(applied.of_frames(frames), posterior, kinds, chosen)
 
     found = map_blocks(of_chunk, list(frame_chunks(batch, ATOMS_PER_CHUNK)), n_jobs)
     warn_of_clipped(sum(n for _, n in found))

@@ -127,14 +127,14 @@ def calibrate_on(state: FittedState, batch: AtomsBatch, n_jobs: int | None = Non
     """
     labels = batch.labels
     assert labels is not None
-    neighbours = state.neighbours(batch)
-    p = state.predict(batch, neighbours, uncertainty="parts", n_jobs=n_jobs)
+    applied = state.apply(batch)
+    p = state.evaluate(applied, uncertainty="parts", n_jobs=n_jobs)
     assert p.novelty is not None
-    known = compare_with_training(state, batch, neighbours, p.novelty)
+    known = compare_with_training(state, applied, p.novelty)
     has = batch.comparable
     variances = target_variances(
-        state.sparse.basis, state.sparse.posterior, batch, neighbours,
-        kinds=[kind for kind, mask in has.items() if mask.any()], prior_of=np.zeros(batch.n_atoms, bool),
+        applied, state.sparse.posterior, kinds=[kind for kind, mask in has.items() if mask.any()],
+        prior_of=np.zeros(batch.n_atoms, bool), n_jobs=n_jobs,
     )  # fmt: skip
     residuals = {}
     for kind, target in TARGETS.items():

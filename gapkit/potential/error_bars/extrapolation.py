@@ -33,9 +33,8 @@ class Neighbourhoods:
 
 
 def compare_with_training(
-    state: FittedState, batch: AtomsBatch, neighbours: NeighbourList, novelty: FloatArray,
-    false_alarm: float = FALSE_ALARM,
-) -> Neighbourhoods:  # fmt: skip
+    state: FittedState, applied: AppliedBasis, novelty: FloatArray, false_alarm: float = FALSE_ALARM
+) -> Neighbourhoods:
     """Compare the atoms of a batch with the training set; `novelty` (n_atoms,) from the model's prediction.
 
     Raises
@@ -48,8 +47,8 @@ def compare_with_training(
         raise NotFittedModelError(
             'this model has no thresholds of novelty; fit it with `calibration="leave-one-out"` (the default)'
         )
-    vectors = local_vectors(AppliedBasis.of(state.sparse.basis, batch, neighbours))
-    pair = pair_ratios(batch, neighbours, detector.pairs)
+    batch, vectors = applied.batch, local_vectors(applied)
+    pair = pair_ratios(batch, applied.neighbours, detector.pairs)
     found = detector.detect(batch.numbers, novelty, vectors, pair, batch.frame_of_atom, batch.n_frames, false_alarm)
     return Neighbourhoods(vectors, found)
 

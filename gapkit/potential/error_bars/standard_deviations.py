@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from gapkit.exceptions import InputError, NotFittedModelError
+from gapkit.gp.instances import AppliedBasis
 from gapkit.gp.variance.targets import TargetVariances, target_variances
 from gapkit.neighbours import NeighbourList
 from gapkit.potential.error_bars.extrapolation import Neighbourhoods, compare_with_training
@@ -42,11 +43,13 @@ def check_std(state: FittedState, std: Std | None) -> Std:
     return std or ("epistemic" if state.calibration is None else "calibrated")
 
 
-def add_error_bars(
-    state: FittedState, p: Predictions, batch: AtomsBatch, neighbours: NeighbourList, std: Std | None = None,
-    interval: float | None = None, n_jobs: int | None = None,
+def predict_with_error_bars(
+    state: FittedState, batch: AtomsBatch, neighbours: NeighbourList, std: Std | None = None,
+    interval: float | None = None, *, single: bool = False, n_jobs: int | None = None,
 ) -> Predictions:  # fmt: skip
-    """Predictions with novelties, and now with standard deviations, intervals at a level, and flags of extrapolation.
+    """Predictions with standard deviations, intervals at a level, novelties and flags of extrapolation.
+
+    Descriptors are made once for all of them.
 
     Raises
     ------
@@ -56,14 +59,16 @@ def add_error_bars(
     kind = check_std(state, std)
     if interval is not None and kind != "calibrated":
         raise InputError(f"`interval` needs calibrated standard deviations, these are {kind}")
+    applied = state.apply(batch, neighbours)
+    p = state.evaluate(applied, uncertainty="parts", single=single, n_jobs=n_jobs)
     known = None
     if state.detector is not None and p.novelty is not None:
-        known = compare_with_training(state, batch, neighbours, p.novelty)
+        known = compare_with_training(state, applied, p.novelty)
     if kind == "calibrated":
         assert known is not None
-        bars = calibrated(state, batch, neighbours, known, interval=interval, n_jobs=n_jobs)
+        bars = calibrated(state, applied, known, interval=interval, n_jobs=n_jobs)
     else:
-        bars = epistemic(state, batch, neighbours, noisy=kind == "total", n_jobs=n_jobs)
+        bars = epistemic(state, applied, noisy=kind == "total", n_jobs=n_jobs)
     bar: dict[str, Any] = {}
     for target in TARGETS.values():
         name = target.shown.name
@@ -93,19 +98,12 @@ class ErrorBars:
 
 
 def epistemic(
-    state: FittedState, batch: AtomsBatch, neighbours: NeighbourList, *, noisy: bool = False,
-    n_jobs: int | None = None,
-) -> ErrorBars:  # fmt: skip
+    state: FittedState, applied: AppliedBasis, *, noisy: bool = False, n_jobs: int | None = None
+) -> ErrorBars:
     """Posterior standard deviations as they are, or with the noise of new labels (`noisy`)."""
-    has_volume = bool(np.isfinite(batch.volumes).any())
-    found = target_variances(
-        state.sparse.basis,
-        state.sparse.posterior,
-        batch,
-        neighbours,
-        kinds=("forces", "virial") if has_volume else ("forces",),
-        n_jobs=n_jobs,
-    )
+    batch = applied.batch
+    kinds = ("forces", "virial") if np.isfinite(batch.volumes).any() else ("forces",)
+    found = target_variances(applied, state.sparse.posterior, kinds=kinds, n_jobs=n_jobs)
     stds = {}
     for kind, target in TARGETS.items():
         parts = getattr(found, kind)
@@ -120,11 +118,11 @@ def epistemic(
 
 
 def calibrated(
-    state: FittedState, batch: AtomsBatch, neighbours: NeighbourList, known: Neighbourhoods, *,
-    interval: float | None, n_jobs: int | None = None,
+    state: FittedState, applied: AppliedBasis, known: Neighbourhoods, *, interval: float | None,
+    n_jobs: int | None = None,
 ) -> ErrorBars:  # fmt: skip
     """Calibrated standard deviations, and intervals at the level `interval`, of the kinds with a calibration."""
-    calibration = state.calibration
+    batch, calibration = applied.batch, state.calibration
     assert calibration is not None
     novelty = np.nan_to_num(known.extrapolation.novelty, nan=np.inf)
     has_volume = bool(np.isfinite(batch.volumes).any())
@@ -132,8 +130,7 @@ def calibrated(
     if has_volume and "stress" in calibration.scales:
         kinds.append("virial")
     found = target_variances(
-        state.sparse.basis, state.sparse.posterior, batch, neighbours, kinds=kinds, prior_of=novelty > NEGLIGIBLE,
-        n_jobs=n_jobs,
+        applied, state.sparse.posterior, kinds=kinds, prior_of=novelty > NEGLIGIBLE, n_jobs=n_jobs
     )  # fmt: skip
     of_frame = np.maximum.reduceat(novelty, batch.offsets[:-1])
     n_atoms = batch.n_atoms_per_frame
