@@ -166,7 +166,7 @@ def test_calibrated_forces_by_the_formula(alloy_model):
     parts = model.predict(frames, return_std=True, std="epistemic").variances.forces
     data, prior = (np.einsum("ncc->nc", part) for part in (parts.data, parts.prior))
     batch = to_batch(frames, labels=False)
-    vectors = local_vectors(model.model_.basis, batch, model.state_.neighbours(batch))
+    vectors = local_vectors(model.state_.apply(batch))
     m = model.calibration_.factors(vectors, 24)[:, None]
     assert m.max() > 1.1 > 0.9 > m.min()
     scale = model.calibration_.scales["forces"]
