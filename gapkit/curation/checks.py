@@ -1,7 +1,7 @@
-"""Check frames one by one: every finding names its frame, what was measured, and what it should have been.
+"""Checks of single frames: every finding names its frame, the measurement and its limit.
 
-The checks of whole data sets (units, signs, duplicates) are those of `gapkit.structures`; here their findings are given
-to their frames, and checks are added that compare a frame with its neighbours along a trajectory or with its like.
+Checks of whole data sets (units, signs, duplicates) are those of `gapkit.structures`, given to their frames here.
+Further checks compare a frame with its neighbours along a trajectory or with its like.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ def check(
     Parameters
     ----------
     frames : sequence of Atoms
-        In the order in which they were made; frames that cannot be read are reported and left out of all other checks.
+        In the order of their making; unreadable frames are reported and left out of all other checks.
     keys : LabelKeys, optional
     sources : sequence of str, optional
-        File or program that each frame is from: units are then compared between them. None: configuration types.
+        File or program of each frame, for comparisons of units between them. None: configuration types.
 
     Returns
     -------
@@ -56,7 +56,7 @@ def check(
             to_batch(atoms, keys=keys, strict=False)
             usable.append(frame)
         except DataError as error:
-            # the reader counts from the start of what it is given
+            # the reader counts from the start of its own list
             message = str(error).replace("frame 0 ", f"frame {frame} ", 1)
             found.append(Finding(frame, "unusable", "error", message))
     if usable:
@@ -93,18 +93,17 @@ def _cells(batch: AtomsBatch, nearest: FloatArray, alone: BoolArray) -> Found:
         text = "this frame has no periodic direction, as most others have; set its cell and pbc, if it has lost them"
         found += [Finding(int(f), "no_cell", "warning", text) for f in np.flatnonzero(~periodic & ~alone)]
     volumes = np.where(batch.pbc.all(axis=1), batch.volumes / batch.n_atoms_per_frame, np.nan)
-    for kind, values, unit, factors in (
-        ("volume_outlier", volumes, "Å^3/atom", (1.0 / VOLUME_FACTOR, VOLUME_FACTOR)),
-        ("distance_outlier", nearest, "Å", (SMALL_DISTANCE, 1.0 / SMALL_DISTANCE)),
+    for kind, what, values, unit, factor in (
+        ("volume_outlier", "volume", volumes, "Å^3/atom", VOLUME_FACTOR),
+        ("distance_outlier", "shortest distance", nearest, "Å", 1.0 / SMALL_DISTANCE),
     ):
-        for group in same_composition(batch, np.flatnonzero(np.isfinite(values) & ~alone)):
-            known = np.flatnonzero(np.isfinite(values) & ~alone)[group]
+        frames = np.flatnonzero(np.isfinite(values) & ~alone)
+        for group in same_composition(batch, frames):
+            known = frames[group]
             middle, scale = robust_scale(np.log(values[known])) if len(known) >= MIN_GROUP else (0.0, np.inf)
-            low = np.exp(middle + min(np.log(factors[0]), -SCALES * scale))
-            high = np.exp(middle + max(np.log(factors[1]), SCALES * scale))
+            low, high = np.exp(middle + np.array([-1.0, 1.0]) * max(np.log(factor), SCALES * scale))
             for f in known[(values[known] < low) | (values[known] > high)]:
                 limit = low if values[f] < low else high
-                what = "volume" if kind == "volume_outlier" else "shortest distance"
                 message = (
                     f"the {what} is {values[f]:.3g} {unit}, {np.exp(middle):.3g} being usual; check the cell, in Å"
                 )
@@ -127,7 +126,7 @@ def _isolated(batch: AtomsBatch, alone: BoolArray) -> Found:
 
 
 def _mixed_units(batch: AtomsBatch, labels: Labels, alone: BoolArray, sources: np.ndarray) -> Found:
-    """Sources whose energies are to all others' as one unit is to eV, or whose labels contradict each other."""
+    """Sources with energies in another unit than all others', or with contradictory labels."""
     names = np.unique(sources)
     if len(names) < 2:
         return []
@@ -146,17 +145,13 @@ def _mixed_units(batch: AtomsBatch, labels: Labels, alone: BoolArray, sources: n
             if 2 * inside.sum() > len(known) or inside.all():
                 continue
             here, there = np.median(energies[known[inside]]), np.median(energies[known[~inside]])
-            for unit, size in units.ENERGY_UNITS.items():
-                if unit == "eV":
-                    continue
-                ratio = float(here / there) if there else np.inf
-                for factor in (size, 1.0 / size):
-                    if abs(ratio / factor - 1.0) < UNIT_TOLERANCE:
-                        message = (
-                            f"energies of {name!r} are {ratio:.4g} times those of the other frames of this "
-                            f"composition, as for eV and {unit} in one set; convert all to eV"
-                        )
-                        found += [
-                            Finding(int(f), "mixed_units", "error", message, ratio, factor) for f in known[inside]
-                        ]
+            ratio = float(here / there) if there else np.inf
+            sizes = [(unit, f) for unit, size in units.ENERGY_UNITS.items() if unit != "eV" for f in (size, 1.0 / size)]
+            for unit, factor in sizes:
+                if abs(ratio / factor - 1.0) < UNIT_TOLERANCE:
+                    message = (
+                        f"energies of {name!r} are {ratio:.4g} times those of the other frames of this composition, "
+                        f"as for eV and {unit} in one set; convert all to eV"
+                    )
+                    found += [Finding(int(f), "mixed_units", "error", message, ratio, factor) for f in known[inside]]
     return found

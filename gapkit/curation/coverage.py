@@ -1,4 +1,4 @@
-"""Coverage: which distances, strains, densities, energies and neighbourhoods a data set holds."""
+"""Coverage: distances, strains, densities, energies and neighbourhoods of a data set."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from gapkit.uncertainty.neighbourhoods import NO_FRAME, nearest_others
 
 MAX_DISTANCE, BIN_WIDTH = 6.0, 0.1  # Å
 QUANTILE = 0.95
-"""Part of the set's own atoms that are within r of an atom of another frame: this defines r."""
+"""Part of the set's own atoms within r of an atom of another frame, which defines r."""
 CHUNK_FRAMES = 50
 SAME_FAMILY, N_TRIED = 0.3, 20  # norm of the Green-Lagrange strain; cells
 
@@ -30,27 +30,27 @@ Range = tuple[float, float]
 
 @dataclass(frozen=True, eq=False)
 class Coverage:
-    """What a data set spans.
+    """Span of a data set.
 
     Attributes
     ----------
     edges : ndarray (n_bins + 1,), Å
-        Of the histograms of distances.
+        Bins of the histograms of distances.
     pairs : dict of (str, str) to ndarray (n_bins,) of int
-        Pairs of atoms, counted once, by their species in order of atomic number.
+        Histograms of pairs of atoms, counted once, by species in order of atomic number.
     volumetric_strain : ndarray (n_frames,)
         J - 1, J the determinant of the deformation of the cell; NaN without a comparable cell.
     shear_strain : ndarray (n_frames,)
         Equivalent strain sqrt(2/3 e:e), e the deviator of the Green-Lagrange strain (F F^T - 1) / 2.
     volume_per_atom : (low, high) in Å^3, or None
-        Of frames periodic in all directions.
+        Range over frames periodic in all directions.
     energy_per_atom : (low, high) in eV, or None
     reach : dict of str to float
-        By species: r, in standard deviations along principal axes; NaN for a species of one frame only.
+        r by species, in standard deviations along principal axes; NaN for a species of one frame only.
     covered : dict of str to float, or None
-        By species: part of the atoms of the pool within r of an atom of the set; None without a pool.
+        Part of the atoms of the pool within r of an atom of the set, by species; None without a pool.
     covered_frames : float or None
-        Part of the frames of the pool of which every atom is covered.
+        Part of the frames of the pool with all atoms covered.
     """
 
     edges: FloatArray
@@ -70,10 +70,10 @@ class Coverage:
             "pairs": {f"{a}-{b}": counts.tolist() for (a, b), counts in self.pairs.items()},
             "volumetric_strain": _plain(self.volumetric_strain),
             "shear_strain": _plain(self.shear_strain),
-            "volume_per_atom": None if self.volume_per_atom is None else list(self.volume_per_atom),
-            "energy_per_atom": None if self.energy_per_atom is None else list(self.energy_per_atom),
+            "volume_per_atom": self.volume_per_atom and list(self.volume_per_atom),
+            "energy_per_atom": self.energy_per_atom and list(self.energy_per_atom),
             "reach": dict(zip(self.reach, _plain(list(self.reach.values())), strict=True)),
-            "covered": None if self.covered is None else dict(self.covered),
+            "covered": self.covered,
             "covered_frames": self.covered_frames,
         }
 
@@ -82,24 +82,20 @@ def measure_coverage(
     frames: Sequence[Atoms] | AtomsBatch, pool: Sequence[Atoms] | AtomsBatch | None = None, *,
     reference_cell: ArrayLike | None = None, max_distance: float = MAX_DISTANCE, descriptor: Descriptor | None = None,
 ) -> Coverage:  # fmt: skip
-    """Measure what a data set spans.
+    """Measure the span of a data set.
 
     Parameters
     ----------
     frames : sequence of Atoms, or AtomsBatch
     pool : sequence of Atoms, or AtomsBatch, optional
-        Structures that the data set should cover.
+        Structures to be covered.
     reference_cell : array_like (3, 3), optional
-        Å; strains of all periodic frames are relative to it. None: each frame is compared with the mean cell of the
-        frames of its composition whose cells are within a strain of 0.3 of each other, as long as there are two.
+        Å, unstrained cell of all periodic frames. None: the mean cell of a frame's composition, over cells within a
+        strain of 0.3 of each other, as long as there are two.
     max_distance : float
         Å; end of the histograms.
     descriptor : Descriptor, optional
         None: the default SOAP of the frames.
-
-    Returns
-    -------
-    coverage : Coverage
     """
     if not max_distance >= BIN_WIDTH:
         raise InputError(f"`max_distance` must be >= {BIN_WIDTH} Å, got {max_distance!r}; 6 Å is usual")
@@ -168,15 +164,15 @@ def _stretches(batch: AtomsBatch, reference_cell: ArrayLike | None) -> FloatArra
 
 
 def _relative(metrics: FloatArray, reference: FloatArray) -> FloatArray:
-    """F F^T (n, 3, 3) of cells with these inner products."""
+    """F F^T (n, 3, 3) of cells with the inner products `metrics`."""
     inverse = np.linalg.inv(reference)
     return np.asarray(inverse @ metrics @ inverse.T)
 
 
 def _family(metrics: FloatArray) -> BoolArray:
-    """The cells (n,) that are within `SAME_FAMILY` of that one which has the most such."""
+    """Mask (n,) of the largest group of cells within `SAME_FAMILY` of one of them."""
     best = np.zeros(len(metrics), bool)
-    # any of a family finds it; a few spread over all are enough to find a large one
+    # any member finds its family; a few spread over all are enough for a large one
     for k in np.unique(np.linspace(0, len(metrics) - 1, N_TRIED).astype(int)):
         stretch = _relative(metrics, np.linalg.cholesky(metrics[k]))
         near = np.linalg.norm(0.5 * (stretch - np.eye(3)), axis=(1, 2)) < SAME_FAMILY

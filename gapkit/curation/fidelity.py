@@ -1,4 +1,4 @@
-"""Two labels for each frame, from two levels of theory: one label and one sigma made of both.
+"""Two levels of theory: one label and one sigma made of two labels for each frame.
 
 The labels a and b of a target y are taken to be a = y + noise_a and b = y + bias + noise_b: the first level is the
 reference and has no bias.  Comparing them gives the bias and, from differences alone, only the sum of the variances;
@@ -20,14 +20,15 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
+from ase.data import chemical_symbols
 
 from gapkit.curation.weights import copy_frame, with_sigmas
 from gapkit.exceptions import DataError, InputError
 from gapkit.structures import AtomsBatch, LabelKeys, to_batch
-from gapkit.targets import TARGETS, to_voigt
-from gapkit.typing import BoolArray, FloatArray
+from gapkit.targets import TARGETS, Target
+from gapkit.typing import BoolArray, FloatArray, IntArray
 
-# Frames that both levels have, below which nothing can be said of bias and noise.
+# Least number of common frames for estimates of bias and noise.
 LEAST = 5
 # Least share of the variance of the differences that each level has: differences of estimates can be negative.
 SMALLEST_SHARE = 0.02
@@ -41,11 +42,11 @@ class Level:
     Attributes
     ----------
     sigma, other_sigma : float
-        eV/atom, eV/Å or eV/atom: of energies and virials, times the square root of N for the whole frame.
+        eV/atom, eV/Å or eV/atom; energies and virials of a frame have sqrt(N) times that.
     bias : dict of str to float
         Energies: eV/atom of each species.  Virials: "isotropic", eV/atom on the diagonal.  Forces: empty, no bias.
     n : int
-        Frames (forces: atoms) that both levels have.
+        Common frames (forces: atoms).
     """
 
     sigma: float
@@ -73,17 +74,31 @@ class Fidelities:
     disagreement: dict[str, FloatArray]
 
     def to_dict(self) -> dict[str, Any]:
-        """What was found, in plain numbers."""
+        """Levels in plain numbers."""
         return {kind: asdict(level) for kind, level in self.levels.items()}
 
 
 @dataclass(frozen=True, eq=False)
 class _Labels:
-    """One kind of a batch, scaled so that all have the same noise: (n, c), NaN where absent."""
+    """Labels of one kind, scaled to equal noise: (n, c), NaN where absent; design (n, p) of the bias."""
 
     values: FloatArray
     has: BoolArray
-    design: FloatArray  # (n, p), of the bias, for each of the diagonal's or single components
+    design: FloatArray
+
+    @classmethod
+    def of(cls, batch: AtomsBatch, target: Target) -> _Labels:
+        labels = batch.all_labels
+        root = _root(batch.n_atoms_per_frame, target)
+        columns = {"energy": batch.compositions(batch.species), "virial": batch.n_atoms_per_frame[:, None]}
+        no_bias = np.zeros((target.length(batch.n_frames, batch.n_atoms), 0))
+        values = target.to_components(labels.values[target.name]) / root
+        return cls(values, labels.has[target.name], columns.get(target.name, no_bias) / root)
+
+
+def _root(n_atoms: IntArray, target: Target) -> FloatArray:
+    """Noise of frames over the global sigma, (n_frames, 1), or 1."""
+    return np.sqrt(n_atoms)[:, None] if target.grows else np.ones((1, 1))
 
 
 def combine_fidelities(
@@ -120,8 +135,8 @@ def combine_fidelities(
         if not same or np.abs(batch.positions - first.positions).max() > 1e-3:
             raise InputError("the levels must label the same structures in the same order; the lists of frames differ")
     levels, values, sigmas, disagreement = {}, {}, {}, {}
-    for kind in TARGETS:
-        parts = [_labels(batch, kind) for batch in batches]
+    for kind, target in TARGETS.items():
+        parts = [_Labels.of(batch, target) for batch in batches]
         both = parts[0].has & parts[1].has
         if both.sum() < LEAST:
             continue
@@ -145,31 +160,15 @@ def combine_fidelities(
     return Fidelities(_write(frames, first, values, sigmas, keys), levels, disagreement)
 
 
-def _labels(batch: AtomsBatch, kind: str) -> _Labels:
-    labels = batch.labels
-    n_atoms = batch.n_atoms_per_frame
-    root = np.sqrt(n_atoms)[:, None]
-    if labels is None:
-        n = batch.n_atoms if kind == "forces" else batch.n_frames
-        return _Labels(np.full((n, {"energy": 1, "forces": 3, "virial": 6}[kind]), np.nan), np.zeros(n, bool), root)
-    if kind == "energy":
-        return _Labels(labels.energy[:, None] / root, labels.has_energy, batch.compositions(batch.species) / root)
-    if kind == "forces":
-        return _Labels(labels.forces, labels.has_forces, np.zeros((batch.n_atoms, 0)))
-    virial = to_voigt(labels.virial) / root
-    return _Labels(virial, labels.has_virial, n_atoms[:, None] / root)
-
-
 def _diagonal(kind: str) -> FloatArray:
-    return {"energy": np.ones(1), "forces": np.zeros(3), "virial": np.array([1.0, 1, 1, 0, 0, 0])}[kind]
+    """Components with a bias."""
+    return {"energy": np.ones(1), "virial": np.array([1.0, 1, 1, 0, 0, 0])}.get(kind, np.zeros(1))
 
 
 def _bias(a: _Labels, b: _Labels, both: BoolArray, batch: AtomsBatch, kind: str) -> tuple[FloatArray, dict[str, float]]:
-    """Bias of b by least absolute deviations (reweighted least squares), and in words."""
-    from ase.data import chemical_symbols
-
-    names = {"energy": [chemical_symbols[z] for z in batch.species], "forces": [], "virial": ["isotropic"]}[kind]
-    if not names:
+    """Bias of b by least absolute deviations (reweighted least squares), as coefficients and by name."""
+    names = {"energy": [chemical_symbols[z] for z in batch.species], "virial": ["isotropic"]}.get(kind)
+    if names is None:
         return np.zeros(0), {}
     on = _diagonal(kind) > 0
     y = (b.values - a.values)[both][:, on].mean(axis=1)
@@ -215,12 +214,11 @@ def _write(
     Kinds that were not combined are those of the reference, without a sigma.
     """
     keys, out = keys or LabelKeys(), []
-    for kind in TARGETS:
+    for kind, target in TARGETS.items():
         if kind not in values:
-            given = _labels(batch, kind)
+            given = _Labels.of(batch, target)
             values = {**values, kind: np.where(given.has[:, None], given.values, np.nan)}
     for i, atoms in enumerate(frames):
-        root, own = np.sqrt(len(atoms)), slice(int(batch.offsets[i]), int(batch.offsets[i + 1]))
         new = atoms.copy()
         for key in (keys.energy, keys.forces, keys.stress, keys.virial, keys.force_mask):
             if key is not None:
@@ -228,18 +226,19 @@ def _write(
                 new.arrays.pop(key, None)
         sigma: dict[str, Any] = {}
         results: dict[str, Any] = {}
-        energy, forces, virial = values["energy"][i, 0], values["forces"][own], values["virial"][i]
-        if np.isfinite(energy):
-            results["energy"] = float(energy * root)
-            sigma["energy"] = sigmas["energy"][i] * root if "energy" in sigmas else None
-        known = np.isfinite(forces[:, 0])
-        if known.any():
-            results["forces"] = np.nan_to_num(forces)
-            sigma["forces"] = np.where(known, sigmas["forces"][own], 1.0) if "forces" in sigmas else None
+        for kind, target in TARGETS.items():
+            span, root = target.span(batch.offsets, i, i + 1), float(_root(np.array([len(atoms)]), target)[0, 0])
+            own = values[kind][span] * root
+            known = np.isfinite(own[:, 0])
+            if not known.any():
+                continue
+            if kind in sigmas:
+                sigma[kind] = np.where(known, sigmas[kind][span] * root, 1.0)
+            if kind == "virial":
+                new.info["virial"] = own[0]
+            else:
+                results[kind] = np.nan_to_num(own) if target.per_atom else float(own[0, 0])
             if not known.all():
                 new.set_array("force_mask", ~known)
-        if np.isfinite(virial[0]):
-            new.info["virial"] = virial * root
-            sigma["virial"] = sigmas["virial"][i] * root if "virial" in sigmas else None
-        out.append(with_sigmas(copy_frame(new, **results), **sigma))
+        out.append(with_sigmas(copy_frame(new, **results), sigma))
     return out

@@ -1,4 +1,4 @@
-"""What every training configuration does to the fit, and which of them to drop, from one pass over the rows.
+"""Influence of every training configuration on the fit, from one pass over the rows.
 
 With R^T R the posterior precision, Phi~ = Lambda^-1/2 Phi the whitened rows of a configuration c, r~ its whitened
 residual, W = R^-T Phi~^T, H~ = W^T W, I the rows that the fit had and C = H~_:I (1 - H~_II)^-1, the model without c has
@@ -8,7 +8,7 @@ residual, W = R^-T Phi~^T, H~ = W^T W, I the rows that the fit had and C = H~_:I
 
 If the fit had all of them, V = (1 - H~)^-1 and u = V r~; if it had none, V = 1 + H~ and u = r~.
 
-Sparse points that the configuration gave stay (`GAP.leave_one_out` takes them away as well, and costs more).
+Sparse points of the configuration stay (`GAP.leave_one_out` takes them away as well, and costs more).
 
 Sources: Cook, Technometrics 19, 15 (1977), eq. 5; Belsley, Kuh, Welsch, Regression Diagnostics (1980), eqs. 2.7 and
 2.13; for blocks, Sundararajan and Keerthi, Neural Comput. 13, 1103 (2001); for errors of Student's t, Lange, Little,
@@ -25,6 +25,7 @@ import numpy as np
 from ase import Atoms
 from scipy.linalg import solve_triangular
 
+from gapkit.curation.findings import robust_scale
 from gapkit.exceptions import InputError
 from gapkit.gp.instances import AppliedBasis
 from gapkit.gp.variance.targets import target_rows
@@ -42,7 +43,7 @@ from gapkit.typing import BoolArray, FloatArray, IntArray
 
 # Smallest eigenvalue of 1 - H~: a configuration that alone decides its own prediction has rounding there.
 _SMALLEST = 1e-10
-# Configurations that a type needs to be judged by its own, and those of it that one is compared with.
+# Least size of a type that is judged by its own, and number of others in a comparison.
 LEAST_OF_A_TYPE, N_ALIKE = 8, 30
 # Forces below which structures are equally calm, eV/Å.
 CALM = 0.05
@@ -65,14 +66,14 @@ class KindInfluence:
     ----------
     n_rows : int
     leverage : float
-        Trace of H~ over its rows: the parameters that they decide; 0 of rows that the fit did not have.
+        Trace of H~ over its rows, the number of parameters they decide; 0 for rows outside the fit.
     chi2 : float
-        u^T V^-1 u of its rows: squared studentised residual of the model without the configuration; n_rows on average.
+        u^T V^-1 u: squared studentised residual of the model without the configuration; n_rows on average.
     contrast : float
-        Forces: the largest such number of a single atom over that of the frame's median atom, or over what noise alone
-        would give if that is more; about 5 on average.  Else 0.
+        Forces: largest chi2 of an atom over that of the median atom, or that of noise alone if more; about 5 on
+        average.  Else 0.
     flipped : float or None
-        Virials: chi2 that labels (less the known energies) of the other sign would have.
+        Virials: chi2 of the labels (less the known energies) with the other sign.
     """
 
     n_rows: int
@@ -88,17 +89,16 @@ class FrameInfluence:
 
     Attributes
     ----------
-    frame : int
+    frame, n_atoms : int
     config_type : str
-    n_atoms : int
     kinds : dict of str to KindInfluence
         By target, as far as there are labels.
     cook : float
-        Squared change of all whitened fitted values when it is left out, over the number of effective parameters.
+        Cook's distance: squared change of all whitened fitted values without it, over the effective parameters.
     dfbetas : float
-        Largest change of a weight when it is left out, in standard deviations of that weight.
+        Largest change of a weight without it, in standard deviations of that weight.
     column : int
-        The weight that it is.
+        Index of that weight.
     force : float or None
         Root mean square of its labelled force components, eV/Å.
     """
@@ -114,7 +114,7 @@ class FrameInfluence:
 
     @property
     def leverage(self) -> float:
-        """Of all rows."""
+        """Leverage of all rows."""
         return sum(kind.leverage for kind in self.kinds.values())
 
     def to_dict(self) -> dict[str, Any]:
@@ -159,19 +159,14 @@ class InfluenceReport:
 
 
 def influence(model: GAP, frames: Atoms | Sequence[Atoms]) -> InfluenceReport:
-    """What each of the training configurations does to the fit.
+    """Influence of each training configuration on the fit.
 
     Parameters
     ----------
     model : GAP
         Fitted.
     frames : list of Atoms
-        All frames that were given to `fit`, in the same order.
-
-    Raises
-    ------
-    InputError
-        If they are not the training set.
+        The training set in its order; InputError for any other.
     """
     batch = training_batch(model, frames)
     found = examine(model, batch, {kind: np.ones(batch.n_frames, bool) for kind in TARGETS})
@@ -179,7 +174,7 @@ def influence(model: GAP, frames: Atoms | Sequence[Atoms]) -> InfluenceReport:
 
 
 def training_batch(model: GAP, frames: Atoms | Sequence[Atoms]) -> AtomsBatch:
-    """The frames as a batch; NotFittedModelError or InputError if the model was not fitted to them."""
+    """Training set as a batch; NotFittedModelError or InputError if the model was not fitted to these frames."""
     state = state_of(model)
     batch = labelled_batch(frames, model.label_keys)
     check_training_set(state.metadata, batch, "influence")
@@ -187,15 +182,15 @@ def training_batch(model: GAP, frames: Atoms | Sequence[Atoms]) -> AtomsBatch:
 
 
 def examine(model: GAP, batch: AtomsBatch, inside: Mapping[str, BoolArray]) -> list[FrameInfluence]:
-    """The same for frames of which the fit had some labels or none.
+    """Influence of frames of which the fit had some labels or none.
 
     The cost is one pass over the rows and, for each frame, the cube of the number of its rows.
 
     Parameters
     ----------
-    inside : dict of str to ndarray (n_frames,)
-        By target: frames whose labels of this kind the model was fitted to.  Labels that are
-        not inside are judged all the same, but have no leverage and change nothing when the frame is left out.
+    inside : dict of str to ndarray (n_frames,) of bool
+        By target: labels of the fit.  Others are judged all the same, without leverage and without effect when the
+        frame is left out.
     """
     batch_labels = batch.labels
     assert batch_labels is not None
@@ -263,15 +258,15 @@ def frame_rows(
 
 
 def outlier_scores(frames: Sequence[FrameInfluence]) -> dict[str, FloatArray]:
-    """How far each configuration stands out: by "energy", "forces", "virial", "atom", "all" and "sign".
+    """Robust outlier scores of configurations: "energy", "forces", "virial", "atom", "all" and "sign".
 
-    Each is compared with those alike: up to 30 others of its type (of all types if it has fewer than 8) whose root mean
-    square forces are nearest to its own, as errors grow with temperature.
+    Each is compared with those alike: up to 30 others of its type (of all types if it has fewer than 8), the nearest in
+    root mean square force, as errors grow with temperature.
 
     z = (x - median) / spread of x = (chi2 / n_rows)^(1/3), which is nearly normal whatever the number of rows, with a
     standard deviation of sqrt(2 / (9 n_rows)) times its mean (Wilson and Hilferty, PNAS 17, 684 (1931)).  The spread
     is the median absolute deviation, and at least that; "atom": of the contrast.  "all" is the norm of the z > 0 of the
-    three kinds, for what is wrong with a structure.
+    three kinds, for errors of the structure.
 
     "sign" is the logarithm of the likelihood ratio of virials of the other sign and as they are, where the other sign
     fits.  Both are of Student's t with nu = 4 degrees of freedom and the scale s^2 = median(chi2 / 6) / 0.891 of those
@@ -289,16 +284,13 @@ def outlier_scores(frames: Sequence[FrameInfluence]) -> dict[str, FloatArray]:
     scores = {}
     for name in (*TARGETS, "atom"):
         kind = "forces" if name == "atom" else name
-        where = [i for i, frame in enumerate(frames) if kind in frame.kinds]
-        known = [frames[i] for i in where]
-        of = [frame.kinds[kind] for frame in known]
-        x = np.cbrt([k.contrast if name == "atom" else k.chi2 / k.n_rows for k in of])
         scores[name] = np.zeros(len(frames))
-        for i, k, others in zip(where, range(len(known)), _alike(known), strict=True):
-            median = np.median(x[others])
-            noise = 0.0 if name == "atom" else np.sqrt(2.0 / (9.0 * of[k].n_rows)) * median
-            deviation = 1.4826 * float(np.median(np.abs(x[others] - median)))
-            scores[name][i] = (x[k] - median) / max(deviation, noise, SMALLEST_SPREAD)
+        where, of, alike = _comparisons(frames, kind)
+        x = np.cbrt([k.contrast if name == "atom" else k.chi2 / k.n_rows for k in of])
+        for i, own, n_rows, others in zip(where, x, [k.n_rows for k in of], alike, strict=True):
+            middle, deviation = robust_scale(x[others])
+            noise = 0.0 if name == "atom" else np.sqrt(2.0 / (9.0 * n_rows)) * middle
+            scores[name][i] = (own - middle) / max(deviation, noise, SMALLEST_SPREAD)
     scores["all"] = ALL * np.sqrt(sum(np.maximum(scores[name], 0.0) ** 2 for name in TARGETS))
     scores["sign"] = _signs(frames)
     return scores
@@ -307,21 +299,29 @@ def outlier_scores(frames: Sequence[FrameInfluence]) -> dict[str, FloatArray]:
 def _signs(frames: Sequence[FrameInfluence]) -> FloatArray:
     """Logarithm of the likelihood ratio of virials of the other sign (n_frames,)."""
     out = np.zeros(len(frames))
-    where = [i for i, frame in enumerate(frames) if "virial" in frame.kinds]
-    known = [frames[i] for i in where]
-    as_is = np.array([frame.kinds["virial"].chi2 / 6.0 for frame in known])
-    flipped = np.array([np.inf if (f := frame.kinds["virial"].flipped) is None else f / 6.0 for frame in known])
+    where, of, alike = _comparisons(frames, "virial")
+    as_is = np.array([k.chi2 / 6.0 for k in of])
+    flipped = np.array([np.inf if k.flipped is None else k.flipped / 6.0 for k in of])
     best = np.minimum(as_is, flipped)  # those of a wrong sign are not to be usual
-    for i, k, others in zip(where, range(len(known)), _alike(known), strict=True):
+    for i, own, other, others in zip(where, as_is, flipped, alike, strict=True):
         scale = max(float(np.median(best[others])) / _MEDIAN_CHI2_6, SMALLEST_SQUARE)
-        if flipped[k] <= WELL * scale:
-            ratio = (FREEDOM + 6.0 * as_is[k] / scale) / (FREEDOM + 6.0 * flipped[k] / scale)
+        if other <= WELL * scale:
+            ratio = (FREEDOM + 6.0 * own / scale) / (FREEDOM + 6.0 * other / scale)
             out[i] = 0.5 * (FREEDOM + 6.0) * np.log(ratio)
     return out
 
 
+def _comparisons(
+    frames: Sequence[FrameInfluence], kind: str
+) -> tuple[list[int], list[KindInfluence], Iterator[IntArray]]:
+    """Frames with labels of a kind, their influence, and for each the positions among them of those alike."""
+    where = [i for i, frame in enumerate(frames) if kind in frame.kinds]
+    known = [frames[i] for i in where]
+    return where, [frame.kinds[kind] for frame in known], _alike(known)
+
+
 def _alike(frames: Sequence[FrameInfluence]) -> Iterator[IntArray]:
-    """Positions of the others that each frame is compared with: of its type, and of forces like its own."""
+    """Positions of the others in each frame's comparison: of its type, and of forces like its own."""
     types = np.array([frame.config_type for frame in frames])
     heat = np.log(np.maximum([np.nan if frame.force is None else frame.force for frame in frames], CALM))
     members = {name: np.flatnonzero(types == name) for name in np.unique(types)}
@@ -341,7 +341,7 @@ def _alike(frames: Sequence[FrameInfluence]) -> Iterator[IntArray]:
 
 
 def _contrast(u: FloatArray, V: FloatArray) -> float:
-    """The atom that stands out most of its frame, by squared studentised residuals."""
+    """Largest squared studentised residual of an atom over that of the frame's median atom."""
     by_atom = u.reshape(-1, 3)
     blocks = np.einsum("acad->acd", V.reshape(len(by_atom), 3, len(by_atom), 3))
     chi2 = np.einsum("ac,ac->a", by_atom, np.linalg.solve(blocks, by_atom[..., None])[..., 0])

@@ -1,12 +1,11 @@
-"""Leakage: test frames that are near-twins of training frames, and so say nothing about prediction.
+"""Leakage: near-twins of training frames in a test set, which say nothing about prediction.
 
 Two independent snapshots of one ensemble have a distance d0 that hardly varies, for it is a mean over many atoms and
-axes; snapshots whose vectors correlate with coefficient c have d = d0 sqrt(1 - c). How large d0 is depends on the
-ensemble: ten times more in a liquid than in a cold crystal. So each training frame brings a scale of its own, and what
-is judged is d over that scale: the median distance to its nearest independent frames or, where its ensemble has too few
-others, the distance among its own atoms, if that is less. The threshold is the value
-of this ratio that independent training frames themselves fall below with a small probability (a quantile of their own
-nearest-neighbour distances, its tail extrapolated as in `gapkit.uncertainty.novelty`).
+axes; snapshots with correlation c have d = d0 sqrt(1 - c). The ensemble decides d0: a liquid has ten times that of a
+cold crystal. Hence the criterion is d over a scale of the training frame: the median distance to its nearest
+independent frames or, where its ensemble has too few others, the distance among its own atoms, if that is less. The
+threshold of this ratio is a small quantile of its own distribution among independent training frames, the tail
+extrapolated as in `gapkit.uncertainty.novelty`.
 """
 
 from __future__ import annotations
@@ -32,11 +31,11 @@ from gapkit.typing import FloatArray
 from gapkit.uncertainty.novelty import Tail
 
 FALSE_ALARM = 1e-3
-"""Part of independent test frames that are called twins."""
+"""False alarm rate: part of independent test frames called twins."""
 SAME = 0.02
-"""Distance (standard deviations) below which frames are the same whatever their surroundings."""
+"""Distance (standard deviations) of identical frames, whatever their surroundings."""
 INDEPENDENT = 0.5
-"""Ratio below which training frames are no independent pair (vectors correlate by 0.75) and set no threshold."""
+"""Least ratio of independent training frames (correlation 0.75), which set the threshold."""
 N_NEAREST, N_TRIED = 5, 10  # neighbours that make the scale, out of those with the least lower bounds
 MIN_RATIOS = 20
 MIN_ATOMS = 8  # from which atoms of one frame stand for a sample
@@ -50,7 +49,7 @@ class Leak:
     Attributes
     ----------
     test_frame, train_frame : int
-        Counted from 0; the training frame whose threshold is undercut most.
+        Counted from 0; of several training frames, that with the least distance over threshold.
     distance, threshold : float
         Standard deviations of the training set, root mean square over the atoms.
     """
@@ -78,7 +77,7 @@ def find_leakage(
     Returns
     -------
     leaks : list of Leak
-        One for each test frame that has a twin, in the order of the test frames.
+        One for each test frame with a twin, in their order.
     """
     nearest: dict[int, Leak] = {}
     for leak in find_twins(train, test, descriptor=descriptor, false_alarm=false_alarm):
@@ -89,10 +88,7 @@ def find_leakage(
 def find_twins(
     train: Frames, test: Frames, *, descriptor: Descriptor | None = None, false_alarm: float = FALSE_ALARM
 ) -> list[Leak]:
-    """All pairs of a test frame and a training frame that are near-twins, those furthest below their threshold first.
-
-    Parameters and errors are those of `find_leakage`.
-    """
+    """All near-twins, the furthest below their threshold first; parameters and errors are those of `find_leakage`."""
     if not 0.0 < false_alarm < 0.5:
         raise InputError(f"`false_alarm` must be > 0 and < 0.5, got {false_alarm!r}; 0.001 is usual")
     if len(test) == 0:
@@ -107,15 +103,15 @@ def find_twins(
 
 
 def near_twins(prints: Fingerprints, false_alarm: float = FALSE_ALARM) -> list[tuple[int, int, float]]:
-    """Pairs (i < j, distance) of frames of one set that are within the threshold of either."""
+    """Pairs (i < j, distance) of frames of one set within the threshold of either."""
     limits = thresholds(prints, false_alarm)
     return sorted(close_pairs(prints, prints, limits, limits, supercells=True, distinct=True))
 
 
 def thresholds(prints: Fingerprints, false_alarm: float = FALSE_ALARM) -> FloatArray:
-    """Distance (n_frames,) below which another frame is a twin of each of these.
+    """Largest distance (n_frames,) of a twin of each frame.
 
-    Frames with the same set of species share the ratio; a frame with nothing to compare takes the usual scale of them.
+    Frames with the same set of species share the ratio; a frame without comparison takes their usual scale.
     """
     nearest, scale = nearest_distances(prints)
     limits = np.full(prints.n_frames, SAME)
@@ -133,7 +129,7 @@ def thresholds(prints: Fingerprints, false_alarm: float = FALSE_ALARM) -> FloatA
 
 
 def ratio_threshold(ratios: FloatArray, false_alarm: float) -> float:
-    """The ratio that independent frames fall below with probability `false_alarm`; a half where too few are known."""
+    """Quantile `false_alarm` of the ratios of independent frames; a half where too few are known."""
     independent = ratios[np.isfinite(ratios) & (ratios >= INDEPENDENT)]
     if len(independent) < MIN_RATIOS:
         return INDEPENDENT
@@ -141,7 +137,7 @@ def ratio_threshold(ratios: FloatArray, false_alarm: float) -> float:
 
 
 def nearest_distances(prints: Fingerprints) -> tuple[FloatArray, FloatArray]:
-    """Distance (n_frames,) to the nearest other frame that is not the same, and the scale of each; or NaN."""
+    """Distance (n_frames,) to the nearest frame that is not identical, and the scale of each frame; or NaN."""
     found: list[list[float]] = [[] for _ in range(prints.n_frames)]
     cache: dict[tuple[int, int], float] = {}
     for rows, columns, bounds in lower_bounds(prints, prints, supercells=True):
@@ -172,10 +168,7 @@ def nearest_distances(prints: Fingerprints) -> tuple[FloatArray, FloatArray]:
 
 
 def _distance(prints: Fingerprints, i: int, j: int) -> float:
-    """Distance of two frames; for cells of different sizes the bound by nearest atoms, which falls short by 5 %.
-
-    Repeated cells are slow to match, and a scale need not be exact.
-    """
+    """Distance of two frames; for cells of different sizes the bound by nearest atoms, 5 % less and much faster."""
     if (prints.compositions[i] == prints.compositions[j]).all():
         return match_distance(prints, i, prints, j)
     return float(nearest_atoms([x[None] for x in prints.of_frame(i)], prints.of_frame(j))[0])
@@ -184,8 +177,8 @@ def _distance(prints: Fingerprints, i: int, j: int) -> float:
 def self_distance(prints: Fingerprints, frame: int) -> float:
     """Root mean square over atoms of the distance to the nearest other atom of the frame and species.
 
-    In a thermal frame atoms are nearly independent samples, and so this is about what an independent snapshot would be
-    away; NaN with too few atoms to tell.
+    Atoms of a thermal frame are nearly independent samples: this is about the distance of an independent snapshot.
+    NaN with too few atoms.
     """
     squares = []
     for x in prints.of_frame(frame):

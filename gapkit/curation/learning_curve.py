@@ -3,51 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from ase import Atoms
 from sklearn.base import clone
 
-from gapkit.exceptions import DataError, InputError
+from gapkit.errors import Errors, evaluate
+from gapkit.exceptions import InputError
 from gapkit.potential import GAP
 from gapkit.selection.select import Method, select
-from gapkit.structures import to_batch
-from gapkit.targets import to_voigt
+from gapkit.targets import shown_quantities
 from gapkit.typing import IntArray
 
 Chooser = Callable[[Sequence[Atoms], int, int], Sequence[int] | IntArray]
 
 
 @dataclass(frozen=True)
-class CurvePoint:
-    """One fit.
+class CurvePoint(Errors):
+    """Test errors of one fit; `n_frames` and `n_atoms` are those of its training set."""
 
-    Attributes
-    ----------
-    selector : str
-    n_frames, seed : int
-    n_atoms : int
-        Of the training frames.
-    energy_mae, energy_rmse : float or None
-        eV/atom; None without labels.
-    forces_mae, forces_rmse : float or None
-        eV/Å.
-    stress_mae, stress_rmse : float or None
-        eV/Å^3.
-    """
-
-    selector: str
-    n_frames: int
-    seed: int
-    n_atoms: int
-    energy_mae: float | None
-    energy_rmse: float | None
-    forces_mae: float | None
-    forces_rmse: float | None
-    stress_mae: float | None
-    stress_rmse: float | None
+    selector: str = field(kw_only=True)
+    seed: int = field(kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -64,7 +42,7 @@ class LearningCurve:
         InputError
             If there is no such fit or error.
         """
-        if error not in list(CurvePoint.__dataclass_fields__)[4:]:
+        if error not in (f"{name}_{kind}" for name in shown_quantities() for kind in ("mae", "rmse")):
             raise InputError(f'`error` must be one such as "forces_rmse", got {error!r}')
         found = [getattr(p, error) for p in self.points if (p.selector, p.n_frames) == (selector, n_frames)]
         if not found:
@@ -74,15 +52,17 @@ class LearningCurve:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers."""
-        return {"points": [asdict(point) for point in self.points]}
+        return {"points": [p.to_dict() | {"selector": p.selector, "seed": p.seed} for p in self.points]}
 
     def __str__(self) -> str:
-        lines = [f"{'selector':16}{'frames':>7}{'energy meV/atom':>18}{'forces eV/Å':>18}{'stress meV/Å^3':>18}   RMSE"]
+        quantities = shown_quantities()
+        headings = "".join(f"{name} {shown.printed_unit}".rjust(18) for name, shown in quantities.items())
+        lines = [f"{'selector':16}{'frames':>7}{headings}   RMSE"]
         for selector, n in dict.fromkeys((p.selector, p.n_frames) for p in self.points):
             cells = []
-            for error, factor in (("energy_rmse", 1e3), ("forces_rmse", 1.0), ("stress_rmse", 1e3)):
-                mean, std = self.mean(selector, n, error)
-                cells.append(f"{factor * mean:.4g} ± {factor * std:.2g}".rjust(18))
+            for name, shown in quantities.items():
+                mean, std = (shown.printed_factor * value for value in self.mean(selector, n, f"{name}_rmse"))
+                cells.append(f"{mean:.4g} ± {std:.2g}".rjust(18))
             lines.append(f"{selector:16}{n:7d}{''.join(cells)}")
         return "\n".join(lines)
 
@@ -123,11 +103,9 @@ def learning_curve(
             f"`select`, got sizes {list(sizes)}, seeds {list(seeds)}, options {sorted(options)}"
         )
     fitted = model if hasattr(model, "model_") else None
-    choosers: dict[str, Chooser]
-    if isinstance(selectors, Mapping):
-        choosers = dict(selectors)
-    else:
-        choosers = {method: _chooser(method, fitted, options) for method in selectors}
+    choosers: Mapping[str, Chooser] = (
+        selectors if isinstance(selectors, Mapping) else {name: _chooser(name, fitted, options) for name in selectors}
+    )
     nested = options.get("quotas") is None  # with quotas a small selection is no part of a large one
     points = []
     for name, choose in choosers.items():
@@ -136,8 +114,8 @@ def learning_curve(
             for n in sorted(set(sizes)):
                 chosen = order[:n] if nested or n == max(sizes) else np.asarray(choose(frames, n, seed))
                 part = [frames[i] for i in chosen]
-                errors = errors_of(clone(model).fit(part), frames_test)
-                points.append(CurvePoint(name, n, seed, sum(map(len, part)), **errors))
+                errors = evaluate(clone(model).fit(part), frames_test).overall
+                points.append(CurvePoint(n, sum(map(len, part)), errors.mae, errors.rmse, selector=name, seed=seed))
     return LearningCurve(tuple(points))
 
 
@@ -146,31 +124,3 @@ def _chooser(name: Method, fitted: GAP | None, options: dict[str, Any]) -> Choos
         return select(frames, n, name, model=fitted, random_state=seed, **options).indices
 
     return choose
-
-
-def errors_of(model: GAP, frames: Sequence[Atoms]) -> dict[str, float | None]:
-    """Mean absolute and root mean square errors by name, as in `CurvePoint`; None where there are no labels.
-
-    Raises
-    ------
-    DataError
-        If there are none at all.
-    """
-    batch = to_batch(frames, keys=model.label_keys, strict=False)
-    labels = batch.labels
-    assert labels is not None
-    p = model.predict(frames)
-    stress = labels.has_virial & np.isfinite(batch.volumes)
-    virial = to_voigt(labels.virial)
-    differences = {
-        "energy": ((p.energy - labels.energy) / batch.n_atoms_per_frame)[labels.has_energy],
-        "forces": (p.forces - labels.forces)[labels.has_forces],
-        "stress": (p.stress + virial / batch.volumes[:, None])[stress],
-    }
-    if not any(d.size for d in differences.values()):
-        raise DataError("`frames_test` must have energies, forces or stresses to compare with, found none")
-    out: dict[str, float | None] = {}
-    for kind, d in differences.items():
-        out[f"{kind}_mae"] = float(np.abs(d).mean()) if d.size else None
-        out[f"{kind}_rmse"] = float(np.sqrt(np.mean(d**2))) if d.size else None
-    return out

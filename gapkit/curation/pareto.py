@@ -1,4 +1,4 @@
-"""Which errors can be had together: test errors over noise ratios, from the triangles of a single fit.
+"""Trade-off of errors: test errors over noise ratios, from the triangular factors of a single fit.
 
 A fit with another noise is another solution of the same triangular factors (Foster et al., J. Mach. Learn. Res. 10, 857
 (2009), the V method), and a root mean square error is a function of a triangle too: with [K | y] = Q R of the test
@@ -25,7 +25,7 @@ from gapkit.structures import to_batch
 from gapkit.targets import TARGETS, shown_quantities
 from gapkit.typing import FloatArray
 
-# Energies count more against forces, and stresses more against both, than the fitted noise says, and less.
+# Energies against forces, and stresses against both, weigh more than the fitted noise says, and less.
 RATIOS = tuple(
     (float(energy), float(virial)) for energy in np.geomspace(0.03, 30.0, 7) for virial in np.geomspace(0.03, 30.0, 5)
 )
@@ -34,7 +34,7 @@ PURPOSES: dict[str, dict[str, float]] = {
     "thermodynamics": {"energy": 1.0, "forces": 0.3, "stress": 0.3},
     "elasticity": {"energy": 0.2, "forces": 0.2, "stress": 1.0},
 }
-"""What matters for what: exponents of the errors, in the product that `ParetoFront.pick` minimises."""
+"""Importance of the errors by purpose: exponents in the product that `ParetoFront.pick` minimises."""
 
 
 @dataclass(frozen=True)
@@ -44,14 +44,13 @@ class ParetoPoint:
     Attributes
     ----------
     ratios : tuple of (float, float)
-        Noise of energies and of virials over that of the model, where that of forces is the model's.
+        Noise of energies and of virials over that of the model; that of forces is the model's.
     noise : dict of str to float
         Sigma by kind: eV/atom, eV/Å, eV/atom.
     errors : dict of str to float
-        Root mean square errors by "energy" (eV/atom), "forces" (eV/Å) and "stress" (eV/Å^3), as far as there are
-        labels.
+        Root mean square errors of the labels by "energy" (eV/atom), "forces" (eV/Å) and "stress" (eV/Å^3).
     on_front : bool
-        No other point is better in one error and not worse in any.
+        Pareto optimal: no other point is better in one error and not worse in any.
     weights : ndarray (M,)
     """
 
@@ -75,7 +74,7 @@ class ParetoFront:
 
     @property
     def front(self) -> list[ParetoPoint]:
-        """Those that no other beats, by energy error."""
+        """Pareto optimal points, by energy error."""
         return sorted((p for p in self.points if p.on_front), key=lambda p: next(iter(p.errors.values())))
 
     @property
@@ -111,10 +110,7 @@ class ParetoFront:
         return front[int(np.argmin(_logs(front) @ known))]
 
     def fitted(self, point: ParetoPoint) -> GAP:
-        """A copy of the model with the noise of a point: what a fit with it, and the same kernel scales, gives.
-
-        It has no calibration; call `calibrate` with frames that it was not fitted to.
-        """
+        """Copy of the model with the noise of a point, as fitted with it and the same kernel scales; not calibrated."""
         model = self.model
         with limit_blas(model.n_jobs, model.n_sparse_):
             return model.with_state(replace(model.state_.solved(noise=point.noise), calibration=None))
@@ -141,10 +137,10 @@ def pareto(
     Parameters
     ----------
     model : GAP
-        Fitted, with its factors.  Kernel scales and sparse points stay; sigmas that were given to types or frames keep
-        their ratio to the noise of their kind.
+        Fitted, with its factors.  Kernel scales and sparse points stay; sigmas of types or frames keep their ratio to
+        the noise of their kind.
     frames_test : list of Atoms
-        Labelled frames.
+        Labelled.
     ratios : sequence of float or (float, float)
         Factors of the model's noise of energies and of virials (one number: of both).
 
@@ -178,7 +174,7 @@ def pareto(
 
 
 def _test_triangles(model: GAP, frames: Atoms | Sequence[Atoms]) -> dict[str, TriangularFactor]:
-    """TripletDistances of the test rows by kind, in the units of the errors."""
+    """Triangular factors of the test rows by quantity, in its unit."""
     state = model.state_
     batch = to_batch(frames, keys=model.label_keys, strict=False)
     check_species(batch.species, state.species)

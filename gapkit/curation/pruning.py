@@ -1,9 +1,8 @@
-"""Bad labels: leave them out, and fit again.
+"""Pruning: a fit without bad labels.
 
-`prune` leaves out labels that stand out of those of configurations alike (see `influence`), fits again and looks at all
+`prune` leaves out labels that stand out of those of configurations alike (see `influence`), fits again and examines all
 of them again, those left out included: bad labels hide each other, and good ones look bad next to them, only in the
-first round.  Of a configuration of which one kind of label is wrong the others stay; where more than one seems to be,
-the structure itself is suspected, and all of it goes.
+first round.  A single wrong label goes alone; more than one throw suspicion on the structure, and all of it goes.
 """
 
 from __future__ import annotations
@@ -18,6 +17,7 @@ from sklearn.base import clone
 
 from gapkit.curation.influence import ALL, LEAST_OF_A_TYPE, examine, outlier_scores, training_batch
 from gapkit.curation.weights import without_labels
+from gapkit.errors.tables import rmse
 from gapkit.exceptions import InputError
 from gapkit.potential import GAP
 from gapkit.potential.error_bars.leave_one_out import LeaveOneOut
@@ -27,7 +27,7 @@ from gapkit.typing import BoolArray, FloatArray, IntArray
 
 Check = Callable[[GAP], Mapping[str, float]]
 
-# Scores that speak of a kind of label.
+# Scores of a kind of label.
 SCORES_OF = {"energy": ("energy",), "forces": ("forces", "atom"), "virial": ("virial", "sign")}
 # Part of the threshold beyond which the other labels of a configuration are suspect when one stands out.
 SUSPECT = 0.4
@@ -36,30 +36,12 @@ RARE = 3.0
 
 
 @dataclass(frozen=True)
-class Dropped:
-    """A configuration that was left out altogether, with its `outlier_scores`."""
-
-    frame: int
-    config_type: str
-    scores: dict[str, float]
-
-
-@dataclass(frozen=True)
-class Masked:
-    """A configuration of which some labels were left out: `kinds` are names of targets."""
+class Outlier:
+    """A configuration that stands out, its `outlier_scores`, and the kinds of its labels that were left out."""
 
     frame: int
     config_type: str
     kinds: tuple[str, ...]
-    scores: dict[str, float]
-
-
-@dataclass(frozen=True)
-class Spared:
-    """A configuration that stands out and was kept: its type is rare, or `max_fraction` was used up."""
-
-    frame: int
-    config_type: str
     scores: dict[str, float]
 
 
@@ -71,46 +53,40 @@ class Pruned:
     ----------
     model : GAP
     frames : list of Atoms
-        What it was fitted to: those kept, the masked ones as copies without the labels that were left out.
+        Its training frames, the masked ones as copies without the labels that were left out.
     kept : ndarray of int
         Configurations that stay, masked ones included.
-    dropped : tuple of Dropped
-        Those that were left out altogether, the worst first.
-    masked : tuple of Masked
-        Those of which some labels were left out, the worst first.
-    spared : tuple of Spared
-        Those that stand out and were kept, the worst first: look at them.
+    dropped, masked, spared : tuple of Outlier
+        Configurations that were left out altogether, that lost some labels, and that were kept since their type is
+        rare or `max_fraction` was used up; the worst first.
     before, after : dict of str to float
         Root mean square errors of the labels kept, each configuration left out: energy_rmse (eV/atom), forces_rmse
-        (eV/Å) and stress_rmse (eV/Å^3); and what `check` said of the two models.
+        (eV/Å) and stress_rmse (eV/Å^3); and the numbers of `check` for the two models.
     """
 
     model: GAP = field(repr=False)
     frames: list[Atoms] = field(repr=False)
     kept: IntArray
-    dropped: tuple[Dropped, ...]
-    masked: tuple[Masked, ...]
-    spared: tuple[Spared, ...]
+    dropped: tuple[Outlier, ...]
+    masked: tuple[Outlier, ...]
+    spared: tuple[Outlier, ...]
     before: dict[str, float]
     after: dict[str, float]
 
     def to_dict(self) -> dict[str, Any]:
         """All but the model and its frames, in plain numbers."""
-        return {
-            "kept": self.kept.tolist(),
-            "dropped": [asdict(dropped) for dropped in self.dropped],
-            "masked": [asdict(masked) | {"kinds": list(masked.kinds)} for masked in self.masked],
-            "spared": [asdict(spared) for spared in self.spared],
-            "before": self.before,
-            "after": self.after,
-        }
+        out = {name: [asdict(one) for one in getattr(self, name)] for name in ("dropped", "masked", "spared")}
+        for name, rows in out.items():
+            for row in rows:  # all labels of dropped ones, none of spared ones
+                kinds = list(row.pop("kinds"))
+                row.update({"kinds": kinds} if name == "masked" else {})
+        return {"kept": self.kept.tolist(), **out, "before": self.before, "after": self.after}
 
     def __str__(self) -> str:
         n_frames = len(self.kept) + len(self.dropped)
         lines = [f"dropped {len(self.dropped)} of {n_frames} frames, and labels of {len(self.masked)} others"]
-        left_out: list[Dropped | Masked] = [*self.dropped, *self.masked]
-        for out in left_out:
-            what = f" without {' and '.join(out.kinds)}" if isinstance(out, Masked) else ""
+        for out in (*self.dropped, *self.masked):
+            what = f" without {' and '.join(out.kinds)}" if out in self.masked else ""
             scores = ", ".join(f"{kind} {z:.1f}" for kind, z in out.scores.items() if z > 3.0)
             lines.append(f"  frame {out.frame} ({out.config_type}){what}: {scores}")
         if self.spared:
@@ -148,7 +124,7 @@ def prune(
     whole_frames : bool
         Leave out all labels of a configuration of which any stands out.
     check : callable or None
-        Maps a model to named numbers, such as `crystal_check(atoms)`; they are in the table before and after.
+        Maps a model to named numbers, such as `gapkit.validation.crystal_check(atoms)`, for the table before and after.
 
     Raises
     ------
@@ -184,35 +160,26 @@ def prune(
         now = clone(model).fit(used)
     kept, whole = np.any(list(inside.values()), axis=0), np.all(list(inside.values()), axis=0)
     stands_out = np.max(list(scores.values()), axis=0) > threshold
-    dropped, masked, spared = [], [], []
-    for i in np.flatnonzero(~whole | stands_out).tolist():
-        own = {name: float(z[i]) for name, z in scores.items()}
-        if whole[i]:
-            spared.append(Spared(i, labels.config_type[i], own))
-        elif kept[i]:
-            gone = tuple(kind for kind in TARGETS if not inside[kind][i])
-            masked.append(Masked(i, labels.config_type[i], gone, own))
-        else:
-            dropped.append(Dropped(i, labels.config_type[i], own))
+    outliers = [
+        Outlier(
+            i, labels.config_type[i], tuple(kind for kind in TARGETS if not inside[kind][i]),
+            {name: float(z[i]) for name, z in scores.items()},
+        )
+        for i in np.flatnonzero(~whole | stands_out).tolist()
+    ]  # fmt: skip
+    outliers.sort(key=lambda out: -max(out.scores.values()))
+    dropped, masked, spared = (
+        tuple(out for out in outliers if group[out.frame]) for group in (~kept, kept & ~whole, whole)
+    )
     before = _errors(model.leave_one_out(frames), inside)
     after = before if now is model else _errors(now.leave_one_out(used), None)
     if check is not None:
         before, after = {**before, **check(model)}, {**after, **check(now)}
-    return Pruned(
-        now, used, np.flatnonzero(kept), tuple(sorted(dropped, key=_least)), tuple(sorted(masked, key=_least)),
-        tuple(sorted(spared, key=_least)), before, after,
-    )  # fmt: skip
-
-
-def _least(out: Dropped | Masked | Spared) -> float:
-    return -max(out.scores.values())
+    return Pruned(now, used, np.flatnonzero(kept), dropped, masked, spared, before, after)
 
 
 def _rare(config_types: Sequence[str]) -> BoolArray:
-    """Configurations (n_frames,) whose type has too few others to tell a rare structure from a wrong label.
-
-    None are where most are of such types: there is nothing better to compare with.
-    """
+    """Configurations (n_frames,) of types of few; none where most are, for lack of anything better to compare with."""
     _, of_frame, counts = np.unique(config_types, return_inverse=True, return_counts=True)
     rare = counts[of_frame] < LEAST_OF_A_TYPE
     return np.asarray(rare & (2 * rare.sum() < len(rare)))
@@ -233,7 +200,7 @@ def _wrong(scores: Mapping[str, FloatArray], threshold: FloatArray, whole_frames
 
 
 def _left(frames: Sequence[Atoms], inside: Mapping[str, BoolArray], keys: LabelKeys | None) -> list[Atoms]:
-    """Frames of which labels are inside, with these alone."""
+    """Frames with labels inside, with these alone."""
     out = []
     for i, atoms in enumerate(frames):
         gone = [kind for kind in TARGETS if not inside[kind][i]]
@@ -247,7 +214,7 @@ def _errors(found: LeaveOneOut, inside: Mapping[str, BoolArray] | None) -> dict[
     out = {}
     for kind, target in TARGETS.items():
         residuals = found.of(target)
-        errors = residuals.errors if inside is None else residuals.errors[inside[kind][residuals.frames]]
-        if len(errors):
-            out[f"{target.shown.name}_rmse"] = float(np.sqrt(np.mean(errors**2)))
+        error = rmse(residuals.errors if inside is None else residuals.errors[inside[kind][residuals.frames]])
+        if error is not None:
+            out[f"{target.shown.name}_rmse"] = error
     return out

@@ -1,4 +1,4 @@
-"""Let every frame count as much as its residuals allow: nothing is left out (see `pruning` for that).
+"""Robust fits: weights of frames by their residuals; nothing is left out (see `pruning` for that).
 
 Iteratively reweighted least squares: with u^2 the mean squared residual of the labels of one kind of one configuration,
 left out of the fit, over noise and posterior variance, labels get sigma / sqrt(w),
@@ -56,7 +56,7 @@ def robust_fit(
     model: GAP, frames: Sequence[Atoms], *, weights: Literal["student", "huber"] = "student",
     shape: float | None = None, max_iterations: int = 5, tolerance: float = 0.1,
 ) -> RobustFit:  # fmt: skip
-    """Fit with weights that do not let bad labels decide.
+    """Fit with weights that fall with the residuals of a frame.
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ def robust_fit(
     max_iterations : int
         Fits after the first, which has no weights.
     tolerance : float
-        It ends when no logarithm of a weight changes by more.
+        Change of the logarithms of all weights below which the iteration ends.
 
     Raises
     ------
@@ -135,7 +135,7 @@ def _reweighted(
     atoms: Atoms, batch: AtomsBatch, base: Mapping[str, FloatArray], reference: Mapping[str, float],
     w: Mapping[str, FloatArray], i: int, keys: LabelKeys | None,
 ) -> Atoms:  # fmt: skip
-    """A copy of frame i with the sigmas that its weights ask for."""
+    """Copy of frame i with sigmas over the roots of its weights."""
     sigmas = {
         kind: base[kind][target.span(batch.offsets, i, i + 1)] * reference[kind] / np.sqrt(w[kind][i])
         for kind, target in TARGETS.items()

@@ -1,8 +1,7 @@
-"""Splits into training and test frames that leak nothing: near-twins stay together, whatever else is asked for."""
+"""Splits into training and test frames without leakage: near-twins stay together in any case."""
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Literal, get_args
@@ -33,16 +32,16 @@ def split(
     Parameters
     ----------
     frames : sequence of Atoms
-        In the order in which they were made; they are not copied.
+        In the order of their making; they are not copied.
     test_fraction : float
-        Part of the frames that should be test frames; groups are kept whole, so that it is met only about.
+        Part of the test frames, met only about: groups are kept whole.
     by : {"config_type", "trajectory", "time_block", "similarity"}
-        What else must not be torn apart. "config_type": nothing, the test set has its part of every configuration type.
+        Groups besides near-twins. "config_type": none, the test set has its part of every configuration type.
         "trajectory": runs of frames of the same atoms and configuration type (or of the same `info["trajectory"]`).
-        "time_block": contiguous blocks of such runs. "similarity": clusters of similar frames, so that the test
-        frames are unlike the training frames. All but the last are stratified by configuration type.
+        "time_block": contiguous blocks of such runs. "similarity": clusters of similar frames, for test frames unlike
+        the training frames. All but the last are stratified by configuration type.
     random_state : int, optional
-        Seed; the same seed gives the same split. None: 0.
+        Seed. None: 0.
     descriptor : Descriptor, optional
         For the distances between frames; None: the default SOAP of the training set.
 
@@ -116,13 +115,8 @@ def _trajectories(frames: Sequence[Atoms], batch: AtomsBatch) -> IntArray:
     names = [atoms.info.get("trajectory") for atoms in frames]
     if all(name is not None for name in names):
         return np.unique([str(name) for name in names], return_inverse=True)[1].astype(np.int64)
-    types, number, found = _config_types(batch), 0, [0]
-    for k in range(1, batch.n_frames):
-        a, b = frames[k - 1], frames[k]
-        same = types[k - 1] == types[k] and names[k - 1] == names[k] and np.array_equal(a.numbers, b.numbers)
-        number += not same
-        found.append(number)
-    return np.array(found, np.int64)
+    runs = list(zip(_config_types(batch), names, (atoms.numbers.tobytes() for atoms in frames), strict=True))
+    return np.cumsum([0, *(a != b for a, b in pairwise(runs))])
 
 
 def _blocks(trajectories: IntArray, test_fraction: float) -> IntArray:
@@ -137,15 +131,13 @@ def _blocks(trajectories: IntArray, test_fraction: float) -> IntArray:
 
 
 def _chains(labels: IntArray) -> Links:
-    """Links that join all frames of the same label."""
-    members: dict[int, list[int]] = defaultdict(list)
-    for frame, label in enumerate(labels.tolist()):
-        members[label].append(frame)
-    return [pair for group in members.values() for pair in pairwise(group)]
+    """Links between all frames of the same label."""
+    groups = (np.flatnonzero(labels == label).tolist() for label in np.unique(labels))
+    return [pair for group in groups for pair in pairwise(group)]
 
 
 def _choose(groups: IntArray, types: IntArray, test_fraction: float, rng: np.random.Generator) -> np.ndarray:
-    """Test frames (n_frames,) of bool: whole groups at random, of each type as many frames as its part."""
+    """Mask (n_frames,) of the test frames: whole groups at random, of each type its part of the frames."""
     sizes = np.bincount(groups)
     is_test = np.zeros(len(sizes), bool)
     # a group of several types counts as its most frequent one

@@ -1,7 +1,7 @@
-"""How far each training frame counts: absolute sigmas of its labels, by type, distance from the hull, or energy.
+"""Weights of training frames: absolute sigmas of labels by type, distance from the hull, or energy.
 
 All functions return copies of the frames with `energy_sigma`, `virial_sigma` (eV, whole frame) and `force_sigma` (eV/Å)
-set, which `GAP.fit` prefers to its own noise.  Sigmas of a `Noise` are per atom for energies and virials: a frame of N
+set; `GAP.fit` prefers them to its own noise.  Sigmas of a `Noise` are per atom for energies and virials: a frame of N
 atoms gets sigma * sqrt(N).
 """
 
@@ -27,9 +27,9 @@ SAME_COMPOSITION = 1e-6
 
 
 def copy_frame(atoms: Atoms, **labels: ArrayLike | None) -> Atoms:
-    """A copy that shares nothing with the frame; its results are kept, but for `labels` (None: without it).
+    """Deep copy of a frame with its results, those in `labels` replaced (None: removed).
 
-    Those of a live calculator for another structure are no labels, and would become some.
+    Results of a live calculator for another structure are left behind: they are no labels, and would become some.
     """
     new = atoms.copy()
     changes = getattr(atoms.calc, "check_state", lambda _: True)
@@ -41,15 +41,7 @@ def copy_frame(atoms: Atoms, **labels: ArrayLike | None) -> Atoms:
 
 
 def without_labels(atoms: Atoms, kinds: Iterable[str], *, keys: LabelKeys | None = None) -> Atoms:
-    """A copy of a frame without its labels of some kinds, wherever they are.
-
-    Parameters
-    ----------
-    kinds : iterable of str
-        Names of targets; without the virial there is no stress either.
-    keys : LabelKeys or None
-        Names of the labels.
-    """
+    """Copy of a frame without the labels of some targets, and what is shown of them."""
     keys = keys or LabelKeys()
     names = (name for kind in kinds for name in (TARGETS[kind].shown.name, kind))
     gone = [key for name in names if (key := keys.of(name)) is not None]
@@ -61,14 +53,12 @@ def without_labels(atoms: Atoms, kinds: Iterable[str], *, keys: LabelKeys | None
 
 
 def with_sigmas(atoms: Atoms, sigmas: Mapping[str, ArrayLike], *, keys: LabelKeys | None = None) -> Atoms:
-    """A copy of a frame with absolute sigmas; those not given stay as they are.
+    """Copy of a frame with absolute sigmas; those not given stay as they are.
 
     Parameters
     ----------
     sigmas : mapping of str to array-like
         By name of the target: eV of the whole frame for energy and virial; eV/Å, one or (n_atoms,), for forces.
-    keys : LabelKeys or None
-        Names under which they are written.
     """
     keys = keys or LabelKeys()
     new = copy_frame(atoms)
@@ -87,10 +77,10 @@ def with_sigmas(atoms: Atoms, sigmas: Mapping[str, ArrayLike], *, keys: LabelKey
 def noise_sigmas(
     frames: Sequence[Atoms], noise: Noise, factors: ArrayLike = 1.0, *, keys: LabelKeys | None = None
 ) -> list[Atoms]:
-    """Sigmas of `noise` (its types included) times a factor for each frame (n_frames,).
+    """Copies with the sigmas of `noise` (its types included) times a factor for each frame (n_frames,).
 
-    Kinds that `noise` leaves None get the factor times the reference `DEFAULT_NOISE`: a model that finds its noise by
-    evidence then keeps these proportions.
+    Targets without noise get the factor times the reference `DEFAULT_NOISE`: a model that finds its noise by evidence
+    then keeps these proportions.
     """
     factors = np.broadcast_to(np.asarray(factors, dtype=float), (len(frames),))
     filled, key = noise.filled(), (keys or LabelKeys()).config_type
@@ -110,8 +100,8 @@ def noise_sigmas(
 def hull_distances(frames: Sequence[Atoms], *, keys: LabelKeys | None = None) -> FloatArray:
     """Energies above the convex hull of the frames themselves, eV/atom, (n_frames,); NaN without an energy.
 
-    The hull at a composition is the lowest energy per atom of any mixture of frames that has it; for one species it is
-    the lowest energy.  No elemental references are needed: they cancel.
+    The hull at a composition is the lowest energy per atom of a mixture of frames; for one species it is the lowest
+    energy.  Elemental references cancel.
 
     Raises
     ------
@@ -131,17 +121,14 @@ def hull_distances(frames: Sequence[Atoms], *, keys: LabelKeys | None = None) ->
     known = np.isfinite(lowest)
     vertices, energies = cells[known] * SAME_COMPOSITION, lowest[known]
     hull = lowest.copy()
-    for i in range(len(cells)):
-        if len(batch.species) > 1:
-            # simplex finds the lower hull exactly, at any number of species; rounding of the fractions needs slack
-            target = cells[i] * SAME_COMPOSITION
-            slack = 2.0 * SAME_COMPOSITION
-            A = np.concatenate([vertices.T, -vertices.T])
-            found = linprog(
-                energies - energies.min(), A_ub=A, b_ub=np.concatenate([target + slack, slack - target]),
-                A_eq=np.ones((1, len(energies))), b_eq=[1.0],
-            )  # fmt: skip
-            hull[i] = min(hull[i], found.fun + energies.min()) if found.success else hull[i]
+    # simplex finds the lower hull exactly, at any number of species; rounding of the fractions needs slack
+    slack, shift = 2.0 * SAME_COMPOSITION, energies.min()
+    for i, target in enumerate(cells * SAME_COMPOSITION) if len(batch.species) > 1 else ():
+        found = linprog(
+            energies - shift, A_ub=np.concatenate([vertices.T, -vertices.T]), A_eq=np.ones((1, len(energies))),
+            b_ub=np.concatenate([target + slack, slack - target]), b_eq=[1.0],
+        )  # fmt: skip
+        hull[i] = min(hull[i], found.fun + shift) if found.success else hull[i]
     return np.maximum(per_atom - hull[member], 0.0)
 
 
@@ -162,11 +149,6 @@ def hull_distance_sigmas(
         Comput. Mater. 7, 97 (2021), eq. 31.
     largest : float
         Largest factor.  Frames without an energy get the median factor of the others.
-
-    Returns
-    -------
-    list of Atoms
-        Copies.
     """
     if not (scale > 0 and power >= 0 and largest >= 1):
         raise InputError(f"`scale` > 0 eV/atom, `power` >= 0, `largest` >= 1, got {scale}, {power}, {largest}")
@@ -185,12 +167,7 @@ def energy_window_sigmas(
     windows : mapping of float to float
         Factor of the sigmas of `noise` by the upper end of a window, eV/atom: ``{0.1: 1.0, 1.0: 3.0}``.
     beyond : float
-        Factor above the last window.
-
-    Returns
-    -------
-    list of Atoms
-        Copies; frames without an energy get factor 1.
+        Factor above the last window; frames without an energy get factor 1.
     """
     ends = np.array(sorted(windows), dtype=float)
     values = np.array([*(windows[end] for end in sorted(windows)), beyond], dtype=float)

@@ -1,4 +1,8 @@
-"""Errors of a model against reference labels."""
+"""Errors of a model against reference labels: pairs of values, mean absolute and root mean square errors, tables.
+
+Curation, validation and active learning share them; what the errors mean for a potential is theirs. It may import the
+potential and all layers below it.
+"""
 
 from gapkit.errors.comparison import Comparison, Pairs, compare, evaluate
 from gapkit.errors.tables import Errors, ErrorTable

@@ -1,24 +1,18 @@
 """Predictions next to reference labels, with the error bars of the model where they are asked for.
 
-=========  ==========  ===================================================================
-quantity   unit        rows and components
-=========  ==========  ===================================================================
-energy     eV/atom     frames with an energy
-forces     eV/Å        atoms with forces, three components
-stress     eV/Å^3      frames with a stress or virial and a three-dimensional cell, six
-                       components (xx, yy, zz, yz, xz, xy), in ASE's sign
-=========  ==========  ===================================================================
+Quantities, units and components are those of `gapkit.targets`: energy per atom, forces, stress. Rows are the frames, or
+the atoms, with a label; a stress needs a three-dimensional cell.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gapkit.errors.tables import Errors, ErrorTable
+from gapkit.errors.tables import Errors, ErrorTable, mae, rmse
 from gapkit.exceptions import DataError
 from gapkit.structures import AtomsBatch, LabelKeys, to_batch
 from gapkit.targets import TARGETS, Target
@@ -59,16 +53,10 @@ class Pairs:
     atoms: IntArray | None = None
 
     def of_frames(self, chosen: BoolArray) -> Pairs:
-        """Return the rows of the frames for which `chosen`, a (n_frames,) mask, is True."""
+        """Rows of some frames, `chosen` a mask (n_frames,)."""
         rows = chosen[self.frames]
-        return Pairs(
-            self.frames[rows],
-            self.reference[rows],
-            self.predicted[rows],
-            None if self.std is None else self.std[rows],
-            None if self.half_width is None else self.half_width[rows],
-            None if self.atoms is None else self.atoms[rows],
-        )
+        held = {name: value[rows] for name, value in vars(self).items() if value is not None}
+        return replace(self, **held)
 
     @property
     def errors(self) -> FloatArray:
@@ -77,13 +65,13 @@ class Pairs:
 
     @property
     def mae(self) -> float | None:
-        """Mean absolute error over all components, None where nothing is labelled."""
-        return float(np.mean(np.abs(self.errors))) if self.reference.size else None
+        """Mean absolute error, see `gapkit.errors.tables.mae`."""
+        return mae(self.errors)
 
     @property
     def rmse(self) -> float | None:
-        """Root mean square error over all components, None where nothing is labelled."""
-        return float(np.sqrt(np.mean(self.errors**2))) if self.reference.size else None
+        """Root mean square error, see `gapkit.errors.tables.rmse`."""
+        return rmse(self.errors)
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,7 +116,7 @@ class Comparison:
 
     @property
     def labelled(self) -> dict[str, Pairs]:
-        """The quantities that have labels, by name."""
+        """Quantities with labels, by name."""
         return {name: pairs for name, pairs in self.pairs.items() if pairs.reference.size}
 
     @property
@@ -141,7 +129,7 @@ class Comparison:
         return np.bincount(frame_of_atom[self.extrapolating], minlength=n_frames) > 0
 
     def errors(self) -> ErrorTable:
-        """Return the errors overall and per configuration type."""
+        """Errors overall and per configuration type."""
         types = np.array(self.config_type)
         by_type = {name: self._errors_of(types == name) for name in sorted(set(self.config_type))}
         return ErrorTable(self._errors_of(np.ones(len(types), dtype=bool)), by_type)
@@ -196,7 +184,7 @@ def compare(
 
 
 def evaluate(model: GAP, frames: Sequence[Atoms], keys: LabelKeys | None = None) -> ErrorTable:
-    """Return the errors of `model` on labelled frames; arguments and errors as for `compare`."""
+    """Errors of `model` on labelled frames; arguments and errors as for `compare`."""
     return compare(model, frames, keys).errors()
 
 

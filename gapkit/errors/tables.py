@@ -5,11 +5,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
-from gapkit.errors.text import rendered
+import numpy as np
+
+from gapkit.errors.text import new_table, rendered
 from gapkit.targets import Shown, shown_quantities
+from gapkit.typing import FloatArray
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+
+def mae(errors: FloatArray) -> float | None:
+    """Mean absolute error over all components, None without any."""
+    return float(np.mean(np.abs(errors))) if errors.size else None
+
+
+def rmse(errors: FloatArray) -> float | None:
+    """Root mean square error over all components, None without any."""
+    return float(np.sqrt(np.mean(errors**2))) if errors.size else None
 
 
 @dataclass(frozen=True)
@@ -48,7 +61,7 @@ class ErrorTable:
     by_config_type: dict[str, Errors]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain numbers in eV/atom, eV/Å and eV/Å^3, the overall ones at the top level."""
+        """Plain numbers in eV/atom, eV/Å and eV/Å^3, the overall ones at the top level."""
         by_type = {name: errors.to_dict() for name, errors in self.by_config_type.items()}
         return {**self.overall.to_dict(), "by_config_type": by_type}
 
@@ -56,14 +69,9 @@ class ErrorTable:
         return rendered(self)
 
     def __rich__(self) -> Table:
-        from rich.box import SIMPLE_HEAD
-        from rich.table import Table
-
-        table = Table(title="MAE / RMSE", title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-        table.add_column("\nconfig type", overflow="fold")
         shown = shown_quantities()
-        for heading in ("\nframes", *(f"{name}\n{quantity.printed_unit}" for name, quantity in shown.items())):
-            table.add_column(heading, justify="right", no_wrap=True)
+        units = (f"{name}\n{quantity.printed_unit}" for name, quantity in shown.items())
+        table = new_table("MAE / RMSE", "\nconfig type", ("\nframes", *units))
         rows = dict(self.by_config_type) if len(self.by_config_type) > 1 else {}
         for name, row in {**rows, "all": self.overall}.items():
             cells = (_mae_rmse(row.mae[name], row.rmse[name], quantity) for name, quantity in shown.items())

@@ -1,7 +1,7 @@
 """Sampling: new structures worth a reference calculation.
 
-Samplers return lists of new structures, with a configuration type in `info["config_type"]` and a record of how they were
-made in `info["sampling"]`; `n` is their number, `random_state` a seed, and structure i depends on seed and i alone.
+Samplers return new structures, with a configuration type in `info["config_type"]` and a record of how they were made in
+`info["sampling"]`; `n` is their number, `random_state` a seed, and structure i depends on the seed and i alone.
 Nothing here fits, selects or labels. It may import `structures` and what is below, ASE and SciPy, and no model.
 """
 

@@ -1,4 +1,4 @@
-"""How many structures each sampler should make."""
+"""Allocation of a number of structures to samplers."""
 
 from __future__ import annotations
 
@@ -12,14 +12,7 @@ from gapkit.sampling.largest_remainder import largest_remainder
 
 @dataclass(frozen=True)
 class Allocation:
-    """A number of structures for one sampler, at one temperature where it has several.
-
-    Attributes
-    ----------
-    sampler : str
-    temperature : float or None, K
-    n : int
-    """
+    """Number of structures for one sampler, at one temperature (K) where it has several."""
 
     sampler: str
     temperature: float | None
@@ -27,13 +20,9 @@ class Allocation:
 
 
 def plan(
-    budget: int,
-    weights: Mapping[str, float],
-    *,
-    temperatures: Mapping[str, Sequence[float]] | None = None,
-    exponent: float = 1.0,
-    at_least: int = 1,
-) -> list[Allocation]:
+    budget: int, weights: Mapping[str, float], *, temperatures: Mapping[str, Sequence[float]] | None = None,
+    exponent: float = 1.0, at_least: int = 1,
+) -> list[Allocation]:  # fmt: skip
     """Allocate a number of structures to samplers, and within a sampler more to higher temperatures.
 
     Every entry first gets `at_least`; the rest goes to samplers in proportion to their weights, and within a sampler in
@@ -42,12 +31,12 @@ def plan(
     Parameters
     ----------
     budget : int
-        Structures that can be afforded.
+        Number of all structures.
     weights : {name: float}
-        Of each sampler, > 0; the names are the caller's own.
+        Weight of each sampler, > 0; the names are the caller's own.
     temperatures : {name: sequence of float}, optional, K
-        Of the samplers that run at some. The volume that a hot system explores grows with T, and it takes more
-        structures to fill it.
+        Temperatures of samplers. The volume explored by a hot system grows with T, and so does the number of structures
+        to fill it.
     exponent : float
         0 treats all temperatures alike.
     at_least : int
@@ -88,17 +77,14 @@ def plan(
 def _ladders(
     weights: Mapping[str, float], temperatures: Mapping[str, Sequence[float]]
 ) -> dict[str, list[float | None]]:
-    """Return the temperatures of every sampler, ascending; [None] for one without."""
+    """Temperatures of every sampler, ascending; [None] for one without."""
     unknown = sorted(set(temperatures) - set(weights))
     if unknown:
         raise InputError(f"`temperatures` must name samplers of `weights`, {sorted(weights)}, got {unknown}")
-    ladders: dict[str, list[float | None]] = {}
-    for name in weights:
-        if name not in temperatures:
-            ladders[name] = [None]
-            continue
-        ladder = sorted(check_number(f"temperatures[{name!r}]", t, "K") for t in temperatures[name])
+    ladders: dict[str, list[float | None]] = {name: [None] for name in weights}
+    for name, given in temperatures.items():
+        ladder = sorted(check_number(f"temperatures[{name!r}]", t, "K") for t in given)
         if not ladder or len(set(ladder)) < len(ladder):
-            raise InputError(f"`temperatures[{name!r}]` must hold at least one, each once, got {temperatures[name]}")
-        ladders[name] = list(ladder)
+            raise InputError(f"`temperatures[{name!r}]` must hold at least one, each once, got {given}")
+        ladders[name] = [*ladder]
     return ladders

@@ -32,17 +32,14 @@ class Shells:
     radii: FloatArray
 
     def pair_fractions(self, species: IntArray, n_species: int) -> FloatArray:
-        """Return, for each shell, which fraction of its pairs joins a to b.
+        """Fractions p_ab (n_shells, n_species, n_species) of the pairs of each shell by species of their ends.
+
+        A random alloy has x_a x_b.
 
         Parameters
         ----------
         species : (n_sites,) int
             0 .. n_species - 1.
-
-        Returns
-        -------
-        fractions : (n_shells, n_species, n_species) float
-            Each shell sums to one. A random alloy has x_a x_b.
         """
         n_shells = len(self.radii)
         key = (self.shell * n_species + species[self.i]) * n_species + species[self.j]
@@ -50,25 +47,13 @@ class Shells:
         return counts / counts.sum(axis=(1, 2), keepdims=True)
 
     def deviation(self, species: IntArray, fractions: FloatArray) -> float:
-        """Return the sum over shells and pairs of species of (p_ab - x_a x_b)^2, x the `fractions` (n_species,)."""
+        """Sum over shells and pairs of species of (p_ab - x_a x_b)^2, x the `fractions` (n_species,)."""
         found = self.pair_fractions(species, len(fractions))
         return float(np.sum((found - np.outer(fractions, fractions)) ** 2))
 
 
 def find_shells(lattice: Atoms, n_shells: int) -> Shells:
-    """Return the first shells of neighbours of a set of sites.
-
-    Parameters
-    ----------
-    lattice : Atoms
-        The sites that are occupied at random; at least two, or periodic.
-    n_shells : int
-
-    Raises
-    ------
-    InputError
-        If there are not so many shells.
-    """
+    """First shells of neighbours of the sites of a lattice, at least two or periodic; InputError if there are fewer."""
     cutoff = 3.0
     while True:
         i, j, distances, _ = pairs_within(lattice, cutoff, full_list=True)

@@ -1,4 +1,4 @@
-"""Snapshots of a trajectory, thinned until they are independent."""
+"""Independent snapshots of a trajectory."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _ENOUGH = 50.0
 
 
 def autocorrelation_time(series: ArrayLike) -> float:
-    """Return the integrated autocorrelation time of a stationary series, in steps.
+    """Integrated autocorrelation time of a stationary series, in steps, at least 1/2.
 
     tau = 1/2 + sum_{t=1}^{W} rho(t), with the smallest window W >= 5 tau(W); 1/2 where nothing is correlated. The mean
     of N values has the variance of N / (2 tau) independent ones.
@@ -30,16 +30,7 @@ def autocorrelation_time(series: ArrayLike) -> float:
     Parameters
     ----------
     series : (n,) float
-
-    Returns
-    -------
-    tau : float
-        At least 1/2.
-
-    Raises
-    ------
-    InputError
-        If there are fewer than 4 values, or they are all the same or not finite.
+        At least 4 finite values, not all the same, else InputError.
 
     Notes
     -----
@@ -60,7 +51,7 @@ def autocorrelation_time(series: ArrayLike) -> float:
 
 
 def decorrelated(snapshots: Sequence[Atoms], energies: ArrayLike) -> list[Atoms]:
-    """Thin a trajectory until the snapshots that are left are independent of one another.
+    """Thin a trajectory until its snapshots are independent of one another.
 
     The stride is ceil(2 tau), the statistical inefficiency: Chodera et al., J. Chem. Theory Comput. 3, 26 (2007),
     with tau, see `autocorrelation_time`, of the potential energy.
@@ -75,8 +66,7 @@ def decorrelated(snapshots: Sequence[Atoms], energies: ArrayLike) -> list[Atoms]
     Returns
     -------
     structures : list of Atoms
-        Copies, the last snapshot always among them. Their labels stay, stored results included, since nothing moved;
-        so does `config_type`, which is "md" where there was none.
+        Copies with their labels, the last snapshot always among them; `config_type` is "md" where there was none.
 
     Raises
     ------

@@ -13,7 +13,7 @@ from gapkit.typing import FloatArray, IntArray
 
 
 def pairs_within(atoms: Atoms, cutoff: float, *, full_list: bool = False) -> tuple[IntArray, IntArray, FloatArray, Any]:
-    """Return the pairs closer than `cutoff`.
+    """Pairs closer than `cutoff`.
 
     Returns
     -------
@@ -31,12 +31,12 @@ def pairs_within(atoms: Atoms, cutoff: float, *, full_list: bool = False) -> tup
 
 
 def shortest_distance(atoms: Atoms, within: float) -> float:
-    """Return the shortest distance in Å, images included, or infinity where none is below `within`."""
+    """Shortest distance in Å, images included; infinity where none is below `within`."""
     return float(pairs_within(atoms, within)[2].min(initial=np.inf))
 
 
 def check_separated(atoms: Atoms, minimum_distance: float) -> None:
-    """Raise InputError where the structure that is to be displaced has closer atoms already."""
+    """Raise InputError if a structure has closer atoms before any displacement."""
     shortest = shortest_distance(atoms, minimum_distance) if minimum_distance > 0.0 else np.inf
     if shortest < minimum_distance:
         raise InputError(

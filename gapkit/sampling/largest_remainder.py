@@ -10,20 +10,9 @@ from gapkit.typing import IntArray
 
 
 def largest_remainder(total: int, weights: Sequence[float]) -> IntArray:
-    """Split `total` in proportion to weights: round down, then hand out the rest by the size of what was lost.
+    """Whole numbers (n,) in proportion to weights that sum to `total`, by the method of largest remainders.
 
-    A larger weight never gets less than a smaller one, and of equal ones the first is served first.
-
-    Parameters
-    ----------
-    total : int
-    weights : sequence of float
-        None negative, not all zero.
-
-    Returns
-    -------
-    counts : (n,) int
-        Sums to `total`.
+    A larger weight never gets less than a smaller one; of equal ones the first is served first.
     """
     shares = total * np.asarray(weights, dtype=float) / float(np.sum(weights))
     counts = np.floor(shares).astype(np.int64)

@@ -85,7 +85,7 @@ def _random_cell(rng: np.random.Generator, volume: float) -> FloatArray:
 
 
 def _push_apart(atoms: Atoms, separations: FloatArray) -> bool:
-    """Move atoms along the vectors between those that are too close, until none are; say whether that was reached."""
+    """Move atoms apart along the vectors between those that are too close; return whether none are left."""
     longest = float(separations.max())
     for _ in range(_MAX_PUSHES):
         i, j, distances, offsets = pairs_within(atoms, longest)

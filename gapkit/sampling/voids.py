@@ -24,7 +24,7 @@ class Void:
     radius : float, Å
         Distance to the nearest atoms.
     kind : tuple
-        Rounded radius and the atomic numbers of the atoms that it touches: equal for voids that symmetry relates.
+        Rounded radius and atomic numbers of the touching atoms: equal for voids that symmetry relates.
     """
 
     centre: FloatArray
@@ -33,20 +33,10 @@ class Void:
 
 
 def find_voids(atoms: Atoms) -> list[Void]:
-    """Return the voids of a crystal, the largest first.
+    """Voids of a crystal, periodic in all directions: each once per cell, by radius, then fractional coordinates.
 
     Every local maximum of the distance to the nearest atom is a vertex of the Voronoi diagram, the dual of the Delaunay
     triangulation (Okabe et al., Spatial Tessellations, 2nd ed., 2000).
-
-    Parameters
-    ----------
-    atoms : Atoms
-        Periodic in all directions.
-
-    Returns
-    -------
-    voids : list of Void
-        Each once per cell, by radius, then by fractional coordinates.
     """
     positions, numbers = _with_images(atoms)
     vertices = Voronoi(positions).vertices
@@ -71,12 +61,9 @@ def find_voids(atoms: Atoms) -> list[Void]:
 
 
 def inequivalent_first(voids: list[Void]) -> list[Void]:
-    """Reorder so that one void of every kind comes, the largest first, before the second of any kind."""
-    seen: dict[tuple[float, tuple[int, ...]], int] = {}
-    turns = []
-    for void in voids:
-        turns.append(seen.get(void.kind, 0))
-        seen[void.kind] = turns[-1] + 1
+    """Reorder: one void of every kind, the largest first, before the second of any kind."""
+    kinds = [void.kind for void in voids]
+    turns = [kinds[:at].count(kind) for at, kind in enumerate(kinds)]
     return [voids[at] for at in np.argsort(turns, kind="stable")]
 
 
@@ -86,7 +73,7 @@ def _seen(fractional: FloatArray, kept: FloatArray, cell: FloatArray) -> bool:
 
 
 def _with_images(atoms: Atoms) -> tuple[FloatArray, IntArray]:
-    """Return all images that could touch a void whose centre is in the cell."""
+    """All images that could touch a void with its centre in the cell."""
     cell = atoms.cell.array
     # No point is further from a lattice point than this (Babai's nearest plane: half the root of the sum of squares of
     # the orthogonalised, hence shorter, basis vectors); so no void is larger.

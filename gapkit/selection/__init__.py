@@ -1,4 +1,8 @@
-"""Which frames are alike, and which of many to take."""
+"""Selection: distances between frames, duplicates, and which of many frames to take.
+
+Curation, validation and active learning share it; labels play no part here. It may import the potential and all layers
+below it.
+"""
 
 from gapkit.selection.duplicates import DuplicateGroup, find_duplicates
 from gapkit.selection.select import Selected, select

@@ -1,4 +1,4 @@
-"""Duplicates: frames that hold one structure, atom by atom or up to symmetry."""
+"""Duplicates: frames of one structure, atom by atom or up to symmetry."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from gapkit.structures import AtomsBatch, to_batch
 from gapkit.typing import FloatArray, IntArray
 
 TOLERANCE = 0.02
-"""Distance (standard deviations along principal axes) up to which frames are equal up to symmetry."""
+"""Largest distance (standard deviations along principal axes) of frames that are equal up to symmetry."""
 SAME_POSITION = 1e-5  # Å
 SAME_VOLUME = 1e-3  # relative
 SAME_ENERGY = 1e-3  # eV/atom
@@ -27,7 +27,7 @@ N_SIGNATURES = 4
 
 @dataclass(frozen=True)
 class DuplicateGroup:
-    """Frames that hold one structure.
+    """Frames of one structure.
 
     Attributes
     ----------
@@ -37,8 +37,8 @@ class DuplicateGroup:
     frames : tuple of int
         Ascending, counted from 0.
     distances : tuple of float
-        From the first frame: the largest displacement in Å of an "exact" group; else the distance by descriptors,
-        in standard deviations of the set.
+        From the first frame: largest displacement in Å of an "exact" group, else distance by descriptors in standard
+        deviations of the set.
     """
 
     kind: str
@@ -50,28 +50,28 @@ def find_duplicates(
     frames: Sequence[Atoms] | AtomsBatch, *, symmetry: bool = True, supercells: bool = False,
     tolerance: float = TOLERANCE, energy_tolerance: float | None = SAME_ENERGY, descriptor: Descriptor | None = None,
 ) -> list[DuplicateGroup]:  # fmt: skip
-    """Group frames that hold one structure.
+    """Group frames of one structure.
 
     Parameters
     ----------
     frames : sequence of Atoms, or AtomsBatch
     symmetry : bool
-        Also find structures that are equal up to symmetry: their atoms have equal descriptors one by one, and their
-        volumes per atom agree to a thousandth.
+        Also find structures equal up to symmetry: equal descriptors atom by atom, and volumes per atom within a
+        thousandth.
     supercells : bool
         Also find repeated cells; needs `symmetry`.
     tolerance : float
         Largest distance by descriptors of structures that are equal up to symmetry.
     energy_tolerance : float or None
-        eV/atom; frames that are equal up to symmetry and have energies must agree in them. None: whatever the energies.
-        Exact duplicates need not agree: contradictory labels are for `gapkit.structures.find_faults`.
+        eV/atom, largest difference of energies of structures equal up to symmetry; None: any. Exact duplicates need
+        not agree: contradictory labels are for `gapkit.structures.find_faults`.
     descriptor : Descriptor, optional
         None: the default SOAP of the frames.
 
     Returns
     -------
     groups : list of DuplicateGroup
-        In the order of their first frames; a frame is in one group at most.
+        Disjoint, in the order of their first frames.
     """
     if not tolerance > 0.0:
         raise InputError(f"`tolerance` must be > 0, got {tolerance!r}; {TOLERANCE} is usual")
@@ -91,10 +91,7 @@ def find_duplicates(
         if len(members) < 2:
             continue
         if len(np.unique(exact[members])) == 1:
-            distances = [
-                float(_displacements(batch, int(members[0]), members[k : k + 1])[0]) for k in range(len(members))
-            ]
-            kind = "exact"
+            kind, distances = "exact", [float(_displacements(batch, members[0], [k])[0]) for k in members.tolist()]
         else:
             space = FingerprintSpace.of(batch, descriptor) if space is None else space
             prints = space(batch.select(members))
@@ -114,7 +111,7 @@ def components(n: int, links: Sequence[tuple[int, int]]) -> IntArray:
 
 
 def _exact_pairs(batch: AtomsBatch) -> list[tuple[int, int]]:
-    """Pairs of frames of which no atom and no cell vector differs by more than 1e-5 Å, up to lattice vectors."""
+    """Pairs of frames with all atoms and cell vectors within 1e-5 Å, up to lattice vectors."""
     kinds: dict[tuple[bytes, bytes], list[int]] = {}
     for frame in range(batch.n_frames):
         atoms = slice(batch.offsets[frame], batch.offsets[frame + 1])
@@ -127,23 +124,22 @@ def _exact_pairs(batch: AtomsBatch) -> list[tuple[int, int]]:
         signatures, slack = _signatures(batch, frames)
         for a, b in cKDTree(signatures).query_pairs(slack):
             i, j = int(frames[min(a, b)]), int(frames[max(a, b)])
-            if _displacements(batch, i, np.array([j]))[0] < SAME_POSITION:
+            if _displacements(batch, i, [j])[0] < SAME_POSITION:
                 found.append((i, j))
     return found
 
 
 def _signatures(batch: AtomsBatch, frames: IntArray) -> tuple[FloatArray, float]:
-    """Some numbers (n, m) for each frame that hardly change with its positions and do not with wrapping.
+    """Signatures (n, m) of frames that do not change with wrapping, and the largest difference between equal frames.
 
-    They are random projections of cosines and sines of fractional coordinates, and of the cell; their slack is how far
-    apart those of equal frames can be.
+    They are random projections of cosines and sines of fractional coordinates, and the cell.
     """
     n_atoms = int(batch.n_atoms_per_frame[frames[0]])
     fractional, cells = _fractional(batch, frames)
     pbc = batch.pbc[frames[0]]
     angles = 2.0 * np.pi * fractional
-    smooth = np.where(pbc, np.cos(angles), fractional), np.where(pbc, np.sin(angles), 0.0)
-    waves = np.concatenate([*smooth], axis=2).reshape(len(frames), -1)
+    waves = np.concatenate([np.where(pbc, np.cos(angles), fractional), np.where(pbc, np.sin(angles), 0.0)], axis=2)
+    waves = waves.reshape(len(frames), -1)
     weights = np.random.default_rng(0).normal(size=(waves.shape[1], N_SIGNATURES))
     shortest = min(float(np.linalg.norm(cells, axis=2).min()), 1.0)
     slack = 10.0 * SAME_POSITION / shortest * np.sqrt(2.0 * n_atoms) * N_SIGNATURES
@@ -162,7 +158,7 @@ def _fractional(batch: AtomsBatch, frames: IntArray) -> tuple[FloatArray, FloatA
     return np.einsum("fai,fij->faj", batch.positions[atoms], np.linalg.inv(cells)), cells
 
 
-def _displacements(batch: AtomsBatch, frame: int, others: IntArray) -> FloatArray:
+def _displacements(batch: AtomsBatch, frame: int, others: Sequence[int]) -> FloatArray:
     """Largest displacement (n,) in Å of an atom or a cell vector from `frame` to each of the others."""
     fractional, cells = _fractional(batch, np.array([frame, *others]))
     step = fractional[1:] - fractional[0]

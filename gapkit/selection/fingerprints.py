@@ -1,4 +1,4 @@
-"""Fingerprints: whitened SOAP vectors of atoms, and how far apart two frames are by them.
+"""Fingerprints: whitened SOAP vectors of atoms, and the distance of two frames by them.
 
 The distance of two frames is the least root mean square distance of their atoms' whitened vectors over all one-to-one
 assignments within species (the best match of De, Bartók, Csányi and Ceriotti, Phys. Chem. Chem. Phys. 18, 13754 (2016),
@@ -6,8 +6,8 @@ section 2.3): no rotation, translation or permutation changes it, and repeating 
 counts as often as the sizes ask for. Its unit is the standard deviation of atoms of the reference set along a principal
 axis (Mahalanobis).
 
-Matching the sorted values of every axis on its own can only be cheaper than one assignment for all axes. That gives a
-lower bound from plain Euclidean distances, and only pairs that it leaves open are matched.
+Matching the sorted values of every axis on its own can only be cheaper than one assignment for all axes. Hence a lower
+bound from plain Euclidean distances, after which few pairs are left to match.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from sklearn.utils.extmath import randomized_svd
 from gapkit.descriptors import SOAP
 from gapkit.descriptors.base import Descriptor, Engine
 from gapkit.exceptions import InputError
+from gapkit.gp.chunks import frame_chunks
 from gapkit.neighbours import build_neighbour_list
 from gapkit.potential.defaults import default_terms
 from gapkit.structures import AtomsBatch, to_batch
@@ -35,7 +36,7 @@ from gapkit.uncertainty.neighbourhoods import Whitening
 
 CHUNK_ATOMS = 2000
 SAMPLE_ATOMS = 8000
-"""Atoms from which the principal axes are taken."""
+"""Sample size of the principal axes."""
 LONG_VECTOR, N_LEADING = 800, 48  # longer vectors are first reduced to this many leading axes
 MAX_REPEATED = 512
 """Atoms up to which cells of different sizes are repeated to be compared."""
@@ -43,6 +44,9 @@ BLOCK_FRAMES = 1000
 ALIKE = 1e-5
 BLOCK_PAIRS = 200
 ROUNDING = 1e-5
+
+DESCRIPTOR = SOAP(5.0, 6, 4, 0.5)
+"""Descriptor of selections without a model."""
 
 Frames = Sequence[Atoms] | AtomsBatch
 
@@ -57,13 +61,12 @@ def as_batch(frames: Frames, name: str = "frames") -> AtomsBatch:
 
 @dataclass(frozen=True, eq=False)
 class Fingerprints:
-    """Whitened vectors of the atoms of some frames.
+    """Whitened vectors of the atoms of some frames, as in `AtomsBatch`.
 
     Attributes
     ----------
     offsets : ndarray (n_frames + 1,) of int
     numbers : ndarray (n_atoms,) of int
-        Atomic numbers.
     vectors : ndarray (n_atoms, r) of float32
         Standard deviations along the leading principal axes of the species; zero where it has fewer than r.
     species : tuple of int
@@ -101,7 +104,7 @@ class Fingerprints:
         return [vectors[numbers == z] for z in self.species]
 
     def select(self, frames: IntArray) -> Fingerprints:
-        """Those of some frames, in the given order."""
+        """Fingerprints of some frames, in the given order."""
         counts = np.diff(self.offsets)[frames]
         offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
         atoms = np.arange(offsets[-1]) + np.repeat(self.offsets[frames] - offsets[:-1], counts)
@@ -116,7 +119,7 @@ class FingerprintSpace:
     ----------
     engine : Engine
     whitenings : dict of int to Whitening
-        By atomic number; species that the reference set lacks have none.
+        By atomic number, for the species of the reference set.
     """
 
     engine: Engine
@@ -126,41 +129,31 @@ class FingerprintSpace:
     def of(
         cls, reference: Frames, descriptor: Descriptor | None = None, species: Sequence[int] = ()
     ) -> FingerprintSpace:
-        """From the atoms of a reference set.
+        """Principal axes of a reference set.
 
         Parameters
         ----------
         reference : sequence of Atoms, or AtomsBatch
         descriptor : Descriptor, optional
-            One with a vector for every atom; None: the SOAP that a potential of these frames would have by default.
+            One with a vector for every atom, else InputError; None: the default SOAP of a potential of these frames.
         species : sequence of int
-            Atomic numbers that other frames have besides.
-
-        Raises
-        ------
-        InputError
-            If the instances of the descriptor are not atoms.
+            Further atomic numbers of other frames.
         """
         batch = as_batch(reference, "reference")
         if descriptor is None:
             descriptor = next(term.descriptor for term in default_terms(batch) if isinstance(term.descriptor, SOAP))
-        engine = descriptor.engine(sorted({*batch.species, *species}))
-        if not engine.is_atomic:
-            raise InputError(f"`descriptor` must have one vector for each atom, got {descriptor!r}; pass a SOAP")
-        whitenings = {}
-        for z, x in _vectors(engine, _sample(batch)).items():
-            if len(x[1]):
-                whitenings[z] = _whitening(x[1])
-        return cls(engine, whitenings)
+        engine = atomic_engine(descriptor, sorted({*batch.species, *species}))
+        vectors = vectors_by_species(engine, _sample(batch))
+        return cls(engine, {z: _whitening(x) for z, (_, x) in vectors.items() if len(x)})
 
     def __call__(self, frames: Frames) -> Fingerprints:
-        """Fingerprints of `frames`, computed a few thousand atoms at a time."""
+        """Fingerprints of `frames`, a few thousand atoms at a time."""
         batch = as_batch(frames)
         n_axes = max((w.axes.shape[1] for w in self.whitenings.values()), default=0)
         vectors = np.zeros((batch.n_atoms, max(n_axes, 1)), np.float32)
-        for first, last in _chunks(batch):
-            part = vectors[batch.offsets[first] : batch.offsets[last]]
-            for z, (atoms, x) in _vectors(self.engine, batch.select(np.arange(first, last))).items():
+        for span in frame_chunks(batch, CHUNK_ATOMS):
+            part = vectors[batch.offsets[span.start] : batch.offsets[span.stop]]
+            for z, (atoms, x) in vectors_by_species(self.engine, batch.select(np.asarray(span))).items():
                 if z in self.whitenings:
                     whitened = self.whitenings[z](x)
                     part[atoms, : whitened.shape[1]] = whitened
@@ -197,7 +190,7 @@ def lower_bounds(
     a, b : Fingerprints
         Of one space.
     supercells : bool
-        Also compare cells of different sizes, as long as they are repeated to no more than 512 atoms.
+        Also compare cells of different sizes, repeated to no more than 512 atoms.
     """
     rows, columns = _by_composition(a), _by_composition(b)
     for key, sizes in rows.items():
@@ -217,19 +210,17 @@ def close_pairs(
     a: Fingerprints, b: Fingerprints, limits_a: FloatArray, limits_b: FloatArray, *, supercells: bool = False,
     distinct: bool = False,
 ) -> Iterator[tuple[int, int, float]]:  # fmt: skip
-    """Pairs (i of `a`, j of `b`, distance) that are closer than the larger of limits_a[i] and limits_b[j].
+    """Pairs (i of `a`, j of `b`, distance) closer than the larger of limits_a[i] and limits_b[j].
 
-    Only what two lower bounds leave open is matched: that of sorted axes, and the distance of every atom from the
-    nearest one of the other frame, which no assignment undercuts.
+    Two lower bounds leave few pairs to match: that of sorted axes, and the distance of every atom from the nearest one
+    of the other frame.
 
     Parameters
     ----------
-    a, b : Fingerprints
-        Of one space.
+    a, b, supercells
+        As of `lower_bounds`.
     limits_a, limits_b : ndarray (n_frames,)
         Standard deviations.
-    supercells : bool
-        As of `lower_bounds`.
     distinct : bool
         `a` and `b` are the same: only i < j.
     """
@@ -270,7 +261,7 @@ def nearest_atoms(frames: Sequence[FloatArray], other: Sequence[FloatArray]) -> 
 
 
 def _by_composition(prints: Fingerprints) -> dict[tuple[int, ...], dict[int, IntArray]]:
-    """Frames by reduced composition and by how many of its units they hold."""
+    """Frames by reduced composition and number of its units."""
     found: dict[tuple[int, ...], dict[int, list[int]]] = defaultdict(lambda: defaultdict(list))
     for frame, counts in enumerate(prints.compositions.tolist()):
         units = max(gcd(*counts), 1)
@@ -288,8 +279,16 @@ def _sorted_axes(prints: Fingerprints, frames: IntArray, repeats: int) -> FloatA
     )
 
 
-def _vectors(engine: Engine, batch: AtomsBatch) -> dict[int, tuple[IntArray, FloatArray]]:
-    """By species: atoms, and their descriptor vectors."""
+def atomic_engine(descriptor: Descriptor | None, species: Sequence[int]) -> Engine:
+    """Engine of a descriptor with one vector for each atom; None: SOAP with a cutoff of 5 Å."""
+    engine = (descriptor or DESCRIPTOR).engine(species)
+    if not engine.is_atomic:
+        raise InputError(f"`descriptor` must have one vector for each atom, got {descriptor!r}; pass a SOAP")
+    return engine
+
+
+def vectors_by_species(engine: Engine, batch: AtomsBatch) -> dict[int, tuple[IntArray, FloatArray]]:
+    """Atoms (n,) and their descriptor vectors (n, d) by species."""
     view = engine.view(batch.numbers, build_neighbour_list(batch, engine.reach))
     found = {}
     for block in engine.blocks:
@@ -298,15 +297,6 @@ def _vectors(engine: Engine, batch: AtomsBatch) -> dict[int, tuple[IntArray, Flo
         parts += [view.features(block, centres[k : k + n]).x for k in range(0, len(centres), n)]
         found[block[0]] = (centres, np.concatenate(parts))
     return found
-
-
-def _chunks(batch: AtomsBatch) -> Iterator[tuple[int, int]]:
-    """Runs of frames with few atoms together."""
-    first = 0
-    for frame in range(1, batch.n_frames + 1):
-        if frame == batch.n_frames or batch.offsets[frame + 1] - batch.offsets[first] > CHUNK_ATOMS:
-            yield first, frame
-            first = frame
 
 
 def _sample(batch: AtomsBatch) -> AtomsBatch:

@@ -1,4 +1,4 @@
-"""What frames are worth that may be added to those taken: the gains that a greedy selection goes by."""
+"""Gains of frames in a greedy selection, given those already taken."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ RIDGE = 1e-3
 
 
 class Gains(Protocol):
-    """What every frame that is `free` is worth now, (n_frames,), given those added so far; -inf: not looked at."""
+    """Gains (n_frames,) of the frames that are `free`, given those added so far; -inf: not considered."""
 
     def now(self, free: BoolArray) -> FloatArray: ...
 
@@ -64,7 +64,7 @@ class Distance:
 
 
 class Cur:
-    """Leverage on the leading singular vector of what is orthogonal to the frames taken."""
+    """Leverage on the leading singular vector of the complement of the frames taken."""
 
     def __init__(self, blocks: list[FloatArray]) -> None:
         self._starts = np.concatenate([[0], np.cumsum([len(block) for block in blocks])])

@@ -1,4 +1,4 @@
-"""Which frames of many to label, or to train on.
+"""Greedy selection of frames to label, or to train on.
 
 Every frame is a block X_f of descriptor vectors: their mean by species (`per="frame"`), or the vectors of all its atoms
 (`per="atom"`).  All methods add one frame after another, that of the highest gain:
@@ -9,7 +9,7 @@ Every frame is a block X_f of descriptor vectors: their mean by species (`per="f
   frame's (Imbalzano et al., J. Chem. Phys. 148, 241730 (2018), section II C);
 - "leverage": drawn with probabilities in proportion to leverage scores (Mahoney and Drineas, PNAS 106, 697 (2009));
 - "d_optimal": the largest growth of log det(X^T X + ridge), log det(1 + X_f A^-1 X_f^T);
-- "v_optimal": the largest decrease of the mean squared error that is expected over all frames (see `v_optimal`);
+- "v_optimal": the largest expected decrease of the mean squared error over all frames (see `v_optimal`);
 - "uncertainty": the largest standard deviation of any local energy of a model;
 - "diverse": that times the distance from all frames taken, for batches that do not say one thing many times;
 - "random".
@@ -23,13 +23,14 @@ from typing import Literal, get_args
 
 import numpy as np
 from ase import Atoms
+from scipy.linalg import block_diag
 from sklearn.utils import check_random_state
 
-from gapkit.descriptors import SOAP, Descriptor
+from gapkit.descriptors import Descriptor
 from gapkit.exceptions import InputError
 from gapkit.gp.chunks import frame_chunks
-from gapkit.neighbours import build_neighbour_list
 from gapkit.potential import GAP
+from gapkit.selection.fingerprints import atomic_engine, vectors_by_species
 from gapkit.selection.gains import Cur, Distance, DOptimal, Gains, Static
 from gapkit.selection.v_optimal import Information, VOptimal
 from gapkit.sparse import allocate
@@ -53,9 +54,9 @@ class Selected:
     Attributes
     ----------
     indices : ndarray (n,) of int
-        In the order in which they were taken: the first m are a selection of m.
+        In the order of their selection: the first m are a selection of m.
     gains : ndarray (n,)
-        What each was worth when it was taken, in the units of the method.
+        Gain of each at its selection, in the units of the method.
     """
 
     indices: IntArray
@@ -79,16 +80,14 @@ def select(
     descriptor : Descriptor or None
         An atomic one; None: SOAP with a cutoff of 5 Å.
     per : {"frame", "atom"}
-        Compare the means of frames, or all their atoms: what a single atom shows counts then.  "v_optimal" takes the
-        forces of all atoms in any case.
+        Compare the means of frames, or all their atoms, so that a single atom counts.  "v_optimal" takes the forces of
+        all atoms in any case.
     known : list of Atoms
-        Frames that are there already; the selection keeps away from them ("farthest_point", "diverse", "d_optimal",
-        "v_optimal").
+        Frames already taken ("farthest_point", "diverse", "d_optimal", "v_optimal").
     quotas : mapping, {"sqrt", "proportional"} or None
         Frames of each configuration type; types without a number share the rest.  A name: by the square root of the
         frames of each type, or in proportion to them.  None: types do not count.
     random_state : int, RandomState or None
-        The same seed gives the same frames.
 
     Raises
     ------
@@ -118,17 +117,14 @@ def select(
     if method == "leverage":
         X = np.concatenate(own)
         scores = leverage_scores(X, min(RANK, *X.shape), rng)
-        total = np.array([part.sum() for part in np.split(scores, np.cumsum([len(b) for b in own])[:-1])])
+        total = np.add.reduceat(scores, np.cumsum([0, *map(len, own)])[:-1])
         draws = rng.exponential(size=len(own))
         return _greedy(n, free, Static(-draws / np.maximum(total, 1e-300)))  # Efraimidis and Spirakis (2006)
     if method == "cur":
         return _greedy(n, free, Cur(own))
     if method == "d_optimal":
         return _greedy(n, free, DOptimal(own, others))
-    weights = None
-    if method == "diverse":
-        assert model is not None
-        weights = _uncertainty(model, frames)
+    weights = _uncertainty(model, frames) if model is not None and method == "diverse" else None
     return _greedy(n, free, Distance(own, others, weights, rng))
 
 
@@ -137,38 +133,23 @@ def frame_vectors(
 ) -> list[FloatArray]:
     """Blocks (m_f, r) of leading principal components, m_f = 1 or the number of atoms; species stand side by side."""
     batch = to_batch(frames, labels=False)
-    engine = (descriptor or SOAP(5.0, 6, 4, 0.5)).engine(batch.species)
-    if not engine.is_atomic:
-        raise InputError("`descriptor` must be one of atoms, such as SOAP")
+    engine = atomic_engine(descriptor, batch.species)
+    of_species: dict[int, list[tuple[IntArray, FloatArray]]] = {}
     d, n_species = engine.n_features, len(engine.blocks)
-    means = np.zeros((batch.n_frames, n_species * d))
-    atoms: list[tuple[IntArray, int, FloatArray]] = []
+    means = np.zeros((batch.n_frames, n_species, d))
     for span in frame_chunks(batch, ATOMS_AT_ONCE):
         part = batch.select(np.arange(span.start, span.stop))
-        view = engine.view(part.numbers, build_neighbour_list(part, engine.reach))
-        for i, block in enumerate(engine.blocks):
-            centres = view.centres(block)
-            for start in range(0, len(centres), view.centres_per_chunk):
-                features = view.features(block, centres[start : start + view.centres_per_chunk])
-                frame = span.start + part.frame_of_atom[features.centres]
-                share = features.x / batch.n_atoms_per_frame[frame, None]
-                np.add.at(means[:, i * d : (i + 1) * d], frame, share)
-                if per == "atom":
-                    atoms.append((frame, i, features.x.copy()))
+        for i, (centres, x) in enumerate(vectors_by_species(engine, part).values()):
+            frame = span.start + part.frame_of_atom[centres]
+            if per == "frame":
+                np.add.at(means[:, i], frame, x / batch.n_atoms_per_frame[frame, None])
+            else:
+                of_species.setdefault(i, []).append((frame, x))
     if per == "frame":
-        return list(_components(means)[:, None, :])
-    reduced = []
-    for i in range(n_species):  # atoms of different species are not compared: orthogonal coordinates
-        own = [(frame, x) for frame, species, x in atoms if species == i]
-        x = _components(np.concatenate([x for _, x in own])) if own else np.zeros((0, 0))
-        reduced.append((np.concatenate([frame for frame, _ in own]) if own else np.zeros(0, int), x))
-    width = sum(x.shape[1] for _, x in reduced)
-    rows, owners, start = [], [], 0
-    for frame, x in reduced:
-        rows.append(np.pad(x, ((0, 0), (start, width - start - x.shape[1]))))
-        owners.append(frame)
-        start += x.shape[1]
-    X, owner = np.concatenate(rows), np.concatenate(owners)
+        return list(_components(means.reshape(batch.n_frames, -1))[:, None, :])
+    # atoms of different species are not compared: orthogonal coordinates
+    owner = np.concatenate([frame for parts in of_species.values() for frame, _ in parts])
+    X = block_diag(*(_components(np.concatenate([x for _, x in parts])) for parts in of_species.values()))
     order = np.argsort(owner, kind="stable")
     return np.split(X[order], np.cumsum(np.bincount(owner, minlength=batch.n_frames))[:-1])
 
@@ -191,7 +172,7 @@ def _uncertainty(model: GAP, frames: Sequence[Atoms]) -> FloatArray:
 
 @dataclass(frozen=True)
 class _Quotas:
-    """What may still be taken: the group of every frame, and how many of each."""
+    """Group of every frame, and number still open of each group."""
 
     group: IntArray
     left: IntArray
@@ -205,17 +186,14 @@ def _open(
     types = ["default" if key is None else str(atoms.info.get(key, "default")) for atoms in frames]
     names, group = np.unique(types, return_inverse=True)
     counts = dict(zip(names.tolist(), np.bincount(group).tolist(), strict=True))
-    if isinstance(quotas, str):
-        shares = allocate(counts, n, rule=quotas)
-    else:
-        shares = allocate(counts, n, quotas)
+    shares = allocate(counts, n, rule=quotas) if isinstance(quotas, str) else allocate(counts, n, quotas)
     if sum(shares.values()) != n:
         raise InputError(f"`quotas` allow for {sum(shares.values())} frames, {shares}, but `n` is {n}; make them agree")
     return _Quotas(group.ravel(), np.array([shares[name] for name in counts]))
 
 
 def _greedy(n: int, free: _Quotas, gains: Gains) -> Selected:
-    """Take the frame of the highest gain, again and again; the first of those that are equal."""
+    """Take the frame of the highest gain, again and again; the first of equal ones."""
     chosen, worth = np.empty(n, dtype=np.int64), np.empty(n)
     taken = np.zeros(len(free.group), bool)
     left = free.left.copy()

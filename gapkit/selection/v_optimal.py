@@ -1,19 +1,19 @@
-"""V-optimal selection: the frames after which forces and energies of the whole pool are expected to be known best.
+"""V-optimal selection: least expected mean squared error of forces and energies of the whole pool.
 
 The model is a sparse Gaussian process on points of the pool, in which a force, or the energy of a frame less those of
 average atoms, is a row phi of weights with the prior N(0, 1).  With H_f the sum of phi^T phi / sigma^2 over the rows of
 a frame, and H its mean over all force components of the pool, frames S leave a mean squared error of J = V + B (in
 units of the squared noise of forces):
 
-- variance, V = tr[(1 + sum_S H_f)^-1 H], what noise and lack of data leave open (Cohn, Neural Netw. 9, 1071 (1996);
-  Yu, Bi and Tresp, ICML 2006, 1081, "transductive experimental design");
-- bias, B = c |H^-1/2 (H_S - H) H^-1/2|^2, H_S the mean over S.  No model is right everywhere, and a fit then is best
-  for the pool if the second moments of its data are those of the pool (Box and Draper, J. Am. Stat. Assoc. 54, 622
-  (1959)).  V alone prefers extreme frames, which show most but are few, and which models describe worst.
+- variance, V = tr[(1 + sum_S H_f)^-1 H], from noise and lack of data (Cohn, Neural Netw. 9, 1071 (1996); Yu, Bi and
+  Tresp, ICML 2006, 1081, "transductive experimental design");
+- bias, B = c |H^-1/2 (H_S - H) H^-1/2|^2, H_S the mean over S.  No model is right everywhere, and the best fit for the
+  pool has data with the second moments of the pool (Box and Draper, J. Am. Stat. Assoc. 54, 622 (1959)).  V alone
+  prefers extreme frames: informative, but few, and worst described by models.
 
-Every step takes the frame that lowers J most of a random part of those that are left (Mirzasoleiman et al., AAAI 2015,
-1812).  Labels are not looked at.  All numbers below were set on silicon, lithium, an alloy and a molecule together; the
-result depends little on any of them.
+Every step takes the frame with the largest decrease of J of a random part of those left (Mirzasoleiman et al., AAAI
+2015, 1812).  Labels play no part.  All numbers below were set on silicon, lithium, an alloy and a molecule together;
+the result depends little on any of them.
 """
 
 from __future__ import annotations
@@ -25,8 +25,7 @@ import numpy as np
 from ase import Atoms
 from scipy.linalg import solve_triangular
 
-from gapkit.descriptors import SOAP, Descriptor
-from gapkit.exceptions import InputError
+from gapkit.descriptors import Descriptor
 from gapkit.gp.basis import SparseBasis
 from gapkit.gp.chunks import frame_chunks, frame_parts
 from gapkit.gp.instances import AppliedBasis
@@ -34,10 +33,11 @@ from gapkit.gp.rows import design_rows
 from gapkit.neighbours import build_neighbour_list
 from gapkit.potential.term import Term, TermPlan
 from gapkit.potential.training.sparse_points import select_points
+from gapkit.selection.fingerprints import DESCRIPTOR, atomic_engine
 from gapkit.structures import AtomsBatch, to_batch
 from gapkit.typing import BoolArray, FloatArray, IntArray
 
-# Sparse points; directions that are kept of them, those along which the pool varies most; frames that show these.
+# Sparse points; rank of the directions of largest variance in the pool; frames in the sample for them.
 N_POINTS = 300
 RANK = 40
 FRAMES_FOR_DIRECTIONS = 300
@@ -47,7 +47,7 @@ ENERGY_NOISE = 0.1
 # c, such that B is this for a single frame on average; the smallest eigenvalue of H, over the largest, in B.
 BIAS = 0.1
 SMALLEST = 1e-4
-# Part of the frames left, and their largest number, that a step looks at.
+# Part of the frames left, and their largest number, in a step.
 PART = 0.5
 MOST = 500
 ATOMS_AT_ONCE = 1000
@@ -55,14 +55,14 @@ ATOMS_AT_ONCE = 1000
 
 @dataclass(frozen=True, eq=False)
 class Information:
-    """What labels of frames would say of r directions of the weights, with noise of 1 eV/Å.
+    """Information of the labels of frames on r directions of the weights, with noise of 1 eV/Å.
 
     Attributes
     ----------
     forces : ndarray (n_frames, r, r)
         Gram matrices Phi^T Phi of the force rows of every frame.
     energy : ndarray (n_frames, r)
-        Energy rows in units of their noise, less what the composition explains.
+        Energy rows in units of their noise, orthogonal to the composition.
     n_rows : ndarray (n_frames,) of int
         Force components.
     """
@@ -73,15 +73,13 @@ class Information:
 
     @classmethod
     def of(cls, frames: Sequence[Atoms], descriptor: Descriptor | None, rng: np.random.Generator) -> Information:
-        """Rows are made twice, those of 1,000 atoms at a time; of a frame 13 kB are kept.
+        """Two passes over the rows, 1,000 atoms at a time; 13 kB are kept of a frame.
 
-        5,000 frames of 64 atoms take some two minutes, and 0.4 GB with all that `VOptimal` makes of them.
+        5,000 frames of 64 atoms take some two minutes, and 0.4 GB with the arrays of `VOptimal`.
         """
         batch = to_batch(frames, labels=False)
-        term = Term(descriptor or SOAP(5.0, 6, 4, 0.5))
-        engine = term.descriptor.engine(term.descriptor.resolve_species(batch.species))
-        if not engine.is_atomic:
-            raise InputError("`descriptor` must be one of atoms, such as SOAP")
+        term = Term(descriptor or DESCRIPTOR)
+        engine = atomic_engine(term.descriptor, term.descriptor.resolve_species(batch.species))
         points = select_points([TermPlan(term, engine, min(N_POINTS, batch.n_atoms), False)], batch, rng)
         vectors = [[(block, part.x) for block, part in of_term] for of_term in points]
         basis = SparseBasis.build([engine], [term.resolved_kernel()], vectors)
@@ -132,14 +130,14 @@ def _without_composition(energy: FloatArray, batch: AtomsBatch) -> FloatArray:
 
 
 class VOptimal:
-    """What every frame takes from J, given those added so far.
+    """Decrease of J by every frame, given those added so far.
 
     Parameters
     ----------
     pool, known : Information
-        Of the frames to choose from, whose errors count, and of those that are there already.
+        Of the frames to choose from, whose errors count, and of those already taken.
     rng : Generator
-        Draws the frames that are looked at.
+        Draws the frames of each step.
     """
 
     def __init__(self, pool: Information, known: Information, rng: np.random.Generator) -> None:

@@ -1,4 +1,4 @@
-"""Is a potential sound? Physical numbers of a crystal, for tables before and after."""
+"""Elastic constants and stability of a crystal, for tables before and after."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from gapkit.typing import FloatArray
 def crystal_check(
     crystal: Atoms, *, strain: float = 0.02, displacement: float = 1e-3
 ) -> Callable[[GAP], dict[str, float]]:
-    """Physical numbers of a crystal, for the tables of `prune`: they tell whether a potential is sound.
+    """Physical numbers of a crystal, for the tables of `gapkit.curation.prune`: a check that a potential is sound.
 
     By finite differences of `model.predict` at the volume where the energy is lowest within twice `strain`: volume per
     atom (Å^3), bulk modulus from the curvature of the energy, elastic constants from stresses with the atoms where the

@@ -1,4 +1,4 @@
-"""Energies along one coordinate, with error bars: pairs of atoms, and a crystal that is compressed and stretched."""
+"""Energies along one coordinate, with error bars: the distance of two atoms, and the volume of a crystal."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ class Scan:
     energy, energy_std : (n,) float
         In the unit of `energy_label`; the stds are None where the model has none.
     extrapolating : (n,) bool or None
-        Whether any atom is unlike the training set; None if the model cannot tell.
+        Frames with an atom unlike the training set; None if the model cannot tell.
     reference : (n,) float or None
         Energies of another method at the same points: ``dataclasses.replace(scan, reference=...)``.
     energy_label : str
         Name and unit of the energies.
     std : {"calibrated", "epistemic"}
-        What the stds are, see `Predictions`.
+        Kind of the stds, see `Predictions`.
 
     Raises
     ------
@@ -68,10 +68,9 @@ class Scan:
 
 
 def dimer_scan(model: GAP, first: str, second: str, distances: ArrayLike | None = None) -> Scan:
-    """Return the energy of two atoms in a vacuum, in eV, relative to that of the two apart.
+    """Energy of two atoms in a vacuum, in eV, relative to the reference energies e0 of the model.
 
-    Apart they have the reference energies e0 of the model, which are those of free atoms only where it was fitted with
-    ``reference_energies="isolated"`` or to frames of single atoms.
+    These are those of free atoms only after a fit with ``reference_energies="isolated"`` or to frames of single atoms.
 
     Parameters
     ----------
@@ -109,7 +108,7 @@ def dimer_scan(model: GAP, first: str, second: str, distances: ArrayLike | None 
 
 
 def volume_scan(model: GAP, atoms: Atoms, strains: ArrayLike | None = None) -> Scan:
-    """Return the energy per atom, in eV, of a crystal that is strained alike in all directions, its atoms moving along.
+    """Energy per atom, in eV, of a crystal under isotropic strain, at fixed fractional coordinates.
 
     Parameters
     ----------

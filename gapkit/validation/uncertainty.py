@@ -1,4 +1,4 @@
-"""How good the error bars of a model are on labelled frames: coverage, calibration, scores and ranking."""
+"""Quality of the error bars of a model on labelled frames: coverage, calibration, scores and ranking."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from scipy.special import ndtri
 
 from gapkit.errors.comparison import INTERVAL, Comparison, Pairs, compare
 from gapkit.errors.tables import ErrorTable
-from gapkit.errors.text import rendered
+from gapkit.errors.text import new_table, rendered
 from gapkit.exceptions import InputError
 from gapkit.structures import LabelKeys
 from gapkit.targets import shown_quantities
@@ -31,22 +31,22 @@ Z90 = float(ndtri(0.5 + INTERVAL / 2))
 
 @dataclass(frozen=True)
 class UncertaintyTable:
-    """Errors, and the quality of the standard deviations that were predicted for them; print it for tables.
+    """Errors, and the quality of their predicted standard deviations; print it for tables.
 
     Attributes
     ----------
     errors : ErrorTable
     std : {"calibrated", "epistemic"}
-        What the standard deviations are; epistemic, of a model without calibration, are no error bars.
+        Kind of the standard deviations; epistemic ones, of a model without calibration, are no error bars.
     metrics : dict of {"energy", "forces", "stress"} to UncertaintyMetrics
-        In eV/atom, eV/Å and eV/Å^3; without the quantities that have no labels or no standard deviations.
+        In eV/atom, eV/Å and eV/Å^3, for quantities with labels and standard deviations.
     coverage90_by_config_type : dict of quantity to dict of str to float
         Part of the components within 1.645 std of their label.
     forces_coverage90_by_species : dict of chemical symbol to float
     n_extrapolating_frames : int or None
-        Frames of which an atom is unlike the training set; None if the model cannot tell.
+        Frames with an atom unlike the training set; None if the model cannot tell.
     extrapolating_fraction : float or None
-        Part of the atoms of all frames that are.
+        Part of such atoms.
     """
 
     errors: ErrorTable
@@ -58,10 +58,9 @@ class UncertaintyTable:
     extrapolating_fraction: float | None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain numbers in eV/atom, eV/Å and eV/Å^3: those of `ErrorTable.to_dict` and, beside them, these.
+        """Plain numbers in eV/atom, eV/Å and eV/Å^3: those of `ErrorTable.to_dict`, and such as ``forces_ence``.
 
-        Names are such as ``forces_ence``.  None stands for what is undefined, has no labels, or is infinite: the nll
-        and the ence where a std is zero and its error is not.
+        None stands for undefined, unlabelled, or infinite (nll and ence where a std is zero and its error is not).
         """
         errors = self.errors.to_dict()
         by_type = errors.pop("by_config_type")
@@ -97,7 +96,7 @@ class UncertaintyTable:
     def _metrics_table(self) -> Table:
         quantities = shown_quantities()
         units = (f"{kind}\n{shown.printed_unit}" for kind, shown in quantities.items())
-        table = _table(f"Uncertainty, {self.std} std", ["\nideal", *units])
+        table = new_table(f"Uncertainty, {self.std} std", "", ("\nideal", *units))
         for heading, ideal, name, digits in (
             ("within 0.99 std", "68 %", "coverage68", None),
             ("within 1.64 std", "90 %", "coverage90", None),
@@ -128,7 +127,7 @@ class UncertaintyTable:
         species = self.forces_coverage90_by_species if len(self.forces_coverage90_by_species) > 1 else {}
         if not types and not species:
             return []
-        table = _table("Within 1.64 std, ideally 90 %", list(shown_quantities()))
+        table = new_table("Within 1.64 std, ideally 90 %", "", shown_quantities())
         for name in types:
             table.add_row(name, *(_percent(value) for value in self._coverage_of(name).values()))
         for symbol, value in species.items():
@@ -150,18 +149,7 @@ class UncertaintyTable:
 
 
 def uncertainty_of(comparison: Comparison) -> UncertaintyTable:
-    """Compare the errors of a comparison with its standard deviations.
-
-    Parameters
-    ----------
-    comparison : Comparison
-        From ``compare(..., uncertainty=True)``.
-
-    Raises
-    ------
-    InputError
-        If it has no standard deviations.
-    """
+    """Compare the errors of a comparison with its standard deviations; InputError if it has none."""
     if comparison.std is None:
         raise InputError(
             "`comparison` must have standard deviations, got one without; make it with `compare(..., uncertainty=True)`"
@@ -183,9 +171,9 @@ def uncertainty_of(comparison: Comparison) -> UncertaintyTable:
 
 
 def evaluate_uncertainty(model: GAP, frames: Sequence[Atoms], keys: LabelKeys | None = None) -> UncertaintyTable:
-    """Return errors and the quality of the error bars of `model` on labelled frames.
+    """Errors and the quality of the error bars of `model` on labelled frames, not those of its training set.
 
-    Arguments and errors are those of `compare`.  Frames that the model was fitted to say nothing about either.
+    Arguments and errors are those of `compare`.
     """
     return uncertainty_of(compare(model, frames, keys, uncertainty=True))
 
@@ -198,17 +186,6 @@ def _metrics(pairs: Pairs) -> UncertaintyMetrics:
 def _coverage(pairs: Pairs, groups: np.ndarray) -> dict[str, float]:
     assert pairs.std is not None
     return {name: part for name, (part, _) in coverage_by_group(pairs.errors, Z90 * pairs.std, list(groups)).items()}
-
-
-def _table(title: str, headings: list[str]) -> Table:
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    table.add_column("", overflow="fold")
-    for heading in headings:
-        table.add_column(heading, justify="right", no_wrap=True)
-    return table
 
 
 def _percent(value: float | None) -> str:

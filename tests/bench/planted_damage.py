@@ -33,7 +33,7 @@ from ase.io import read
 
 from gapkit import GAP
 from gapkit.curation.checks import check
-from gapkit.curation.pruning import Masked, Pruned, prune
+from gapkit.curation.pruning import Pruned, prune
 from gapkit.curation.weights import without_labels
 from gapkit.selection.duplicates import find_duplicates
 from gapkit.structures import to_batch
@@ -76,7 +76,7 @@ class Trial:
         for out in (*self.pruned.dropped, *self.pruned.masked):
             frame, kind = rest[out.frame], max(out.scores, key=lambda name: out.scores[name])
             self.alarms[frame] = f"prune: {kind} {out.scores[kind]:.1f}"
-            if isinstance(out, Masked):
+            if out in self.pruned.masked:
                 self.masked.setdefault(frame, set()).update(out.kinds)
             else:
                 self.dropped.add(frame)

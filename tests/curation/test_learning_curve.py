@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gapkit.curation.learning_curve import errors_of, learning_curve
+from gapkit.curation.learning_curve import learning_curve
 from gapkit.curation.weights import copy_frame
+from gapkit.errors import evaluate
 from gapkit.exceptions import DataError, InputError
 from gapkit.selection.select import select
 from gapkit.structures import to_batch
@@ -55,7 +56,7 @@ def test_own_selector_quotas_and_absent_labels(curve):
         small_model(), frames, bare, [6, 8], selectors={"first": lambda frames, n, seed: range(n)}, seeds=[0]
     )
     fit = small_model().fit(frames[:8])
-    assert mine.points[1].forces_mae == errors_of(fit, bare)["forces_mae"]
+    assert mine.points[1].forces_mae == evaluate(fit, bare).overall.forces_mae
     assert mine.points[1].energy_mae is None
     assert np.isnan(mine.mean("first", 8, "energy_mae")[0])
     for atoms in frames[:14]:
@@ -64,7 +65,8 @@ def test_own_selector_quotas_and_absent_labels(curve):
         small_model(), frames, test, [6], selectors=["random"], seeds=[0], options={"quotas": {"a": 6}}
     )
     chosen = select(frames, 6, "random", quotas={"a": 6}).indices
-    assert by_type.points[0].forces_mae == errors_of(small_model().fit([frames[i] for i in chosen]), test)["forces_mae"]
+    fit = small_model().fit([frames[i] for i in chosen])
+    assert by_type.points[0].forces_mae == evaluate(fit, test).overall.forces_mae
     assert chosen.max() < 14
 
 
@@ -78,5 +80,5 @@ def test_refusals(curve):
         found.mean("cur", 6, "forces_mae")
     with pytest.raises(InputError, match="forces_rmse"):
         found.mean("random", 6, "n_atoms")
-    with pytest.raises(DataError, match="found none"):
-        errors_of(small_model().fit(frames), [atoms.copy() for atoms in test])
+    with pytest.raises(DataError, match="to compare with"):
+        learning_curve(small_model(), frames, [atoms.copy() for atoms in test], [6])

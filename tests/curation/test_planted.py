@@ -61,7 +61,7 @@ def find(frames):
     pruned = prune(model().fit(used), used)
     for out in (*pruned.masked, *pruned.dropped):
         named[out.frame] = max(out.scores, key=out.scores.get)
-        left_out[out.frame] = set(getattr(out, "kinds", ("frame",)))
+        left_out[out.frame] = set(out.kinds if out in pruned.masked else ("frame",))
     assert len(pruned.frames) == len(frames) - sum("frame" in own for own in left_out.values())
     return named, left_out, [group.frames for group in find_duplicates(frames)], pruned.model
 

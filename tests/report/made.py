@@ -84,8 +84,8 @@ def curve(**changes: float | None) -> LearningCurve:
             for n in (40, 10, 20):
                 error = (1 + k) * (1 + 0.1 * seed) / n
                 errors = {"energy_rmse": 0.01 * error, "forces_rmse": error, "stress_rmse": 0.1 * error} | changes
-                maes = {f"{kind}_mae": 7.0 for kind in ("energy", "forces", "stress")}
-                points.append(CurvePoint(selector, n, seed, 4 * n, **errors, **maes))
+                rmse = {name.removesuffix("_rmse"): value for name, value in errors.items()}
+                points.append(CurvePoint(n, 4 * n, dict.fromkeys(rmse, 7.0), rmse, selector=selector, seed=seed))
     return LearningCurve(tuple(points))
 
 

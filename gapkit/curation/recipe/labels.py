@@ -27,13 +27,13 @@ SAME_VIRIAL = 1e-2, 1e-6  # relative; eV
 
 
 def label_keys(source: Source) -> LabelKeys:
-    """Where the labels of a source are."""
+    """Names of the labels of a source."""
     given = {name: getattr(source, f"{name}_key") for name in (*LABELS, "config_type")}
     return LabelKeys(**{name: key for name, key in given.items() if key is not None})
 
 
 def conflict(atoms: Atoms, source: Source) -> str:
-    """What is ambiguous about the labels of a frame; empty if nothing is."""
+    """Ambiguity of the labels of a frame in words; empty without one."""
     for kind in LABELS:
         key = getattr(source, f"{kind}_key")
         found = _values(atoms, kind, key or kind)
@@ -53,7 +53,7 @@ def conflict(atoms: Atoms, source: Source) -> str:
 
 
 def in_own_units(atoms: Atoms, source: Source) -> Atoms:
-    """A copy with results in eV, eV/Å and eV/Å^3 on its calculator, sigmas likewise, and no other labels.
+    """Copy with results in eV, eV/Å and eV/Å^3 on its calculator, sigmas likewise, and no other labels.
 
     Raises
     ------
@@ -102,7 +102,7 @@ def in_own_units(atoms: Atoms, source: Source) -> Atoms:
 
 
 def is_labelled(atoms: Atoms) -> bool:
-    """Whether there is anything to learn from it."""
+    """Whether a frame has an energy, forces, stress or virial."""
     return bool(results_of(atoms)) or "virial" in atoms.info
 
 
@@ -126,7 +126,7 @@ def _config_type(own: str, source: Source) -> str | None:
 
 
 def _values(atoms: Atoms, kind: str, key: str) -> list[tuple[str, FloatArray]]:
-    """Names and values of everything that looks like a label of a kind, the key first."""
+    """Names and values of all candidates for a label of a kind, the key first."""
     target = next(target for target in TARGETS.values() if kind in (target.name, target.shown.name))
     tensor = len(target.shape) == 2
     own = (len(atoms), *target.shape) if target.per_atom else target.shape

@@ -1,4 +1,4 @@
-"""Where every frame went, and why."""
+"""Places of all frames, and the reasons."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ class Entry:
     atoms : Atoms
         With labels in eV, eV/Å and eV/Å^3 under ASE's names.
     problem : {"", "unusable", "conflicting_labels"}
-        Why its labels cannot be read, and `message` says it in words; empty if they can.
+        Reason why its labels cannot be read, in words in `message`; empty if they can.
     message : str
     place : {"", "train", "test", "left out"}
         Empty: not decided yet.
     step, reason : str
-        What decided, and why.
+        Step of the decision, and its reason.
     flags : list of str
-        What stands out and did not decide.
+        Findings without a decision.
     is_free_atom : bool
-        It is always trained on.
+        Free atoms are always trained on.
     """
 
     id: str
@@ -59,13 +59,13 @@ class Entry:
         return str(self.atoms.info.get("config_type", "default"))
 
     def decide(self, place: str, step: str, reason: str) -> None:
-        """Write down where the frame goes."""
+        """Set the place of the frame."""
         self.place, self.step, self.reason = place, step, reason
 
 
 @dataclass(eq=False)
 class Ledger:
-    """All frames, and how many were left after every step.
+    """All frames, and their number after every step.
 
     Attributes
     ----------
@@ -77,15 +77,15 @@ class Ledger:
     steps: list[tuple[str, str, int, int]] = field(default_factory=list)
 
     def open(self, *roles: str) -> list[Entry]:
-        """Those that are not left out, of some roles or of all."""
+        """Entries that are not left out, of some roles or of all."""
         return [e for e in self.entries if e.place != LEFT_OUT and (not roles or e.role in roles)]
 
     def of(self, place: str) -> list[Entry]:
-        """Those that are in a place."""
+        """Entries in a place."""
         return [e for e in self.entries if e.place == place]
 
     def close(self, step: str, what: str) -> None:
-        """End a step: count what it left out, without what it left out when it was taken before."""
+        """End a step: count the frames that it left out this time."""
         before = sum(out for name, _, out, _ in self.steps if name == step)
         self.steps.append((step, what, sum(e.step == step for e in self.of(LEFT_OUT)) - before, len(self.open())))
 

@@ -1,4 +1,4 @@
-"""Read the sources of a recipe."""
+"""Sources of a recipe, and their reading."""
 
 from __future__ import annotations
 
@@ -17,17 +17,7 @@ from gapkit.structures import read_frames, to_batch
 
 @dataclass(frozen=True)
 class SourceFile:
-    """A file as it was read.
-
-    Attributes
-    ----------
-    source : Source
-    sha256 : str
-        Of its bytes.
-    n_frames : int
-        In the file, those not asked for included.
-    n_read : int
-    """
+    """A file with the SHA-256 of its bytes, the number of its frames, and that of the frames read."""
 
     source: Source
     sha256: str
@@ -36,7 +26,7 @@ class SourceFile:
 
 
 def without_frame(error: object) -> str:
-    """A message about a frame without its number, which may be counted from elsewhere."""
+    """Message about a frame without its number."""
     return re.sub(r"^frame \d+( \(config_type .*?\))?: ", "", str(error))
 
 

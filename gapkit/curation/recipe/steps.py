@@ -9,7 +9,7 @@ from dataclasses import replace
 from gapkit.curation.checks import check
 from gapkit.curation.findings import DEFAULT_ACTIONS, Finding
 from gapkit.curation.leakage import Leak, find_twins
-from gapkit.curation.pruning import Check, Pruned, prune
+from gapkit.curation.pruning import Check, Outlier, Pruned, prune
 from gapkit.curation.recipe.labels import is_labelled
 from gapkit.curation.recipe.ledger import LEFT_OUT, TEST, TRAIN, Entry, Ledger, batch_of, frames_of
 from gapkit.curation.recipe.recipe import Leakage, Recipe, Select, Split, Weights
@@ -29,7 +29,7 @@ UNREADABLE = ("conflicting_labels", "unusable")
 
 
 def check_frames(ledger: Ledger, recipe: Recipe) -> list[Finding]:
-    """Leave out, flag, or stop at, what the checks find.
+    """Leave frames out, flag them, or stop, by the findings of the checks.
 
     Raises
     ------
@@ -99,7 +99,7 @@ def _stop(ledger: Ledger, findings: list[Finding]) -> None:
 
 
 def drop_duplicates(ledger: Ledger, recipe: Recipe) -> list[DuplicateGroup]:
-    """Of frames that hold one structure, keep the first; those of a test set come first where twins may not be lost."""
+    """Keep the first frame of each structure; test frames come first where they may not be lost as twins."""
     options = recipe.duplicates
     assert options is not None
     first = TEST if recipe.leakage is None or recipe.leakage.drop == TRAIN else TRAIN
@@ -120,7 +120,7 @@ def drop_duplicates(ledger: Ledger, recipe: Recipe) -> list[DuplicateGroup]:
 
 
 def drop_outliers(ledger: Ledger, recipe: Recipe, crystal: Check | None) -> Pruned:
-    """Leave out frames that no model of all others can follow; `crystal` is in the table before and after."""
+    """Leave out outliers of a model of all others; `crystal` is in the table before and after."""
     options = recipe.outliers
     assert options is not None
     entries = ledger.open("pool", "train")
@@ -135,23 +135,23 @@ def drop_outliers(ledger: Ledger, recipe: Recipe, crystal: Check | None) -> Prun
         whole_frames=options.whole_frames, check=crystal,
     )  # fmt: skip
     for out in pruned.dropped:
-        entries[out.frame].decide(LEFT_OUT, "outliers", _stands_out(out.scores, options.threshold))
+        entries[out.frame].decide(LEFT_OUT, "outliers", _stands_out(out, options.threshold))
     for entry, atoms in zip((entries[k] for k in pruned.kept), pruned.frames, strict=True):
         entry.atoms = atoms
-    for masked in pruned.masked:
-        entry, kinds = entries[masked.frame], " and ".join(masked.kinds)
-        entry.flags.append(f"without {kinds}: {_stands_out(masked.scores, options.threshold)}")
-    for spared in pruned.spared:
-        scores = _stands_out(spared.scores, options.threshold)
-        entries[spared.frame].flags.append(f"outliers: {scores}; kept, for its type is rare or too many stand out")
+    for out in pruned.masked:
+        scores = _stands_out(out, options.threshold)
+        entries[out.frame].flags.append(f"without {' and '.join(out.kinds)}: {scores}")
+    for out in pruned.spared:
+        scores = _stands_out(out, options.threshold)
+        entries[out.frame].flags.append(f"outliers: {scores}; kept, for its type is rare or too many stand out")
     ledger.close(
         "outliers", f"{len(pruned.dropped)} frames do not fit to all others, nor single labels of {len(pruned.masked)}"
     )
     return pruned
 
 
-def _stands_out(scores: Mapping[str, float], threshold: float) -> str:
-    beyond = ", ".join(f"{kind} {z:.1f}" for kind, z in scores.items() if z > threshold)
+def _stands_out(out: Outlier, threshold: float) -> str:
+    beyond = ", ".join(f"{kind} {z:.1f}" for kind, z in out.scores.items() if z > threshold)
     return f"robust z beyond {threshold:g}: {beyond}"
 
 
@@ -180,7 +180,7 @@ def split_pool(ledger: Ledger, options: Split | None, seed: int) -> None:
 
 
 def drop_twins(ledger: Ledger, options: Leakage) -> None:
-    """Leave out one of every two near-twins of training and test set, until there are none."""
+    """Leave out one of every two near-twins between training and test set, until there are none."""
     n_found = 0
     # thresholds are those of the training set, which may have lost frames: look again; every round leaves out one
     while leaks := _twins(ledger, options.false_alarm):
@@ -194,7 +194,7 @@ def drop_twins(ledger: Ledger, options: Leakage) -> None:
 
 
 def _twins(ledger: Ledger, false_alarm: float) -> list[tuple[Entry, Entry, Leak]]:
-    """A training frame, a test frame that is its twin, and how close they are; free atoms have no twins."""
+    """Training frame, test frame and distance of near-twins; free atoms have none."""
     train, test = ([e for e in ledger.of(place) if not e.is_free_atom] for place in (TRAIN, TEST))
     if not train or not test:
         return []
