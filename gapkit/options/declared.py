@@ -31,7 +31,7 @@ def option(
 
 
 def entries(name: Check, value: Check, about: str, *, sets: str | None = None) -> Any:
-    """A field that holds a mapping, empty by default; mistakes in a file are named by the line of the entry."""
+    """A field that holds a mapping, empty by default and for None; mistakes in a file are named by the entry's line."""
     return _field(about, dict, entries=(name, value), sets=sets)
 
 
@@ -67,6 +67,7 @@ class Options:
             if "check" in metadata:
                 object.__setattr__(self, item.name, check_value(type(self), item.name, held, f"`{item.name}`"))
             elif "entries" in metadata:
+                held = {} if held is None else held
                 if not isinstance(held, Mapping):
                     raise ConfigError(f"`{item.name}` must be a mapping, got {held!r}")
                 checked = [_entry(metadata["entries"], k, v, f"`{item.name}`") for k, v in held.items()]
@@ -89,26 +90,22 @@ class Options:
         return text
 
 
+def _passed(check: Check, value: Any, where: str) -> Any:
+    try:
+        return check(value)
+    except ValueError as error:
+        raise ConfigError(f"{where} must be {error}, got {value!r}") from error
+
+
 def _entry(checks: tuple[Check, Check], name: Any, value: Any, where: str) -> tuple[Any, Any]:
-    try:
-        name = checks[0](name)
-    except ValueError as error:
-        raise ConfigError(f"names in {where} must be {error}, got {name!r}") from error
-    try:
-        return name, checks[1](value)
-    except ValueError as error:
-        raise ConfigError(f"`{name}` in {where} must be {error}, got {value!r}") from error
+    name = _passed(checks[0], name, f"names in {where}")
+    return name, _passed(checks[1], value, f"`{name}` in {where}")
 
 
 def check_value(cls: Any, name: str, value: Any, where: str) -> Any:
     """The value of an option in its final type; `where` says in the ConfigError what was wrong."""
     declared = cls.__dataclass_fields__[name]
-    if value is None and declared.default is None:
-        return None
-    try:
-        return declared.metadata["check"](value)
-    except ValueError as error:
-        raise ConfigError(f"{where} must be {error}, got {value!r}") from error
+    return None if value is None and declared.default is None else _passed(declared.metadata["check"], value, where)
 
 
 def given(cls: Any, mapping: Located, file: object, name: str = "") -> dict[str, Any]:
@@ -167,9 +164,9 @@ def _parsed(cls: Any, name: str, item: Located, file: object) -> Any:
             raise ConfigError(f"{where} must be a mapping of options, true (the defaults) or false (off), got {got}")
         return parse(metadata["section"], Located({}, item.line) if item.value is True else item, file, name)
     if "entries" in metadata:
-        if not isinstance(item.value, dict):
+        if not isinstance(item.value, dict | None):
             raise ConfigError(f"{where} must be a mapping, got {item.plain()!r}")
-        found = item.value.items()
+        found = (item.value or {}).items()
         return dict(_entry(metadata["entries"], k, v.plain(), f"`{name}`, {v.place(file)},") for k, v in found)
     if "sections" in metadata:
         if not isinstance(item.value, list) or not item.value:

@@ -116,6 +116,11 @@ def test_bad_toml_and_unknown_suffix(tmp_path: Path) -> None:
         resolve(tmp_path, "cutoff = 4", "fit.ini")
 
 
+def test_nothing_under_a_name_is_an_empty_mapping(tmp_path: Path) -> None:
+    assert resolve(tmp_path, "config_types:\nnoise: null\n") == FitConfig(config_types=None)  # type: ignore[arg-type]
+    assert resolve(tmp_path, "config_types:\n").config_types == {}
+
+
 def test_the_configuration_can_be_stored(tmp_path: Path) -> None:
     config = resolve(tmp_path, "e0: {Cu: -1.5}\nterms: [{type: SOAP, cutoff: 4}]")
     assert FitConfig(**json.loads(json.dumps(config.to_dict()))) == config
