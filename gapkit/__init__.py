@@ -1,6 +1,7 @@
 """Gaussian-process interatomic potentials: fit, predict, and know how far to trust each prediction.
 
-The public names are imported on first use, so that `import gapkit` costs nothing.
+The public names are imported on first use, so that `import gapkit` costs nothing.  The map of the folders is README.md
+beside this file.
 """
 
 from __future__ import annotations

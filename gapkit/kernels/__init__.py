@@ -1,4 +1,7 @@
-"""Kernels: functions of the inner product and norms of features, with their slopes."""
+"""Kernels: functions of the inner product and the norms of features, with their derivatives.
+
+A kernel knows nothing of atoms or descriptors.  It may import `_core` and what is below it, and scikit-learn's kernels.
+"""
 
 from gapkit.kernels.base import GapKernel
 from gapkit.kernels.dot_product import DotProduct

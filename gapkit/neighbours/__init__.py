@@ -1,4 +1,8 @@
-"""Neighbour lists: CSR edges for a whole batch, built by vesin, moved along with the atoms by a Numba kernel."""
+"""Neighbour lists: edges of a whole batch in compressed rows, found by vesin, moved along with the atoms.
+
+Which edges a descriptor or a term uses is not decided here.  It may import `structures` and what is below it, and no
+ASE.
+"""
 
 from gapkit.neighbours.build import build_neighbour_list
 from gapkit.neighbours.lists import NeighbourList

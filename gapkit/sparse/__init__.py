@@ -1,4 +1,8 @@
-"""Selection of sparse points."""
+"""Selection of sparse points: selectors of rows of a matrix of features, and their division among groups.
+
+Selectors see features, not atoms; which features they get is decided in `potential.training`.  It may import `io` and
+what is below it, and scikit-learn.
+"""
 
 from gapkit.sparse.allocate import allocate
 from gapkit.sparse.base import Selection, SparseSelector

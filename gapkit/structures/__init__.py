@@ -1,4 +1,8 @@
-"""Structures: frozen batches of flat arrays, made once from ASE atoms, and a report on what they hold."""
+"""Structures: frozen batches of flat arrays, made once from ASE atoms, and a report on what they hold.
+
+Labels, their keys and their checks are here; nothing is fitted, and only the layers above the arrays see descriptors or
+models.  It may import `io`, `targets` and what is below, and ASE.
+"""
 
 from gapkit.structures.batch import AtomsBatch, Labels, concatenate
 from gapkit.structures.checks.fault import Fault

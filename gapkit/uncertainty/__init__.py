@@ -1,4 +1,8 @@
-"""Uncertainty: how far each prediction may be off, and how good such estimates are."""
+"""Uncertainty: calibration, conformal intervals, signs of extrapolation, and measures of error bars.
+
+All take arrays of residuals, variances and descriptor vectors; what a fitted potential makes of them is in
+`potential.error_bars`.  It may import the leaves and no model, descriptor or ASE.
+"""
 
 from gapkit.uncertainty.metrics import (
     UncertaintyMetrics,

@@ -2,8 +2,8 @@
 
 `client` is any `dask.distributed.Client`: of a LocalCluster, of a batch system (dask-jobqueue) or of ``dask scheduler``
 and ``dask worker`` on some machines.  Workers need gapkit, one thread each is best (``--nthreads 1``), and memory for
-six triangles of M x M numbers.  What is computed is `potential`'s and `errors`'; here is how it is shared out.  It may
-import `validation`, `errors`, `potential` and all that stands below.
+six triangles of M x M numbers.  A worker computes what one machine would, nothing else; this folder may import
+`errors`, `potential` and all that stands below.
 """
 
 from gapkit.interop.dask.connect import connect

