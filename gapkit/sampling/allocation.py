@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from gapkit.exceptions import InputError
 from gapkit.sampling.inputs import check_count, check_number
-from gapkit.sampling.largest_remainder import largest_remainder
+from gapkit.typing import IntArray
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,19 @@ def plan(
         counts = largest_remainder(share, relative)[::-1].tolist()
         allocations += [Allocation(name, t, at_least + count) for t, count in zip(ladder, counts, strict=True)]
     return allocations
+
+
+def largest_remainder(total: int, weights: Sequence[float]) -> IntArray:
+    """Whole numbers (n,) in proportion to weights that sum to `total`, by the method of largest remainders.
+
+    A larger weight never gets less than a smaller one; of equal ones the first is served first.
+    """
+    shares = total * np.asarray(weights, dtype=float) / float(np.sum(weights))
+    counts = np.floor(shares).astype(np.int64)
+    # Rounded, so that equal weights are ties; a share of 0.9999... that was cut to zero is the first to be served.
+    lost = np.round(shares - counts, 9)
+    counts[np.argsort(-lost, kind="stable")[: total - int(counts.sum())]] += 1
+    return counts
 
 
 def _ladders(

@@ -9,9 +9,9 @@ from ase import Atoms
 from ase.data import atomic_numbers
 
 from gapkit.exceptions import InputError
+from gapkit.sampling.allocation import largest_remainder
 from gapkit.sampling.correlations import Shells, find_shells
 from gapkit.sampling.inputs import check_count, check_number, check_symbols, sites_of
-from gapkit.sampling.largest_remainder import largest_remainder
 from gapkit.sampling.provenance import Made, clean_copy, sampler, streams
 from gapkit.typing import FloatArray, IntArray
 

@@ -6,7 +6,7 @@ import pytest
 
 from gapkit.exceptions import InputError
 from gapkit.sampling import Allocation, plan
-from gapkit.sampling.largest_remainder import largest_remainder
+from gapkit.sampling.allocation import largest_remainder
 
 WEIGHTS = {"thermal": 3.0, "strains": 2.0, "vacancies": 1.0}
 LADDER = {"thermal": [900.0, 300.0, 600.0]}

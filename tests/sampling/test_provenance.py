@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import io
 import json
 from collections.abc import Callable
@@ -123,6 +124,17 @@ def test_not_a_structure(name: str) -> None:
         broken.positions[0, 0] = np.nan
         with pytest.raises(InputError, match="must be finite"):
             ALL[name](broken)
+
+
+def test_the_record_holds_the_arguments_of_the_call() -> None:
+    (made,) = sampling.rattle(start(), 0.1, 1, random_state=5)
+    assert made.info["sampling"]["parameters"] == {"sigma": 0.1, "minimum_distance": 0.0, "random_state": 5}
+    (scanned,) = sampling.volume_scan(start(), np.array([0.9]))
+    assert scanned.info["sampling"]["parameters"] == {"factors": [0.9]}
+    first, second = sampling.isolated_atoms(iter(["Cu", "Au"]))  # can be read once only
+    assert first.info["sampling"]["parameters"] == {"symbols": ["Cu", "Au"], "box": None}
+    assert (first.info["sampling"]["index"], second.info["sampling"]["index"]) == (0, 1)
+    assert list(inspect.signature(sampling.rattle).parameters)[:3] == ["atoms", "sigma", "n"]
 
 
 def test_samplers_draw_different_numbers() -> None:

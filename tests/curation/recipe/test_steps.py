@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -9,12 +10,13 @@ import pytest
 from ase import Atoms
 from ase.io import read as read_file
 
-from gapkit.curation.recipe import Curated
+from gapkit import GAP
+from gapkit.curation.recipe import Curated, curate
 from gapkit.curation.weights import hull_distances
 from gapkit.exceptions import ConfigError, DataError, InputError
 from gapkit.report.page import curation_page
 from gapkit.terms import ZBL
-from tests.curation.recipe.data import copper, free_atom, label, make, moved, places, plain, put, turned
+from tests.curation.recipe.data import copper, free_atom, label, make, moved, places, plain, put, read, turned
 
 BARE = "duplicates: false\nsplit: false\nleakage: false\n"
 
@@ -452,3 +454,22 @@ def test_the_model_of_outliers_may_have_energy_terms(folder: Path, monkeypatch: 
     assert given["energy_terms"] == [ZBL(inner=0.5)]
     with pytest.raises(ConfigError, match=r"`energy_terms` in .*line 2 must be names"):
         make(folder, text.replace("type: ZBL, ", ""))
+
+
+def test_the_check_of_a_crystal_comes_from_the_caller(folder: Path, tmp_path: Path) -> None:
+    put(tmp_path, "cu.extxyz", copper(1, size=0.0))
+    put(tmp_path, "a.extxyz", copper(20))
+    outliers = "outliers: {crystal: cu.extxyz, max_rounds: 1, n_sparse: 30}\n"
+    recipe = read(tmp_path, "sources: [{file: a.extxyz}]\nsplit: false\n" + outliers)
+    with pytest.raises(InputError, match=r"`crystal` of the recipe needs a check.*crystal_check"):
+        curate(recipe, tmp_path)
+    seen = []
+
+    def crystal_check(atoms: Atoms) -> Callable[[GAP], dict[str, float]]:
+        seen.append(len(atoms))
+        return lambda model: {"n_sparse": float(model.n_sparse_)}
+
+    made = curate(recipe, tmp_path, crystal_check=crystal_check)
+    assert seen == [4]
+    assert made.pruned is not None
+    assert made.pruned.before["n_sparse"] == made.pruned.after["n_sparse"] > 0
