@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import ClassVar
 
 from gapkit.descriptors.base import check_species
-from gapkit.exceptions import InputError
 from gapkit.io.registry import registered
 from gapkit.neighbours import NeighbourList
 from gapkit.potential.files import read_state, write_state
@@ -66,6 +65,11 @@ class ModelTerm(EnergyTerm):
         """Reach of the model, Å."""
         return self.state.reach
 
+    @property
+    def is_local(self) -> bool:
+        """Whether the model's energy terms are."""
+        return self.state.known.is_local
+
     def evaluate(
         self, batch: AtomsBatch, neighbours: NeighbourList | None, *, centres: BoolArray | None = None,
         upstream: FloatArray | None = None, inputs: Mapping[str, FloatArray] | None = None,
@@ -73,9 +77,7 @@ class ModelTerm(EnergyTerm):
         """See `EnergyTerm.evaluate`."""
         assert neighbours is not None
         check_species(batch.species, self.state.species)
-        if centres is not None or upstream is not None:
-            raise InputError("not yet")
-        found = self.state.predict(batch, neighbours, n_jobs=self.n_jobs)
+        found = self.state.predict(batch, neighbours, centres=centres, upstream=upstream, n_jobs=self.n_jobs)
         return TermValues(found.local_energies, found.forces, found.virial)
 
     def to_plain(self) -> dict[str, object]:

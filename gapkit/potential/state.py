@@ -22,7 +22,7 @@ from gapkit.potential.training.row_maker import RowMaker
 from gapkit.structures import AtomsBatch, LabelKeys
 from gapkit.targets import to_voigt
 from gapkit.terms.known import KnownEnergy
-from gapkit.typing import BoolArray, IntArray
+from gapkit.typing import BoolArray, FloatArray, IntArray
 from gapkit.uncertainty.calibration import Calibration
 from gapkit.uncertainty.novelty import NoveltyDetector
 
@@ -99,7 +99,8 @@ class FittedState:
 
     def predict(
         self, batch: AtomsBatch, neighbours: NeighbourList, *, uncertainty: Uncertainty = "none",
-        single: bool = False, centres: BoolArray | None = None, n_jobs: int | None = None,
+        single: bool = False, centres: BoolArray | None = None, upstream: FloatArray | None = None,
+        n_jobs: int | None = None,
     ) -> Predictions:  # fmt: skip
         """Evaluate on a batch with its neighbour list.
 
@@ -111,20 +112,29 @@ class FittedState:
             Small features in single precision.
         centres : ndarray (n_atoms,) of bool or None
             Mask of atoms whose local energies count; forces are their gradient.  None: all.
+        upstream : ndarray (n_atoms,) or None
+            Factors of the local energies in forces and virials; None: 1.
+
+        Raises
+        ------
+        InputError
+            If an energy term has no local energies and some are asked for.
         """
         applied = AppliedBasis.of(self.sparse.basis, batch, neighbours)
-        return self.evaluate(applied, uncertainty=uncertainty, single=single, centres=centres, n_jobs=n_jobs)
+        return self.evaluate(
+            applied, uncertainty=uncertainty, single=single, centres=centres, upstream=upstream, n_jobs=n_jobs
+        )
 
     def evaluate(
         self, applied: AppliedBasis, *, uncertainty: Uncertainty = "none", single: bool = False,
-        centres: BoolArray | None = None, n_jobs: int | None = None,
+        centres: BoolArray | None = None, upstream: FloatArray | None = None, n_jobs: int | None = None,
     ) -> Predictions:  # fmt: skip
         """The same where the sparse basis has been applied already."""
         batch = applied.batch
         learned = self.sparse.predict(
-            applied, uncertainty=uncertainty, single=single, centres=centres, n_jobs=n_jobs
-        )  # fmt: skip
-        known = self.known.evaluate(batch, applied.neighbours, centres=centres)
+            applied, uncertainty=uncertainty, single=single, centres=centres, upstream=upstream, n_jobs=n_jobs
+        )
+        known = self.known.evaluate(batch, applied.neighbours, centres=centres, upstream=upstream)
         assert learned.forces is not None
         assert learned.virials is not None
         local = learned.local_energies + known.local_energies

@@ -57,6 +57,11 @@ class EnergyTerm(Protocol):
         """Longest edge that the term needs, Å; None for long range, which needs no neighbour list."""
         ...
 
+    @property
+    def is_local(self) -> bool:
+        """Whether the local energy of an atom follows from its neighbours alone."""
+        return self.reach is not None and not self.needs
+
     def evaluate(
         self, batch: AtomsBatch, neighbours: NeighbourList | None, *, centres: BoolArray | None = None,
         upstream: FloatArray | None = None, inputs: Mapping[str, FloatArray] | None = None,

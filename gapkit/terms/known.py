@@ -63,8 +63,8 @@ class KnownEnergy:
 
     @property
     def is_local(self) -> bool:
-        """Whether local energies follow from neighbours within `reach` alone."""
-        return all(term.reach is not None and not term.needs for term in self.terms)
+        """Whether the local energy of an atom follows from its neighbours alone."""
+        return all(term.is_local for term in self.terms)
 
     def reference_energies(self, batch: AtomsBatch) -> FloatArray:
         """e0 (n_atoms,) of the atoms, eV."""

@@ -192,5 +192,5 @@ def test_clones_are_fitted_alike(base, frames, unseen):
 
 def test_what_is_no_term(frames):
     for wrong in ("ZBL", [3.0], [ZBL]):
-        with pytest.raises(InputError, match="EnergyTerm"):
+        with pytest.raises(InputError, match="energy_terms"):
             small_model(energy_terms=wrong).fit(frames)

@@ -54,7 +54,7 @@ CASES: dict[str, Callable[[], EnergyTerm]] = {
     "calculator": lambda: CalculatorTerm("ase.calculators.lj.LennardJones", LJ_OF_ASE),
     "model": lambda: ModelTerm(fitted_model()),
 }
-LOCAL = tuple(name for name in CASES if name not in ("calculator", "model"))
+LOCAL = tuple(name for name in CASES if name != "calculator")
 PAIRS = ("zbl", "zbl-from-zero", "lennard-jones", "pair-tables")
 
 

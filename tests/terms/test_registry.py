@@ -54,6 +54,10 @@ def test_protocol(term):
     assert term.reach is None or term.reach > 0.0
 
 
+def test_local(name, term):
+    assert term.is_local == (name in LOCAL)
+
+
 def test_derivatives(term, atoms):
     found = evaluate(term, [atoms])
     forces, virial = numerical_forces(energies(term), atoms), numerical_virial(energies(term), atoms)
@@ -143,7 +147,7 @@ def test_gradient_of_weighted_local_energies(term):
     assert_close(symmetric(found.virials)[0], virial, DERIVATIVE)
 
 
-@pytest.mark.parametrize("name", ["calculator"])
+@pytest.mark.parametrize("name", sorted(set(CASES) - set(LOCAL)))
 def test_no_local_gradient(term):
     atoms = structure("molecule", 3)
     everything = evaluate(term, [atoms], centres=np.ones(len(atoms), bool), upstream=np.ones(len(atoms)))

@@ -86,6 +86,11 @@ def attach(
     """
     fitted = model if isinstance(model, GAP) else load(model)
     state = state_of(fitted)
+    if not state.known.is_local:
+        raise InputError(
+            "ranks know the neighbours of their atoms only, which is too little for an energy term of long range such "
+            "as CalculatorTerm; fit without it, or run with GAPCalculator"
+        )
     every = _check_novelty(fitted, per_atom, halt_on_novelty, novelty_every)
     _check_instance(lmp)
     numbers = _numbers_of_type(lmp, state.species, types)

@@ -13,7 +13,6 @@ import numpy as np
 from gapkit.exceptions import GapkitError
 from gapkit.interop.lammps.halo import Halo
 from gapkit.interop.lammps.library import mpi
-from gapkit.interop.lammps.owned import with_owned_centres
 from gapkit.potential.predictions import Predictions
 from gapkit.potential.state import FittedState
 from gapkit.typing import FloatArray, IntArray
@@ -104,7 +103,7 @@ class Attachment:
         self.work = Work()
         self.error: BaseException | None = None
         self._lmp = lmp
-        self._model, self._owned = with_owned_centres(state)
+        self._state = state
         self._comm = comm
         self._settings = settings
         self._halo: Halo | None = None
@@ -156,12 +155,12 @@ class Attachment:
         work.n_foreign += halo.n_foreign
 
     def _predict(self, halo: Halo, look: bool) -> Predictions:
-        """The model on the rows of the rank."""
-        self._owned.n = halo.n_owned
-        batch, neighbours = halo.structure(self._lmp, self._model.reach)
-        return self._model.predict(
-            batch, neighbours, uncertainty="parts" if look else "none", n_jobs=self._settings.n_jobs
-        )
+        """The model on the rows of the rank, of which the owned ones are centres."""
+        batch, neighbours = halo.structure(self._lmp, self._state.reach)
+        return self._state.predict(
+            batch, neighbours, uncertainty="parts" if look else "none", centres=np.arange(batch.n_atoms) < halo.n_owned,
+            n_jobs=self._settings.n_jobs,
+        )  # fmt: skip
 
     def _look(self, halo: Halo, novelty: FloatArray, largest: FloatArray) -> int:
         """Hand over novelties (n_owned,), fill in the `largest` and relative one, count those above 1."""

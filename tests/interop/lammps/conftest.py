@@ -13,6 +13,7 @@ from ase.build import bulk
 
 from gapkit.exceptions import InputError
 from gapkit.interop.lammps import require_lammps
+from gapkit.potential import ZBL
 from tests.interop.lammps.systems import Instance
 from tests.potential.models import label, make_frames, small_model, small_terms
 
@@ -46,7 +47,7 @@ def start(lammps, tmp_path):
 @pytest.fixture(scope="session")
 def alloy():
     """Copper and gold."""
-    return small_model(terms=small_terms(15)).fit(make_frames(8, n_gold=3, seed=1))
+    return small_model(terms=small_terms(15), energy_terms=ZBL(2.8, 1.2)).fit(make_frames(8, n_gold=3, seed=1))
 
 
 def _copper(largest):

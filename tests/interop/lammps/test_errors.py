@@ -6,8 +6,9 @@ import pytest
 
 from gapkit.exceptions import InputError, NotFittedModelError, UnknownSpeciesError
 from gapkit.interop.lammps import attach, library, require_lammps, split_script
+from gapkit.potential import CalculatorTerm
 from tests.interop.lammps.systems import copper_block
-from tests.potential.models import small_model
+from tests.potential.models import make_frames, small_model
 
 SCRIPT = "units metal\n{}create_box 1 &\n  box # a box\n{}run 0\n"
 
@@ -72,6 +73,13 @@ def test_novelty_options(start, copper, alloy):
             attach(lmp, copper, **options)
     with pytest.raises(NotFittedModelError):
         attach(lmp, small_model())
+
+
+@pytest.mark.lammps
+def test_energy_terms_of_long_range(start):
+    model = small_model(energy_terms=CalculatorTerm("ase.calculators.emt.EMT")).fit(make_frames(6))
+    with pytest.raises(InputError, match="of long range"):
+        attach(start(copper_block(1)).lmp, model)
 
 
 def test_missing_wheel(monkeypatch):
