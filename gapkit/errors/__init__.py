@@ -1,6 +1,6 @@
 """Errors of a model against reference labels: pairs of values, mean absolute and root mean square errors, tables.
 
-Curation, validation and active learning share them; what the errors mean for a potential is theirs. It may import the
+Curation, validation and active learning share them; verdicts on a potential are not here but there. It may import the
 potential and all layers below it.
 """
 

@@ -20,7 +20,7 @@ the data together: they include what the model cannot represent.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Protocol
 
 import numpy as np
@@ -109,7 +109,7 @@ class Noise:
     @classmethod
     def of_kinds(cls, sigmas: Mapping[str, float | None], per_config_type: Mapping[str, Noise] | None = None) -> Noise:
         """Noise of sigmas by name of the target; those left out are chosen by evidence."""
-        named = {kind: sigmas.get(kind) for kind in ("energy", "forces", "virial")}
+        named = {own.name: sigmas.get(own.name) for own in fields(cls) if own.name in TARGETS}
         others = {kind: sigma for kind, sigma in sigmas.items() if kind not in named and sigma is not None}
         return cls(**named, per_config_type=per_config_type or {}, others=others)
 

@@ -13,6 +13,7 @@ from gapkit.exceptions import InputError
 from gapkit.gp.chunks import frame_chunks
 from gapkit.neighbours import NeighbourList, build_neighbour_list
 from gapkit.structures import AtomsBatch
+from gapkit.targets import TARGETS
 from gapkit.terms.base import EnergyTerm, TermValues
 from gapkit.typing import BoolArray, FloatArray
 
@@ -135,7 +136,7 @@ class KnownEnergy:
                 "frames with a stress need energy terms that have one, and an ASE calculator among `energy_terms` "
                 "does not; leave the stresses out, or use a calculator with stress"
             )
-        return {name: found[name] + (energy if name == "energy" else 0.0) for name in ("energy", "forces", "virial")}
+        return {name: found[name] + (energy if name == "energy" else 0.0) for name in TARGETS if name in found}
 
     def energies_of_potentials(self, batch: AtomsBatch) -> FloatArray:
         """Energies (n_frames,) in eV of the terms that have a zero of energy of their own."""

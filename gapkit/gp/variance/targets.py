@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -90,7 +90,7 @@ class TargetVariances:
     def join(cls, parts: Sequence[TargetVariances]) -> TargetVariances:
         """Those of frames one part after another."""
         joined: dict[str, Any] = {}
-        for kind in ("energy", "forces", "virial"):
+        for kind in (field.name for field in fields(cls)):
             of_kind = [getattr(part, kind) for part in parts]
             joined[kind] = None if any(part is None for part in of_kind) else VarianceParts(
                 np.concatenate([part.data for part in of_kind]), np.concatenate([part.prior for part in of_kind])
