@@ -1,4 +1,4 @@
-"""Energies that no smooth function of composition and distances explains, without a fit of a potential."""
+"""Energy outliers of a robust linear model of composition and pair distances."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FIT_CUTOFF, MAX_CENTRES, RIDGE, N_ROUNDS = 6.0, 10, 1e-6, 10
 
 
 def energy_outliers(batch: AtomsBatch, labels: Labels, alone: BoolArray) -> Found:
-    """Energies per atom that a robust linear model of composition and pair distances cannot explain."""
+    """Outliers of the energy per atom, about a robust linear model of composition and pair distances."""
     frames = np.flatnonzero(labels.has_energy & ~alone)
     if len(frames) < MIN_GROUP:
         return []
@@ -52,8 +52,7 @@ def energy_outliers(batch: AtomsBatch, labels: Labels, alone: BoolArray) -> Foun
 def pair_model_residuals(batch: AtomsBatch) -> FloatArray:
     """Energy per atom (n_frames,) less that of a linear model of composition and Gaussians of pair distances, in eV.
 
-    Fitted by iteratively reweighted least squares with Tukey's biweight, so that outliers do not draw it to themselves
-    (Huber, Robust Statistics (1981), chapter 7).
+    Iteratively reweighted least squares with Tukey's biweight (Huber, Robust Statistics (1981), chapter 7).
     """
     labels = batch.labels or Labels.empty(batch.n_frames, batch.n_atoms)
     size = batch.n_atoms_per_frame[:, None]

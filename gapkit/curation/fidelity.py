@@ -211,7 +211,7 @@ def _write(
 ) -> list[Atoms]:  # fmt: skip
     """Copies with labels under ASE's names (any others are removed) and absolute sigmas.
 
-    Kinds that were not combined are those of the reference, without a sigma.
+    Targets without a combination keep the labels of the reference, without a sigma.
     """
     keys, out = keys or LabelKeys(), []
     for kind, target in TARGETS.items():

@@ -16,7 +16,7 @@ NET_TORQUE_PART, NET_TORQUE = 0.2, 0.02  # none, eV per atom
 
 
 def loud_forces(batch: AtomsBatch, labels: Labels) -> Found:
-    """Single atoms whose force stands out of the frame and is not balanced, or is far beyond frames of its kind."""
+    """Single atoms with a force that stands out of the frame unbalanced, or far beyond frames of its type."""
     lengths = np.linalg.norm(labels.forces, axis=1)
     loudest = np.array([np.max(lengths[a:b]) for a, b in pairwise(batch.offsets)])
     types = np.array(labels.config_type)
@@ -26,7 +26,7 @@ def loud_forces(batch: AtomsBatch, labels: Labels) -> Found:
         forces, own = labels.forces[atoms], lengths[atoms]
         atom = int(own.argmax())
         rest = float(np.sqrt(np.mean(np.delete(own, atom) ** 2)))
-        # what is too much on one atom is missing nowhere else: it remains as net force
+        # an excess on one atom is balanced nowhere else: it remains as net force
         unbalanced = float(forces.sum(axis=0) @ forces[atom]) > NET_PART * own[atom] ** 2
         like = loudest[(types == types[frame]) & np.isfinite(loudest)]
         usual = LOUDEST * float(np.quantile(like, LOUDEST_QUANTILE)) if len(like) >= MIN_GROUP else np.inf
@@ -42,10 +42,10 @@ def loud_forces(batch: AtomsBatch, labels: Labels) -> Found:
 
 
 def net_forces(batch: AtomsBatch, labels: Labels, sources: np.ndarray) -> Found:
-    """Frames whose forces do not cancel as well as those of their source: one atom is wrong, or some are missing.
+    """Outliers in the net force among frames of a source: one atom is wrong, or some are missing.
 
-    Sums over the root of the number of atoms, as independent errors of the forces would have, are compared by median
-    and median absolute deviation; what is below a floor passes however well the others cancel.
+    Net forces over the root of the number of atoms, as of independent errors, are compared by median and median
+    absolute deviation, with a floor.
     """
     size = batch.n_atoms_per_frame
     net = np.linalg.norm(batch.sum_over_frames(labels.forces), axis=1) / np.sqrt(np.maximum(size, 1))
@@ -72,7 +72,7 @@ def net_forces(batch: AtomsBatch, labels: Labels, sources: np.ndarray) -> Found:
 
 
 def net_torques(batch: AtomsBatch, labels: Labels) -> Found:
-    """Molecules whose forces would make them spin."""
+    """Molecules with a net torque."""
     size = batch.n_atoms_per_frame
     centres = batch.sum_over_frames(batch.positions) / size[:, None]
     torques = np.cross(batch.positions - centres[batch.frame_of_atom], labels.forces)

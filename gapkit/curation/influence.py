@@ -182,7 +182,7 @@ def training_batch(model: GAP, frames: Atoms | Sequence[Atoms]) -> AtomsBatch:
 
 
 def examine(model: GAP, batch: AtomsBatch, inside: Mapping[str, BoolArray]) -> list[FrameInfluence]:
-    """Influence of frames of which the fit had some labels or none.
+    """Influence of frames with some or no labels in the fit.
 
     The cost is one pass over the rows and, for each frame, the cube of the number of its rows.
 
@@ -235,7 +235,7 @@ def examine(model: GAP, batch: AtomsBatch, inside: Mapping[str, BoolArray]) -> l
 def frame_rows(
     state: FittedState, batch: AtomsBatch, labelled: TrainingTargets, frame: int
 ) -> tuple[FloatArray, FloatArray, FloatArray, np.ndarray]:
-    """Whitened rows (n, M), residuals (n,) and labels (n,) of one frame as the fit had them, and the kind of each."""
+    """Whitened rows (n, M), residuals (n,) and labels (n,) of one frame, and the target of each row."""
     sparse, noise = state.sparse, state.noise
     part = batch.select([frame])
     spans = {kind: target.span(batch.offsets, frame, frame + 1) for kind, target in TARGETS.items()}
@@ -354,7 +354,7 @@ def _squared(u: FloatArray, V: FloatArray) -> float:
 
 
 def _prior_norm(sparse: SparseModel, change: FloatArray) -> float:
-    """Squared norm in the prior of a change of the weights (M,), or the sum of those of changes (M, n)."""
+    """Squared prior norm of a change of the weights (M,), or its sum over changes (M, n)."""
     posterior = sparse.posterior
     return sum(
         float(np.sum((block.L.T @ change[block.columns]) ** 2)) / posterior.variance_scale(i)

@@ -103,26 +103,26 @@ def prune(
     """Leave out the labels that do not fit to all others, and fit again.
 
     Energy (score "energy"), forces ("forces", "atom") and virial ("virial", "sign") of a configuration are judged one
-    by one.  If a single one of them stands out, it is left out alone, all forces together, as a calculation that gave
-    one wrong force is not to be trusted with the others.  All of the configuration is left out if two of them stand
-    out, or if the others are suspect too: their part of "all" is beyond 0.4 `threshold`, or beyond all of it where the
-    other sign explains the virial.
+    by one.  A single outlier is left out alone, all forces together: a calculation with one wrong force is not to be
+    trusted with the others.  All of the configuration is left out if two of them stand out, or if the others are
+    suspect too: their part of "all" is beyond 0.4 `threshold`, or beyond all of it where the other sign explains the
+    virial.
 
     Parameters
     ----------
     model : GAP
         Fitted; it is not changed.
     frames : list of Atoms
-        All frames that were given to `fit`, in the same order; they are not changed.
+        Its training set in the same order; not changed.
     threshold : float
-        Any of the `outlier_scores` beyond which labels are left out; three times that for configurations of types of
-        fewer than 8, which are compared with all others, where nothing tells a rare structure from a wrong label.
+        Limit of all `outlier_scores`; three times that for configurations of types of fewer than 8, compared with all
+        others, where nothing tells a rare structure from a wrong label.
     max_fraction : float
-        Part of the frames that labels may be left out of, those of the highest z.
+        Largest part of the frames to lose labels, those of the highest z.
     max_rounds : int
         Fits at most; fewer if the same labels stand out twice.
     whole_frames : bool
-        Leave out all labels of a configuration of which any stands out.
+        Leave out all labels of a configuration if any stands out.
     check : callable or None
         Maps a model to named numbers, such as `gapkit.validation.crystal_check(atoms)`, for the table before and after.
 

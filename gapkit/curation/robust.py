@@ -113,7 +113,7 @@ def robust_fit(
 def _misfit(
     found: LeaveOneOut, batch: AtomsBatch, base: Mapping[str, FloatArray], noise: Mapping[str, float]
 ) -> dict[str, FloatArray]:
-    """u^2 by kind (n_frames,), in units in which its median is that of right labels; NaN without labels."""
+    """u^2 by target (n_frames,), scaled to the median of right labels; NaN without labels."""
     out = {}
     for kind, target in TARGETS.items():
         out[kind] = np.full(batch.n_frames, np.nan)

@@ -1,4 +1,4 @@
-"""Frames whose energy contradicts the forces or the stress that lead to it from the frames beside it."""
+"""Energies against the work of forces or stress along trajectories."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MAX_DISPLACEMENT, MAX_STRAIN, STRAINED_DISPLACEMENT = 0.4, 0.05, 0.05  # Å rms,
 
 
 def along_trajectories(batch: AtomsBatch) -> Found:
-    """Frames whose energy is off the work of forces or stress, from the frames before and after."""
+    """Frames with an energy off the work of forces or stress from the frames before and after."""
     found: Found = []
     keys = [batch.numbers[a:b].tobytes() for a, b in pairwise(batch.offsets)]
     groups: dict[object, list[int]] = {}

@@ -35,14 +35,14 @@ class Pairs:
     Attributes
     ----------
     frames : (n,) int
-        The frame to which each row belongs.
+        Frame of each row.
     reference, predicted : (n, n_components) float
     std : (n, n_components) float or None
         Standard deviations of `predicted`; None where they were not asked for or the model has none.
     half_width : (n, n_components) float or None
         Half-widths of 90 % intervals, likewise.
     atoms : (n,) int or None
-        The atom, counted over all frames, to which each row belongs; None for quantities of frames.
+        Atom of each row, counted over all frames; None for quantities of frames.
     """
 
     frames: IntArray
@@ -87,9 +87,9 @@ class Comparison:
     pairs : dict of str to Pairs
         By quantity, such as "stress"; attributes `energy`, `forces` and `stress` are the same.
     std : {"calibrated", "epistemic"} or None
-        What the standard deviations are, see `Predictions`; None if there are none.
+        Kind of the standard deviations, see `Predictions`; None without any.
     extrapolating : (n_atoms,) bool or None
-        Whether an atom, labelled or not, is unlike the training set; None if the model cannot tell or was not asked.
+        Atoms, labelled or not, unlike the training set; None if the model cannot tell or was not asked.
     """
 
     config_type: tuple[str, ...]
@@ -121,7 +121,7 @@ class Comparison:
 
     @property
     def extrapolating_frames(self) -> BoolArray | None:
-        """Whether any atom of a frame is unlike the training set, (n_frames,)."""
+        """Frames (n_frames,) with an atom unlike the training set."""
         if self.extrapolating is None:
             return None
         n_frames = len(self.n_atoms)
@@ -154,9 +154,9 @@ def compare(
     model : GAP
         A fitted model.
     frames : sequence of ase.Atoms
-        Frames of which at least one has a label.
+        At least one with a label.
     keys : LabelKeys, optional
-        Where the labels are; by default, where the model found those that it was fitted to.
+        Names of the labels; by default those of the training set.
     uncertainty : bool
         Also standard deviations, 90 % intervals and flags of extrapolation.  The stds of a model without calibration
         are epistemic, and it has no intervals.

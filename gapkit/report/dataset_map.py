@@ -1,4 +1,4 @@
-"""A map of a data set: its frames along the two directions in which they differ most."""
+"""A map of a data set: its frames along the first two principal components."""
 
 from __future__ import annotations
 

@@ -25,21 +25,21 @@ N_BINS = 40
 def novelty_figure(model: GAP, sets: Mapping[str, Sequence[Atoms]]) -> Figure:
     """Draw histograms of novelty and of distance to the training set, over their thresholds, for some sets of frames.
 
-    Values beyond the line at 1 are extrapolation.  The title tells the part of the atoms that is, for these or for the
-    third reason (two atoms too close); legends tell the part whose value is too small for the axis.
+    Values beyond the line at 1 are extrapolation.  The title tells the part of extrapolating atoms, for these reasons
+    or the third (two atoms too close); legends tell the part of values too small for the axis.
 
     Parameters
     ----------
     model : GAP
         A fitted model with thresholds of novelty.
     sets : mapping of names to sequences of ase.Atoms
-        For example ``{"train": train, "test": test}``.  The model knows the atoms of its training set: their values
-        are below those that new structures of the same kind have.
+        For example ``{"train": train, "test": test}``.  Atoms of the training set have lower values than new
+        structures of the same kind.
 
     Raises
     ------
     InputError
-        If there is no set, the model has no term that tells of novelty.
+        If there is no set, or the model has no term that tells of novelty.
     NotFittedModelError
         If the model has no thresholds.
     """

@@ -1,4 +1,4 @@
-"""What all pictures share: matplotlib, imported late and without a window, and panels for the quantities."""
+"""Figures without a window, from a late import of matplotlib, and panels for the quantities."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Random alloys, and small cells whose pair correlations are those of a random alloy."""
+"""Random alloys, and special quasirandom structures."""
 
 from __future__ import annotations
 
@@ -31,12 +31,10 @@ def alloys(
     lattice : Atoms
         Sites; their species do not matter, unless `symbol` is given.
     composition : {symbol: fraction}
-        Fractions that sum to one. Each becomes a number of atoms by largest remainder; the fractions that follow are
-        those that count.
+        Fractions that sum to one, turned into numbers of atoms by largest remainder.
     sqs : bool
-        Shuffle each until its pair correlations are near those of an infinite random alloy, in the manner of special
-        quasirandom structures: swaps that lower the sum over shells and species of (p_ab - x_a x_b)^2 are accepted,
-        others now and then, ever less often.
+        Special quasirandom structures: minimise the sum over shells and species of (p_ab - x_a x_b)^2, the deviation
+        of pair correlations from those of an infinite random alloy, by simulated annealing of swaps.
     symbol : str, optional
         Species of the sites to occupy, a sublattice; default: all sites.
     n_shells : int

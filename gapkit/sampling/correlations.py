@@ -1,4 +1,4 @@
-"""Pair correlations of an alloy, compared with those of a random one."""
+"""Pair correlations of an alloy, and their deviation from a random one."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ def pairs_within(atoms: Atoms, cutoff: float, *, full_list: bool = False) -> tup
         Each pair once, or from both ends with `full_list`.
     distances : (n_pairs,) float, Å
     offsets : (n_pairs, 3) float, Å
-        What periodicity adds: the vector from i to j is positions[j] + offset - positions[i].
+        Shift of the image: the vector from i to j is positions[j] + offset - positions[i].
     """
     box = search_box(atoms.positions, atoms.cell.array, atoms.pbc)
     i, j, distances, shifts = find_pairs(atoms.positions, box, atoms.pbc, cutoff, "ijdS", full_list=full_list)

@@ -1,4 +1,4 @@
-"""Checks of arguments: every sampler says what was expected, what came and what to do."""
+"""Checks of arguments of samplers."""
 
 from __future__ import annotations
 

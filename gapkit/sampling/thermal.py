@@ -90,8 +90,8 @@ def thermal_modes(
 
     Notes
     -----
-    Classically the density of positions is exp(-u H u / 2 kB T), in which masses do not appear; so the modes are those
-    of H, and u = sum_k sqrt(kB T / c_k) xi_k e_k with standard normal xi_k.
+    The classical density of positions, exp(-u H u / 2 kB T), knows no masses: the modes are those of H, and
+    u = sum_k sqrt(kB T / c_k) xi_k e_k with standard normal xi_k.
     """
     temperature, floor = check_number("temperature", temperature, "K"), check_number("floor", floor, "eV/Å^2")
     start = clean_copy(atoms)

@@ -147,7 +147,7 @@ def _signatures(batch: AtomsBatch, frames: IntArray) -> tuple[FloatArray, float]
 
 
 def _fractional(batch: AtomsBatch, frames: IntArray) -> tuple[FloatArray, FloatArray]:
-    """Fractional coordinates (n, n_atoms, 3) and cells (n, 3, 3); those of open directions are Å along unit vectors."""
+    """Fractional coordinates (n, n_atoms, 3) and cells (n, 3, 3), in open directions Å and unit vectors."""
     atoms = batch.offsets[frames][:, None] + np.arange(batch.n_atoms_per_frame[frames[0]])
     cells = np.where(batch.pbc[frames][:, :, None], batch.cells[frames], np.eye(3))
     # an open direction that is no longer independent of the periodic ones is replaced by their normal

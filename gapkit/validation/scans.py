@@ -157,7 +157,7 @@ def _points(name: str, values: ArrayLike, lowest: float, unit: str) -> FloatArra
 
 
 def _energies(model: GAP, frames: Sequence[Atoms]) -> tuple[FloatArray, FloatArray | None, BoolArray | None, str]:
-    """Energies and stds in eV, flags of frames, and what the stds are."""
+    """Energies and stds in eV, flags of frames, and the kind of the stds."""
     p = model.predict(frames, return_std=True)
     stds = None if p.energy_std is None or np.isnan(p.energy_std).any() else p.energy_std
     flags = None if p.extrapolating is None else np.logical_or.reduceat(p.extrapolating, p.offsets[:-1])

@@ -5,16 +5,7 @@ import these and what they may.
 """
 
 from gapkit.curation.recipe.output import check_folder
-from gapkit.curation.recipe.recipe import (
-    Duplicates,
-    Leakage,
-    Outliers,
-    Recipe,
-    Select,
-    Source,
-    Split,
-    Weights,
-)
+from gapkit.curation.recipe.recipe import Duplicates, Leakage, Outliers, Recipe, Select, Source, Split, Weights
 from gapkit.curation.recipe.result import Curated
 from gapkit.curation.recipe.run import curate
 

@@ -70,7 +70,7 @@ class Ledger:
     Attributes
     ----------
     entries : list of Entry
-    steps : list of (step, what it did, frames left out by it, frames that remain)
+    steps : list of (step, action, frames left out, frames left)
     """
 
     entries: list[Entry]

@@ -1,6 +1,6 @@
-"""The recipe of a data set: what is read, and what every step does to it.
+"""The recipe of a data set: its sources, and the options of every step.
 
-A recipe file is YAML (or TOML); what is left out has the defaults below, `false` switches a step off:
+A recipe file is YAML (or TOML); missing options have the defaults below, `false` switches a step off:
 
     name: silicon
     licence: CC-BY-4.0
