@@ -1,68 +1,113 @@
-"""DScribe's own descriptors behind gapkit's contract: SOAP and atom-centred symmetry functions (ACSF)."""
+"""DScribe's own descriptors as terms of a GAP: SOAP and atom-centred symmetry functions (ACSF); slow, for comparison.
+
+Every neighbourhood is handed to DScribe as a cluster of its own, the centre at the origin, so that periodic cells need
+nothing else and the derivatives with respect to the other atoms are those with respect to the edges.
+"""
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import numpy as np
 from ase import Atoms
 from ase.data import chemical_symbols
 
-from gapkit.descriptors.base import Descriptor, check_species
-from gapkit.exceptions import InputError
-from gapkit.structures import to_batch
-from gapkit.typing import FloatArray
+from gapkit.descriptors.base import Block, Descriptor, Engine, Features, InstanceEdges, Jacobian, View
+from gapkit.descriptors.cutoffs import check_cutoff
+from gapkit.neighbours import NeighbourList
+from gapkit.typing import FloatArray, IntArray
+from gapkit.workspace import Workspace
+
+# Fourth-order central differences: offsets in steps, weights, and the step in Å.
+OFFSETS, WEIGHTS, STEP = np.array([-2.0, -1.0, 1.0, 2.0]), np.array([1.0, -8.0, 8.0, -1.0]) / 12.0, 1e-3
+# Places of clusters that DScribe sees in one call, far from each other.
+GRID = np.array(list(product(range(3), repeat=3)), float)
 
 
 class _DScribe(Descriptor):
-    """Transformer over lists of Atoms, one vector for each atom, computed by DScribe."""
+    """A descriptor that DScribe computes."""
 
-    def _make(self, symbols: list[str], periodic: bool) -> Any:
-        raise InputError(f"{type(self).__name__} is abstract; use DScribeSOAP or DScribeACSF")
+    cutoff: float
 
-    def engine(self, species: Sequence[int]) -> Any:
-        """Not available: DScribe's derivatives are numerical or per Cartesian atom, too slow to train on."""
-        raise InputError(
-            f"{type(self).__name__} gives descriptor vectors only and cannot be a term of a GAP; use gapkit's SOAP: "
-            '`basis="gto"` and `basis="polynomial"` give the same vectors'
-        )
+    @abstractmethod
+    def _make(self, symbols: list[str]) -> Any:
+        """DScribe's object for clusters of these elements."""
 
-    def fit(self, frames: Atoms | Sequence[Atoms], y: object = None) -> _DScribe:
-        """Note the species of `frames`, unless given."""
-        self.species_ = self.resolve_species(to_batch(frames, labels=False).species)
-        self._made = {
-            periodic: self._make([chemical_symbols[z] for z in self.species_], periodic) for periodic in (False, True)
-        }
-        return self
+    def _reach(self, made: Any) -> float:
+        """Distance in Å beyond which DScribe sees no atom."""
+        return self.cutoff
 
-    def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "species_")
+    def engine(self, species: Sequence[int]) -> DScribeEngine:
+        check_cutoff(self.cutoff)
+        made = self._make([chemical_symbols[z] for z in species])
+        return DScribeEngine(tuple(species), self._reach(made), made)
 
-    def transform(self, frames: Atoms | Sequence[Atoms]) -> FloatArray:
-        """Vectors of all atoms, (n_atoms, d)."""
-        return np.concatenate([self._of(atoms).create(atoms) for atoms in self._check(frames)])
 
-    def derivatives(self, atoms: Atoms) -> tuple[FloatArray, FloatArray]:
-        """Derivatives (n_centres, n_atoms, 3, d) in 1/Å and vectors (n_centres, d) of one frame."""
-        (checked,) = self._check(atoms)
-        made = self._of(checked)
-        if not hasattr(made, "derivatives"):
-            raise InputError(f"DScribe has no derivatives of {type(made).__name__}")
-        centres = list(range(len(checked)))
-        # `attach`: the centre moves with its atom; otherwise the derivatives are those of a fixed point in space
-        found, values = made.derivatives(checked, centers=centres, attach=True, return_descriptor=True)
-        return np.asarray(found), np.asarray(values)
+@dataclass(frozen=True, eq=False)
+class DScribeEngine(Engine):
+    """DScribe's object for fixed species."""
 
-    def _check(self, frames: Atoms | Sequence[Atoms]) -> list[Atoms]:
-        if not hasattr(self, "species_"):
-            raise InputError(f"this {type(self).__name__} is not fitted yet; call `fit` first")
-        listed = [frames] if isinstance(frames, Atoms) else list(frames)
-        check_species(to_batch(listed, labels=False).species, self.species_)
-        return listed
+    made: Any
 
-    def _of(self, atoms: Atoms) -> Any:
-        return self._made[bool(np.any(atoms.pbc))]
+    @property
+    def n_features(self) -> int:
+        return int(self.made.get_number_of_features())
+
+    def make_view(self, numbers: IntArray, neighbours: NeighbourList) -> DScribeView:
+        return DScribeView(self, numbers, neighbours)
+
+
+class DScribeView(View):
+    """DScribe's vectors of the neighbourhoods of one neighbour list."""
+
+    engine: DScribeEngine
+
+    def features(self, block: Block, centres: IntArray, workspace: Workspace | None = None) -> Features:
+        near = self.neighbours
+        known = np.isin(self.numbers[near.indices], self.engine.species) - 1
+        edges = InstanceEdges.of_centres(centres, near.offsets, near.distances, known, self.engine.reach)
+        clusters = []
+        for centre, of_centre in zip(centres, np.split(edges.edges, edges.offsets[1:-1]), strict=True):
+            numbers = self.numbers[[centre, *near.indices[of_centre]]]
+            clusters.append(Atoms(numbers, np.concatenate([np.zeros((1, 3)), near.vectors[of_centre]])))
+        x = np.empty((len(centres), self.engine.n_features))
+        for row, cluster in zip(x, clusters, strict=True):
+            row[:] = self.engine.made.create(cluster, [0])[0]
+        return Features(x, np.ones(len(x)), centres, (edges, clusters))
+
+    def jacobian(
+        self, features: Features, workspace: Workspace | None = None, projection: FloatArray | None = None
+    ) -> Jacobian:
+        """DScribe's derivatives where it has analytical ones, else differences of its values."""
+        edges, clusters = features.state
+        analytical = self.engine.made.validate_derivatives_method("auto", True) == "analytical"
+        derivatives = self._analytical if analytical else self._numerical
+        dx = [np.empty((0, 3, self.engine.n_features)), *(derivatives(each) for each in clusters if len(each) > 1)]
+        return Jacobian(edges, np.concatenate(dx), None).projected(projection, workspace)
+
+    def _analytical(self, cluster: Atoms) -> FloatArray:
+        """Derivatives (n - 1, 3, d) of the centre's vector with respect to the other atoms, 1/Å."""
+        others = list(range(1, len(cluster)))
+        found = self.engine.made.derivatives(cluster, [0], include=others, method="analytical", return_descriptor=False)
+        return np.asarray(found[0])
+
+    def _numerical(self, cluster: Atoms) -> FloatArray:
+        """The same by differences, of higher order than DScribe's own."""
+        n = len(cluster)
+        moved = [(i, axis, offset * STEP) for i in range(1, n) for axis in range(3) for offset in OFFSETS]
+        x = np.empty((len(moved), self.engine.n_features))
+        for start in range(0, len(moved), len(GRID)):
+            some = moved[start : start + len(GRID)]
+            positions = cluster.positions + 3.0 * (self.engine.reach + 1.0) * GRID[: len(some), None]
+            for place, (i, axis, change) in zip(positions, some, strict=True):
+                place[i, axis] += change
+            together = Atoms(np.tile(cluster.numbers, len(some)), positions.reshape(-1, 3))
+            x[start : start + len(some)] = self.engine.made.create(together, list(range(0, n * len(some), n)))
+        return np.asarray(np.einsum("iasd,s->iad", x.reshape(n - 1, 3, len(OFFSETS), -1), WEIGHTS / STEP))
 
 
 class DScribeSOAP(_DScribe):
@@ -73,6 +118,9 @@ class DScribeSOAP(_DScribe):
     cutoff, n_max, l_max, sigma
         As `SOAP`; Å.
     basis : {"gto", "polynomial"}
+    smooth : bool
+        Weigh neighbours by DScribe's polynomial, which falls to zero at the cutoff.  Without it vectors jump where an
+        atom comes within the cutoff and 3.7 sigma; derivatives of "gto" are then analytical, all others numerical.
     species : sequence of str or int, or None
 
     Notes
@@ -88,6 +136,7 @@ class DScribeSOAP(_DScribe):
         sigma: float = 0.5,
         *,
         basis: str = "gto",
+        smooth: bool = False,
         species: Sequence[str | int] | None = None,
     ) -> None:
         self.cutoff = cutoff
@@ -95,15 +144,20 @@ class DScribeSOAP(_DScribe):
         self.l_max = l_max
         self.sigma = sigma
         self.basis = basis
+        self.smooth = smooth
         self.species = species
 
-    def _make(self, symbols: list[str], periodic: bool) -> Any:
+    def _make(self, symbols: list[str]) -> Any:
         from dscribe.descriptors import SOAP
 
+        weighting = {"function": "poly", "r0": self.cutoff, "c": 1.0, "m": 1.0} if self.smooth else None
         return SOAP(
             species=symbols, r_cut=self.cutoff, n_max=self.n_max, l_max=self.l_max, sigma=self.sigma, rbf=self.basis,
-            periodic=periodic, average="off", sparse=False, dtype="float64",
+            weighting=weighting, periodic=False, average="off", sparse=False, dtype="float64",
         )  # fmt: skip
+
+    def _reach(self, made: Any) -> float:
+        return self.cutoff if self.smooth else self.cutoff + float(made.get_cutoff_padding())
 
 
 class DScribeACSF(_DScribe):
@@ -142,10 +196,10 @@ class DScribeACSF(_DScribe):
         self.g4 = g4
         self.species = species
 
-    def _make(self, symbols: list[str], periodic: bool) -> Any:
+    def _make(self, symbols: list[str]) -> Any:
         from dscribe.descriptors import ACSF
 
         return ACSF(
             species=symbols, r_cut=self.cutoff, g2_params=[list(p) for p in self.g2],
-            g4_params=[list(p) for p in self.g4], periodic=periodic, sparse=False, dtype="float64",
+            g4_params=[list(p) for p in self.g4], periodic=False, sparse=False, dtype="float64",
         )  # fmt: skip

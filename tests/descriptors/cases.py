@@ -8,6 +8,7 @@ import numpy as np
 from ase import Atoms
 from ase.build import bulk
 
+from examples.custom_descriptor import Shells
 from gapkit.descriptors import (
     SOAP,
     Channels,
@@ -20,6 +21,7 @@ from gapkit.descriptors import (
     TwoBody,
 )
 from gapkit.descriptors.base import Engine
+from gapkit.descriptors.dscribe import DScribeACSF, DScribeSOAP
 from gapkit.gp.basis import SparseBasis
 from gapkit.gp.instances import AppliedBasis
 from gapkit.gp.prediction import PredictionPlan, Wanted, predict
@@ -43,11 +45,14 @@ CASES: dict[str, Descriptor] = {
     "two-body-cosine": TwoBody(3.6, cutoff_function=CosineCutoff(0.8)),
     "three-body": ThreeBody(3.2),
     "triangles": TripletDistances(3.2, 0.7),
+    "two-layers": Shells(3.2),
+    "dscribe-soap": DScribeSOAP(4.0, 2, 2, 0.5, smooth=True),
+    "dscribe-acsf": DScribeACSF(3.2, g2=((0.5, 1.5), (4.0, 2.4)), g4=((0.01, 1.0, 1.0), (0.01, 4.0, -1.0))),
 }
 # Second derivatives are continuous, too.
 TWICE_SMOOTH = (
     "soap-gaussian", "soap-gto", "soap-channels", "soap-channel-by-sum", "soap-tensor-reduced",
-    "two-body", "three-body", "triangles",
+    "two-body", "three-body", "triangles", "two-layers",
 )  # fmt: skip
 
 SPECIES = {1: (14,), 3: (8, 14, 32)}
@@ -77,7 +82,7 @@ def structure(kind: str, n_species: int, seed: int = 0) -> Atoms:
 
 
 def kernel_of(descriptor: Descriptor):
-    if isinstance(descriptor, SOAP):
+    if descriptor.engine((14,)).is_atomic:
         return DotProduct(zeta=3)
     return SquaredExponential(length_scale=(1.0, 1.5, 0.8) if isinstance(descriptor, ThreeBody) else 0.7)
 
