@@ -274,11 +274,11 @@ class Engine(ABC):
 
     def to_arrays(self) -> dict[str, np.ndarray]:
         """What `adapted` changed, by `array_names`."""
-        return {} if self.scale == 1.0 else {"scale": np.array(self.scale)}
+        return {} if self.scale == 1.0 else {"scale": np.array([self.scale])}
 
     def with_arrays(self, arrays: Mapping[str, np.ndarray]) -> Engine:
         """The engine whose `to_arrays` is given, from one that is as the descriptor made it."""
-        return replace(self, scale=float(arrays["scale"])) if "scale" in arrays else self
+        return replace(self, scale=float(arrays["scale"][0])) if "scale" in arrays else self
 
 
 class _ScaledView(View):

@@ -9,6 +9,7 @@ from scipy.linalg import solve_triangular
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import Kernel
 
+from examples.custom_descriptor import Shells
 from gapkit import SOAP, Noise, Term, ThreeBody, TwoBody
 from gapkit.exceptions import VarianceWarning
 from gapkit.gp.instances import AppliedBasis
@@ -46,11 +47,16 @@ def triplets():
     return Term(ThreeBody(3.0), SquaredExponential(0.7, 1.0, delta_bounds="fixed"), 20, Random())
 
 
+def two_layers():
+    return Term(Shells(4.5, 1.2), DotProduct(0.5, 3, delta_bounds="fixed"), n_sparse=12)
+
+
 MODELS = {
     "soap": {"terms": [soap()], "truncation": 0.0},
     "soap-truncated": {"terms": [soap()], "truncation": 0.01},
     "soap-squared-exponential": {"terms": [soap(kernel=SquaredExponential(0.5, 0.6, delta_bounds="fixed"))]},
     "two-body-soap": {"terms": [pairs(), soap()]},
+    "two-layers": {"terms": [pairs(), two_layers()]},
     "two-body-three-body": {"terms": [pairs(3.2), triplets()]},
 }
 
@@ -105,7 +111,7 @@ def written_out(model, frames, weights=None):
     prior = np.zeros((len(weights), len(weights)))
     index = -1
     for term, fitted in zip(model.terms_, state.basis.terms, strict=True):
-        engine = term.descriptor.engine(model.state_.species)
+        engine = fitted.engine.whole
         view = engine.view(batch.numbers, neighbours)
         scale = term.kernel.delta**2
         known = {block.species for block in fitted.blocks}
@@ -211,7 +217,7 @@ def tolerance_of(model, kind, tolerance):
 def test_the_models_are_what_they_are_called(model, request):
     name = request.node.callspec.params["model"]
     engine = model.model_.basis.terms[-1].engine
-    assert (engine.whole is engine) == (name in ("soap", "two-body-three-body"))
+    assert (engine.whole is engine) == (name in ("soap", "two-layers", "two-body-three-body"))
     assert {z for block in engine.blocks for z in block} == {CU, AU}
 
 
@@ -403,7 +409,8 @@ def test_an_atom_without_neighbours(model):
     data, prior = written_out(model, frames)
     np.testing.assert_allclose(v.energy.data.ravel(), np.diagonal(data), rtol=1e-9, atol=1e-14)
     np.testing.assert_allclose(v.energy.prior.ravel(), np.diagonal(prior), rtol=1e-7, atol=1e-14)
-    assert v.energy.total.any() == any(term.engine.is_atomic for term in model.model_.basis.terms)
+    assert v.energy.total.any() == np.diagonal(data + prior).any()
+    assert v.energy.total.any() == any(type(term.descriptor).__name__ == "SOAP" for term in model.terms_)
     for parts, n in ((v.forces, 2), (v.virial, 2)):
         assert len(parts.total) == n
         assert not parts.total.any()

@@ -7,6 +7,7 @@ import copy
 import numpy as np
 import pytest
 
+from examples.custom_descriptor import Shells
 from gapkit import SOAP, Noise, Term, TwoBody
 from gapkit.exceptions import InputError
 from gapkit.gp.basis import SparseBasis
@@ -45,6 +46,10 @@ CASES = {
     "noise-by-type": (
         lambda: loose(make_frames(8, n_gold=2, seed=2)),
         {"noise": Noise(energy=2e-3, forces=0.05, virial=0.05, per_config_type={"loose": Noise(5e-3, 0.2, 0.1)})},
+    ),
+    "two-layers": (
+        lambda: make_frames(10, n_gold=2, seed=4),
+        {"terms": [small_terms()[0], Term(Shells(4.5, 1.2), SquaredExponential(0.5, 0.1, delta_bounds="fixed"), n_sparse=8)]},
     ),
     "atoms-alone": (
         lambda: make_frames(8, n_gold=2, seed=3),
