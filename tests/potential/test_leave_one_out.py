@@ -49,7 +49,7 @@ CASES = {
     ),
     "two-layers": (
         lambda: make_frames(10, n_gold=2, seed=4),
-        {"terms": [small_terms()[0], Term(Shells(4.5, 1.2), SquaredExponential(0.5, 0.1, delta_bounds="fixed"), n_sparse=8)]},
+        {"terms": [small_terms()[0], Term(Shells(4.5, 1.2), SquaredExponential(0.5, 0.1, delta_bounds="fixed"), 8)]},
     ),
     "atoms-alone": (
         lambda: make_frames(8, n_gold=2, seed=3),
