@@ -31,14 +31,9 @@ def attach(
 ) -> Attachment:
     """Make a fitted potential the pair style of a LAMMPS instance.
 
-    Call it once the box exists, on all ranks, and before fixes that change forces, such as ``fix setforce``.  It gives
-    ``pair_style zero`` with the reach of the model, for a full neighbour list, and ``fix gapkit all external``, which
-    hands LAMMPS the energy, forces and virial.
-
-    A rank computes the local energies of its own atoms only, from a halo of one cutoff and LAMMPS's skin, which LAMMPS
-    keeps anyway; forces on atoms of other ranks go back to these by one exchange of messages.  A halo of two cutoffs,
-    with a second evaluation of all ghosts within the first, would need no exchange, but for a rank of 4,000 silicon
-    atoms and a cutoff of 6.2 Å it would be 4,500 evaluations more.
+    Call it once the box exists, on all ranks, and before fixes that change forces, such as ``fix setforce``.  It makes
+    a ``pair_style zero`` with the reach of the model and a ``fix gapkit all external`` with its energy, forces and
+    virial.  A rank computes the local energies of its own atoms; forces on atoms of other ranks are sent to these.
 
     Parameters
     ----------
@@ -47,18 +42,16 @@ def attach(
     model : GAP or path
         A fitted model or the file of one.
     types : sequence of str or int, or None
-        Chemical symbol or atomic number of each atom type, several types may be of one species; None: all types are the
-        one species of the model.
+        Chemical symbol or atomic number of each atom type; None: the one species of the model.
     per_atom : bool
-        For computes and dumps: energies of atoms for ``compute pe/atom``, and ``d_novelty`` (prior residual over prior
-        variance, 0 to 1) and ``d_relative_novelty`` (over the threshold of the model: above 1 is unlike the training
-        set; NaN where the model has none).
+        Energies of atoms for ``compute pe/atom``, and for dumps ``d_novelty`` (prior residual over prior variance, 0 to
+        1) and ``d_relative_novelty`` (over the threshold of the model; NaN where it has none).
     halt_on_novelty : float or None
-        Relative novelty of any atom above which the run ends, cleanly and with a message, by ``fix halt error soft``:
-        later run commands of the script are left out.
+        Relative novelty of any atom above which the run ends, by ``fix halt error soft``: later run commands of the
+        script are left out.
     novelty_every : int or None
-        Steps from one look at the novelty to the next, which makes a step half as long again; 0: none.  None: 10 with
-        `per_atom` or `halt_on_novelty`, otherwise 0.  The first step of a run is looked at too.
+        Steps between looks at the novelty, which make a step half as long again; 0: none.  None: 10 with `per_atom` or
+        `halt_on_novelty`, otherwise 0.  The first step of a run is looked at too.
     n_jobs : int or None
         Threads of each rank; None: all cores, which suits a single rank.
 
@@ -71,8 +64,8 @@ def attach(
     Raises
     ------
     InputError
-        If there is no box yet, units are not metal, a pair style is there already, bonds would hide pairs, types do not
-        match those of LAMMPS, or mpi4py is missing with several ranks.
+        If there is no box, units are not metal, a pair style or bonds are there, types do not match those of LAMMPS, an
+        energy term is of long range, or mpi4py is missing with several ranks.
     UnknownSpeciesError
         If the model was not fitted to a species among the types.
     NotFittedModelError
@@ -80,9 +73,8 @@ def attach(
 
     Notes
     -----
-    An error inside a step is printed; with one rank the run ends with that step and its command raises, with several
-    all processes end, as they do with other errors of LAMMPS.  Virials of single atoms are not computed: ``compute
-    stress/atom`` and ``compute heat/flux`` lack those of the model.
+    An error inside a step is printed; a single rank raises after it, several ranks are all ended.  Virials of single
+    atoms are not computed: ``compute stress/atom`` and ``compute heat/flux`` lack those of the model.
     """
     fitted = model if isinstance(model, GAP) else load(model)
     state = state_of(fitted)

@@ -1,4 +1,4 @@
-"""What LAMMPS calls at every step: the model on the atoms of one rank."""
+"""The callback of LAMMPS: the model on the atoms of one rank."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ import numpy as np
 from gapkit.exceptions import GapkitError
 from gapkit.interop.lammps.halo import Halo
 from gapkit.interop.lammps.library import mpi
-from gapkit.potential.predictions import Predictions
 from gapkit.potential.state import FittedState
 from gapkit.typing import FloatArray, IntArray
 
@@ -28,21 +27,7 @@ _NO_FORMULA = b"gapkit_failed_as_printed_above"
 
 @dataclass(frozen=True, eq=False)
 class Settings:
-    """What `attach` was asked for.
-
-    Attributes
-    ----------
-    numbers_of_type : ndarray (n_types + 1,) of int
-        Atomic numbers; the first entry is unused.
-    thresholds : ndarray (n,) or None
-        Novelty above which an atom is unlike the training set, by atomic number; None where the model has none.
-    per_atom : bool
-        Energies and novelties of atoms for dumps and computes.
-    novelty_every : int
-        Steps from one look at the novelty to the next; 0: none.
-    n_jobs : int or None
-        Threads of each rank.
-    """
+    """Options of `attach`; atomic numbers by type (n_types + 1,), thresholds of novelty by atomic number."""
 
     numbers_of_type: IntArray
     thresholds: FloatArray | None
@@ -53,18 +38,16 @@ class Settings:
 
 @dataclass(eq=False)
 class Work:
-    """What one rank has done so far.
+    """Work of one rank so far.
 
     Attributes
     ----------
     n_steps, n_builds : int
-        Evaluations, and how many of them began with a new neighbour list.
-    n_local : int
-        Local energies computed, of owned atoms; the halo costs none.
-    n_foreign : int
-        Forces sent to other ranks.
+        Evaluations and new neighbour lists.
+    n_local, n_foreign : int
+        Local energies computed; forces sent to other ranks.
     seconds, seconds_of_lists, seconds_of_exchange : float
-        Wall time of all, of new lists, and of sums over ranks with the waiting for the slowest of them.
+        Wall time: all, new lists, sums over ranks with the waiting for the slowest.
     """
 
     n_steps: int = 0
@@ -82,17 +65,17 @@ class Attachment:
     Attributes
     ----------
     energy : float
-        Of the whole system at the last step, eV.
+        Of all atoms at the last step, eV.
     virial : ndarray (3, 3)
-        Likewise, eV; the trace is positive under compression.
+        eV; the trace is positive under compression.
     novelty, relative_novelty : float
-        Largest of all atoms at the last look; NaN before it, and where a model does not tell.
+        Largest of all atoms at the last look; NaN before it.
     n_extrapolating : int
         Atoms with a relative novelty above 1 at the last look.
     work : Work
         Of this rank.
     error : BaseException or None
-        What ended the last run before its time.
+        Cause of the end of the last run.
     """
 
     def __init__(self, lmp: Any, state: FittedState, comm: Any | None, settings: Settings) -> None:
@@ -120,18 +103,22 @@ class Attachment:
         self.work.seconds += time.perf_counter() - start
 
     def _evaluate(self, step: int, forces: FloatArray) -> None:
-        if self._halo is None or self._lmp.extract_setting("neigh_ago") == 0:
+        lmp, work, every = self._lmp, self.work, self._settings.novelty_every
+        if self._halo is None or lmp.extract_setting("neigh_ago") == 0:
             start = time.perf_counter()
-            self._halo = Halo.of(self._lmp, self._settings.numbers_of_type, self._comm)
-            self.work.n_builds += 1
-            self.work.seconds_of_lists += time.perf_counter() - start
-        halo, every = self._halo, self._settings.novelty_every
-        look = every > 0 and (step % every == 0 or self._lmp.get_thermo("elapsed") == 0)
-        rows = np.zeros((len(halo.numbers), 3))
-        local = np.zeros(halo.n_owned)
+            self._halo = Halo.of(lmp, self._settings.numbers_of_type, self._comm)
+            work.n_builds += 1
+            work.seconds_of_lists += time.perf_counter() - start
+        halo = self._halo
+        look = every > 0 and (step % every == 0 or lmp.get_thermo("elapsed") == 0)
+        rows, local = np.zeros((len(halo.numbers), 3)), np.zeros(halo.n_owned)
         sums, largest = np.zeros(11), np.full(2, -np.inf)
         if halo.n_owned:
-            found = self._predict(halo, look)
+            batch, neighbours = halo.structure(lmp, self._state.reach)
+            found = self._state.predict(
+                batch, neighbours, uncertainty="parts" if look else "none",
+                centres=np.arange(batch.n_atoms) < halo.n_owned, n_jobs=self._settings.n_jobs,
+            )  # fmt: skip
             rows, local = found.forces, found.local_energies[: halo.n_owned]
             sums[0], sums[1:10] = local.sum(), found.virial.ravel()
             if found.novelty is not None:
@@ -139,7 +126,7 @@ class Attachment:
         start = time.perf_counter()
         forces[: halo.n_owned] = halo.collect(rows)
         sums, largest = self._over_ranks(sums, largest, look)
-        self.work.seconds_of_exchange += time.perf_counter() - start
+        work.seconds_of_exchange += time.perf_counter() - start
         self.energy, self.virial = float(sums[0]), sums[1:10].reshape(3, 3)
         if not (np.isfinite(sums).all() and np.isfinite(forces).all()):
             raise GapkitError(
@@ -149,25 +136,15 @@ class Attachment:
             self.novelty, self.relative_novelty = (float(value) for value in largest)
             self.n_extrapolating = round(sums[10])
         self._tell(local, look)
-        work = self.work
         work.n_steps += 1
         work.n_local += halo.n_owned
         work.n_foreign += halo.n_foreign
 
-    def _predict(self, halo: Halo, look: bool) -> Predictions:
-        """The model on the rows of the rank, of which the owned ones are centres."""
-        batch, neighbours = halo.structure(self._lmp, self._state.reach)
-        return self._state.predict(
-            batch, neighbours, uncertainty="parts" if look else "none", centres=np.arange(batch.n_atoms) < halo.n_owned,
-            n_jobs=self._settings.n_jobs,
-        )  # fmt: skip
-
     def _look(self, halo: Halo, novelty: FloatArray, largest: FloatArray) -> int:
-        """Hand over novelties (n_owned,), fill in the `largest` and relative one, count those above 1."""
-        thresholds = self._settings.thresholds
+        """Novelties (n_owned,) to LAMMPS, their largest values, and the number of atoms beyond their thresholds."""
         relative = np.full(halo.n_owned, np.nan)
-        if thresholds is not None:
-            relative = novelty / thresholds[halo.numbers[: halo.n_owned]]
+        if self._settings.thresholds is not None:
+            relative = novelty / self._settings.thresholds[halo.numbers[: halo.n_owned]]
             relative[np.isnan(relative)] = np.inf  # a species of which the training set had no atom in SOAP
         largest[:] = np.max(novelty), np.max(relative)
         if self._settings.per_atom:
@@ -185,7 +162,7 @@ class Attachment:
         return total, maximum
 
     def _tell(self, local: FloatArray, look: bool) -> None:
-        """Totals, which are the same on all ranks as LAMMPS wants them, and energies (n_owned,) of atoms."""
+        """Totals, the same on all ranks, and energies (n_owned,) of atoms to LAMMPS."""
         lmp, v = self._lmp, self.virial
         lmp.fix_external_set_energy_global(FIX, self.energy)
         lmp.fix_external_set_virial_global(FIX, [v[0, 0], v[1, 1], v[2, 2], v[0, 1], v[0, 2], v[1, 2]])

@@ -13,20 +13,18 @@ from gapkit.typing import FloatArray, IntArray
 
 @dataclass(frozen=True, eq=False)
 class Exchange:
-    """Who sends how many forces to whom; valid until atoms change rank.
+    """Exchange of forces between ranks, valid until atoms change rank.
 
-    LAMMPS itself sums forces on ghosts back before, not after, the fix by which a library takes part, so that this is
-    done here.
+    LAMMPS itself sums forces on ghosts before the fix by which a library takes part, which is too early.
 
     Attributes
     ----------
-    comm : mpi4py.MPI.Comm
     order : ndarray (n_foreign,) of int
-        Foreign atoms by the rank that owns them.
+        Foreign atoms in the order of their ranks.
     sent, received : ndarray (n_ranks,) of int
-        Number of values (three for each atom) to and from every rank.
+        Numbers of values to and from every rank.
     rows : ndarray (n,) of int
-        Owned atoms to which what is received belongs.
+        Owned atoms of the received forces.
     """
 
     comm: Any

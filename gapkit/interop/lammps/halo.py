@@ -22,22 +22,21 @@ _NEIGHMASK = 0x1FFFFFFF
 
 @dataclass(frozen=True, eq=False)
 class Halo:
-    """What a rank sees, valid until LAMMPS builds its neighbour list again.
+    """Atoms and edges of a rank, valid until LAMMPS builds its neighbour list again.
 
-    LAMMPS keeps every periodic image and every atom of another rank as a ghost.  Here each atom has one row: first the
-    owned ones in LAMMPS's order, then the foreign ones; edges know their ghost only for its position.
+    LAMMPS has a ghost for every periodic image and every atom of another rank.  Here each atom has one row, the owned
+    ones first, in LAMMPS's order; the ghost of an edge gives its position alone.
 
     Attributes
     ----------
-    n_owned : int
     rows : ndarray (n_all,) of int
-        Row of every atom and ghost of LAMMPS.
+        Row of every atom and ghost.
     numbers : ndarray (n_rows,) of int
         Atomic numbers.
     offsets : ndarray (n_rows + 1,) of int
-        Edges of the rows; foreign ones have none.
+        Edges of the rows; foreign rows have none.
     ghosts : ndarray (n_edges,) of int
-        The neighbour as LAMMPS counts atoms and ghosts.
+        Neighbours in LAMMPS's count of atoms and ghosts.
     exchange : Exchange or None
         None on a single rank.
     """
@@ -51,13 +50,7 @@ class Halo:
 
     @classmethod
     def of(cls, lmp: Any, numbers_of_type: IntArray, comm: Any | None) -> Halo:
-        """From the current neighbour list of `pair_style zero`; all ranks call it together.
-
-        Parameters
-        ----------
-        numbers_of_type : ndarray (n_types + 1,) of int
-            Atomic number of each atom type, counted from 1.
-        """
+        """From the neighbour list of `pair_style zero` and atomic numbers by type; all ranks call it together."""
         n_owned, n_all = lmp.extract_setting("nlocal"), lmp.extract_setting("nall")
         ids = _array(lmp, "id", n_all).astype(np.int64)
         if ids.min(initial=1) < 1:
@@ -80,13 +73,7 @@ class Halo:
         return len(self.numbers) - self.n_owned
 
     def structure(self, lmp: Any, cutoff: float) -> tuple[AtomsBatch, NeighbourList]:
-        """The rows as one frame, without a cell as ghosts have their own positions, and all edges as they are now.
-
-        Parameters
-        ----------
-        cutoff : float, Å
-            Of the list, without the skin of LAMMPS.
-        """
+        """The rows as one frame without a cell, and all edges; `cutoff` in Å without the skin of LAMMPS."""
         x = _array(lmp, "x", len(self.rows))
         cell, pbc, shifts = np.zeros((1, 3, 3)), np.zeros((1, 3), bool), np.zeros((len(self.ghosts), 3), np.int32)
         every = AtomsBatch(np.array([0, len(x)]), self.numbers[self.rows], x, cell, pbc)

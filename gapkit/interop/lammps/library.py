@@ -7,6 +7,7 @@ import os
 import sys
 from contextlib import suppress
 from importlib import import_module, metadata
+from pathlib import Path
 from typing import Any
 
 from gapkit.exceptions import InputError
@@ -95,8 +96,6 @@ def _load_mpi() -> None:
 
 
 def _library(module: Any) -> str:
-    from pathlib import Path
-
     names = {"darwin": "liblammps.dylib", "win32": "liblammps.dll"}
     beside = Path(module.__file__).parent / names.get(sys.platform, "liblammps.so")
     return str(beside) if beside.exists() else beside.name
