@@ -13,7 +13,7 @@ from gapkit.options import check_value
 from gapkit.options.fit import FitConfig
 from gapkit.potential.term import Term, TermPlan
 from gapkit.structures import LabelKeys
-from gapkit.terms import EnergyTerm
+from gapkit.terms.known import as_energy_terms
 
 _OBJECTS = ("terms", "energy_terms", "noise", "label_keys")  # in files these have other forms
 
@@ -26,13 +26,14 @@ def check_parameters(parameters: Mapping[str, Any]) -> None:
     InputError
         If one is of the wrong kind or out of range.
     """
-    terms, energy_terms = parameters["terms"], parameters["energy_terms"]
+    terms = parameters["terms"]
     if terms is not None:
-        if terms == [] or terms == ():
+        if not isinstance(terms, Sequence) or isinstance(terms, str) or len(terms) == 0:
             raise InputError(f"`terms` must be a list with at least one Term or descriptor, or None, got {terms!r}")
-        _check_items("terms", terms, (Term, Descriptor), "Terms or descriptors such as SOAP()")
-    if not isinstance(energy_terms, EnergyTerm):
-        _check_items("energy_terms", energy_terms, (EnergyTerm,), "energy terms such as ZBL()")
+        for item in terms:
+            if not isinstance(item, Term | Descriptor):
+                raise InputError(f"`terms` must hold Terms or descriptors such as SOAP(), got {item!r}")
+    as_energy_terms(parameters["energy_terms"])
     for name, kind, example in (
         ("noise", Noise, "a Noise such as Noise(energy=0.001, forces=0.05)"),
         ("label_keys", LabelKeys, 'LabelKeys such as LabelKeys(energy="dft_energy")'),
@@ -44,14 +45,6 @@ def check_parameters(parameters: Mapping[str, Any]) -> None:
     for item in fields(FitConfig):
         if item.name == item.metadata["sets"] and item.name not in _OBJECTS:
             check_value(FitConfig, item.name, parameters[item.name], f"`{item.name}`")
-
-
-def _check_items(name: str, given: Any, kinds: tuple[type, ...], what: str) -> None:
-    if not isinstance(given, Sequence) or isinstance(given, str):
-        raise InputError(f"`{name}` must be a list of {what}, got {given!r}")
-    for item in given:
-        if not isinstance(item, kinds):
-            raise InputError(f"`{name}` must hold {what}, got {item!r}")
 
 
 def check_reach(plans: Sequence[TermPlan], nearest: float | None) -> None:

@@ -175,7 +175,7 @@ def as_energy_terms(given: EnergyTerm | Sequence[EnergyTerm]) -> tuple[EnergyTer
     InputError
         If one is no EnergyTerm.
     """
-    terms = (given,) if isinstance(given, EnergyTerm) else tuple(given)
+    terms = tuple(given) if isinstance(given, Sequence) else (given,)
     for term in terms:
         if not isinstance(term, EnergyTerm) or isinstance(term, type):
             raise InputError(f"`energy_terms` must be of the class EnergyTerm, such as ZBL(), got {term!r}")

@@ -79,7 +79,7 @@ def test_energy_terms_are_flags_and_stay_in_the_model(files: Files, run: Run, tm
     )  # fmt: skip
     assert result.exit_code == 0, result.output
     model = gapkit.load(output)
-    assert model.energy_terms == [ZBL()]
+    assert list(model.energy_terms) == [ZBL()]
     assert (model.truncation, model.memory_limit) == (1e-6, 4.0)
     close = read(files.test, 0)
     close.positions[1] = close.positions[0] + [0.0, 0.0, 0.7]
