@@ -12,7 +12,8 @@ from ase.io import read, write
 
 import gapkit
 from gapkit.potential import GAP
-from gapkit.terms import ZBL
+from gapkit.structures import to_batch
+from gapkit.terms import ZBL, LennardJones
 from tests.cli.conftest import Files, Run
 
 
@@ -85,6 +86,31 @@ def test_energy_terms_are_flags_and_stay_in_the_model(files: Files, run: Run, tm
     close.positions[1] = close.positions[0] + [0.0, 0.0, 0.7]
     energies = [gapkit.load(path).predict(close).energy[0] for path in (output, files.model)]
     assert energies[0] - energies[1] > 100.0  # nuclei at 0.7 Å
+
+
+def test_energy_terms_of_all_kinds(files: Files, run: Run, tmp_path: Path) -> None:
+    """Pair potentials, an ASE calculator and another model from a configuration file; the file is enough to predict."""
+    base, output, config = tmp_path / "base.gapkit", tmp_path / "delta.gapkit", tmp_path / "delta.yaml"
+    base.write_bytes(files.model.read_bytes())
+    config.write_text(
+        files.config.read_text() + "energy_terms:\n  - {type: ZBL, inner: 0.8}\n"
+        "  - {type: LennardJones, epsilon: {Cu: 0.01}, sigma: {Cu: 2.3}, cutoff: 5.0}\n"
+        "  - {type: CalculatorTerm, calculator: ase.calculators.emt.EMT, parameters: {asap_cutoff: true}}\n"
+        f"  - {{type: ModelTerm, model: {base}}}\n"
+    )
+    result = run("fit", files.train, "--config", config, "--output", output, "--quiet")
+    assert result.exit_code == 0, result.output
+    base.unlink()
+    model = gapkit.load(output)
+    assert model.energy_terms[:2] == (ZBL(inner=0.8), LennardJones({"Cu": 0.01}, {"Cu": 2.3}, 5.0))
+    batch = to_batch(read(files.test, ":"), labels=False)
+    known = model.state_.known.evaluate(batch, model.state_.neighbours(batch))
+    assert np.isfinite(predicted(output, files)).all()
+    assert np.abs(known.forces).max() > 0.1
+    config.write_text(files.config.read_text() + "energy_terms: [{type: CalculatorTerm, calculator: os.system}]\n")
+    result = run("fit", files.train, "--config", config, "--output", output, "--quiet")
+    assert result.exit_code != 0
+    assert "subclass of ASE's Calculator" in result.stderr
 
 
 def test_noise_of_configuration_types_is_passed_on(files: Files, run: Run, tmp_path: Path) -> None:
