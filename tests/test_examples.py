@@ -37,6 +37,16 @@ def test_silicon():
     assert abs(float(last.split("total energy")[1].split()[0])) < 1.0  # meV/atom
 
 
+def test_custom_descriptor(tmp_path):
+    result = run("custom_descriptor.py", folder=tmp_path)
+    assert result.returncode == 0, result.stderr
+    words = result.stdout.split()
+    error, predicted = float(words[2]), float(words[-2])
+    assert error < 0.6  # eV/Å, of forces of 1.5 eV/Å
+    assert 0.3 < predicted / error < 5.0
+    assert (tmp_path / "shells.gapkit").exists()
+
+
 def test_uncertainty(tmp_path):
     result = run("uncertainty.py", "--picture", str(tmp_path / "a.png"))
     assert result.returncode == 0, result.stderr

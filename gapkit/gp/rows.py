@@ -120,19 +120,16 @@ class _Rows:
     ) -> None:
         """Force and virial rows of a chunk: dk/dD = (dk/dq x_s + 2 dk/dn x) . dx/dD."""
         block, features, neighbours = chunk.block, chunk.features, self.applied.neighbours
-        jacobian = chunk.view.jacobian(features, self.workspace)
+        jacobian = chunk.view.jacobian(features, self.workspace, block.projection)
         n_legs, _, d = jacobian.dx.shape
         dx = block.kernel.scale_features(jacobian.dx.reshape(-1, d))
         f = features.factors[:, None]
         norm_change = _NONE
         if k_n is not None:
-            of_leg = np.repeat(np.arange(len(chunk.x)), np.diff(jacobian.legs.offsets))
-            norm_change = np.einsum("ncd,nd->nc", dx.reshape(n_legs, 3, d), chunk.x[of_leg])
+            norm_change = np.einsum("ncd,nd->nc", dx.reshape(n_legs, 3, d), chunk.x[jacobian.legs.instances])
             k_n = 2.0 * f * k_n
         if not block.is_atomic:
             k_q = f * k_q
-        if block.projection is not None:
-            dx = block.reduce(dx, self.workspace.array("reduced changes", len(dx), block.projection.shape[1]))
         with_factor = jacobian.dfactors is not None
         slopes = Slopes(k_q, _NONE if k_n is None else k_n, k if with_factor else _NONE)
         places = Places(neighbours.centres, neighbours.indices, neighbours.vectors, self.row_of_atom, frames)

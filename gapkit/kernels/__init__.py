@@ -1,6 +1,7 @@
-"""Kernels: functions of the inner product and the norms of features, with their derivatives.
+"""Kernels: covariances of local energies, as functions of inner products and norms of features.
 
-A kernel knows nothing of atoms or descriptors.  It may import `_core` and what is below it, and scikit-learn's kernels.
+Here are the kernels and their slopes, which are scikit-learn kernels too; sums over sparse points are in `gp`.  This
+folder may import `io.registry` and `_core`.
 """
 
 from gapkit.kernels.base import GapKernel

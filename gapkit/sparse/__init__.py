@@ -1,7 +1,7 @@
-"""Selection of sparse points: selectors of rows of a matrix of features, and their division among groups.
+"""Sparse points: selectors that choose some of many feature vectors, and the sharing of a number among groups.
 
-Selectors see features, not atoms; which features they get is decided in `potential.training`.  It may import `io` and
-what is below it, and scikit-learn.
+Selectors see a matrix of candidates and nothing of atoms; which candidates there are is said in `potential.training`.
+This folder may import `io.registry`, NumPy and scikit-learn.
 """
 
 from gapkit.sparse.allocate import allocate

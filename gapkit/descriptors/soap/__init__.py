@@ -1,7 +1,7 @@
-"""Smooth overlap of atomic positions (SOAP): radial bases, compression, truncation, and the descriptor itself.
+"""Smooth overlap of atomic positions (SOAP): descriptor, engine, radial bases, compression and truncation.
 
-The loops over neighbours are compiled code in `_core.soap`.  It may import what `descriptors` may, and its `base` and
-`cutoffs`.
+Tables for the kernels of `_core.soap` are made here; the loops over atoms are there.  What may be imported is what
+`descriptors` may.
 """
 
 from gapkit.descriptors.soap.compression import Channels, Mixing, TensorReduced

@@ -87,7 +87,9 @@ def attach(
     _check_instance(lmp)
     numbers = _numbers_of_type(lmp, state.species, types)
     settings = Settings(numbers, _thresholds(fitted), per_atom, every, n_jobs)
-    attachment = Attachment(lmp, state, communicator(lmp), settings)
+    comm = communicator(lmp)
+    check_layers(state.sparse.basis.n_layers, 1 if comm is None else comm.size)
+    attachment = Attachment(lmp, state, comm, settings)
     lmp.command(f"pair_style zero {state.reach:.17g} full")
     lmp.command("pair_coeff * *")
     lmp.command(f"fix {FIX} all external pf/callback 1 1")
@@ -99,6 +101,15 @@ def attach(
         lmp.command(f"variable {HALT} equal f_{FIX}[2]")
         lmp.command(f"fix {HALT} all halt {every} v_{HALT} > {halt_on_novelty:.17g} error soft message yes")
     return attachment
+
+
+def check_layers(n_layers: int, n_ranks: int) -> None:
+    """Raise InputError where vectors of a rank's atoms depend on edges that it does not know."""
+    if n_layers > 1 and n_ranks > 1:
+        raise InputError(
+            f"a rank knows the neighbours of its own atoms only, and a descriptor of this model looks {n_layers} hops "
+            f"far; run on one rank instead of {n_ranks}, with more threads"
+        )
 
 
 def _check_novelty(model: GAP, per_atom: bool, limit: float | None, every: int | None) -> int:

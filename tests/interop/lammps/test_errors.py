@@ -6,11 +6,19 @@ import pytest
 
 from gapkit.exceptions import InputError, NotFittedModelError, UnknownSpeciesError
 from gapkit.interop.lammps import attach, library, require_lammps, split_script
+from gapkit.interop.lammps.attach import check_layers
 from gapkit.potential import CalculatorTerm
 from tests.interop.lammps.systems import copper_block
 from tests.potential.models import make_frames, small_model
 
 SCRIPT = "units metal\n{}create_box 1 &\n  box # a box\n{}run 0\n"
+
+
+def test_descriptors_of_several_layers_need_a_single_rank():
+    with pytest.raises(InputError, match=r"looks 2 hops far; run on one rank instead of 4"):
+        check_layers(2, 4)
+    check_layers(2, 1)
+    check_layers(1, 4)
 
 
 @pytest.mark.lammps
