@@ -12,9 +12,8 @@ from ase.calculators.calculator import Calculator, all_changes
 from gapkit.calculator.neighbours import SkinnedNeighbours
 from gapkit.calculator.results import plain_results
 from gapkit.exceptions import InputError
-from gapkit.neighbours import NeighbourList
 from gapkit.potential.committee import Committee
-from gapkit.structures import AtomsBatch, to_batch
+from gapkit.structures import to_batch
 
 SPREADS = ("energy_std", "forces_std", "stress_std")
 MEMBERS = ("energy_committee", "forces_committee")
@@ -81,24 +80,20 @@ class CommitteeCalculator(Calculator):
         """
         super().calculate(atoms, properties, system_changes)
         batch = to_batch(self.atoms, labels=False)
-        neighbours = self._neighbours.of(batch)
+        applied = self.committee.model.state_.apply(batch, self._neighbours.of(batch))
         # the same atoms again, now for their error bars: what is known stays
         if system_changes or "energy" not in self.results:
-            self._mean(batch, neighbours)
-        if any(name in SPREADS or name in MEMBERS for name in properties):
-            self._members(batch, neighbours, any(name in SPREADS for name in properties))
-
-    def _mean(self, batch: AtomsBatch, neighbours: NeighbourList) -> None:
-        p = self.committee.model.state_.predict(batch, neighbours, n_jobs=self.n_jobs)
-        self.results = plain_results(p)
-
-    def _members(self, batch: AtomsBatch, neighbours: NeighbourList, spread: bool) -> None:
-        p = self.committee.evaluate(batch, neighbours, n_jobs=self.n_jobs)
+            self.results: dict[str, Any] = plain_results(
+                self.committee.model.state_.evaluate(applied, n_jobs=self.n_jobs)
+            )
+        with_spread = any(name in SPREADS for name in properties)
+        if not with_spread and not any(name in MEMBERS for name in properties):
+            return
+        p = self.committee.evaluate(applied, n_jobs=self.n_jobs)
         self.results["energy_committee"] = p.energy[:, 0]
         self.results["forces_committee"] = p.forces
-        if not spread and len(self.committee) < 2:
-            return
-        self.results["energy_std"] = float(p.energy_std[0])
-        self.results["forces_std"] = p.forces_std
-        if "stress" in self.results:
-            self.results["stress_std"] = p.stress_std[0]
+        if with_spread or len(self.committee) > 1:
+            self.results["energy_std"] = float(p.energy_std[0])
+            self.results["forces_std"] = p.forces_std
+            if "stress" in self.results:
+                self.results["stress_std"] = p.stress_std[0]

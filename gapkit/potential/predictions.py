@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from gapkit.exceptions import DataError
+from gapkit.gp.prediction import LinearPrediction
 from gapkit.gp.variance.targets import TargetVariances
 from gapkit.structures import AtomsBatch
+from gapkit.targets import to_voigt
+from gapkit.terms import TermValues
 from gapkit.typing import BoolArray, FloatArray, IntArray
 
 
@@ -68,6 +73,27 @@ class Predictions:
     extrapolating: BoolArray | None = None
     std: str | None = None
     variances: TargetVariances | None = None
+
+    @classmethod
+    def of(cls, batch: AtomsBatch, learned: LinearPrediction, known: TermValues) -> Predictions:
+        """The sum of what was learned and of the known energies of a batch."""
+        assert learned.forces is not None
+        assert learned.virials is not None
+        local, virials = learned.local_energies + known.local_energies, learned.virials + known.virials
+        virials = 0.5 * (virials + virials.transpose(0, 2, 1))
+        variance = learned.variance
+        return cls(
+            energy=np.add.reduceat(local, batch.offsets[:-1]),
+            forces=learned.forces + known.forces,
+            stress=-to_voigt(virials) / batch.volumes[:, None],
+            virial=virials,
+            local_energies=local,
+            offsets=batch.offsets,
+            local_energies_std=None if variance is None else np.sqrt(variance.total),
+            local_data_variance=None if variance is None else variance.data,
+            local_prior_variance=None if variance is None else variance.prior_residual,
+            novelty=None if variance is None else variance.novelty,
+        )
 
 
 def coefficient_of_determination(batch: AtomsBatch, p: Predictions) -> float:

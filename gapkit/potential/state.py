@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeVar
 
-import numpy as np
-
 from gapkit.descriptors.base import check_species
 from gapkit.exceptions import NotFittedModelError
 from gapkit.gp.factors import TriangularFactor
@@ -20,7 +18,6 @@ from gapkit.potential.predictions import Predictions
 from gapkit.potential.term import Term
 from gapkit.potential.training.row_maker import RowMaker
 from gapkit.structures import AtomsBatch, LabelKeys
-from gapkit.targets import to_voigt
 from gapkit.terms.known import KnownEnergy
 from gapkit.typing import BoolArray, FloatArray, IntArray
 from gapkit.uncertainty.calibration import Calibration
@@ -130,33 +127,11 @@ class FittedState:
         centres: BoolArray | None = None, upstream: FloatArray | None = None, n_jobs: int | None = None,
     ) -> Predictions:  # fmt: skip
         """The same where the sparse basis has been applied already."""
-        batch = applied.batch
         learned = self.sparse.predict(
             applied, uncertainty=uncertainty, single=single, centres=centres, upstream=upstream, n_jobs=n_jobs
         )
-        known = self.known.evaluate(batch, applied.neighbours, centres=centres, upstream=upstream)
-        assert learned.forces is not None
-        assert learned.virials is not None
-        local = learned.local_energies + known.local_energies
-        virials = learned.virials + known.virials
-        virials = 0.5 * (virials + virials.transpose(0, 2, 1))
-        variances: dict[str, Any] = {}
-        if learned.variance is not None:
-            variances = {
-                "local_energies_std": np.sqrt(learned.variance.total),
-                "local_data_variance": learned.variance.data,
-                "local_prior_variance": learned.variance.prior_residual,
-                "novelty": learned.variance.novelty,
-            }
-        return Predictions(
-            energy=np.add.reduceat(local, batch.offsets[:-1]),
-            forces=learned.forces + known.forces,
-            stress=-to_voigt(virials) / batch.volumes[:, None],
-            virial=virials,
-            local_energies=local,
-            offsets=batch.offsets,
-            **variances,
-        )
+        known = self.known.evaluate(applied.batch, applied.neighbours, centres=centres, upstream=upstream)
+        return Predictions.of(applied.batch, learned, known)
 
     def solved(
         self, factors: dict[str, TriangularFactor] | None = None, noise: Mapping[str, float] | None = None

@@ -118,7 +118,7 @@ def test_threads_change_nothing(fitted, new_frames):
     members = some_members(fitted)
     batch = to_batch([new_frames[0] * (4, 4, 4)], labels=False)
     neighbours = fitted.state_.neighbours(batch)
-    one, two = (members.evaluate(batch, neighbours, n_jobs=n) for n in (1, 2))
+    one, two = (members.evaluate(fitted.state_.apply(batch, neighbours), n_jobs=n) for n in (1, 2))
     for key in OUTPUTS:
         np.testing.assert_array_equal(getattr(one, key), getattr(two, key))
 

@@ -21,11 +21,10 @@ from gapkit.exceptions import InputError
 from gapkit.gp.chunks import frame_chunks
 from gapkit.gp.instances import AppliedBasis
 from gapkit.gp.prediction import PredictionPlan, predict
-from gapkit.neighbours import NeighbourList
 from gapkit.potential.committee.predictions import CommitteePredictions, check_spread, spread
+from gapkit.potential.predictions import Predictions
 from gapkit.potential.state import Potential, state_of
-from gapkit.structures import AtomsBatch, to_batch
-from gapkit.targets import to_voigt
+from gapkit.structures import to_batch
 from gapkit.typing import FloatArray
 
 # Every member has gradients of all edges at hand: frames are taken together up to this many atoms.
@@ -114,7 +113,7 @@ class Committee(Generic[P]):
         found = []
         for some in frame_chunks(batch, ATOMS_AT_ONCE):
             part = batch.select(np.arange(some.start, some.stop))
-            found.append(self.evaluate(part, state.neighbours(part), n_jobs=self.model.n_jobs))
+            found.append(self.evaluate(AppliedBasis.of(state.sparse.basis, part, state.neighbours(part))))
         return CommitteePredictions(
             np.concatenate([p.energy for p in found], axis=1),
             np.concatenate([p.forces for p in found], axis=1),
@@ -122,24 +121,17 @@ class Committee(Generic[P]):
             batch.offsets,
         )
 
-    def evaluate(
-        self, batch: AtomsBatch, neighbours: NeighbourList, *, n_jobs: int | None = None
-    ) -> CommitteePredictions:
-        """The same for a batch with its neighbour list, whose cutoff is at least the model's reach."""
+    def evaluate(self, applied: AppliedBasis, *, n_jobs: int | None = None) -> CommitteePredictions:
+        """The same where the sparse basis has been applied to a batch; `n_jobs` None: as the model."""
         state = self.model.state_
-        applied = AppliedBasis.of(state.sparse.basis, batch, neighbours)
-        members = predict(applied, self._plan, n_jobs=n_jobs, workspaces=state.sparse.workspaces)
-        known = state.known.evaluate(batch, neighbours)
-        energy, forces, stress = [], [], []
-        for member in members:
-            assert member.forces is not None
-            assert member.virials is not None
-            virials = member.virials + known.virials
-            virials = 0.5 * (virials + virials.transpose(0, 2, 1))
-            energy.append(np.add.reduceat(member.local_energies + known.local_energies, batch.offsets[:-1]))
-            forces.append(member.forces + known.forces)
-            stress.append(-to_voigt(virials) / batch.volumes[:, None])
-        return CommitteePredictions(np.stack(energy), np.stack(forces), np.stack(stress), batch.offsets)
+        n_jobs = self.model.n_jobs if n_jobs is None else n_jobs
+        learned = predict(applied, self._plan, n_jobs=n_jobs, workspaces=state.sparse.workspaces)
+        known = state.known.evaluate(applied.batch, applied.neighbours)
+        members = [Predictions.of(applied.batch, member, known) for member in learned]
+        return CommitteePredictions(
+            np.stack([p.energy for p in members]), np.stack([p.forces for p in members]),
+            np.stack([p.stress for p in members]), applied.batch.offsets,
+        )  # fmt: skip
 
     def error_bar(self, function: Callable[[P], ArrayLike]) -> tuple[FloatArray, FloatArray]:
         """Mean and standard deviation over members of any property.

@@ -33,35 +33,12 @@ class CommitteePredictions:
     stress: FloatArray
     offsets: IntArray
 
-    @property
-    def energy_mean(self) -> FloatArray:
-        """(n_frames,), eV."""
-        return self.energy.mean(axis=0)
-
-    @property
-    def energy_std(self) -> FloatArray:
-        """(n_frames,), eV."""
-        return spread(self.energy)
-
-    @property
-    def forces_mean(self) -> FloatArray:
-        """(n_atoms, 3), eV/Å."""
-        return self.forces.mean(axis=0)
-
-    @property
-    def forces_std(self) -> FloatArray:
-        """(n_atoms, 3), eV/Å."""
-        return spread(self.forces)
-
-    @property
-    def stress_mean(self) -> FloatArray:
-        """(n_frames, 6), eV/Å^3."""
-        return self.stress.mean(axis=0)
-
-    @property
-    def stress_std(self) -> FloatArray:
-        """(n_frames, 6), eV/Å^3."""
-        return spread(self.stress)
+    energy_mean = property(lambda self: self.energy.mean(axis=0), doc="(n_frames,), eV.")
+    energy_std = property(lambda self: spread(self.energy), doc="(n_frames,), eV.")
+    forces_mean = property(lambda self: self.forces.mean(axis=0), doc="(n_atoms, 3), eV/Å.")
+    forces_std = property(lambda self: spread(self.forces), doc="(n_atoms, 3), eV/Å.")
+    stress_mean = property(lambda self: self.stress.mean(axis=0), doc="(n_frames, 6), eV/Å^3.")
+    stress_std = property(lambda self: spread(self.stress), doc="(n_frames, 6), eV/Å^3.")
 
 
 def spread(values: FloatArray) -> FloatArray:

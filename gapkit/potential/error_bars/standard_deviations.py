@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
 
 from gapkit.exceptions import InputError, NotFittedModelError
 from gapkit.gp.instances import AppliedBasis
-from gapkit.gp.variance.targets import TargetVariances, target_variances
+from gapkit.gp.variance.targets import target_variances
 from gapkit.neighbours import NeighbourList
 from gapkit.potential.error_bars.extrapolation import Neighbourhoods, compare_with_training
 from gapkit.potential.predictions import Predictions
 from gapkit.potential.state import FittedState
 from gapkit.structures import AtomsBatch
 from gapkit.targets import TARGETS
-from gapkit.typing import FloatArray
 from gapkit.uncertainty.calibration import NEGLIGIBLE
 
 Std = Literal["calibrated", "epistemic", "total"]
@@ -64,47 +63,21 @@ def predict_with_error_bars(
     known = None
     if state.detector is not None and p.novelty is not None:
         known = compare_with_training(state, applied, p.novelty)
+        p = replace(p, extrapolating=known.extrapolation.atoms)
     if kind == "calibrated":
         assert known is not None
-        bars = calibrated(state, applied, known, interval=interval, n_jobs=n_jobs)
+        bars = _calibrated(state, applied, known, interval, n_jobs)
     else:
-        bars = epistemic(state, applied, noisy=kind == "total", n_jobs=n_jobs)
-    bar: dict[str, Any] = {}
-    for target in TARGETS.values():
-        name = target.shown.name
-        bar[f"{name}_std"], bar[f"{name}_interval"] = bars.stds.get(name), bars.intervals.get(name)
-    atoms = None if known is None else known.extrapolation.atoms
-    return replace(p, std=kind, variances=bars.variances, extrapolating=atoms, **bar)
+        bars = _epistemic(state, applied, kind == "total", n_jobs)
+    return replace(p, std=kind, **bars)
 
 
-@dataclass(frozen=True, eq=False)
-class ErrorBars:
-    """Standard deviations of the targets of some frames.
-
-    Attributes
-    ----------
-    stds : dict of str to ndarray
-        "energy" (n_frames,) in eV, NaN without a calibration of energies; "forces" (n_atoms, 3) in eV/Å; "stress"
-        (n_frames, 6) in eV/Å^3, NaN without a three-dimensional cell.
-    intervals : dict of str to ndarray
-        Half-widths of intervals, of the same shapes and units; empty unless asked for.
-    variances : TargetVariances or None
-        Epistemic ones with their two parts; None for calibrated stds.
-    """
-
-    stds: dict[str, FloatArray]
-    intervals: dict[str, FloatArray] = field(default_factory=dict)
-    variances: TargetVariances | None = None
-
-
-def epistemic(
-    state: FittedState, applied: AppliedBasis, *, noisy: bool = False, n_jobs: int | None = None
-) -> ErrorBars:
-    """Posterior standard deviations as they are, or with the noise of new labels (`noisy`)."""
+def _epistemic(state: FittedState, applied: AppliedBasis, noisy: bool, n_jobs: int | None) -> dict[str, Any]:
+    """Posterior standard deviations and variances as they are, or with the noise of new labels (`noisy`)."""
     batch = applied.batch
     kinds = ("forces", "virial") if np.isfinite(batch.volumes).any() else ("forces",)
     found = target_variances(applied, state.sparse.posterior, kinds=kinds, n_jobs=n_jobs)
-    stds = {}
+    bars: dict[str, Any] = {"variances": found}
     for kind, target in TARGETS.items():
         parts = getattr(found, kind)
         if parts is None:
@@ -113,14 +86,13 @@ def epistemic(
         std = np.sqrt(parts.std**2 + (noise * batch.n_atoms_per_frame[:, None] if target.grows else noise))
         if target.shown.per == "volume":
             std /= batch.volumes[:, None]
-        stds[target.shown.name] = std if target.shape else std[:, 0]
-    return ErrorBars(stds, variances=found)
+        bars[f"{target.shown.name}_std"] = std if target.shape else std[:, 0]
+    return bars
 
 
-def calibrated(
-    state: FittedState, applied: AppliedBasis, known: Neighbourhoods, *, interval: float | None,
-    n_jobs: int | None = None,
-) -> ErrorBars:  # fmt: skip
+def _calibrated(
+    state: FittedState, applied: AppliedBasis, known: Neighbourhoods, interval: float | None, n_jobs: int | None
+) -> dict[str, Any]:
     """Calibrated standard deviations, and intervals at the level `interval`, of the kinds with a calibration."""
     batch, calibration = applied.batch, state.calibration
     assert calibration is not None
@@ -134,8 +106,7 @@ def calibrated(
     )  # fmt: skip
     of_frame = np.maximum.reduceat(novelty, batch.offsets[:-1])
     n_atoms = batch.n_atoms_per_frame
-    stds = {"energy": np.full(batch.n_frames, np.nan)}
-    widths: dict[str, FloatArray] = {}
+    bars: dict[str, Any] = {"energy_std": np.full(batch.n_frames, np.nan)}
     for kind, target in TARGETS.items():
         parts, name = getattr(found, kind), target.shown.name
         if parts is None or name not in calibration.scales:
@@ -145,12 +116,11 @@ def calibrated(
         difficulty = calibration.factors(known.vectors, batch.n_atoms) if kind == "forces" else None
         novelties = novelty if target.per_atom else of_frame
         std = np.sqrt(calibration.variances(name, data, prior, novelties, difficulty))
-        found_bars = {"std": std}
+        if target.shown.per == "atom":
+            std = std * n_atoms[:, None]
+        bars[f"{name}_std"] = std if target.shape else std[:, 0]
         if interval is not None:
             groups = (batch.numbers, novelty) if kind == "forces" else (None, None)
-            found_bars["width"] = std * calibration.intervals[name].factors(interval, *groups)[:, None]
-        for bar, values in found_bars.items():
-            if target.shown.per == "atom":
-                values = values * n_atoms[:, None]
-            (stds if bar == "std" else widths)[name] = values if target.shape else values[:, 0]
-    return ErrorBars(stds, widths)
+            width = std * calibration.intervals[name].factors(interval, *groups)[:, None]
+            bars[f"{name}_interval"] = width if target.shape else width[:, 0]
+    return bars

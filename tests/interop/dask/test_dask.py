@@ -16,7 +16,7 @@ from gapkit import SOAP, LabelKeys, Noise, Term, TwoBody
 from gapkit.exceptions import DataError, InputError
 from gapkit.kernels import DotProduct
 from gapkit.structures import describe, to_batch
-from gapkit.terms import TermValues
+from gapkit.terms import EnergyTerm, TermValues
 from gapkit.validation import evaluate as evaluate_here
 from tests.potential.models import make_frames, small_model
 
@@ -107,10 +107,10 @@ def test_the_result_does_not_depend_on_the_number_of_workers(client, frames):
     np.testing.assert_array_equal(one.model_.weights, two.model_.weights)
 
 
-class Deadly:
+class Deadly(EnergyTerm):
     """An energy term of nothing, at whose second use on a worker that process is killed, once."""
 
-    reach, needs, provides = 2.0, (), None
+    reach = 2.0
 
     def __init__(self, path: Path) -> None:
         self.path, self.here = str(path), os.getpid()
