@@ -50,9 +50,12 @@ class GAP(FittedPotential):
     noise : Noise or None
         Standard deviations of the labels; those left None are found by evidence.
     reference_energies : {"auto", "isolated", "least_squares"} or mapping of symbol to eV
-        Energies of the free (or average) atoms.
+        Energies of the free (or average) atoms, found from the labels less the calculators and models among
+        `energy_terms`, which have a zero of energy of their own.
     energy_terms : EnergyTerm or sequence of EnergyTerm
-        Energies that are not learned, such as ``ZBL()``: subtracted before the fit and added back in prediction.
+        Energies that are not learned, subtracted before the fit and added back in prediction: ``ZBL()``,
+        ``LennardJones(...)``, ``PairTables(...)``, ``CalculatorTerm("ase.calculators.emt.EMT")``, and for delta learning
+        ``ModelTerm(another)``.
     label_keys : LabelKeys or None
         Where the labels are found in `atoms.info` and `atoms.arrays`.
     random_state : int, RandomState or None
