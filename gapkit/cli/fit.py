@@ -68,8 +68,7 @@ def _cluster(scheduler: str | None) -> AbstractContextManager[Any]:
 def _check_test(
     test_frames: Sequence[Atoms], frames: Sequence[Atoms], keys: LabelKeys | None, path: Path | None
 ) -> None:
-    labels = to_batch(test_frames, keys=keys).labels
-    if labels is None or not (labels.has_energy.any() or labels.has_forces.any() or labels.has_virial.any()):
+    if not any(has.any() for has in to_batch(test_frames, keys=keys).all_labels.has.values()):
         raise DataError(
             f"none of the {len(test_frames)} frames of {path} has an energy, forces or a stress to test on; "
             "name the keys of the labels (--energy-key, --forces-key, --stress-key) or leave out --test"

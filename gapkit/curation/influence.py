@@ -249,7 +249,7 @@ def frame_rows(
             continue
         sigmas = np.repeat(labelled.sigmas[kind][spans[kind]][has[kind]] * noise[kind], target.components)
         phi = made[kind][has[kind]].reshape(len(sigmas), -1)
-        values = getattr(labelled, kind)[spans[kind]].reshape(-1, target.components)[has[kind]].ravel()
+        values = labelled.values[kind][spans[kind]][has[kind]].ravel()
         rows.append(phi / sigmas[:, None])
         labels.append(values / sigmas)
         residuals.append((values - phi @ sparse.weights) / sigmas)

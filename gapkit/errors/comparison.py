@@ -176,7 +176,11 @@ def compare(
             "name the keys of the labels (`keys`, or --energy-key, --forces-key and --stress-key)"
         )
     p = _with_error_bars(model, frames) if uncertainty else model.predict(frames)
-    pairs = {target.shown.name: _pairs(target, batch, has[name], p) for name, target in TARGETS.items()}
+    pairs = {
+        target.shown.name: _pairs(target, batch, has[name], p)
+        for name, target in TARGETS.items()
+        if hasattr(p, target.shown.name)
+    }
     std, extrapolating = (p.std, p.extrapolating) if uncertainty else (None, None)
     return Comparison(
         batch.all_labels.config_type, batch.n_atoms_per_frame, batch.numbers, pairs, std, extrapolating

@@ -74,7 +74,7 @@ class ErrorTable:
         table = new_table("MAE / RMSE", "\nconfig type", ("\nframes", *units))
         rows = dict(self.by_config_type) if len(self.by_config_type) > 1 else {}
         for name, row in {**rows, "all": self.overall}.items():
-            cells = (_mae_rmse(row.mae[name], row.rmse[name], quantity) for name, quantity in shown.items())
+            cells = (_mae_rmse(row.mae.get(name), row.rmse.get(name), quantity) for name, quantity in shown.items())
             table.add_row(name, f"{row.n_frames:,}", *cells)
         return table
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,34 +22,48 @@ _NONE = np.empty((0, 0))
 _NO_SINGLE = np.empty((0, 0, 0), np.float32)
 
 
+FUNCTIONALS: dict[str, Callable[[AppliedBasis, IntArray | None], FloatArray]] = {}
+"""Rows (n, c, M) of targets beyond energy, forces and virial, by name; arguments are those of `design_rows`."""
+
+
 @dataclass(frozen=True, eq=False)
 class DesignRows:
     """Rows of K_NM for the frames of a batch, at unit kernel scale.
 
     Attributes
     ----------
-    energy : ndarray (n_frames, M)
-    forces : ndarray (n_atoms, 3, M) or None
-        1/Å.
-    virial : ndarray (n_frames, 6, M) or None
-        Order xx, yy, zz, yz, xz, xy.
+    rows : dict of str to ndarray (n, c, M)
+        By target, c components for each frame or atom; forces in 1/Å, virials in Voigt order.
     """
 
-    energy: FloatArray
-    forces: FloatArray | None
-    virial: FloatArray | None
+    rows: dict[str, FloatArray]
+
+    @property
+    def energy(self) -> FloatArray:
+        """(n_frames, M)."""
+        return self.rows["energy"][:, 0]
+
+    @property
+    def forces(self) -> FloatArray | None:
+        """(n_atoms, 3, M)."""
+        return self.rows.get("forces")
+
+    @property
+    def virial(self) -> FloatArray | None:
+        """(n_frames, 6, M)."""
+        return self.rows.get("virial")
 
 
 def design_rows(
-    applied: AppliedBasis, *, forces: bool, virial: bool, atoms: IntArray | None = None, single: bool = True,
-    workspace: Workspace | None = None,
+    applied: AppliedBasis, kinds: Collection[str] = ("forces", "virial"), *, atoms: IntArray | None = None,
+    single: bool = True, workspace: Workspace | None = None,
 ) -> DesignRows:  # fmt: skip
     """Rows of all frames of a batch.
 
     Parameters
     ----------
-    forces, virial : bool
-        Which derivative rows are wanted.
+    kinds : collection of str
+        Targets wanted beside the energy.
     atoms : ndarray of int or None
         Force rows of these atoms only, ascending, and their share as centres of the energy and virial rows: the shares
         of parts that hold all atoms add up to the whole.
@@ -58,27 +73,29 @@ def design_rows(
     workspace : Workspace or None
         Memory that the rows are made with (not of the rows themselves).
     """
-    return _Rows(applied, forces, virial, atoms, single, Workspace() if workspace is None else workspace).made()
+    made = _Rows(applied, kinds, atoms, single, Workspace() if workspace is None else workspace).made()
+    others = {kind: functional(applied, atoms) for kind, functional in FUNCTIONALS.items() if kind in kinds}
+    return DesignRows(made | others)
 
 
 class _Rows:
     """Rows of a batch that are being filled."""
 
     def __init__(
-        self, applied: AppliedBasis, forces: bool, virial: bool, atoms: IntArray | None, single: bool,
-        workspace: Workspace,
-    ) -> None:  # fmt: skip
+        self, applied: AppliedBasis, kinds: Collection[str], atoms: IntArray | None, single: bool, workspace: Workspace
+    ) -> None:
+        forces, virial = (kind in kinds for kind in ("forces", "virial"))
         batch, m = applied.batch, applied.basis.n_columns
         self.applied, self.single, self.workspace = applied, single, workspace
         self.wanted = np.arange(batch.n_atoms) if atoms is None else atoms
         self.row_of_atom = np.full(batch.n_atoms, -1)
         self.row_of_atom[self.wanted] = np.arange(len(self.wanted))
-        self.keep_forces, self.all_atoms = forces, atoms is None
+        self.kinds, self.all_atoms = ("energy", *kinds), atoms is None
         self.energy = np.zeros((batch.n_frames, m))
         self.forces = np.zeros((len(self.wanted), 3, m)) if forces or virial else None
         self.virial = np.zeros((batch.n_frames, 6, m)) if virial else np.empty((0, 6, m))
 
-    def made(self) -> DesignRows:
+    def made(self) -> dict[str, FloatArray]:
         """Go through all instances that the rows depend on."""
         neighbours, at_once, involved = self.applied.neighbours, None, None
         if self.forces is not None:
@@ -93,8 +110,8 @@ class _Rows:
                 centres = np.intersect1d(centres, involved, assume_unique=True)
             for chunk in self.applied.walk(block, centres, self.workspace, at_once):
                 self._add(chunk)
-        has_virial = len(self.virial) > 0
-        return DesignRows(self.energy, self.forces if self.keep_forces else None, self.virial if has_virial else None)
+        found = {"energy": self.energy[:, None], "forces": self.forces, "virial": self.virial}
+        return {kind: rows for kind, rows in found.items() if kind in self.kinds and rows is not None}
 
     def _add(self, chunk: Chunk) -> None:
         """Kernel values and slopes of a chunk, its energy rows, and the derivatives."""

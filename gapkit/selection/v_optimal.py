@@ -113,7 +113,7 @@ def _rows(basis: SparseBasis, transform: FloatArray, batch: AtomsBatch) -> Itera
         part = batch.select(np.arange(span.start, span.stop))
         applied = AppliedBasis.of(basis, part, build_neighbour_list(part, basis.reach))
         for atoms in frame_parts(part, ATOMS_AT_ONCE):
-            made = design_rows(applied, forces=True, virial=False, atoms=atoms)
+            made = design_rows(applied, ("forces",), atoms=atoms)
             assert made.forces is not None
             energy, forces = made.energy @ transform, made.forces @ transform
             for i in range(part.n_frames):

@@ -130,7 +130,7 @@ class Toy:
     def rows(self, frames):
         batch = to_batch(frames, labels=False)
         neighbours = build_neighbour_list(batch, self.basis.reach)
-        return design_rows(AppliedBasis.of(self.basis, batch, neighbours), forces=True, virial=True)
+        return design_rows(AppliedBasis.of(self.basis, batch, neighbours))
 
 
 # Fourth-order central difference: offsets and weights in units of the step.

@@ -21,7 +21,7 @@ SINGLE = 1e-8  # features of a hundredth of the norm, with rounding of 6e-8
 
 def rows_of(toy, batch, atoms=None):
     neighbours = build_neighbour_list(batch, toy.basis.reach)
-    return design_rows(AppliedBasis.of(toy.basis, batch, neighbours), forces=True, virial=True, atoms=atoms)
+    return design_rows(AppliedBasis.of(toy.basis, batch, neighbours), atoms=atoms)
 
 
 @pytest.mark.parametrize(

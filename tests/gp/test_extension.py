@@ -51,7 +51,7 @@ def points_of(engines, batch, step):
 def rows_of(basis, batch, single=False):
     """Energies, forces and virials; in single precision rows depend in the tenth digit on which features are small."""
     neighbours = build_neighbour_list(batch, basis.reach)
-    rows = design_rows(AppliedBasis.of(basis, batch, neighbours), forces=True, virial=True, single=single)
+    rows = design_rows(AppliedBasis.of(basis, batch, neighbours), single=single)
     return np.concatenate([part.reshape(-1, basis.n_columns) for part in (rows.energy, rows.forces, rows.virial)])
 
 

@@ -95,7 +95,7 @@ def energy_rows(model, frames):
     state = model.model_
     batch = to_batch(frames, labels=False)
     neighbours = model.state_.neighbours(batch)
-    return design_rows(AppliedBasis.of(state.basis, batch, neighbours), forces=False, virial=False, single=False).energy
+    return design_rows(AppliedBasis.of(state.basis, batch, neighbours), (), single=False).energy
 
 
 def written_out(model, frames, weights=None):

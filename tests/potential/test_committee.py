@@ -72,7 +72,7 @@ def rows_of(model, frames):
     state = model.model_
     batch = to_batch(frames)
     neighbours = model.state_.neighbours(batch)
-    rows = design_rows(AppliedBasis.of(state.basis, batch, neighbours), forces=True, virial=True, single=False)
+    rows = design_rows(AppliedBasis.of(state.basis, batch, neighbours), single=False)
     return rows.energy, rows.forces.reshape(-1, state.basis.n_columns), rows.virial.reshape(-1, state.basis.n_columns)
 
 

@@ -74,13 +74,13 @@ class Fitted:
         self.batch = to_batch(frames)
         basis, batch = self.state.basis, self.batch
         neighbours = build_neighbour_list(batch, basis.reach)
-        made = design_rows(AppliedBasis.of(basis, batch, neighbours), forces=True, virial=True, single=False)
+        made = design_rows(AppliedBasis.of(basis, batch, neighbours), single=False)
         targets = self.model.state_.row_maker.targets(batch)
         rows, labels, sigmas, frames_of, kinds = [], [], [], [], []
         for kind, c in (("energy", 1), ("forces", 3), ("virial", 6)):
             has = targets.has[kind]
             rows.append(getattr(made, kind)[has].reshape(-1, basis.n_columns))
-            labels.append(getattr(targets, kind)[has].ravel())
+            labels.append(targets.values[kind][has].ravel())
             sigmas.append(np.repeat(targets.sigmas[kind][has] * self.model.state_.noise.get(kind, np.nan), c))
             owner = batch.frame_of_atom if kind == "forces" else np.arange(batch.n_frames)
             frames_of.append(np.repeat(owner[has], c))

@@ -12,8 +12,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, fields, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.linalg import solve_triangular
@@ -24,11 +23,12 @@ from gapkit.gp.basis import SparseBasis, SparseBlock
 from gapkit.gp.chunks import frame_chunks, frame_parts
 from gapkit.gp.instances import AppliedBasis, between, chunks
 from gapkit.gp.posterior import Posterior
-from gapkit.gp.rows import centres_seeing, design_rows
+from gapkit.gp.rows import FUNCTIONALS, centres_seeing, design_rows
 from gapkit.gp.variance.functionals import Functional, InstanceDerivatives, prior_covariance
 from gapkit.gp.variance.prior_residual import ResidualBasis
 from gapkit.neighbours import NeighbourList
 from gapkit.parallel import map_blocks
+from gapkit.targets import TARGETS
 from gapkit.typing import BoolArray, FloatArray, IntArray
 
 # A prior residual below zero by more than this part of the prior is reported.  Less is rounding, with matrices K_MM as
@@ -74,28 +74,38 @@ class TargetVariances:
 
     Attributes
     ----------
-    energy : VarianceParts
-        (n_frames, 1, 1), eV^2, of total energies.
-    forces : VarianceParts or None
-        (n_atoms, 3, 3), (eV/Å)^2.
-    virial : VarianceParts or None
-        (n_frames, 6, 6), eV^2, order xx, yy, zz, yz, xz, xy.
+    parts : dict of str to VarianceParts
+        By target.  Those of `gapkit.gp.rows.FUNCTIONALS` have a data part alone.
     """
 
-    energy: VarianceParts
-    forces: VarianceParts | None
-    virial: VarianceParts | None
+    parts: dict[str, VarianceParts]
+
+    @property
+    def energy(self) -> VarianceParts:
+        """(n_frames, 1, 1), eV^2, of total energies."""
+        return self.parts["energy"]
+
+    @property
+    def forces(self) -> VarianceParts | None:
+        """(n_atoms, 3, 3), (eV/Å)^2."""
+        return self.parts.get("forces")
+
+    @property
+    def virial(self) -> VarianceParts | None:
+        """(n_frames, 6, 6), eV^2, in Voigt order."""
+        return self.parts.get("virial")
 
     @classmethod
     def join(cls, parts: Sequence[TargetVariances]) -> TargetVariances:
         """Those of frames one part after another."""
-        joined: dict[str, Any] = {}
-        for kind in (field.name for field in fields(cls)):
-            of_kind = [getattr(part, kind) for part in parts]
-            joined[kind] = None if any(part is None for part in of_kind) else VarianceParts(
-                np.concatenate([part.data for part in of_kind]), np.concatenate([part.prior for part in of_kind])
-            )  # fmt: skip
-        return cls(**joined)
+        joined = {}
+        for kind in parts[0].parts:
+            if any(kind not in part.parts for part in parts):
+                continue
+            of_kind = [part.parts[kind] for part in parts]
+            data, prior = (np.concatenate([getattr(part, name) for part in of_kind]) for name in ("data", "prior"))
+            joined[kind] = VarianceParts(data, prior)
+        return cls(joined)
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,21 +163,18 @@ class TargetRows:
 
 def target_rows(applied: AppliedBasis, kinds: Collection[str], *, single: bool = False) -> dict[str, FloatArray]:
     """Design rows (n, c, M) by kind, energies among them; large frames in parts, `single` as for `design_rows`."""
-    found: dict[str, list[FloatArray]] = {}
+    sums: dict[str, FloatArray] = {}
+    of_atoms: dict[str, list[FloatArray]] = {}
     parts = frame_parts(applied.batch, max(ATOMS_OF_A_FRAME, NUMBERS_OF_ROWS // (3 * applied.basis.n_columns)))
     for atoms in parts:
-        part = design_rows(applied, forces="forces" in kinds, virial="virial" in kinds, atoms=atoms, single=single)
-        found.setdefault("energy", []).append(part.energy[:, None])
-        if part.forces is not None:
-            found.setdefault("forces", []).append(part.forces)
-        if part.virial is not None:
-            found.setdefault("virial", []).append(part.virial)
-    rows = {kind: sum(pieces[1:], pieces[0]) for kind, pieces in found.items() if kind != "forces"}
-    if "forces" in found:
-        joined = np.concatenate(found["forces"])
-        order = [atoms for atoms in parts if atoms is not None]
-        rows["forces"] = joined[np.argsort(np.concatenate(order))] if order else joined
-    return rows
+        for kind, rows in design_rows(applied, kinds, atoms=atoms, single=single).rows.items():
+            if TARGETS[kind].per_atom:
+                of_atoms.setdefault(kind, []).append(rows)
+            else:
+                sums[kind] = sums[kind] + rows if kind in sums else rows
+    place = [atoms for atoms in parts if atoms is not None]
+    order = np.argsort(np.concatenate(place)) if place else slice(None)
+    return sums | {kind: np.concatenate(pieces)[order] for kind, pieces in of_atoms.items()}
 
 
 def seen_by_points(basis: SparseBasis, posterior: Posterior, rows: FloatArray) -> FloatArray:
@@ -287,12 +294,13 @@ def variances_of(
     for kind, rows in targets.rows.items():
         data = inner(posterior.whiten(rows.reshape(-1, basis.n_columns)), rows.shape)
         unseen = np.zeros_like(data)
-        which = np.flatnonzero(prior_of) if kind == "forces" else np.unique(applied.batch.frame_of_atom[prior_of])
-        if len(which):
+        atoms = np.flatnonzero(prior_of)
+        which = atoms if TARGETS[kind].per_atom else np.unique(applied.batch.frame_of_atom[atoms])
+        if len(which) and kind not in FUNCTIONALS:
             unseen[which], n = targets.residual(basis, posterior, kind, which)
             n_clipped += n
         found[kind] = VarianceParts(data, unseen)
-    return TargetVariances(found["energy"], found.get("forces"), found.get("virial")), n_clipped
+    return TargetVariances(found), n_clipped
 
 
 def covariance_of(applied: AppliedBasis, posterior: Posterior, kinds: Sequence[str]) -> FloatArray:

@@ -113,9 +113,7 @@ def compare_part(model: GAP, frames: list[Atoms] | str, options: dict[str, Any])
     listed = read_frames(frames) if isinstance(frames, str) else frames
     keys = options["keys"] or model.label_keys
     batch = to_batch(listed, keys=keys, strict=False)
-    labels = batch.labels
-    assert labels is not None
-    if labels.has_energy.any() or labels.has_forces.any() or (labels.has_virial & np.isfinite(batch.volumes)).any():
+    if any(mask.any() for mask in batch.comparable.values()):
         model = copy.copy(model)
         model.label_keys = keys  # not as `keys`: a part may lack labels that others have
         return compare(model, listed)
@@ -124,7 +122,7 @@ def compare_part(model: GAP, frames: list[Atoms] | str, options: dict[str, Any])
     for target in TARGETS.values():
         values = np.empty((0, target.components))
         pairs[target.shown.name] = Pairs(none, values, values, atoms=none if target.per_atom else None)
-    return Comparison(labels.config_type, batch.n_atoms_per_frame, batch.numbers, pairs)
+    return Comparison(batch.all_labels.config_type, batch.n_atoms_per_frame, batch.numbers, pairs)
 
 
 def join_predictions(parts: Sequence[Predictions]) -> Predictions:

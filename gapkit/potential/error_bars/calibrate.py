@@ -138,8 +138,8 @@ def calibrate_on(state: FittedState, batch: AtomsBatch, n_jobs: int | None = Non
     )  # fmt: skip
     residuals = {}
     for kind, target in TARGETS.items():
-        parts, rows = getattr(variances, kind), np.flatnonzero(has[kind])
-        if parts is None:
+        parts, rows = variances.parts.get(kind), np.flatnonzero(has[kind])
+        if parts is None or not hasattr(p, kind):
             continue
         errors = target.to_components(getattr(p, kind) - labels.values[kind])[rows]
         data = np.einsum("ncc->nc", parts.data)[rows]

@@ -145,7 +145,7 @@ def _of_frame(targets: TrainingTargets, batch: AtomsBatch, frame: int, noise: di
     found = {}
     for kind, target in TARGETS.items():
         span = target.span(batch.offsets, frame, frame + 1)
-        values = getattr(targets, kind)[span].reshape(-1, target.components)
+        values = targets.values[kind][span]
         found[kind] = _Labels(values, targets.has[kind][span], targets.sigmas[kind][span] * noise.get(kind, np.nan))
     return found
 

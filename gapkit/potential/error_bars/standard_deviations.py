@@ -79,7 +79,7 @@ def _epistemic(state: FittedState, applied: AppliedBasis, noisy: bool, n_jobs: i
     found = target_variances(applied, state.sparse.posterior, kinds=kinds, n_jobs=n_jobs)
     bars: dict[str, Any] = {"variances": found}
     for kind, target in TARGETS.items():
-        parts = getattr(found, kind)
+        parts = found.parts.get(kind)
         if parts is None:
             continue
         noise = state.noise.get(kind, 0.0) ** 2 if noisy else 0.0
@@ -108,7 +108,7 @@ def _calibrated(
     n_atoms = batch.n_atoms_per_frame
     bars: dict[str, Any] = {"energy_std": np.full(batch.n_frames, np.nan)}
     for kind, target in TARGETS.items():
-        parts, name = getattr(found, kind), target.shown.name
+        parts, name = found.parts.get(kind), target.shown.name
         if parts is None or name not in calibration.scales:
             continue
         factor = 1.0 if target.per_atom else target.shown.factor(n_atoms, batch.volumes)[:, None] ** 2

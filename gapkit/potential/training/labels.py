@@ -13,10 +13,7 @@ from gapkit.structures import AtomsBatch, LabelKeys, to_batch
 def labelled_batch(frames: Atoms | Sequence[Atoms], keys: LabelKeys | None) -> AtomsBatch:
     """A batch of frames of which at least one has a label; DataError if none has."""
     batch = to_batch(frames, keys=keys or LabelKeys())
-    labels = batch.labels
-    require_labels(
-        labels is not None and bool(labels.has_energy.any() or labels.has_forces.any() or labels.has_virial.any())
-    )
+    require_labels(any(has.any() for has in batch.all_labels.has.values()))
     return batch
 
 

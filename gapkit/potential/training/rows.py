@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from threading import Event
 
@@ -20,7 +20,7 @@ from gapkit.potential.training.accumulator import ATOMS_PER_CHUNK, ROWS_AT_ONCE,
 from gapkit.potential.training.checkpoint import Checkpoint
 from gapkit.progress import track
 from gapkit.structures import AtomsBatch, Labels
-from gapkit.targets import TARGETS, to_voigt
+from gapkit.targets import TARGETS
 from gapkit.terms.known import KnownEnergy
 from gapkit.typing import BoolArray, FloatArray, IntArray
 from gapkit.workspace import Workspace
@@ -28,31 +28,30 @@ from gapkit.workspace import Workspace
 
 @dataclass(frozen=True, eq=False)
 class TrainingTargets:
-    """Labels less reference energies and baseline, with masks and relative sigmas.
+    """Labels less the known energies, by target; n frames or atoms of c components.
 
     Attributes
     ----------
-    energy : ndarray (n_frames,), eV;  forces : ndarray (n_atoms, 3), eV/Å;  virial : ndarray (n_frames, 6), eV
-    has : dict of kind to mask (n_frames,) or (n_atoms,)
-    sigmas : dict of kind to relative sigma of every row of the mask's length
+    values : mapping of str to ndarray (n, c)
+        eV for energies and virials, eV/Å for forces.
+    has : mapping of str to ndarray (n,)
+        Masks of labels.
+    sigmas : mapping of str to ndarray (n,)
+        Relative sigmas.
     """
 
-    energy: FloatArray
-    forces: FloatArray
-    virial: FloatArray
-    has: dict[str, BoolArray]
-    sigmas: dict[str, FloatArray]
+    values: Mapping[str, FloatArray]
+    has: Mapping[str, BoolArray]
+    sigmas: Mapping[str, FloatArray]
 
 
 def make_targets(batch: AtomsBatch, labels: Labels, known: KnownEnergy, noise: Noise) -> TrainingTargets:
     """Labels less the known energies; `noise` as given to the fit."""
     part = known.targets(batch)
     return TrainingTargets(
-        energy=labels.energy - part["energy"],
-        forces=labels.forces - part["forces"],
-        virial=to_voigt(labels.virial - part["virial"]),
-        has={"energy": labels.has_energy, "forces": labels.has_forces, "virial": labels.has_virial},
-        sigmas={kind: row_sigmas(noise, labels, kind, batch.n_atoms_per_frame) for kind in TARGETS},
+        {kind: target.to_components(labels.values[kind] - part.get(kind, 0.0)) for kind, target in TARGETS.items()},
+        labels.has,
+        {kind: row_sigmas(noise, labels, kind, batch.n_atoms_per_frame) for kind in TARGETS},
     )
 
 
@@ -156,22 +155,19 @@ def training_rows(
         if use.any():
             rows = (design if use.all() else design[use]).reshape(-1, basis.n_columns)
             sigmas = targets.sigmas[kind][spans[kind]][which][use]
-            values = getattr(targets, kind)[spans[kind]][which][use]
+            values = targets.values[kind][spans[kind]][which][use]
             yield kind, rows, values.ravel(), np.repeat(sigmas, TARGETS[kind].components)
 
-    energy: FloatArray | float = 0.0
-    virial: FloatArray | float = 0.0
+    kinds = [kind for kind, mask in has.items() if mask.any()]
+    of_frames: dict[str, FloatArray] = {}
     for atoms in frame_parts(part, atoms_at_once):
-        rows = design_rows(
-            applied, forces=bool(has["forces"].any()), virial=bool(has["virial"].any()), atoms=atoms,
-            workspace=workspace,
-        )  # fmt: skip
-        energy = rows.energy if atoms is None else energy + rows.energy
-        virial = 0.0 if rows.virial is None else rows.virial if atoms is None else virial + rows.virial
-        if rows.forces is not None:
-            yield from labelled("forces", rows.forces, slice(None) if atoms is None else atoms)
-    yield from labelled("energy", np.asarray(energy))
-    yield from labelled("virial", np.asarray(virial))
+        for kind, rows in design_rows(applied, kinds, atoms=atoms, workspace=workspace).rows.items():
+            if TARGETS[kind].per_atom:
+                yield from labelled(kind, rows, slice(None) if atoms is None else atoms)
+            else:
+                of_frames[kind] = of_frames[kind] + rows if kind in of_frames else rows
+    for kind, rows in of_frames.items():
+        yield from labelled(kind, rows)
 
 
 @dataclass(frozen=True)
