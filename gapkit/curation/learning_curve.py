@@ -86,7 +86,7 @@ def learning_curve(
         Methods of `select`, or functions of (frames, n, seed) that return n indices in order of preference.
     seeds : sequence of int
     options : mapping or None
-        Further options of `select`, by name: per, quotas, descriptor, known, keys.
+        Further options of `select`, by name: quotas, descriptor, known.
 
     Raises
     ------
@@ -96,7 +96,7 @@ def learning_curve(
         If the test frames have no labels.
     """
     options = dict(options or {})
-    unknown = set(options) - {"per", "quotas", "descriptor", "known", "keys"}
+    unknown = set(options) - {"quotas", "descriptor", "known"}
     if unknown or not sizes or not seeds or min(sizes) < 1 or max(sizes) > len(frames):
         raise InputError(
             f"`sizes` must be numbers of frames from 1 to {len(frames)} with at least one seed, `options` those of "

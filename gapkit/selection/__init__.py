@@ -5,6 +5,6 @@ below it.
 """
 
 from gapkit.selection.duplicates import DuplicateGroup, find_duplicates
-from gapkit.selection.select import Selected, select
+from gapkit.selection.select import FrameVectors, Quotas, Selected, select
 
-__all__ = ["DuplicateGroup", "Selected", "find_duplicates", "select"]
+__all__ = ["DuplicateGroup", "FrameVectors", "Quotas", "Selected", "find_duplicates", "select"]

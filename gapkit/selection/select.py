@@ -1,7 +1,7 @@
 """Greedy selection of frames to label, or to train on.
 
-Every frame is a block X_f of descriptor vectors: their mean by species (`per="frame"`), or the vectors of all its atoms
-(`per="atom"`).  All methods add one frame after another, that of the highest gain:
+Every frame is a block X_f of descriptor vectors, see `FrameVectors`.  All methods add one frame after another, that of
+the highest gain:
 
 - "farthest_point": the largest distance of any of its vectors from all vectors taken (Eldar et al., IEEE Trans. Image
   Process. 6, 1305 (1997));
@@ -35,11 +35,12 @@ from gapkit.selection.gains import Cur, Distance, DOptimal, Gains, Static
 from gapkit.selection.v_optimal import Information, VOptimal
 from gapkit.sparse import allocate
 from gapkit.sparse.cur import leverage_scores
-from gapkit.structures import LabelKeys, to_batch
+from gapkit.structures import to_batch
 from gapkit.typing import FloatArray, IntArray
 
 Method = Literal["farthest_point", "cur", "leverage", "d_optimal", "v_optimal", "uncertainty", "diverse", "random"]
 METHODS: tuple[str, ...] = get_args(Method)
+Rule = Mapping[str, int] | Literal["sqrt", "proportional"]
 # Principal components of the vectors that are kept, and atoms whose vectors are made together.
 N_COMPONENTS = 40
 ATOMS_AT_ONCE = 2000
@@ -63,11 +64,75 @@ class Selected:
     gains: FloatArray
 
 
+@dataclass(frozen=True)
+class FrameVectors:
+    """Blocks of descriptor vectors of frames.
+
+    Attributes
+    ----------
+    descriptor : Descriptor or None
+        An atomic one; None: SOAP with a cutoff of 5 Å.
+    per : {"frame", "atom"}
+        Means by species, or the vectors of all atoms, so that a single atom counts.
+
+    Raises
+    ------
+    InputError
+        If `per` is neither.
+    """
+
+    descriptor: Descriptor | None = None
+    per: Literal["frame", "atom"] = "frame"
+
+    def __post_init__(self) -> None:
+        if self.per not in ("frame", "atom"):
+            raise InputError(f'`per` must be "frame" or "atom", got {self.per!r}')
+
+    def __call__(self, frames: Sequence[Atoms]) -> list[FloatArray]:
+        """Leading principal components (m_f, r), m_f = 1 or the number of atoms; species stand side by side."""
+        batch = to_batch(frames, labels=False)
+        engine = atomic_engine(self.descriptor, batch.species)
+        of_species: dict[int, list[tuple[IntArray, FloatArray]]] = {}
+        d, n_species = engine.n_features, len(engine.blocks)
+        means = np.zeros((batch.n_frames, n_species, d))
+        for span in frame_chunks(batch, ATOMS_AT_ONCE):
+            part = batch.select(np.arange(span.start, span.stop))
+            for i, (centres, x) in enumerate(vectors_by_species(engine, part).values()):
+                frame = span.start + part.frame_of_atom[centres]
+                if self.per == "frame":
+                    np.add.at(means[:, i], frame, x / batch.n_atoms_per_frame[frame, None])
+                else:
+                    of_species.setdefault(i, []).append((frame, x))
+        if self.per == "frame":
+            return list(_components(means.reshape(batch.n_frames, -1))[:, None, :])
+        # atoms of different species are not compared: orthogonal coordinates
+        owner = np.concatenate([frame for parts in of_species.values() for frame, _ in parts])
+        X = block_diag(*(_components(np.concatenate([x for _, x in parts])) for parts in of_species.values()))
+        order = np.argsort(owner, kind="stable")
+        return np.split(X[order], np.cumsum(np.bincount(owner, minlength=batch.n_frames))[:-1])
+
+
+@dataclass(frozen=True)
+class Quotas:
+    """Frames of each configuration type.
+
+    Attributes
+    ----------
+    rule : mapping of str to int, or {"sqrt", "proportional"}
+        Numbers by type, the other types sharing the rest; or shares by the root of the frames of each type, or in
+        proportion to them.
+    key : str
+        Name of the configuration type in `info`.
+    """
+
+    rule: Rule
+    key: str = "config_type"
+
+
 def select(
     frames: Sequence[Atoms], n: int, method: Method = "v_optimal", *, model: GAP | None = None,
-    descriptor: Descriptor | None = None, per: Literal["frame", "atom"] = "frame", known: Sequence[Atoms] = (),
-    quotas: Mapping[str, int] | Literal["sqrt", "proportional"] | None = None, keys: LabelKeys | None = None,
-    random_state: int | np.random.RandomState | None = 0,
+    descriptor: Descriptor | FrameVectors | None = None, known: Sequence[Atoms] = (),
+    quotas: Rule | Quotas | None = None, random_state: int | np.random.RandomState | None = 0,
 ) -> Selected:  # fmt: skip
     """Choose `n` of the frames.
 
@@ -77,16 +142,13 @@ def select(
         Labels are not needed.
     model : GAP or None
         Fitted; for "uncertainty" and "diverse".
-    descriptor : Descriptor or None
-        An atomic one; None: SOAP with a cutoff of 5 Å.
-    per : {"frame", "atom"}
-        Compare the means of frames, or all their atoms, so that a single atom counts.  "v_optimal" takes the forces of
-        all atoms in any case.
+    descriptor : Descriptor, FrameVectors or None
+        An atomic one, or vectors of frames; None: SOAP with a cutoff of 5 Å, means of frames.  "v_optimal" takes the
+        forces of all atoms in any case.
     known : list of Atoms
         Frames already taken ("farthest_point", "diverse", "d_optimal", "v_optimal").
-    quotas : mapping, {"sqrt", "proportional"} or None
-        Frames of each configuration type; types without a number share the rest.  A name: by the square root of the
-        frames of each type, or in proportion to them.  None: types do not count.
+    quotas : Quotas, its rule, or None
+        None: types do not count.
     random_state : int, RandomState or None
 
     Raises
@@ -94,25 +156,24 @@ def select(
     InputError
         If an option is unusable, or there are fewer than `n` frames, or quotas allow for fewer.
     """
-    if method not in METHODS or per not in ("frame", "atom"):
-        raise InputError(
-            f'`method` must be one of {", ".join(METHODS)}, `per` "frame" or "atom", got {method!r}, {per!r}'
-        )
+    if method not in METHODS:
+        raise InputError(f"`method` must be one of {', '.join(METHODS)}, got {method!r}")
     if int(n) != n or not 1 <= n <= len(frames):
         raise InputError(f"`n` must be an integer from 1 to the {len(frames)} frames, got {n!r}")
     if method in ("uncertainty", "diverse") and model is None:
         raise InputError(f"`method` = {method!r} needs a fitted `model`")
     rng = np.random.default_rng(check_random_state(random_state).randint(2**31 - 1))
-    free = _open(frames, n, quotas, (keys or LabelKeys()).config_type)
+    free = _open(frames, n, quotas)
+    vectors = descriptor if isinstance(descriptor, FrameVectors) else FrameVectors(descriptor)
     if method == "random":
         return _greedy(n, free, Static(rng.random(len(frames))))
     if method == "uncertainty":
         assert model is not None
         return _greedy(n, free, Static(_uncertainty(model, frames)))
     if method == "v_optimal":
-        every = Information.of([*frames, *known], descriptor, rng)
+        every = Information.of([*frames, *known], vectors.descriptor, rng)
         return _greedy(n, free, VOptimal(every[: len(frames)], every[len(frames) :], rng))
-    blocks = frame_vectors([*frames, *known], descriptor, per)
+    blocks = vectors([*frames, *known])
     own, others = blocks[: len(frames)], blocks[len(frames) :]
     if method == "leverage":
         X = np.concatenate(own)
@@ -126,32 +187,6 @@ def select(
         return _greedy(n, free, DOptimal(own, others))
     weights = _uncertainty(model, frames) if model is not None and method == "diverse" else None
     return _greedy(n, free, Distance(own, others, weights, rng))
-
-
-def frame_vectors(
-    frames: Sequence[Atoms], descriptor: Descriptor | None = None, per: Literal["frame", "atom"] = "frame"
-) -> list[FloatArray]:
-    """Blocks (m_f, r) of leading principal components, m_f = 1 or the number of atoms; species stand side by side."""
-    batch = to_batch(frames, labels=False)
-    engine = atomic_engine(descriptor, batch.species)
-    of_species: dict[int, list[tuple[IntArray, FloatArray]]] = {}
-    d, n_species = engine.n_features, len(engine.blocks)
-    means = np.zeros((batch.n_frames, n_species, d))
-    for span in frame_chunks(batch, ATOMS_AT_ONCE):
-        part = batch.select(np.arange(span.start, span.stop))
-        for i, (centres, x) in enumerate(vectors_by_species(engine, part).values()):
-            frame = span.start + part.frame_of_atom[centres]
-            if per == "frame":
-                np.add.at(means[:, i], frame, x / batch.n_atoms_per_frame[frame, None])
-            else:
-                of_species.setdefault(i, []).append((frame, x))
-    if per == "frame":
-        return list(_components(means.reshape(batch.n_frames, -1))[:, None, :])
-    # atoms of different species are not compared: orthogonal coordinates
-    owner = np.concatenate([frame for parts in of_species.values() for frame, _ in parts])
-    X = block_diag(*(_components(np.concatenate([x for _, x in parts])) for parts in of_species.values()))
-    order = np.argsort(owner, kind="stable")
-    return np.split(X[order], np.cumsum(np.bincount(owner, minlength=batch.n_frames))[:-1])
 
 
 def _components(x: FloatArray) -> FloatArray:
@@ -171,28 +206,27 @@ def _uncertainty(model: GAP, frames: Sequence[Atoms]) -> FloatArray:
 
 
 @dataclass(frozen=True)
-class _Quotas:
+class _Open:
     """Group of every frame, and number still open of each group."""
 
     group: IntArray
     left: IntArray
 
 
-def _open(
-    frames: Sequence[Atoms], n: int, quotas: Mapping[str, int] | Literal["sqrt", "proportional"] | None, key: str | None
-) -> _Quotas:
+def _open(frames: Sequence[Atoms], n: int, quotas: Rule | Quotas | None) -> _Open:
     if quotas is None:
-        return _Quotas(np.zeros(len(frames), int), np.array([n]))
-    types = ["default" if key is None else str(atoms.info.get(key, "default")) for atoms in frames]
+        return _Open(np.zeros(len(frames), int), np.array([n]))
+    quotas = quotas if isinstance(quotas, Quotas) else Quotas(quotas)
+    types, rule = [str(atoms.info.get(quotas.key, "default")) for atoms in frames], quotas.rule
     names, group = np.unique(types, return_inverse=True)
     counts = dict(zip(names.tolist(), np.bincount(group).tolist(), strict=True))
-    shares = allocate(counts, n, rule=quotas) if isinstance(quotas, str) else allocate(counts, n, quotas)
+    shares = allocate(counts, n, rule=rule) if isinstance(rule, str) else allocate(counts, n, rule)
     if sum(shares.values()) != n:
         raise InputError(f"`quotas` allow for {sum(shares.values())} frames, {shares}, but `n` is {n}; make them agree")
-    return _Quotas(group.ravel(), np.array([shares[name] for name in counts]))
+    return _Open(group.ravel(), np.array([shares[name] for name in counts]))
 
 
-def _greedy(n: int, free: _Quotas, gains: Gains) -> Selected:
+def _greedy(n: int, free: _Open, gains: Gains) -> Selected:
     """Take the frame of the highest gain, again and again; the first of equal ones."""
     chosen, worth = np.empty(n, dtype=np.int64), np.empty(n)
     taken = np.zeros(len(free.group), bool)

@@ -9,7 +9,7 @@ from ase import Atoms
 from gapkit import SOAP, TwoBody
 from gapkit.exceptions import InputError
 from gapkit.selection import v_optimal
-from gapkit.selection.select import METHODS, frame_vectors, select
+from gapkit.selection.select import METHODS, FrameVectors, Quotas, select
 from gapkit.selection.v_optimal import Information, VOptimal
 from tests.potential.models import make_frames, small_model
 
@@ -33,14 +33,14 @@ def model():
 @pytest.mark.parametrize("per", ["frame", "atom"])
 @pytest.mark.parametrize("method", METHODS)
 def test_distinct_deterministic_and_nested(frames, model, method, per):
-    found = select(frames, 12, method, model=model, per=per, descriptor=OWN)
+    found = select(frames, 12, method, model=model, descriptor=FrameVectors(OWN, per))
     assert len(set(found.indices.tolist())) == 12
-    again = select(frames, 12, method, model=model, per=per, descriptor=OWN)
+    again = select(frames, 12, method, model=model, descriptor=FrameVectors(OWN, per))
     np.testing.assert_array_equal(found.indices, again.indices)
-    few = select(frames, 5, method, model=model, per=per, descriptor=OWN)
+    few = select(frames, 5, method, model=model, descriptor=FrameVectors(OWN, per))
     np.testing.assert_array_equal(found.indices[:5], few.indices)
     if method in ("random", "leverage", "v_optimal"):
-        other = select(frames, 12, method, model=model, per=per, descriptor=OWN, random_state=1)
+        other = select(frames, 12, method, model=model, descriptor=FrameVectors(OWN, per), random_state=1)
         assert not np.array_equal(other.indices, found.indices)
 
 
@@ -68,9 +68,9 @@ def brute_means(frames):
 
 
 def test_vectors_keep_distances(frames):
-    mine, X = np.concatenate(frame_vectors(frames, OWN)), brute_means(frames)
+    mine, X = np.concatenate(FrameVectors(OWN)(frames)), brute_means(frames)
     np.testing.assert_allclose(mine @ mine.T, X @ X.T, atol=1e-9)
-    atoms = frame_vectors(frames, OWN, "atom")
+    atoms = FrameVectors(OWN, "atom")(frames)
     assert [len(block) for block in atoms] == [4] * 26
     x = SOAP(4.0, 4, 3, 0.5, species=[29, 79]).fit(frames).transform(frames[-1])
     same = frames[-1].numbers[:, None] == frames[-1].numbers
@@ -91,10 +91,12 @@ def test_farthest_point_by_brute_force(frames):
 
 
 def test_d_optimal_by_brute_force(frames):
-    blocks = frame_vectors(frames, OWN, "atom")
+    blocks = FrameVectors(OWN, "atom")(frames)
     X = np.concatenate(blocks)
     A = 1e-3 * (X**2).sum() / len(X) * np.eye(X.shape[1])
-    for i, gain in zip(*vars(select(frames, 6, "d_optimal", descriptor=OWN, per="atom")).values(), strict=True):
+    for i, gain in zip(
+        *vars(select(frames, 6, "d_optimal", descriptor=FrameVectors(OWN, "atom"))).values(), strict=True
+    ):
         gains = [np.linalg.slogdet(np.eye(len(b)) + b @ np.linalg.solve(A, b.T))[1] for b in blocks]
         assert gain == pytest.approx(max(gains))
         assert gains[i] == pytest.approx(max(gains))
@@ -244,6 +246,9 @@ def test_quotas(frames, method):
     assert unlike(select(frames, 10, method, quotas={"unlike": 2}, descriptor=OWN)) == 2
     assert unlike(select(frames, 13, method, quotas="proportional", descriptor=OWN)) == 3
     assert unlike(select(frames, 9, method, quotas="sqrt", descriptor=OWN)) == 3
+    for atoms in frames:
+        atoms.info["kind"] = atoms.info["config_type"]
+    assert unlike(select(frames, 10, method, quotas=Quotas({"unlike": 2}, key="kind"), descriptor=OWN)) == 2
     with pytest.raises(InputError, match="quotas"):
         select(frames, 10, method, quotas={"unlike": 2, "alike": 3})
 
@@ -251,8 +256,10 @@ def test_quotas(frames, method):
 def test_refusals(frames):
     for arguments, words in (
         ({"method": "best"}, "method"), ({"n": 0}, "`n`"), ({"n": 27}, "`n`"), ({"method": "uncertainty"}, "model"),
-        ({"per": "pair"}, "per"), ({"descriptor": TwoBody(4.0)}, "SOAP"),
+        ({"descriptor": TwoBody(4.0)}, "SOAP"),
         ({"descriptor": TwoBody(4.0), "method": "v_optimal"}, "SOAP"),
     ):  # fmt: skip
         with pytest.raises(InputError, match=words):
             select(frames, **{"n": 3, **arguments})
+    with pytest.raises(InputError, match="`per`"):
+        FrameVectors(per="pair")

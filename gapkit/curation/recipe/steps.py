@@ -22,7 +22,7 @@ from gapkit.io.registry import make_all
 from gapkit.potential import GAP
 from gapkit.potential.defaults import default_terms
 from gapkit.selection.duplicates import DuplicateGroup, find_duplicates
-from gapkit.selection.select import select
+from gapkit.selection.select import FrameVectors, select
 
 N_NAMED = 8
 UNREADABLE = ("conflicting_labels", "unusable")
@@ -216,7 +216,7 @@ def choose(ledger: Ledger, options: Select, seed: int) -> None:
         present = {e.config_type for e in train}
         quotas = {name: number for name, number in quotas.items() if name in present}
     chosen = select(
-        frames_of(train), n, options.method, per=options.per, quotas=quotas, random_state=seed
+        frames_of(train), n, options.method, descriptor=FrameVectors(per=options.per), quotas=quotas, random_state=seed
     ).indices.tolist()
     rank = {frame: k for k, frame in enumerate(chosen)}
     for k, entry in enumerate(train):
