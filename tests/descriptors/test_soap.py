@@ -9,8 +9,9 @@ from ase.build import bulk
 from dscribe.descriptors import SOAP as DScribe
 
 from gapkit.descriptors import SOAP, CosineCutoff, NoCutoff, QuinticCutoff, TwoBody
-from gapkit.descriptors.soap.radial import BASES, tabulate
+from gapkit.descriptors.soap.radial import tabulate
 from gapkit.exceptions import InputError
+from gapkit.io.registry import classes
 from tests.descriptors.cases import structure
 
 AGREEMENT = 1e-8  # with another code, relative to the largest element
@@ -61,7 +62,7 @@ def test_the_public_order_has_l_fastest():
     atoms = Atoms("OSi", positions=[[0, 0, 0], [0, 0, distance]])
     soap = SOAP(4.0, N_MAX, L_MAX, sigma, cutoff_function=NoCutoff(), normalize=False, central_weight=0.0)
     x = soap.fit_transform([atoms])[0]
-    radial = BASES["gaussian"](N_MAX, L_MAX, sigma, 4.0).values(np.array([distance]))[0]
+    radial = classes("RadialBasis")["gaussian"](N_MAX, L_MAX, sigma, 4.0).values(np.array([distance]))[0]
     silicon = radial.T * np.sqrt((2 * np.arange(L_MAX + 1) + 1) / (4 * np.pi))  # (n, l)
     c = np.concatenate([np.zeros_like(silicon), silicon])
     expected = [
@@ -82,10 +83,10 @@ def test_the_norm_is_one_or_none():
 
 
 @pytest.mark.parametrize("stride", [6, 8])
-@pytest.mark.parametrize("basis", list(BASES))
+@pytest.mark.parametrize("basis", list(classes("RadialBasis")))
 def test_the_table_is_precise(basis, stride):
     """Values between the nodes, against the basis itself; places beyond n_max are zero."""
-    made = BASES[basis](6, 4, 0.45, 4.2)
+    made = classes("RadialBasis")[basis](6, 4, 0.45, 4.2)
     table = tabulate(made, 0.45, made.reach, stride)
     r = np.sort(np.random.default_rng(0).uniform(0.0, made.reach, 300))
     exact = np.pad(made.values(r), [(0, 0), (0, 0), (0, stride - 6)]).reshape(len(r), -1)

@@ -91,7 +91,14 @@ def test_arguments_are_checked_by_their_annotations() -> None:
     assert make({"type": "TwoBody", "cutoff": 3}, "Descriptor", "here").get_params() == TwoBody(3).get_params()
 
 
+def test_every_descriptor_has_a_name() -> None:
+    assert {"SOAP", "TwoBody", "ThreeBody", "TripletDistances", "DScribeSOAP", "DScribeACSF"} <= set(
+        classes("Descriptor")
+    )
+    assert list(classes("RadialBasis")) == ["gaussian", "gto", "polynomial"]
+
+
 def test_a_list_of_objects() -> None:
     tables = [{"type": "PairTable", "species": [14, 14], "distances": [1.0, 2.0], "energies": [1.0, 0.0]}]
     made = make({"type": "PairTables", "tables": tables}, "EnergyTerm", "here")
-    assert made.cutoff == 2.0
+    assert made.reach == 2.0

@@ -10,7 +10,7 @@ from gapkit.descriptors.base import Descriptor, atomic_numbers
 from gapkit.descriptors.cutoffs import CutoffFunction, NoCutoff, switch_of
 from gapkit.descriptors.soap.compression import Compression, with_central_density
 from gapkit.descriptors.soap.engine import SOAPEngine
-from gapkit.descriptors.soap.radial import BASES, tabulate
+from gapkit.descriptors.soap.radial import tabulate
 from gapkit.descriptors.soap.tables import make_tables, n_stride
 from gapkit.exceptions import InputError
 from gapkit.io.registry import classes
@@ -94,7 +94,7 @@ class SOAP(Descriptor):
     def engine(self, species: Sequence[int]) -> SOAPEngine:
         switch = switch_of(self.cutoff, self.transition, self.cutoff_function)
         self._check()
-        basis = BASES[self.basis](self.n_max, self.l_max, self.sigma, self.cutoff)
+        basis = classes("RadialBasis")[self.basis](self.n_max, self.l_max, self.sigma, self.cutoff)
         reach = basis.reach if isinstance(switch, NoCutoff) else self.cutoff
         centre = self.central_weight * basis.values(np.zeros(1))[0, 0] / np.sqrt(4.0 * np.pi)
         radial = tabulate(basis, self.sigma, reach, n_stride(self.n_max))
@@ -120,8 +120,9 @@ class SOAP(Descriptor):
             raise InputError(f"`l_max` must be between 0 and {MAX_L}, got {self.l_max}; 4 to 10 is usual")
         if not (np.isfinite(self.sigma) and 0.05 <= self.sigma <= self.cutoff):
             raise InputError(f"`sigma` must be between 0.05 Å and the cutoff, got {self.sigma}; 0.3 to 0.6 Å is usual")
-        if self.basis not in BASES:
-            raise InputError(f"`basis` must be one of {', '.join(BASES)}, got {self.basis!r}")
+        bases = classes("RadialBasis")
+        if self.basis not in bases:
+            raise InputError(f"`basis` must be one of {', '.join(bases)}, got {self.basis!r}")
         known = classes("Compression")
         if self.compression is not None and not isinstance(self.compression, tuple(known.values())):
             raise InputError(

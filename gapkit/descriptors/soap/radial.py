@@ -14,6 +14,7 @@ from scipy.interpolate import make_interp_spline
 from scipy.linalg import cholesky, sqrtm
 from scipy.special import erf, gamma, ive
 
+from gapkit.io.registry import registered
 from gapkit.typing import FloatArray
 
 
@@ -30,6 +31,7 @@ class RadialBasis(Protocol):
         ...
 
 
+@registered("RadialBasis", "gaussian")
 @dataclass(frozen=True)
 class GaussianBasis:
     """Orthonormalised Gaussians of the atoms' own width on a uniform grid: the basis of QUIP's `soap`.
@@ -100,6 +102,7 @@ def _scaled_bessel(degree: FloatArray, x: FloatArray) -> FloatArray:
 _PADDING = np.sqrt(-2.0 * np.log(1e-3))
 
 
+@registered("RadialBasis", "gto")
 @dataclass(frozen=True)
 class GTOBasis:
     """Gaussian-type orbitals r^l exp(-a r^2), Löwdin orthonormalised for each l: DScribe's `gto`.
@@ -138,6 +141,7 @@ class GTOBasis:
         return float(self.cutoff + _PADDING * self.sigma)
 
 
+@registered("RadialBasis", "polynomial")
 @dataclass(frozen=True)
 class PolynomialBasis:
     """Orthonormalised (r_c - r)^(n + 2), n = 1..n_max, integrated numerically: DScribe's `polynomial`.
@@ -169,12 +173,6 @@ class PolynomialBasis:
     def reach(self) -> float:
         return float(self.cutoff + _PADDING * self.sigma)
 
-
-BASES: dict[str, type[GaussianBasis] | type[GTOBasis] | type[PolynomialBasis]] = {
-    "gaussian": GaussianBasis,
-    "gto": GTOBasis,
-    "polynomial": PolynomialBasis,
-}
 
 # Nodes per sigma: the error of quintic Hermite interpolation of a Gaussian of width sigma is then below 1e-12.
 NODES_PER_SIGMA = 32
