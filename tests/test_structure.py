@@ -156,9 +156,9 @@ def names(tree: ast.Module) -> set[str]:
     found = {name for name, _ in functions(tree)}
     found |= {node.name for node in ast.walk(tree) if isinstance(node, ast.ClassDef)}
     for node in tree.body:
-        targets = (
-            node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
-        )
+        if isinstance(node, ast.Assign | ast.AnnAssign):
+            assigned = node.targets if isinstance(node, ast.Assign) else [node.target]
+            found |= {target.id for target in assigned if isinstance(target, ast.Name)}
     return found
 
 
