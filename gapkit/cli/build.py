@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +12,6 @@ from gapkit.options.fit import FitConfig, LabelOptions
 from gapkit.options.values import NOISE_NAMES
 
 if TYPE_CHECKING:
-    from ase import Atoms
-
     from gapkit.gp.noise import Noise
     from gapkit.potential import GAP, Term
     from gapkit.structures import LabelKeys
@@ -69,14 +67,6 @@ def build_terms(config: FitConfig) -> list[Term] | None:
         raise ConfigError("`cutoff` has no effect, because every one of the `terms` names its own; remove one of them")
     default = {"cutoff": config.cutoff} if config.cutoff is not None else {}
     return [_build_term({**default, **term}, f"`terms`, number {i}") for i, term in enumerate(config.terms, start=1)]
-
-
-def choose_terms(cutoff: float, frames: Sequence[Atoms]) -> list[Term]:
-    """The terms that gapkit chooses for `frames`, but with `cutoff` in Å."""
-    from gapkit.potential.defaults import default_terms
-    from gapkit.structures import to_batch
-
-    return default_terms(to_batch(frames, labels=False), cutoff)
 
 
 def _build_term(mapping: Mapping[str, Any], where: str) -> Term:

@@ -7,11 +7,12 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gapkit.cli.build import build_estimator, choose_terms
+from gapkit.cli.build import build_estimator
 from gapkit.cli.console import say, show, show_json
 from gapkit.exceptions import ConfigError, DataError, UnknownSpeciesError
 from gapkit.io.atomic import check_output
 from gapkit.options.fit import FitConfig
+from gapkit.potential.defaults import default_terms
 from gapkit.structures import LabelKeys, read_frames, to_batch
 from gapkit.validation import evaluate
 
@@ -31,7 +32,7 @@ def run(train: Path, config: FitConfig) -> None:
     model = build_estimator(config)
     frames = read_frames(train)
     if config.terms is None and config.cutoff is not None:
-        model.set_params(terms=choose_terms(config.cutoff, frames))
+        model.set_params(terms=default_terms(to_batch(frames, labels=False), config.cutoff))
     test_frames = read_frames(test) if test is not None else None
     if test_frames is not None:
         _check_test(test_frames, frames, model.label_keys, test)

@@ -20,21 +20,9 @@ def run(
     script: Path, model: Path, arguments: Sequence[str] = (), *, types: str | None = None,
     halt_on_novelty: float | None = None, novelty_every: int | None = None, n_jobs: int = 1,
 ) -> None:  # fmt: skip
-    """Run `script`, a LAMMPS input without a potential, with `model`.
+    """Run `script`, a LAMMPS input without a potential, with `model`; the rest are flags, and options of `attach`.
 
-    Parameters
-    ----------
-    arguments : sequence of str
-        For LAMMPS, such as ``-log none -var T 300``.
-    types : str or None
-        Species of the atom types, with commas between; None: the one species of the model.
-    halt_on_novelty, novelty_every, n_jobs
-        As in `attach`.
-
-    Raises
-    ------
-    GapkitError, OSError
-        If an input cannot be used, on the first rank only: the others end without a word.
+    An input that cannot be used is an error on the first rank only; the others end without a word.
     """
     lammps = require_lammps()
     comm = world()

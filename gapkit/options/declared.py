@@ -124,17 +124,7 @@ def given(cls: Any, mapping: Located, file: object, name: str = "") -> dict[str,
 
 
 def parse(cls: type[T], mapping: Located, file: object, name: str = "") -> T:
-    """Make a dataclass of options from a mapping of a file.
-
-    Parameters
-    ----------
-    cls : type
-        Fields made by `option`, `entries`, `section` and `sections`.
-    mapping : Located
-    file : object
-        Its name, for messages.
-    name : str
-        What the mapping is under, for messages; empty at the top.
+    """Options from a mapping of a file; `name` is what the mapping stands under, empty at the top.
 
     Raises
     ------

@@ -68,20 +68,7 @@ def read_options(path: Path) -> Located:
 
 
 def require_known(name: object, known: Iterable[str], what: str, where: str) -> None:
-    """Check that a name is one of `known`.
-
-    Parameters
-    ----------
-    name : object
-    known : iterable of str
-    what, where : str
-        What the name should be and where it was found, for the message.
-
-    Raises
-    ------
-    ConfigError
-        If it is not; the message names the nearest of `known`.
-    """
+    """Raise ConfigError where a name is not one of `known`; the message says `what` and `where`, and the nearest."""
     names = {item.lower(): item for item in known}
     if name in names.values():
         return

@@ -9,12 +9,14 @@ from typing import Any
 import pytest
 
 from gapkit import GAP, SOAP, LabelKeys, Noise, Term, ThreeBody, TwoBody
-from gapkit.cli.build import build_estimator, build_keys, build_noise, build_terms, choose_terms
+from gapkit.cli.build import build_estimator, build_keys, build_noise, build_terms
 from gapkit.descriptors import CosineCutoff
 from gapkit.exceptions import ConfigError, InputError
 from gapkit.kernels import DotProduct
 from gapkit.options.fit import FitConfig, LabelOptions
+from gapkit.potential.defaults import default_terms
 from gapkit.sparse import KMeans
+from gapkit.structures import to_batch
 from gapkit.terms import ZBL, LennardJones
 from tests.cli.conftest import copper_frames
 
@@ -61,7 +63,7 @@ def test_the_cutoff_is_for_terms_that_name_none() -> None:
 
 def test_a_cutoff_without_terms_replaces_the_one_of_the_chosen_terms() -> None:
     assert build_terms(FitConfig(cutoff=3.9)) is None
-    chosen = [term.descriptor for term in choose_terms(3.9, copper_frames(2, seed=0))]
+    chosen = [term.descriptor for term in default_terms(to_batch(copper_frames(2, seed=0), labels=False), 3.9)]
     assert [type(descriptor) for descriptor in chosen] == [TwoBody, SOAP]
     assert [descriptor.cutoff for descriptor in chosen] == [3.9, 3.9]
 
