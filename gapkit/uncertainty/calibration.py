@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from gapkit.targets import shown_quantities
 from gapkit.typing import FloatArray, IntArray
 from gapkit.uncertainty.conformal import Intervals
 from gapkit.uncertainty.difficulty import Difficulty
@@ -84,9 +85,9 @@ class Calibration:
 
     def summary(self) -> str:
         """One line for every kind, in its unit."""
-        units = {"energy": ("meV/atom", 1e3), "forces": ("eV/Å", 1.0), "stress": ("meV/Å³", 1e3)}
+        shown = shown_quantities()
         lines = [
-            f"  {kind}: a = {scale.a * units[kind][1]:.3g} {units[kind][0]}, b = {scale.b:.3g}"
+            f"  {kind}: a = {scale.a * shown[kind].printed_factor:.3g} {shown[kind].printed_unit}, b = {scale.b:.3g}"
             for kind, scale in self.scales.items()
         ]
         return "\n".join([f"calibrated on {self.n_configurations} configurations ({self.source})", *lines])
@@ -110,7 +111,7 @@ class Calibration:
     def from_arrays(cls, arrays: dict[str, np.ndarray], n_configurations: int, source: str) -> Calibration:
         """The calibration whose `to_arrays` gave these."""
         scales, intervals = {}, {}
-        for kind in ("energy", "forces", "stress"):
+        for kind in shown_quantities():
             if f"scale_{kind}" in arrays:
                 a, b = arrays[f"scale_{kind}"].tolist()
                 scales[kind] = Scale(a, b)

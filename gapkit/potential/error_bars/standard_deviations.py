@@ -98,19 +98,20 @@ def _calibrated(
     assert calibration is not None
     novelty = np.nan_to_num(known.extrapolation.novelty, nan=np.inf)
     has_volume = bool(np.isfinite(batch.volumes).any())
-    kinds = ["forces"] if "forces" in calibration.scales else []
-    if has_volume and "stress" in calibration.scales:
-        kinds.append("virial")
+    shown = {kind: target.shown for kind, target in TARGETS.items() if target.shown.name in calibration.scales}
+    kinds = [
+        kind
+        for kind, quantity in shown.items()
+        if f"{quantity.name}_std" in Predictions.__dataclass_fields__ and (has_volume or quantity.per != "volume")
+    ]
     found = target_variances(
         applied, state.sparse.posterior, kinds=kinds, prior_of=novelty > NEGLIGIBLE, n_jobs=n_jobs
     )  # fmt: skip
     of_frame = np.maximum.reduceat(novelty, batch.offsets[:-1])
     n_atoms = batch.n_atoms_per_frame
     bars: dict[str, Any] = {"energy_std": np.full(batch.n_frames, np.nan)}
-    for kind, target in TARGETS.items():
-        parts, name = found.parts.get(kind), target.shown.name
-        if parts is None or name not in calibration.scales:
-            continue
+    for kind in kinds:
+        parts, target, name = found.parts[kind], TARGETS[kind], shown[kind].name
         factor = 1.0 if target.per_atom else target.shown.factor(n_atoms, batch.volumes)[:, None] ** 2
         data, prior = (np.einsum("ncc->nc", part) * factor for part in (parts.data, parts.prior))
         difficulty = calibration.factors(known.vectors, batch.n_atoms) if kind == "forces" else None
