@@ -67,35 +67,16 @@ class GapKernel(Kernel):
 
     @abstractmethod
     def value(self, q: FloatArray, n: FloatArray, n_s: FloatArray, *, overwrite_q: bool = False) -> FloatArray:
-        """Kernel values kappa(q, n, n').
+        """Kernel values (N, M), units delta^2, from inner products q (N, M) and squared norms n (N,) and n' (M,).
 
-        Parameters
-        ----------
-        q : array of shape (N, M)
-            Inner products x~.x~'.
-        n : array of shape (N,)
-            Squared norms of the rows.
-        n_s : array of shape (M,)
-            Squared norms of the columns.
-        overwrite_q : bool, default=False
-            Allow the result to be written into `q`; saves one (N, M) array.
-
-        Returns
-        -------
-        array of shape (N, M), units delta^2
+        With `overwrite_q` the result may be written into `q`, which saves an array.
         """
 
     @abstractmethod
     def value_and_slopes(
         self, q: FloatArray, n: FloatArray, n_s: FloatArray, *, overwrite_q: bool = False
     ) -> tuple[FloatArray, FloatArray, FloatArray | None]:
-        """Kernel values and slopes (k, k_q, k_n); arguments as for `value`.
-
-        Returns
-        -------
-        k, k_q : arrays of shape (N, M)
-        k_n : array of shape (N, M), or None where kappa does not depend on n
-        """
+        """Kernel values and slopes k, k_q and k_n, (N, M) each, the last None where kappa does not depend on n."""
 
     @abstractmethod
     def second_slopes(self, q: FloatArray, n: FloatArray, n_s: FloatArray) -> SecondSlopes:
@@ -105,24 +86,9 @@ class GapKernel(Kernel):
         self, q: FloatArray, n: FloatArray, n_s: FloatArray, weights: FloatArray, values: FloatArray | None = None,
         column: int = 0,
     ) -> tuple[FloatArray, FloatArray, FloatArray | None]:  # fmt: skip
-        """Kernel values and slopes summed with weights, for predictions; `q` is overwritten.
+        """Sums with weights (m,), for predictions: sum_s w_s k (N,), w_s k_q (N, m) and sum_s w_s k_n (N,) or None.
 
-        Parameters
-        ----------
-        q, n, n_s
-            As for `value`.
-        weights : array of shape (m,)
-        values : array of shape (N, M), optional
-            Where the kernel values themselves are written, in the columns from `column` on.
-
-        Returns
-        -------
-        energies : array of shape (N,)
-            sum_s w_s k.
-        weighted : array of shape (N, m)
-            w_s k_q, in the memory of `q`.
-        norm_slopes : array of shape (N,), or None where kappa does not depend on n
-            sum_s w_s k_n.
+        `q` is overwritten; kernel values are written into the columns of `values` (N, M) from `column` on.
         """
         k, k_q, k_n = self.value_and_slopes(q, n, n_s, overwrite_q=True)
         if values is not None:
@@ -170,20 +136,9 @@ class GapKernel(Kernel):
     def __call__(
         self, X: Any, Y: Any = None, eval_gradient: bool = False
     ) -> FloatArray | tuple[FloatArray, FloatArray]:
-        """Kernel matrix k(X, Y).
+        """Kernel matrix k(X, Y) (n, m) of rows of X (n, d) and Y (m, d), or of X with itself.
 
-        Parameters
-        ----------
-        X : array-like of shape (n, d)
-        Y : array-like of shape (m, d), optional
-            Default: `X`.
-        eval_gradient : bool, default=False
-            Also return dK/dtheta, theta the log of the free hyperparameters. Only for `Y` None.
-
-        Returns
-        -------
-        K : array of shape (n, m)
-        K_gradient : array of shape (n, n, n_dims), only if `eval_gradient`
+        With `eval_gradient`, for `Y` None, also dK/dtheta (n, n, n_dims), theta the log of the free hyperparameters.
 
         Raises
         ------

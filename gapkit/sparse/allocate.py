@@ -13,14 +13,9 @@ Group = TypeVar("Group", bound=Hashable)
 
 
 def allocate(
-    counts: Mapping[Group, int],
-    n_total: int,
-    quotas: Mapping[Group, int] | None = None,
-    *,
-    rule: str = "sqrt",
-    minimum: int = 1,
+    counts: Mapping[Group, int], n_total: int, quotas: Mapping[Group, int] | None = None, *, rule: str = "sqrt"
 ) -> dict[Group, int]:
-    """Share `n_total` points among groups, never more to a group than it has.
+    """Share `n_total` points among groups: one at least to each, as far as they go, and never more than it has.
 
     Parameters
     ----------
@@ -33,8 +28,6 @@ def allocate(
         share the rest.
     rule : {"sqrt", "proportional"}, default="sqrt"
         Share of a group: square root of its count, which keeps small groups alive, or the count.
-    minimum : int, default=1
-        Least number for each group without a quota that has as many, as far as `n_total` goes.
 
     Returns
     -------
@@ -52,21 +45,17 @@ def allocate(
     unknown = [group for group in quotas if group not in counts]
     if unknown:
         raise InputError(f"`quotas` names {unknown}, expected only {list(counts)}")
-    if n_total < 0 or minimum < 0 or any(c < 0 for c in counts.values()) or any(q < 0 for q in quotas.values()):
-        raise InputError("`n_total`, `minimum`, `counts` and `quotas` must be >= 0")
+    if n_total < 0 or any(c < 0 for c in counts.values()) or any(q < 0 for q in quotas.values()):
+        raise InputError("`n_total`, `counts` and `quotas` must be >= 0")
 
     shares = {group: min(quotas[group], counts[group]) for group in counts if group in quotas}
     free = [group for group in counts if group not in quotas and counts[group] > 0]
     left = max(n_total - sum(shares.values()), 0)
     available = np.array([counts[group] for group in free], dtype=np.int64)
     appetite = np.sqrt(available) if rule == "sqrt" else available.astype(np.float64)
-    given = np.minimum(minimum, available)
-    if given.sum() > left:  # not even the minimum for all: the groups with the largest appetite come first
-        given = np.zeros_like(available)
-        order = np.argsort(-appetite, kind="stable")
-        for i in np.resize(order, len(order) * max(minimum, 1)):
-            if given.sum() < left and given[i] < min(minimum, available[i]):
-                given[i] += 1
+    given = np.ones_like(available)
+    if len(free) > left:  # not even one for all: the groups with the largest appetite come first
+        given[np.argsort(-appetite, kind="stable")[left:]] = 0
     else:
         # One point at a time to the group that lags most behind its share (Sainte-Lague), so that rounding is fair.
         for _ in range(min(left, int(available.sum())) - int(given.sum())):

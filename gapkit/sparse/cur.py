@@ -37,9 +37,9 @@ class CUR(RowSelector):
         super().__init__(duplicate_tolerance=duplicate_tolerance)
         self.rank = rank
 
-    def _select(self, X: FloatArray, n_select: int, rng: np.random.Generator, weights: FloatArray | None) -> IntArray:
+    def _select(self, X: FloatArray, n_select: int, rng: np.random.Generator) -> IntArray:
         scores = leverage_scores(X, self._rank(X, n_select), rng)
-        return draw_without_replacement(scores if weights is None else scores * weights, n_select, rng)
+        return draw_without_replacement(scores, n_select, rng)
 
     def _rank(self, X: FloatArray, n_select: int) -> int:
         largest = min(X.shape)

@@ -20,7 +20,7 @@ class FarthestPoint(RowSelector):
     Eldar, Lindenbaum, Porat, Zeevi, IEEE Trans. Image Process. 6, 1305 (1997).
     """
 
-    def _select(self, X: FloatArray, n_select: int, rng: np.random.Generator, weights: FloatArray | None) -> IntArray:
+    def _select(self, X: FloatArray, n_select: int, rng: np.random.Generator) -> IntArray:
         X = X - X.mean(axis=0)  # |a|^2 + |b|^2 - 2 a.b loses digits far from the origin
         norms = np.einsum("ij,ij->i", X, X)
         chosen = np.empty(n_select, dtype=np.int64)

@@ -38,7 +38,7 @@ class FromList(SparseSelector):
         self.points = points
         self.indices = indices
 
-    def _choose(self, X: FloatArray, n_select: int, rng: np.random.Generator, weights: FloatArray | None) -> Selection:
+    def _choose(self, X: FloatArray, n_select: int, rng: np.random.Generator) -> Selection:
         if (self.points is None) == (self.indices is None):
             raise InputError("FromList needs exactly one of `points` and `indices`")
         if self.indices is not None:

@@ -17,7 +17,7 @@ class Uniform1D(SparseSelector):
     Fewer points are given where their spacing would fall below `duplicate_tolerance` times the largest value.
     """
 
-    def _choose(self, X: FloatArray, n_select: int, rng: np.random.Generator, weights: FloatArray | None) -> Selection:
+    def _choose(self, X: FloatArray, n_select: int, rng: np.random.Generator) -> Selection:
         if X.shape[1] != 1:
             raise InputError(f"Uniform1D needs candidates with one feature, got {X.shape[1]}; use Grid instead")
         low, high = float(X.min()), float(X.max())
@@ -37,7 +37,7 @@ class Grid(RowSelector):
 
     _largest_dimension = 4
 
-    def _select(self, X: FloatArray, n_select: int, rng: np.random.Generator, weights: FloatArray | None) -> IntArray:
+    def _select(self, X: FloatArray, n_select: int, rng: np.random.Generator) -> IntArray:
         if X.shape[1] > self._largest_dimension:
             raise InputError(
                 f"Grid needs at most {self._largest_dimension} features, got {X.shape[1]}; use CUR instead"

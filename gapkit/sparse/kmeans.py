@@ -30,7 +30,7 @@ class KMeans(RowSelector):
         super().__init__(duplicate_tolerance=duplicate_tolerance)
         self.batch_size = batch_size
 
-    def _select(self, X: FloatArray, n_select: int, rng: np.random.Generator, weights: FloatArray | None) -> IntArray:
+    def _select(self, X: FloatArray, n_select: int, rng: np.random.Generator) -> IntArray:
         model = MiniBatchKMeans(
             n_select,
             batch_size=max(int(self.batch_size), n_select),
@@ -38,7 +38,7 @@ class KMeans(RowSelector):
             max_iter=20,
             random_state=int(rng.integers(2**31)),
         )
-        centres = model.fit(X, sample_weight=weights).cluster_centers_
+        centres = model.fit(X).cluster_centers_
         centred, targets = X - X.mean(axis=0), centres - X.mean(axis=0)
         norms = np.einsum("ij,ij->i", centred, centred)
         free = np.zeros(len(X))

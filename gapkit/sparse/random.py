@@ -11,7 +11,7 @@ from gapkit.typing import FloatArray, IntArray
 
 @registered("SparseSelector", "random")
 class Random(RowSelector):
-    """Draws distinct rows without replacement, uniformly or in proportion to `weights`."""
+    """Draws distinct rows without replacement, uniformly."""
 
-    def _select(self, X: FloatArray, n_select: int, rng: np.random.Generator, weights: FloatArray | None) -> IntArray:
-        return draw_without_replacement(np.ones(len(X)) if weights is None else weights, n_select, rng)
+    def _select(self, X: FloatArray, n_select: int, rng: np.random.Generator) -> IntArray:
+        return draw_without_replacement(np.ones(len(X)), n_select, rng)

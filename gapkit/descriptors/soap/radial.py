@@ -6,8 +6,8 @@ the same and the interpolant's own derivative is the exact derivative of the ene
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 from scipy.interpolate import make_interp_spline
@@ -17,26 +17,12 @@ from scipy.special import erf, gamma, ive
 from gapkit.io.registry import registered
 from gapkit.typing import FloatArray
 
-
-class RadialBasis(Protocol):
-    """What the density coefficients of one neighbour at distance r are, apart from Y_lm."""
-
-    def values(self, distances: FloatArray) -> FloatArray:
-        """R_nl(r), shape (n_points, l_max + 1, n_max); `distances` (n_points,) in Å, >= 0."""
-        ...
-
-    @property
-    def reach(self) -> float:
-        """Distance in Å up to which neighbours count when no cutoff function switches them off."""
-        ...
+_PADDING = np.sqrt(-2.0 * np.log(1e-3))
 
 
-@registered("RadialBasis", "gaussian")
 @dataclass(frozen=True)
-class GaussianBasis:
-    """Orthonormalised Gaussians of the atoms' own width on a uniform grid: the basis of QUIP's `soap`.
-
-    Source: Bartók, Kondor and Csányi, Phys. Rev. B 87, 184115 (2013), section IV, and Caro, Phys. Rev. B 100, 024112.
+class RadialBasis(ABC):
+    """What the density coefficients of one neighbour at distance r are, apart from Y_lm.
 
     Parameters
     ----------
@@ -51,6 +37,23 @@ class GaussianBasis:
     l_max: int
     sigma: float
     cutoff: float
+
+    @abstractmethod
+    def values(self, distances: FloatArray) -> FloatArray:
+        """R_nl(r), shape (n_points, l_max + 1, n_max); `distances` (n_points,) in Å, >= 0."""
+
+    @property
+    def reach(self) -> float:
+        """Distance in Å up to which neighbours count without a cutoff function; here as in DScribe."""
+        return float(self.cutoff + _PADDING * self.sigma)
+
+
+@registered("RadialBasis", "gaussian")
+class GaussianBasis(RadialBasis):
+    """Orthonormalised Gaussians of the atoms' own width on a uniform grid: the basis of QUIP's `soap`.
+
+    Source: Bartók, Kondor and Csányi, Phys. Rev. B 87, 184115 (2013), section IV, and Caro, Phys. Rev. B 100, 024112.
+    """
 
     @property
     def _alpha(self) -> float:
@@ -68,13 +71,8 @@ class GaussianBasis:
         d = grid[:, None] - grid[None, :]
         squares = grid[:, None] ** 2 + grid[None, :] ** 2
         overlap = np.exp(-alpha * squares) * np.sqrt(2.0) * alpha**1.5 * s
-        overlap += (
-            alpha
-            * np.exp(-0.5 * alpha * d**2)
-            * np.sqrt(np.pi)
-            * (1 + alpha * s**2)
-            * (1 + erf(np.sqrt(0.5 * alpha) * s))
-        )
+        gauss = alpha * np.exp(-0.5 * alpha * d**2) * np.sqrt(np.pi)
+        overlap += gauss * (1 + alpha * s**2) * (1 + erf(np.sqrt(0.5 * alpha) * s))
         lower = cholesky(overlap / np.sqrt(128.0 * alpha**5), lower=True)
         return lower, np.linalg.solve(np.exp(-alpha * d**2), lower)
 
@@ -99,21 +97,12 @@ def _scaled_bessel(degree: FloatArray, x: FloatArray) -> FloatArray:
     return np.where(x < 1e-12, np.where(degree == 0, 1.0, 0.0), value)
 
 
-_PADDING = np.sqrt(-2.0 * np.log(1e-3))
-
-
 @registered("RadialBasis", "gto")
-@dataclass(frozen=True)
-class GTOBasis:
+class GTOBasis(RadialBasis):
     """Gaussian-type orbitals r^l exp(-a r^2), Löwdin orthonormalised for each l: DScribe's `gto`.
 
     Source: Himanen et al., Comput. Phys. Commun. 247, 106949 (2020), eqs 23-25.
     """
-
-    n_max: int
-    l_max: int
-    sigma: float
-    cutoff: float
 
     def _orbitals(self) -> tuple[FloatArray, FloatArray]:
         """Exponents (l, n) in 1/Å^2 and mixing matrices (l, n, n')."""
@@ -136,23 +125,13 @@ class GTOBasis:
         primitive = (np.pi / total) ** 1.5 * (eta * r / total) ** degree * np.exp(-exponents * eta / total * r**2)
         return np.einsum("plk,lnk->pln", primitive, mixing)
 
-    @property
-    def reach(self) -> float:
-        return float(self.cutoff + _PADDING * self.sigma)
-
 
 @registered("RadialBasis", "polynomial")
-@dataclass(frozen=True)
-class PolynomialBasis:
+class PolynomialBasis(RadialBasis):
     """Orthonormalised (r_c - r)^(n + 2), n = 1..n_max, integrated numerically: DScribe's `polynomial`.
 
     Source: Himanen et al., Comput. Phys. Commun. 247, 106949 (2020), eqs 26-28; Bartók et al. (2013) eq. 25.
     """
-
-    n_max: int
-    l_max: int
-    sigma: float
-    cutoff: float
 
     def values(self, distances: FloatArray) -> FloatArray:
         nodes, weights = np.polynomial.legendre.leggauss(100)
@@ -168,10 +147,6 @@ class PolynomialBasis:
         bessel = _scaled_bessel(degree, 2.0 * eta * r * x) * np.exp(-eta * (r - x) ** 2)
         measure = 4.0 * np.pi * (0.5 * self.cutoff * weights) * x**2
         return np.asarray((bessel * measure) @ functions.T)
-
-    @property
-    def reach(self) -> float:
-        return float(self.cutoff + _PADDING * self.sigma)
 
 
 # Nodes per sigma: the error of quintic Hermite interpolation of a Gaussian of width sigma is then below 1e-12.
