@@ -121,6 +121,14 @@ def _union(
     return block.species, reduced, np.ascontiguousarray(np.hstack([projection, more.T]))
 
 
+def change_of_features(old: SparseBlock, new: SparseBlock, indices: IntArray, n_features: int) -> FloatArray:
+    """B (r_new, r_old) such that reduced features of the old block are B^T times those of the extended block."""
+    d_old = len(indices)
+    axes = np.eye(d_old) if old.projection is None else old.projection
+    whole = _embed(axes.T, indices, n_features).T
+    return whole if new.projection is None else new.projection.T @ whole
+
+
 def _embed(vectors: FloatArray, indices: IntArray, d: int) -> FloatArray:
     """Vectors (n, d_old) among d features; the others are zero."""
     out = np.zeros((len(vectors), d))

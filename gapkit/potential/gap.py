@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -13,24 +13,26 @@ from ase import Atoms
 from sklearn.utils import check_random_state
 
 from gapkit.descriptors import Descriptor
-from gapkit.descriptors.base import check_species
-from gapkit.exceptions import NotFittedModelError
+from gapkit.exceptions import InputError
 from gapkit.gp.noise import Noise
-from gapkit.parallel import limit_blas
+from gapkit.gp.tape import ArrayStore
 from gapkit.potential.checks import check_parameters, check_reach
 from gapkit.potential.error_bars.calibrate import learn_uncertainty
 from gapkit.potential.files import read_state
 from gapkit.potential.fitted import FittedPotential
-from gapkit.potential.metadata import describe_fit, training_set
-from gapkit.potential.state import FittedState
+from gapkit.potential.metadata import describe_fit
+from gapkit.potential.state import FittedState, state_of
 from gapkit.potential.term import Term
 from gapkit.potential.training.checkpoint import Checkpoint, fit_digest
-from gapkit.potential.training.estimate import FitEstimate, estimate_fit, memory_for_rows
-from gapkit.potential.training.fit import FitPlan, Resources, fit_state
+from gapkit.potential.training.estimate import FitEstimate, Resources, estimate_fit
+from gapkit.potential.training.fit import FitPlan, fit_state
 from gapkit.potential.training.labels import labelled_batch
+from gapkit.potential.training.new_points import NewPoints, Number, given_points
 from gapkit.potential.training.reference_energies import ReferenceEnergies
 from gapkit.potential.training.source import open_source
-from gapkit.structures import DataReport, LabelKeys
+from gapkit.potential.training.update import Update
+from gapkit.sparse import SparseSelector
+from gapkit.structures import AtomsBatch, DataReport, LabelKeys, to_batch
 from gapkit.terms import EnergyTerm, KnownEnergy
 from gapkit.terms.known import as_energy_terms
 
@@ -138,6 +140,7 @@ class GAP(FittedPotential):
     def fit(
         self, frames: Atoms | Sequence[Atoms] | Sequence[str | os.PathLike[str]], y: object = None, *,
         client: Any = None, checkpoint: str | os.PathLike[str] | None = None,
+        keep_rows: bool | str | os.PathLike[str] = False,
     ) -> GAP:  # fmt: skip
         """Fit to labelled frames.
 
@@ -152,6 +155,10 @@ class GAP(FittedPotential):
         checkpoint : path or None
             File to which the state is written every few minutes, on Ctrl-C and on SIGTERM.  If it is there already, the
             fit goes on from it, to the same model as without interruption.  A fit that ends removes it.
+        keep_rows : bool or path
+            Keep the frames, and 8 bytes for every training row and sparse point, so that sparse points can be added for
+            the price of their own columns: True in memory, a path in a file that is emptied first and belongs to this
+            model in this process (model files do not hold it).  Not with `client` or `checkpoint`.
 
         Raises
         ------
@@ -163,11 +170,13 @@ class GAP(FittedPotential):
         """
         begin = time.perf_counter()
         check_parameters(self.get_params(deep=False))
+        if keep_rows is not False and (client is not None or checkpoint is not None):
+            raise InputError("`keep_rows` must be False beside `client` or `checkpoint`; pass one of them alone")
         source = open_source(frames, self.label_keys, client)
         batch = source.batch
         digest = fit_digest(self.get_params(deep=False), source.identity()) if checkpoint is not None else {}
         saved = None if checkpoint is None else Checkpoint(checkpoint, digest)
-        rng = np.random.default_rng(check_random_state(self.random_state).randint(2**31 - 1))
+        rng = self._generator()
         report = source.describe()
         noise = self.noise or Noise()
         known = KnownEnergy(terms=as_energy_terms(self.energy_terms))
@@ -175,8 +184,8 @@ class GAP(FittedPotential):
         plan = FitPlan.of(self.terms, self.n_sparse, self.truncation, batch)
         check_reach(plan.of_terms, report.nearest_distance)
         begun = time.perf_counter()
-        resources = Resources(self.memory_limit, self.n_jobs, self.progress)
-        state, self.evidence_, times = fit_state(source, plan, known, noise, rng, resources, saved)
+        store = None if keep_rows is False else ArrayStore(None if keep_rows is True else keep_rows)
+        state, self.evidence_, times = fit_state(source, plan, known, noise, rng, self._resources, saved, store)
         done = time.perf_counter()
         if self.calibration is not None:
             state = learn_uncertainty(state, batch, rng, self.n_jobs)
@@ -190,36 +199,90 @@ class GAP(FittedPotential):
             saved.remove()
         return self
 
-    def partial_fit(self, frames: Atoms | Sequence[Atoms], y: object = None) -> GAP:
+    def partial_fit(
+        self, frames: Atoms | Sequence[Atoms], y: object = None, *, n_new: Number | None = None,
+        selector: SparseSelector | None = None, reference_energies: Mapping[str, float] | None = None,
+        calibrate: bool = False, training_frames: Sequence[Atoms] | None = None,
+    ) -> GAP:  # fmt: skip
         """Add frames to a fitted model, as though they had been there from the start; fit it if it is not fitted.
 
-        Sparse points, noise, kernel scales, reference energies, calibration and thresholds of novelty stay as they are.
+        Noise, kernel scales and reference energies of known species stay as they are, and without `n_new` the sparse
+        points do.  With it the model is that of a fit with all frames and all points.
+
+        Parameters
+        ----------
+        n_new : int, "novel" or None
+            Sparse points to take from the environments of `frames`, those that the model knows least of first, over all
+            terms; "novel": all whose novelty is above its threshold.  The thresholds stay, but the new environments are
+            known from then on.  The price is that of the new columns of all rows if `fit` kept them (`keep_rows`), else
+            that of making and folding all rows again.
+        selector : SparseSelector or None
+            Another choice of `n_new` points, those of the atomic terms.
+        reference_energies : mapping of symbol to eV, or None
+            Of species that the model does not know; None: from isolated atoms in `frames`, or by least squares.  Their
+            atoms are flagged as unknown until the model is calibrated again.
+        calibrate : bool
+            Learn calibration and thresholds of novelty anew from all frames: the seconds that the last fit spent on it
+            (``metadata_["seconds"]["calibrate"]``) and more with every sparse point, but never for more than 4,000
+            atoms left out.
+        training_frames : list of Atoms or None
+            All frames of `fit` and of every `partial_fit`, in order; needed for `n_new` and `calibrate` where `fit` did
+            not keep rows.
 
         Raises
         ------
         UnknownSpeciesError
-            If a frame holds a new species.
+            If a frame holds a new species and `n_new` is None.
         NotFittedModelError
-            If the model was loaded from a file that was saved without its factors.
+            If the model was loaded from a file that was saved without its factors, and `n_new` is None.
+        InputError
+            If training frames are needed, or are not those that the model was fitted to.
         """
         if not hasattr(self, "state_"):
             return self.fit(frames)
-        state = self.state_
-        if state.factors is None:
-            raise NotFittedModelError(
-                "`partial_fit` needs the factors of the training rows, which this model file does not hold; save the "
-                "model with `factors=True`"
-            )
         batch = labelled_batch(frames, self.label_keys)
-        check_species(batch.species, state.species)
-        factors = {kind: factor.copy() for kind, factor in state.factors.items()}
-        memory = memory_for_rows(self.n_sparse_, self.memory_limit)
-        state.row_maker.fold(batch, factors, memory=memory, n_jobs=self.n_jobs, progress=self.progress)
-        with limit_blas(self.n_jobs, self.n_sparse_):
-            state = state.solved(factors)
-        added = [*state.metadata.get("partial_fit", []), training_set(batch)]
-        self.state_ = replace(state, metadata={**state.metadata, "partial_fit": added})
+        update = Update(n_new, selector, reference_energies, calibrate, self.truncation)
+        self.state_ = update.partial_fit(
+            self.state_, batch, self._training(training_frames), self._generator(), self._resources
+        )
         return self
+
+    def extend(
+        self, frames: Atoms | Sequence[Atoms] | Sequence[Mapping[str, Any]], *, n_new: Number = "novel",
+        selector: SparseSelector | None = None, reference_energies: Mapping[str, float] | None = None,
+        calibrate: bool = False, training_frames: Sequence[Atoms] | None = None,
+    ) -> GAP:  # fmt: skip
+        """Add sparse points and no data: the model is that of a fit to the same frames with all points.
+
+        Parameters
+        ----------
+        frames : list of Atoms, or list of mappings
+            Structures, labelled or not, among whose environments points are chosen; or the points themselves, for every
+            term a mapping of species ("Si", "O-Si") to vectors (m, d) as `Descriptor.transform` gives them.
+
+        Other parameters are those of `partial_fit`.
+        """
+        state = state_of(self)
+        items = [frames] if isinstance(frames, Atoms) else list(frames)
+        found: AtomsBatch | NewPoints
+        if items and isinstance(items[0], Mapping):
+            found = given_points(state, items)
+        else:
+            found = to_batch(items, keys=self.label_keys or LabelKeys())
+        update = Update(n_new, selector, reference_energies, calibrate, self.truncation)
+        training = self._training(training_frames)
+        self.state_ = update.extend(state, found, training, self._generator(), self._resources)
+        return self
+
+    @property
+    def _resources(self) -> Resources:
+        return Resources(self.memory_limit, self.n_jobs, self.progress)
+
+    def _generator(self) -> np.random.Generator:
+        return np.random.default_rng(check_random_state(self.random_state).randint(2**31 - 1))
+
+    def _training(self, frames: Sequence[Atoms] | None) -> AtomsBatch | None:
+        return None if frames is None else labelled_batch(frames, self.label_keys)
 
     def estimate(self, frames: Atoms | Sequence[Atoms]) -> FitEstimate:
         """Memory and time that `fit` would take with these frames."""

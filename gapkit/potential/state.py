@@ -16,6 +16,7 @@ from gapkit.neighbours import NeighbourList, build_neighbour_list
 from gapkit.potential.model import SparseModel
 from gapkit.potential.predictions import Predictions
 from gapkit.potential.term import Term
+from gapkit.potential.training.kept_rows import KeptRows
 from gapkit.potential.training.row_maker import RowMaker
 from gapkit.structures import AtomsBatch, LabelKeys
 from gapkit.terms.known import KnownEnergy
@@ -44,6 +45,8 @@ class FittedState:
         Training frame of every sparse point; -1: none.
     factors : dict of str to TriangularFactor, or None
         Triangle of the training rows of each kind; None: not kept, and the model cannot be updated.
+    rows : KeptRows or None
+        Training frames and the reflectors of their rows; None: not kept, and new sparse points need the frames again.
     calibration : Calibration or None
     detector : NoveltyDetector or None
     metadata : dict
@@ -58,6 +61,7 @@ class FittedState:
     given_noise: Noise
     origins: IntArray
     factors: dict[str, TriangularFactor] | None = None
+    rows: KeptRows | None = None
     calibration: Calibration | None = None
     detector: NoveltyDetector | None = None
     metadata: dict[str, Any] = field(default_factory=dict)
@@ -143,6 +147,7 @@ class FittedState:
         NotFittedModelError
             If there are no factors, here or given.
         """
+        rows = self.rows if factors is None else None  # which are those of our own factors
         factors = self.factors if factors is None else factors
         noise = dict(self.noise if noise is None else noise)
         if factors is None:
@@ -151,7 +156,7 @@ class FittedState:
                 "`factors=True`"
             )
         sparse, evidence = self.sparse.solved(factors, noise)
-        return replace(self, sparse=sparse, factors=factors, noise=noise, log_marginal_likelihood=evidence)
+        return replace(self, sparse=sparse, factors=factors, rows=rows, noise=noise, log_marginal_likelihood=evidence)
 
 
 Self = TypeVar("Self", bound="Potential")

@@ -10,7 +10,7 @@ novelty t in units of its threshold brings it in there.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -91,6 +91,14 @@ class Calibration:
             for kind, scale in self.scales.items()
         ]
         return "\n".join([f"calibrated on {self.n_configurations} configurations ({self.source})", *lines])
+
+    def turned(self, maps: dict[int, FloatArray]) -> Calibration:
+        """For other vectors x' with x = x' B; B (d', d) by species, with orthonormal columns."""
+        difficulty = {
+            z: (whitening.turned(maps[z]) if z in maps else whitening, known)
+            for z, (whitening, known) in self.difficulty.items()
+        }
+        return replace(self, difficulty=difficulty)
 
     def to_arrays(self) -> dict[str, np.ndarray]:
         """Everything but `n_configurations` and `source`."""

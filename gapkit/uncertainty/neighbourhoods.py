@@ -49,6 +49,10 @@ class Whitening:
         """Coordinates (n, r) of vectors (n, d)."""
         return np.asarray((x - self.mean) @ self.axes)
 
+    def turned(self, B: FloatArray) -> Whitening:
+        """The same coordinates from other vectors x' (n, d'), x = x' B with orthonormal columns B (d', d)."""
+        return Whitening(B @ self.mean, B @ self.axes)
+
 
 def nearest_others(
     points: FloatArray, frames: IntArray, queries: FloatArray, own: IntArray, k: int

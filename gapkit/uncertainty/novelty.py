@@ -13,7 +13,7 @@ when their own configuration is left out.  Small rates are beyond the sample: it
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -168,6 +168,30 @@ class NoveltyDetector:
         atoms_flagged = (relative > 1.0) | (distance > 1.0) | (pair < 1.0 - PAIR_MARGIN) | unknown
         frames = np.bincount(frame_of_atom[atoms_flagged], minlength=n_frames) > 0
         return Extrapolation(relative, distance, pair, atoms_flagged, frames, false_alarm)
+
+    def with_known(
+        self, vectors: dict[int, tuple[IntArray, FloatArray]], pairs: dict[tuple[int, int], float]
+    ) -> NoveltyDetector:
+        """With neighbourhoods, by species frames (n,) and vectors (n, d), and closest pairs of new training frames.
+
+        Thresholds stay as they are; species without any stay unknown.
+        """
+        species = dict(self.species)
+        for z, (frames, x) in vectors.items():
+            if z in species:
+                known = species[z]
+                points = np.concatenate([known.points, known.whitening(x)])
+                species[z] = replace(known, points=points, frames=np.concatenate([known.frames, frames]))
+        closest = {pair: min(pairs.get(pair, np.inf), self.pairs.get(pair, np.inf)) for pair in pairs | self.pairs}
+        return NoveltyDetector(species, closest)
+
+    def turned(self, maps: dict[int, FloatArray]) -> NoveltyDetector:
+        """For other vectors x' with x = x' B; B (d', d) by species, with orthonormal columns."""
+        species = {
+            z: replace(known, whitening=known.whitening.turned(maps[z])) if z in maps else known
+            for z, known in self.species.items()
+        }
+        return NoveltyDetector(species, self.pairs)
 
     def to_arrays(self) -> dict[str, np.ndarray]:
         """The state as arrays."""

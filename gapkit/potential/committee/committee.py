@@ -94,7 +94,7 @@ class Committee(Generic[P]):
         # a read-only array is another type to compiled kernels, and would have them compiled anew
         sparse = replace(state.sparse, weights=self.weights[index].copy())
         metadata = {**state.metadata, "committee_member": int(range(len(self))[index])}
-        return self.model.with_state(replace(state, sparse=sparse, factors=None, metadata=metadata))
+        return self.model.with_state(replace(state, sparse=sparse, factors=None, rows=None, metadata=metadata))
 
     def __iter__(self) -> Iterator[P]:
         return (self[i] for i in range(len(self)))

@@ -121,7 +121,7 @@ def jackknife(state: FittedState, batch: AtomsBatch, n_jobs: int | None = None) 
     """The state with the jackknife's covariance over the frames of its training set; without factors, calibration."""
     scores = leave_one_out(state, batch, n_jobs=n_jobs).scores
     sparse = SparseModel(state.sparse.basis, state.sparse.posterior.with_scores(scores), state.sparse.weights)
-    return replace(state, sparse=sparse, factors=None, calibration=None)
+    return replace(state, sparse=sparse, factors=None, rows=None, calibration=None)
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from threading import Lock
 
@@ -18,7 +18,7 @@ ATOMS_PER_CHUNK = 64
 ROWS_AT_ONCE = 500
 
 
-def merge_shares(sinks: list[RowAccumulator], factors: dict[str, TriangularFactor], n_jobs: int | None) -> None:
+def merge_shares(sinks: Sequence[RowAccumulator], factors: dict[str, TriangularFactor], n_jobs: int | None) -> None:
     """All shares into `factors`, in order; each is given up, so that no triangle is copied.
 
     Kinds run side by side with one BLAS thread each: the fold's narrow panels leave nothing for more to share, and on a
@@ -71,6 +71,10 @@ class RowAccumulator:
         if sum(len(waiting) for _, waiting, _ in self.waiting[kind]) >= ROWS_AT_ONCE:
             self._fold(kind)
 
+    def new_factor(self) -> TriangularFactor:
+        """An empty factor."""
+        return TriangularFactor(self.n_columns)
+
     def flush(self) -> None:
         """Fold what waits."""
         for kind in TARGETS:
@@ -79,5 +83,7 @@ class RowAccumulator:
     def _fold(self, kind: str) -> None:
         if self.waiting[kind]:
             rows, targets, sigmas = (np.concatenate(parts) for parts in zip(*self.waiting[kind], strict=True))
-            self.factors.setdefault(kind, TriangularFactor(self.n_columns)).update(rows, targets, sigmas)
+            if kind not in self.factors:
+                self.factors[kind] = self.new_factor()
+            self.factors[kind].update(rows, targets, sigmas)
             self.waiting[kind] = []

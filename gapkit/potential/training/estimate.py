@@ -7,6 +7,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -82,6 +83,20 @@ PROGRAM = 0.3e9
 # M x M matrices while evidence is evaluated: for each kind of label its triangle, the same whitened, and its Gram
 # matrix; the prior, and what one evaluation needs.  Threads' triangles are gone by then.
 SQUARES_PER_KIND, SQUARES = 3, 4
+
+
+@dataclass(frozen=True)
+class Resources:
+    """Memory in GB (None: what is free), threads (None: all cores), and whether progress is shown."""
+
+    memory_limit: float | None = None
+    n_jobs: int | None = None
+    progress: bool = False
+
+    def for_rows(self, n_columns: int) -> dict[str, Any]:
+        """Options of `training.rows.accumulate`."""
+        memory = memory_for_rows(n_columns, self.memory_limit)
+        return {"memory": memory, "n_jobs": self.n_jobs, "progress": self.progress}
 
 
 def memory_for_rows(n_columns: int, limit: float | None) -> float | None:

@@ -12,6 +12,7 @@ from gapkit.descriptors import Descriptor
 from gapkit.gp.basis import SparseBasis
 from gapkit.gp.factors import TriangularFactor
 from gapkit.gp.noise import Noise
+from gapkit.gp.tape import ArrayStore
 from gapkit.kernels import GapKernel
 from gapkit.parallel import limit_blas
 from gapkit.potential.defaults import default_terms, plan_terms
@@ -19,23 +20,15 @@ from gapkit.potential.model import SparseModel
 from gapkit.potential.state import FittedState
 from gapkit.potential.term import Term, TermPlan, as_term
 from gapkit.potential.training.checkpoint import Checkpoint
-from gapkit.potential.training.estimate import check_memory, estimate_fit, memory_for_rows
+from gapkit.potential.training.estimate import Resources, check_memory, estimate_fit
 from gapkit.potential.training.hyperparameters import Hyperparameters, choose_hyperparameters
+from gapkit.potential.training.kept_rows import KeptRows
 from gapkit.potential.training.row_maker import RowMaker
 from gapkit.potential.training.source import LocalSource
 from gapkit.potential.training.sparse_points import adapted, select_points
 from gapkit.structures import AtomsBatch
 from gapkit.terms import KnownEnergy
 from gapkit.typing import IntArray
-
-
-@dataclass(frozen=True)
-class Resources:
-    """Memory in GB (None: what is free), threads (None: all cores), and whether progress is shown."""
-
-    memory_limit: float | None = None
-    n_jobs: int | None = None
-    progress: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,9 +79,9 @@ class FitPlan:
 
 def fit_state(
     source: LocalSource, plan: FitPlan, known: KnownEnergy, noise: Noise, rng: np.random.Generator,
-    resources: Resources, checkpoint: Checkpoint | None = None,
+    resources: Resources, checkpoint: Checkpoint | None = None, store: ArrayStore | None = None,
 ) -> tuple[FittedState, Hyperparameters, dict[str, float]]:  # fmt: skip
-    """Fit a plan to the frames of a source.
+    """Fit a plan to the frames of a source; with a store, frames and reflectors of the rows are kept.
 
     Returns
     -------
@@ -108,10 +101,13 @@ def fit_state(
     basis, origins = chosen
     times.append(time.perf_counter())
     factors: dict[str, TriangularFactor] = {}
-    source.accumulate(
-        RowMaker(basis, known, noise), factors, memory=memory_for_rows(basis.n_columns, resources.memory_limit),
-        n_jobs=resources.n_jobs, progress=resources.progress, checkpoint=checkpoint,
-    )  # fmt: skip
+    rows = None
+    maker, options = RowMaker(basis, known, noise), resources.for_rows(basis.n_columns)
+    if store is None:
+        source.accumulate(maker, factors, checkpoint=checkpoint, **options)
+    else:
+        rows = KeptRows(store).with_frames(maker, source.batch, **options)
+        factors = rows.model_factors()
     times.append(time.perf_counter())
     with limit_blas(resources.n_jobs, basis.n_columns):
         prior = basis.prior()
@@ -120,7 +116,15 @@ def fit_state(
         sparse, evidence = SparseModel.solve(basis, prior, factors, found.noise, found.scales)
     times.append(time.perf_counter())
     state = FittedState(
-        tuple(plan.terms), sparse, known, found.noise, noise, origins, factors, log_marginal_likelihood=evidence
+        tuple(plan.terms),
+        sparse,
+        known,
+        found.noise,
+        noise,
+        origins,
+        factors,
+        rows,
+        log_marginal_likelihood=evidence,
     )
     steps = ("select", "rows", "evidence", "solve")
     return state, found, dict(zip(steps, np.diff(times).tolist(), strict=True))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from threading import Event
 
@@ -89,7 +89,7 @@ def accumulate(
     if checkpoint is None:
         plan = plan_memory(basis.n_columns, n_threads, memory)
         sinks = [RowAccumulator(basis.n_columns) for _ in range(plan.n_threads)]
-        _fill(basis, batch, targets, chunks, sinks, plan, progress=progress)
+        fill_shares(basis, batch, targets, chunks, sinks, plan, progress=progress)
         merge_shares(sinks, factors, n_jobs)
         return
     state = checkpoint.rows()
@@ -101,7 +101,7 @@ def accumulate(
         plan = MemoryPlan(min(n_threads, len(sinks)), state.atoms_at_once)
     if state is None or not state.complete:
         with checkpoint.signals():
-            _fill(basis, batch, targets, chunks, sinks, plan, progress=progress, checkpoint=checkpoint)
+            fill_shares(basis, batch, targets, chunks, sinks, plan, progress=progress, checkpoint=checkpoint)
             if checkpoint.interrupted:
                 checkpoint.save(sinks, plan.atoms_at_once)
     merge_shares(sinks, factors, n_jobs)
@@ -109,9 +109,9 @@ def accumulate(
         checkpoint.save([RowAccumulator(basis.n_columns, factors)], plan.atoms_at_once, complete=True)
 
 
-def _fill(
-    basis: SparseBasis, batch: AtomsBatch, targets: TrainingTargets, chunks: list[range], sinks: list[RowAccumulator],
-    plan: MemoryPlan, *, progress: bool = False, checkpoint: Checkpoint | None = None,
+def fill_shares(
+    basis: SparseBasis, batch: AtomsBatch, targets: TrainingTargets, chunks: list[range],
+    sinks: Sequence[RowAccumulator], plan: MemoryPlan, *, progress: bool = False, checkpoint: Checkpoint | None = None,
 ) -> None:  # fmt: skip
     """Take every share of the chunks to its end, or until a checkpoint is interrupted."""
     shares = [chunks[i :: len(sinks)] for i in range(len(sinks))]

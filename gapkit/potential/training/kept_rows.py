@@ -1,0 +1,114 @@
+"""Training frames and the reflectors of their rows, kept so that sparse points can be added without a new fit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from gapkit.gp.chunks import frame_chunks
+from gapkit.gp.extension import Extension
+from gapkit.gp.factors import TriangularFactor
+from gapkit.gp.noise import Noise
+from gapkit.gp.tape import ArrayStore, RecordedFactor
+from gapkit.parallel import resolve_n_jobs
+from gapkit.potential.training.row_maker import RowMaker
+from gapkit.potential.training.rows import (
+    ATOMS_PER_CHUNK,
+    MemoryPlan,
+    RowAccumulator,
+    fill_shares,
+    merge_shares,
+    plan_memory,
+)
+from gapkit.structures import AtomsBatch, concatenate
+from gapkit.terms.known import KnownEnergy
+from gapkit.typing import FloatArray, IntArray
+
+
+@dataclass(frozen=True, eq=False)
+class KeptRows:
+    """Frames and factors of a training set; updates make new ones and leave the old as they were.
+
+    Attributes
+    ----------
+    store : ArrayStore
+        8 bytes for every row and sparse point.
+    frames : tuple of (AtomsBatch, MemoryPlan)
+        Frames that were folded together, and the shares in which they were: rows have that order.
+    factors : mapping of kind to RecordedFactor
+    order : ndarray (M,) of int, or None
+        Column of the model for each column of the factors; None: the same.
+    """
+
+    store: ArrayStore
+    frames: tuple[tuple[AtomsBatch, MemoryPlan], ...] = ()
+    factors: Mapping[str, RecordedFactor] = field(default_factory=dict)
+    order: IntArray | None = None
+
+    @property
+    def batch(self) -> AtomsBatch:
+        """All frames."""
+        return concatenate([batch for batch, _ in self.frames])
+
+    def model_factors(self) -> dict[str, TriangularFactor]:
+        """Factors with their columns in the order of the model."""
+        return {kind: factor.in_model_order() for kind, factor in self.factors.items()}
+
+    def with_frames(
+        self, maker: RowMaker, batch: AtomsBatch, *, memory: float | None, n_jobs: int | None, progress: bool = False
+    ) -> KeptRows:
+        """Further labelled frames; options as for `training.rows.accumulate`."""
+        n = maker.basis.n_columns
+        chunks = list(frame_chunks(batch, ATOMS_PER_CHUNK))
+        plan = plan_memory(n, min(resolve_n_jobs(n_jobs), len(chunks)), memory)
+        shares = [_Recorder(n, self.store, self.order) for _ in range(plan.n_threads)]
+        fill_shares(maker.basis, batch, maker.targets(batch), chunks, shares, plan, progress=progress)
+        factors: dict[str, TriangularFactor] = {kind: factor.copy() for kind, factor in self.factors.items()}
+        merge_shares(shares, factors, n_jobs)
+        recorded = {kind: factor for kind, factor in factors.items() if isinstance(factor, RecordedFactor)}
+        return replace(self, frames=(*self.frames, (batch, plan)), factors=recorded)
+
+    def with_columns(self, extension: Extension, noise: Noise, n_jobs: int | None) -> KeptRows:
+        """Columns of new sparse points; `noise` as given to the fit."""
+        order = np.arange(len(extension.old_columns)) if self.order is None else self.order
+        order = np.concatenate([extension.old_columns[order], extension.new_columns])
+        found: dict[str, list[FloatArray]] = {kind: [] for kind in self.factors}
+        for batch, plan in self.frames:
+            # targets do not matter here, and the known energy may be dear
+            maker = RowMaker(extension.added, KnownEnergy(dict.fromkeys(batch.species, 0.0)), noise)
+            chunks = list(frame_chunks(batch, ATOMS_PER_CHUNK))
+            shares = [_Collector(extension.added.n_columns) for _ in range(plan.n_threads)]
+            workers = replace(plan, n_threads=min(plan.n_threads, resolve_n_jobs(n_jobs)))
+            fill_shares(extension.added, batch, maker.targets(batch), chunks, shares, workers)
+            for share in shares:
+                for kind, rows in share.rows.items():
+                    found[kind] += rows
+        factors = {}
+        for kind, factor in self.factors.items():
+            factors[kind] = factor.copy()
+            factors[kind].append_columns(np.concatenate(found[kind]), order)
+        return replace(self, factors=factors, order=order)
+
+
+class _Recorder(RowAccumulator):
+    """A share whose factors keep their reflectors."""
+
+    def __init__(self, n_columns: int, store: ArrayStore, order: IntArray | None) -> None:
+        super().__init__(n_columns)
+        self._store, self._order = store, order
+
+    def new_factor(self) -> TriangularFactor:
+        return RecordedFactor(self.n_columns, self._store, self._order)
+
+
+class _Collector(RowAccumulator):
+    """A share that keeps its rows, divided by their relative sigmas."""
+
+    def __init__(self, n_columns: int) -> None:
+        super().__init__(n_columns)
+        self.rows: dict[str, list[FloatArray]] = {}
+
+    def add(self, kind: str, rows: FloatArray, targets: FloatArray, sigmas: FloatArray) -> None:
+        self.rows.setdefault(kind, []).append(rows / sigmas[:, None])

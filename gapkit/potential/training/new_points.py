@@ -1,0 +1,236 @@
+"""Choice of sparse points for a fitted model: the environments that it knows least of, or those that a user gives."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from ase.data import chemical_symbols
+
+from gapkit.descriptors.base import Block, Engine
+from gapkit.exceptions import DataWarning, InputError, NotFittedModelError
+from gapkit.gp.basis import SparseBasis, SparseBlock
+from gapkit.gp.extension import extend_basis, most_novel
+from gapkit.potential.state import FittedState
+from gapkit.potential.training.reference_energies import reference_energies
+from gapkit.potential.training.sparse_points import Environments, sample_environments
+from gapkit.sparse import SparseSelector, allocate
+from gapkit.structures import AtomsBatch, describe
+from gapkit.terms.known import KnownEnergy
+from gapkit.typing import FloatArray, IntArray
+
+# Novelty below which an environment is as good as a sparse point: K_MM is regularised by 1e-10.
+LEAST_NOVELTY = 1e-9
+# The most points of a block that are taken because they are novel.
+MOST_NOVEL = 2000
+
+Number = int | Literal["novel"]
+"""How many sparse points: a number, or all whose novelty is above the threshold of the model."""
+
+# Of a block: the sparse points, the Cholesky factor of their K_MM, delta in eV.
+_Known = tuple[SparseBlock | None, FloatArray | None, float]
+
+
+@dataclass(frozen=True, eq=False)
+class NewPoints:
+    """Sparse points to be added to a model.
+
+    Attributes
+    ----------
+    grown : sequence of (engine, indices)
+        For every term the engine, and where the features of the old engine are among its.
+    points : sequence of mapping of block to Environments
+    """
+
+    grown: Sequence[tuple[Engine, IntArray]]
+    points: Sequence[Mapping[Block, Environments]]
+
+    @property
+    def vectors(self) -> list[dict[Block, FloatArray]]:
+        """Descriptor vectors of every term."""
+        return [{block: found.x for block, found in of_term.items()} for of_term in self.points]
+
+    def frames(self, added: SparseBasis) -> IntArray:
+        """Frame of the batch (p,) of every column of the new points' basis; -1: none."""
+        parts = [
+            of_term[block.block].frames
+            for term, of_term in zip(added.terms, self.points, strict=True)
+            for block in term.blocks
+        ]
+        return np.concatenate([np.zeros(0, int), *parts])
+
+
+def grow_engines(state: FittedState, species: Sequence[int]) -> list[tuple[Engine, IntArray]]:
+    """Engines of all terms for the species of the model and more, and where the old features are among theirs.
+
+    Raises
+    ------
+    InputError
+        If the features of a term depend on the list of species in such a way that old points have no counterpart.
+    """
+    union = tuple(sorted({*state.species, *species}))
+    grown = []
+    for term, basis in zip(state.terms, state.sparse.basis.terms, strict=True):
+        old, new = (term.descriptor.resolve_species(found) for found in (state.species, union))
+        same = basis.engine, np.arange(basis.engine.n_features)
+        grown.append(same if old == new else basis.engine.grow(term.descriptor.engine(new)))
+    return grown
+
+
+def grow_energies(state: FittedState, batch: AtomsBatch, given: Mapping[str, float] | None) -> KnownEnergy:
+    """Reference energies of new species: given, of isolated atoms in the batch, or by least squares.
+
+    Raises
+    ------
+    DataError
+        If there is no energy to take them from.
+    """
+    known = {chemical_symbols[z]: energy for z, energy in state.known.reference.items()}
+    fixed = {symbol: energy for symbol, energy in (given or {}).items() if symbol not in known}
+    if batch.labels is not None:
+        for symbol, frames in describe(batch).isolated_atoms.items():
+            energies = batch.labels.energy[[f for f in frames if batch.labels.has_energy[f]]]
+            if len(energies) and symbol not in known:
+                fixed.setdefault(symbol, float(energies.mean()))
+    found = reference_energies(batch, known | fixed)
+    return KnownEnergy({**found, **state.known.reference}, state.known.terms)
+
+
+def choose_points(
+    state: FittedState, batch: AtomsBatch, n_new: Number, selector: SparseSelector | None, rng: np.random.Generator
+) -> NewPoints:
+    """Sparse points among the environments of a batch.
+
+    Without a selector a point is the environment with the largest prior residual (eV^2) given the points before it,
+    over all terms; with one, points are those of the atomic terms.
+
+    Raises
+    ------
+    NotFittedModelError
+        If all novel ones are wanted and the model has no thresholds.
+
+    Warns
+    -----
+    DataWarning
+        If there are fewer new environments than points wanted.
+    """
+    if n_new == "novel":
+        if selector is not None:
+            raise InputError('`selector` needs a number of points `n_new`, got "novel"')
+        if state.detector is None:
+            raise NotFittedModelError(
+                '`n_new="novel"` needs thresholds of novelty, which this model does not have; give a number, or fit '
+                'with `calibration="leave-one-out"`'
+            )
+    elif isinstance(n_new, bool) or not isinstance(n_new, int | np.integer) or n_new < 1:
+        raise InputError(f'`n_new` must be an integer >= 1 or "novel", got {n_new!r}')
+    grown = grow_engines(state, batch.species)
+    known = _known_blocks(state, grown)
+    found = [sample_environments(engine, batch, rng)[0] for engine, _ in grown]
+    if selector is not None:
+        points = _selected(state, known, found, int(n_new), selector, rng)
+    else:
+        points = _most_novel(state, known, found, n_new)
+    chosen = sum(len(part.x) for of_term in points for part in of_term.values())
+    if n_new != "novel" and chosen < n_new:
+        warnings.warn(
+            f"`n_new` = {n_new} sparse points were asked for, but only {chosen} environments are not known already; "
+            "all of them are taken",
+            DataWarning,
+            stacklevel=3,
+        )
+    return NewPoints(grown, points)
+
+
+def given_points(state: FittedState, points: Sequence[Mapping[str, Any]]) -> NewPoints:
+    """Sparse points that a user gives: for every term a mapping of species, such as "Si" or "O-Si", to vectors (m, d).
+
+    Raises
+    ------
+    InputError
+        If there is no such block, shapes do not fit, or the term's engine is truncated.
+    """
+    terms = state.sparse.basis.terms
+    if len(points) != len(terms):
+        raise InputError(f"points must be one mapping for each of the {len(terms)} terms, got {len(points)}")
+    found = []
+    for term, given in zip(terms, points, strict=True):
+        names = {"-".join(chemical_symbols[z] for z in block): block for block in term.engine.blocks}
+        of_term = {}
+        for name, vectors in given.items():
+            x = np.atleast_2d(np.asarray(vectors, dtype=np.float64))
+            if name not in names or x.ndim != 2 or x.shape[1] != term.engine.n_features or not np.isfinite(x).all():
+                raise InputError(
+                    f"points of {name!r} must be finite vectors of {term.engine.n_features} features of one of "
+                    f"{', '.join(names)}, got shape {x.shape}; a model fitted with `truncation=0` takes whole vectors"
+                )
+            if term.engine.whole is not term.engine:
+                raise InputError("points can be given to models fitted with `truncation=0`; give frames instead")
+            internal = np.empty_like(x)
+            internal[:, term.engine.public_order] = term.engine.scale * x
+            of_term[names[name]] = Environments(internal, np.full(len(x), -1))
+        found.append(of_term)
+    return NewPoints([(term.engine, np.arange(term.engine.n_features)) for term in terms], found)
+
+
+def _known_blocks(state: FittedState, grown: Sequence[tuple[Engine, IntArray]]) -> list[dict[Block, _Known]]:
+    """What the model has of every block of every term, in the features of the grown engines."""
+    basis = extend_basis(state.sparse.basis, grown, [{} for _ in grown]).basis
+    priors = iter(state.sparse.posterior.prior)
+    known = []
+    for term, wider, scale in zip(state.terms, basis.terms, state.scales, strict=True):
+        delta = scale if np.isfinite(scale) else float(term.resolved_kernel().delta)
+        of_term: dict[Block, _Known] = dict.fromkeys(wider.engine.blocks, (None, None, delta))
+        for block in wider.blocks:
+            of_term[block.block] = block, next(priors).L, delta
+        known.append(of_term)
+    return known
+
+
+def _most_novel(
+    state: FittedState, known: list[dict[Block, _Known]], found: list[dict[Block, Environments]], n_new: Number
+) -> list[dict[Block, Environments]]:
+    limits = {} if n_new != "novel" or state.detector is None else state.detector.thresholds()
+    least = min((novelty for novelty, _ in limits.values()), default=LEAST_NOVELTY)
+    ranked: list[tuple[float, int, Block, int]] = []
+    for i, (term, of_term) in enumerate(zip(state.sparse.basis.terms, found, strict=True)):
+        for species, points in of_term.items():
+            block, L, delta = known[i][species]
+            limit = limits.get(species[0], (least, 0.0))[0] if term.engine.is_atomic else least
+            n_most = MOST_NOVEL if n_new == "novel" else int(n_new)
+            chosen, novelty = most_novel(term.kernel, block, L, points.x, limit=limit, n_most=n_most)
+            # a later point of a block is no reason to leave out an earlier one
+            variances = np.minimum.accumulate(delta**2 * novelty)
+            ranked += [(variance, i, species, row) for variance, row in zip(variances, chosen, strict=True)]
+    ranked.sort(key=lambda item: -item[0])
+    rows: list[dict[Block, list[int]]] = [{} for _ in found]
+    for _, i, species, row in ranked if n_new == "novel" else ranked[: int(n_new)]:
+        rows[i].setdefault(species, []).append(row)
+    return [
+        {species: found[i][species].take(np.array(chosen)) for species, chosen in of_term.items()}
+        for i, of_term in enumerate(rows)
+    ]
+
+
+def _selected(
+    state: FittedState, known: list[dict[Block, _Known]], found: list[dict[Block, Environments]], n_new: int,
+    selector: SparseSelector, rng: np.random.Generator,
+) -> list[dict[Block, Environments]]:  # fmt: skip
+    strange: dict[tuple[int, Block], Environments] = {}
+    for i, (term, of_term) in enumerate(zip(state.sparse.basis.terms, found, strict=True)):
+        for species, points in of_term.items() if term.engine.is_atomic else ():
+            block, L, _ = known[i][species]
+            rows, _ = most_novel(term.kernel, block, L, points.x, limit=LEAST_NOVELTY, n_most=len(points.x))
+            if len(rows):
+                strange[i, species] = points.take(np.sort(rows))
+    share = allocate({key: len(points.x) for key, points in strange.items()}, n_new)
+    chosen: list[dict[Block, Environments]] = [{} for _ in found]
+    for (i, species), points in strange.items():
+        if share[i, species]:
+            selection = selector.select(points.x, share[i, species], rng=rng, name="n_new")
+            origins = np.where(selection.indices < 0, -1, points.frames[selection.indices])
+            chosen[i][species] = Environments(selection.points, origins)
+    return chosen

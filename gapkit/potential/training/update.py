@@ -1,0 +1,265 @@
+"""Updates of a fitted model: further frames, further sparse points, or both, equal to a fit with all of them.
+
+Noise, kernel scales and reference energies of known species stay as they are.  New points need new columns of all old
+rows.  Kept rows (see `KeptRows`) give them for the price of the new columns; without them the rows of the training
+frames are made again, and folded again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from gapkit.descriptors.base import check_species
+from gapkit.exceptions import InputError, NotFittedModelError
+from gapkit.gp.basis import SparseBasis
+from gapkit.gp.extension import change_of_features, extend_basis
+from gapkit.gp.factors import TriangularFactor
+from gapkit.gp.local_rows import local_vectors
+from gapkit.neighbours import build_neighbour_list
+from gapkit.parallel import limit_blas
+from gapkit.potential.error_bars.calibrate import learn_uncertainty
+from gapkit.potential.error_bars.extrapolation import closest_pairs
+from gapkit.potential.metadata import training_digest, training_set
+from gapkit.potential.model import SparseModel
+from gapkit.potential.state import FittedState
+from gapkit.potential.training.estimate import Resources
+from gapkit.potential.training.new_points import NewPoints, Number, choose_points, grow_energies
+from gapkit.potential.training.row_maker import RowMaker
+from gapkit.sparse import SparseSelector
+from gapkit.structures import AtomsBatch, concatenate
+from gapkit.terms.known import KnownEnergy
+from gapkit.typing import FloatArray
+
+
+@dataclass(frozen=True)
+class Update:
+    """What is wanted of an update; parameters are those of `GAP.partial_fit`, and the truncation of the fit."""
+
+    n_new: Number | None = None
+    selector: SparseSelector | None = None
+    reference_energies: Mapping[str, float] | None = None
+    calibrate: bool = False
+    truncation: float = 0.0
+
+    def partial_fit(
+        self, state: FittedState, batch: AtomsBatch, training: AtomsBatch | None, rng: np.random.Generator,
+        resources: Resources,
+    ) -> FittedState:  # fmt: skip
+        """Labelled frames and sparse points among them; `training`: all frames so far, if the model keeps none."""
+        if self.n_new is None:
+            if self.selector is not None:
+                raise InputError("`selector` needs the number of points, `n_new`")
+            check_species(batch.species, state.species)
+            updated = add_frames(state, batch, resources)
+        else:
+            new, known = self._choose(state, batch, rng)
+            updated = add_points(state, new, known, self.truncation, resources, labelled=batch, training=training)
+            updated = remember(updated, batch)
+        if not self.calibrate:
+            return updated
+        return relearn(updated, _all_frames(state, updated, training, batch), rng, resources.n_jobs)
+
+    def extend(
+        self, state: FittedState, found: AtomsBatch | NewPoints, training: AtomsBatch | None,
+        rng: np.random.Generator, resources: Resources,
+    ) -> FittedState:  # fmt: skip
+        """Sparse points alone, given or chosen among the environments of a batch."""
+        new, known = (found, state.known) if isinstance(found, NewPoints) else self._choose(state, found, rng)
+        updated = add_points(state, new, known, self.truncation, resources, training=training)
+        if not self.calibrate:
+            return updated
+        return relearn(updated, _all_frames(state, updated, training, None), rng, resources.n_jobs)
+
+    def _choose(self, state: FittedState, batch: AtomsBatch, rng: np.random.Generator) -> tuple[NewPoints, KnownEnergy]:
+        assert self.n_new is not None
+        known = state.known
+        if set(batch.species) - set(state.species):
+            known = grow_energies(state, batch, self.reference_energies)
+        return choose_points(state, batch, self.n_new, self.selector, rng), known
+
+
+def training_batch(state: FittedState, batch: AtomsBatch | None) -> AtomsBatch:
+    """The frames of the fit and of all updates: kept ones, or `batch` after a check.
+
+    Raises
+    ------
+    InputError
+        If the model keeps none and none, or other ones, are given.
+    """
+    if state.rows is not None:
+        return state.rows.batch
+    if batch is None:
+        raise InputError(
+            "this needs the frames that the model was fitted to, and this model does not keep them: pass them as "
+            "`training_frames`, or fit with `keep_rows`"
+        )
+    parts = [state.metadata.get("training_set", {}), *state.metadata.get("partial_fit", [])]
+    stops = np.cumsum([part.get("n_frames", 0) for part in parts])
+    digests = [
+        training_digest(batch.select(np.arange(stop - part.get("n_frames", 0), stop)))
+        for part, stop in zip(parts, stops, strict=True)
+        if stop <= batch.n_frames
+    ]
+    if stops[-1] != batch.n_frames or digests != [part.get("sha256") for part in parts]:
+        raise InputError(
+            f"`training_frames` must be the {stops[-1]} frames that the model was fitted to, and those of each "
+            f"`partial_fit`, in the same order, got {batch.n_frames} frames that are not the same"
+        )
+    return batch
+
+
+def n_training_frames(state: FittedState) -> int:
+    """Frames of the fit and of all updates."""
+    parts = [state.metadata.get("training_set", {}), *state.metadata.get("partial_fit", [])]
+    return sum(part.get("n_frames", 0) for part in parts)
+
+
+def add_frames(state: FittedState, batch: AtomsBatch, resources: Resources) -> FittedState:
+    """Further labelled frames of known species, the sparse points staying as they are.
+
+    Raises
+    ------
+    NotFittedModelError
+        If the model was loaded from a file that was saved without its factors.
+    """
+    n_columns = state.sparse.basis.n_columns
+    options = resources.for_rows(n_columns)
+    if state.rows is not None:
+        rows = state.rows.with_frames(state.row_maker, batch, **options)
+        factors = rows.model_factors()
+    elif state.factors is not None:
+        rows, factors = None, {kind: factor.copy() for kind, factor in state.factors.items()}
+        state.row_maker.fold(batch, factors, **options)
+    else:
+        raise NotFittedModelError(
+            "`partial_fit` needs the factors of the training rows, which this model file does not hold; save the "
+            "model with `factors=True`"
+        )
+    with limit_blas(resources.n_jobs, n_columns):
+        state = replace(state.solved(factors), rows=rows)
+    return _noted(state, "partial_fit", training_set(batch))
+
+
+def add_points(
+    state: FittedState, new: NewPoints, known: KnownEnergy, tolerance: float, resources: Resources, *,
+    labelled: AtomsBatch | None = None, training: AtomsBatch | None = None,
+) -> FittedState:  # fmt: skip
+    """Further sparse points and, with them, labelled frames.
+
+    Parameters
+    ----------
+    known : KnownEnergy
+        With reference energies of new species.
+    tolerance : float
+        Part of a vector's length that may be left out, as in the fit.
+    labelled : AtomsBatch or None
+        Frames to add; origins of the points are among them.
+    training : AtomsBatch or None
+        All frames so far, where the model keeps no rows.
+    """
+    times = [time.perf_counter()]
+    extension = extend_basis(state.sparse.basis, new.grown, new.vectors, tolerance)
+    basis, scales = extension.basis, _scales(state)
+    maker = RowMaker(basis, known, state.given_noise)
+    options = resources.for_rows(basis.n_columns)
+    rows = state.rows
+    factors: dict[str, TriangularFactor] = {}
+    if rows is not None:
+        rows = rows.with_columns(extension, state.given_noise, resources.n_jobs)
+        if labelled is not None:
+            rows = rows.with_frames(maker, labelled, **options)
+        factors = rows.model_factors()
+    else:
+        for batch in (training_batch(state, training), labelled):
+            if batch is not None:
+                maker.fold(batch, factors, **options)
+    times.append(time.perf_counter())
+    with limit_blas(resources.n_jobs, basis.n_columns):
+        of_block = [scales[term] for term in basis.term_of_block]
+        sparse, evidence = SparseModel.solve(basis, basis.prior(), factors, state.noise, of_block)
+    times.append(time.perf_counter())
+    frames = new.frames(extension.added)
+    origins = np.empty(basis.n_columns, dtype=int)
+    origins[extension.old_columns] = state.origins
+    origins[extension.new_columns] = np.where(frames < 0, -1, frames + n_training_frames(state))
+    steps = dict(zip(("rows", "solve"), np.diff(times).round(3).tolist(), strict=True))
+    entry: dict[str, Any] = {"new_points": extension.added.n_columns, "seconds": steps}
+    kind = "extend"
+    if labelled is not None:
+        kind, entry = "partial_fit", training_set(labelled) | entry
+    state = _with_old_axes(state, extension.basis, new)
+    return _noted(
+        replace(
+            state, sparse=sparse, known=known, origins=origins, factors=factors, rows=rows,
+            log_marginal_likelihood=evidence,
+        ),
+        kind, entry,
+    )  # fmt: skip
+
+
+def remember(state: FittedState, batch: AtomsBatch) -> FittedState:
+    """Training frames that the detector did not know: their neighbourhoods and pairs are no longer far from all data.
+
+    Thresholds stay as they are.
+    """
+    detector = state.detector
+    if detector is None:
+        return state
+    neighbours = build_neighbour_list(batch, state.reach)
+    first = n_training_frames(state) - batch.n_frames
+    vectors = {
+        z: (first + batch.frame_of_atom[atoms], x)
+        for z, (atoms, x) in local_vectors(state.sparse.basis, batch, neighbours).items()
+    }
+    return replace(state, detector=detector.with_known(vectors, closest_pairs(batch, neighbours)))
+
+
+def relearn(state: FittedState, training: AtomsBatch, rng: np.random.Generator, n_jobs: int | None) -> FittedState:
+    """Thresholds and calibration from all training frames, as a fit makes them; seconds are noted in the metadata."""
+    begin = time.perf_counter()
+    state = learn_uncertainty(state, training, rng, n_jobs)
+    seconds = {"calibrate": round(time.perf_counter() - begin, 3)}
+    return replace(state, metadata={**state.metadata, "calibrated": seconds | {"n_frames": training.n_frames}})
+
+
+def _all_frames(
+    before: FittedState, after: FittedState, training: AtomsBatch | None, added: AtomsBatch | None
+) -> AtomsBatch:
+    if after.rows is not None:
+        return after.rows.batch
+    old = training_batch(before, training)
+    return old if added is None else concatenate([old, added])
+
+
+def _with_old_axes(state: FittedState, basis: SparseBasis, new: NewPoints) -> FittedState:
+    """Detector and calibration for the vectors of another basis: whitened coordinates stay what they were."""
+    maps: dict[int, FloatArray] = {}
+    for term, wider, (engine, indices) in zip(state.sparse.basis.terms, basis.terms, new.grown, strict=True):
+        if term.engine.is_atomic:
+            blocks = {block.block: block for block in wider.blocks}
+            maps = {
+                block.block[0]: change_of_features(block, blocks[block.block], indices, engine.n_features)
+                for block in term.blocks
+            }
+            break
+    detector, calibration = state.detector, state.calibration
+    return replace(
+        state, detector=detector and detector.turned(maps), calibration=calibration and calibration.turned(maps)
+    )
+
+
+def _scales(state: FittedState) -> list[float]:
+    """Delta of every term, that of its kernel where it had no points."""
+    return [
+        scale if np.isfinite(scale) else float(term.resolved_kernel().delta)
+        for term, scale in zip(state.terms, state.scales, strict=True)
+    ]
+
+
+def _noted(state: FittedState, kind: str, entry: Mapping[str, Any]) -> FittedState:
+    return replace(state, metadata={**state.metadata, kind: [*state.metadata.get(kind, []), dict(entry)]})
