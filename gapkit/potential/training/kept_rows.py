@@ -26,6 +26,9 @@ from gapkit.structures import AtomsBatch, concatenate
 from gapkit.terms.known import KnownEnergy
 from gapkit.typing import FloatArray, IntArray
 
+# Frames that come one by one are kept together up to so many atoms.
+ATOMS_TOGETHER = 20_000
+
 
 @dataclass(frozen=True, eq=False)
 class KeptRows:
@@ -63,15 +66,25 @@ class KeptRows:
         n = maker.basis.n_columns
         chunks = list(frame_chunks(batch, ATOMS_PER_CHUNK))
         plan = plan_memory(n, min(resolve_n_jobs(n_jobs), len(chunks)), memory)
-        shares = [_Recorder(n, self.store, self.order) for _ in range(plan.n_threads)]
-        fill_shares(maker.basis, batch, maker.targets(batch), chunks, shares, plan, progress=progress)
         factors: dict[str, TriangularFactor] = {kind: factor.copy() for kind, factor in self.factors.items()}
-        merge_shares(shares, factors, n_jobs)
+        # a single share goes straight into the factors
+        own = [factors] if plan.n_threads == 1 else [{} for _ in range(plan.n_threads)]
+        shares = [_Recorder(n, self.store, self.order, into) for into in own]
+        fill_shares(maker.basis, batch, maker.targets(batch), chunks, shares, plan, progress=progress)
+        if plan.n_threads > 1:
+            merge_shares(shares, factors, n_jobs)
         recorded = {kind: factor for kind, factor in factors.items() if isinstance(factor, RecordedFactor)}
-        return replace(self, frames=(*self.frames, (batch, plan)), factors=recorded)
+        frames = (*self.frames, (batch, plan))
+        if len(frames) > 1 and frames[-2][1] == plan == replace(plan, n_threads=1):
+            before = frames[-2][0]
+            if before.n_atoms < ATOMS_TOGETHER:  # one share after another is one share
+                frames = (*frames[:-2], (concatenate([before, batch]), plan))
+        return replace(self, frames=frames, factors=recorded)
 
     def with_columns(self, extension: Extension, noise: Noise, n_jobs: int | None) -> KeptRows:
         """Columns of new sparse points; `noise` as given to the fit."""
+        if extension.added.n_columns == 0:
+            return self
         order = np.arange(len(extension.old_columns)) if self.order is None else self.order
         order = np.concatenate([extension.old_columns[order], extension.new_columns])
         found: dict[str, list[FloatArray]] = {kind: [] for kind in self.factors}
@@ -79,12 +92,13 @@ class KeptRows:
             # targets do not matter here, and the known energy may be dear
             maker = RowMaker(extension.added, KnownEnergy(dict.fromkeys(batch.species, 0.0)), noise)
             chunks = list(frame_chunks(batch, ATOMS_PER_CHUNK))
-            shares = [_Collector(extension.added.n_columns) for _ in range(plan.n_threads)]
-            workers = replace(plan, n_threads=min(plan.n_threads, resolve_n_jobs(n_jobs)))
-            fill_shares(extension.added, batch, maker.targets(batch), chunks, shares, workers)
-            for share in shares:
-                for kind, rows in share.rows.items():
-                    found[kind] += rows
+            of_chunk = [_Collector(extension.added.n_columns) for _ in chunks]
+            workers = replace(plan, n_threads=min(len(chunks), resolve_n_jobs(n_jobs)))
+            fill_shares(extension.added, batch, maker.targets(batch), chunks, of_chunk, workers)
+            for share in range(plan.n_threads):
+                for collected in of_chunk[share :: plan.n_threads]:
+                    for kind, rows in collected.rows.items():
+                        found[kind] += rows
         factors = {}
         for kind, factor in self.factors.items():
             factors[kind] = factor.copy()
@@ -95,8 +109,10 @@ class KeptRows:
 class _Recorder(RowAccumulator):
     """A share whose factors keep their reflectors."""
 
-    def __init__(self, n_columns: int, store: ArrayStore, order: IntArray | None) -> None:
-        super().__init__(n_columns)
+    def __init__(
+        self, n_columns: int, store: ArrayStore, order: IntArray | None, factors: dict[str, TriangularFactor]
+    ) -> None:
+        super().__init__(n_columns, factors)
         self._store, self._order = store, order
 
     def new_factor(self) -> TriangularFactor:
@@ -104,7 +120,7 @@ class _Recorder(RowAccumulator):
 
 
 class _Collector(RowAccumulator):
-    """A share that keeps its rows, divided by their relative sigmas."""
+    """A chunk that keeps its rows, divided by their relative sigmas."""
 
     def __init__(self, n_columns: int) -> None:
         super().__init__(n_columns)

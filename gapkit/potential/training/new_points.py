@@ -49,6 +49,11 @@ class NewPoints:
     points: Sequence[Mapping[Block, Environments]]
 
     @property
+    def is_empty(self) -> bool:
+        """Whether there are none."""
+        return not any(len(found.x) for of_term in self.points for found in of_term.values())
+
+    @property
     def vectors(self) -> list[dict[Block, FloatArray]]:
         """Descriptor vectors of every term."""
         return [{block: found.x for block, found in of_term.items()} for of_term in self.points]

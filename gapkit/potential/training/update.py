@@ -58,7 +58,10 @@ class Update:
             updated = add_frames(state, batch, resources)
         else:
             new, known = self._choose(state, batch, rng)
-            updated = add_points(state, new, known, self.truncation, resources, labelled=batch, training=training)
+            if new.is_empty and known is state.known:
+                updated = add_frames(state, batch, resources)
+            else:
+                updated = add_points(state, new, known, self.truncation, resources, labelled=batch, training=training)
             updated = remember(updated, batch)
         if not self.calibrate:
             return updated
@@ -70,7 +73,9 @@ class Update:
     ) -> FittedState:  # fmt: skip
         """Sparse points alone, given or chosen among the environments of a batch."""
         new, known = (found, state.known) if isinstance(found, NewPoints) else self._choose(state, found, rng)
-        updated = add_points(state, new, known, self.truncation, resources, training=training)
+        updated = state
+        if not new.is_empty:
+            updated = add_points(state, new, known, self.truncation, resources, training=training)
         if not self.calibrate:
             return updated
         return relearn(updated, _all_frames(state, updated, training, None), rng, resources.n_jobs)
