@@ -13,7 +13,6 @@ from scipy.linalg import solve_triangular
 
 from gapkit.descriptors.base import Block, Engine
 from gapkit.gp.basis import WORTHWHILE, BasisTerm, SparseBasis, SparseBlock
-from gapkit.kernels.base import GapKernel
 from gapkit.typing import FloatArray, IntArray
 
 
@@ -65,7 +64,7 @@ def extend_basis(
         blocks.append(of_term)
     union = SparseBasis.restore(engines, kernels, blocks)
     terms, old_columns, new_columns = [], [np.zeros(0, int)], [np.zeros(0, int)]
-    start = 0
+    n_blocks = start = 0
     for term, wider in zip(basis.terms, union.terms, strict=True):
         counts = {block.species: len(block.points) for block in term.blocks}
         alone = []
@@ -75,18 +74,19 @@ def extend_basis(
             old_columns.append(columns[:n_old])
             if n_old < len(columns):
                 new_columns.append(columns[n_old:])
-                alone.append(_tail(block, n_old, start))
-                start = alone[-1].columns.stop
+                alone.append(_tail(block, n_old, n_blocks, start))
+                n_blocks, start = n_blocks + 1, alone[-1].columns.stop
         terms.append(BasisTerm(wider.engine, wider.kernel, tuple(alone)))
     return Extension(union, SparseBasis(tuple(terms)), np.concatenate(old_columns), np.concatenate(new_columns))
 
 
-def _tail(block: SparseBlock, n_old: int, start: int) -> SparseBlock:
+def _tail(block: SparseBlock, n_old: int, index: int, start: int) -> SparseBlock:
     """The new points of a block, with the union's features in single precision: rows are those of the union."""
     columns = slice(start, start + len(block.points) - n_old)
     tail = replace(
-        block, points=block.points[n_old:], scaled=block.scaled[n_old:], norms=block.norms[n_old:], columns=columns
-    )
+        block, index=index, points=block.points[n_old:], scaled=block.scaled[n_old:], norms=block.norms[n_old:],
+        columns=columns,
+    )  # fmt: skip
     split = block.split
     if split is not None:
         split = replace(split, large_points=split.large_points[n_old:], small_points=split.small_points[n_old:])
@@ -180,14 +180,14 @@ def pivoted_cholesky(
 
 
 def most_novel(
-    kernel: GapKernel, block: SparseBlock | None, L: FloatArray | None, x: FloatArray, *, limit: float, n_most: int
+    block: SparseBlock, L: FloatArray, x: FloatArray, *, limit: float, n_most: int
 ) -> tuple[IntArray, FloatArray]:
-    """Candidates x (n, d) that the points of a block know least of, the most novel first.
+    """Candidates x (n, d) that the sparse points of a block know least of, the most novel first.
 
     Parameters
     ----------
-    block, L
-        Sparse points and the Cholesky factor of their K_MM at unit scale; None: there are none.
+    L : ndarray (m, m)
+        Cholesky factor of the block's K_MM at unit scale.
     limit : float
         Novelty, the prior residual over the prior variance, at or below which no more are chosen.
 
@@ -197,13 +197,12 @@ def most_novel(
     novelty : ndarray (p,)
         That of each given the sparse points and those chosen before it.
     """
+    kernel = block.kernel
     scaled = kernel.scale_features(x)
     norms = np.einsum("nd,nd->n", scaled, scaled)
     prior = kernel.diag_value(norms)
-    white = np.zeros((0, len(x)))
-    if block is not None and L is not None:
-        cross = kernel.value(block.scaled @ block.reduce(scaled).T, block.norms, norms)
-        white = solve_triangular(L, cross, lower=True)
+    cross = kernel.value(block.scaled @ block.reduce(scaled).T, block.norms, norms)
+    white = solve_triangular(L, cross, lower=True)
     weights = 1.0 / np.sqrt(np.maximum(prior, 1e-300))
 
     def row(i: int) -> FloatArray:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -77,7 +79,7 @@ def test_the_union_has_the_columns_of_both(tolerance):
         np.testing.assert_allclose(rows_of(part, alloy), rows[:, chosen], rtol=0, atol=EXACT * np.abs(rows).max())
     if tolerance:
         (block,) = (block for block in basis.terms[1].blocks if block.projection is not None)
-        wider = next(other for other in extension.basis.terms[1].blocks if other.block == block.species)
+        wider = next(other for other in extension.basis.terms[1].blocks if other.species == block.species)
         lost = np.linalg.norm(wider.points[len(block.points) :] - new[1][block.species])
         assert lost <= tolerance * np.linalg.norm(new[1][block.species])
         assert np.array_equal(wider.points[: len(block.points)], block.points) or wider.projection is not None
@@ -187,11 +189,14 @@ def test_the_most_novel_candidates_are_those_far_from_the_points():
     (block,) = basis.terms[0].blocks
     L = cholesky(kernel(block.points)).L
     x = np.array([2.0, 3.01, 9.0, 9.2, 14.0])[:, None]
-    chosen, novelty = most_novel(kernel, block, L, x, limit=1e-3, n_most=9)
+    chosen, novelty = most_novel(block, L, x, limit=1e-3, n_most=9)
     assert sorted(chosen.tolist()) == [2, 3, 4]
     assert 4 in chosen[:2]
     assert novelty[0] == pytest.approx(1.0, abs=1e-4)
     assert novelty[2] == pytest.approx(1.0 - np.exp(-0.5 * 0.2**2) ** 2, rel=1e-3)
-    everything, _ = most_novel(kernel, None, None, x, limit=1e-6, n_most=9)
+    none = np.zeros((0, 1))
+    everything, _ = most_novel(
+        replace(block, points=none, scaled=none, norms=none[:, 0]), np.zeros((0, 0)), x, limit=1e-6, n_most=9
+    )
     assert len(everything) == 5
-    assert len(most_novel(kernel, block, L, x, limit=1e-3, n_most=1)[0]) == 1
+    assert len(most_novel(block, L, x, limit=1e-3, n_most=1)[0]) == 1

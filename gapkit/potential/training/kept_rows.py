@@ -13,15 +13,9 @@ from gapkit.gp.factors import TriangularFactor
 from gapkit.gp.noise import Noise
 from gapkit.gp.tape import ArrayStore, RecordedFactor
 from gapkit.parallel import resolve_n_jobs
+from gapkit.potential.training.accumulator import ATOMS_PER_CHUNK, RowAccumulator, merge_shares
 from gapkit.potential.training.row_maker import RowMaker
-from gapkit.potential.training.rows import (
-    ATOMS_PER_CHUNK,
-    MemoryPlan,
-    RowAccumulator,
-    fill_shares,
-    merge_shares,
-    plan_memory,
-)
+from gapkit.potential.training.rows import MemoryPlan, fill_shares, plan_memory
 from gapkit.structures import AtomsBatch, concatenate
 from gapkit.terms.known import KnownEnergy
 from gapkit.typing import FloatArray, IntArray

@@ -30,8 +30,8 @@ MOST_NOVEL = 2000
 Number = int | Literal["novel"]
 """How many sparse points: a number, or all whose novelty is above the threshold of the model."""
 
-# Of a block: the sparse points, the Cholesky factor of their K_MM, delta in eV.
-_Known = tuple[SparseBlock | None, FloatArray | None, float]
+# Sparse points of a block, and the Cholesky factor of their K_MM.
+_Known = tuple[SparseBlock, FloatArray]
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,11 +61,19 @@ class NewPoints:
     def frames(self, added: SparseBasis) -> IntArray:
         """Frame of the batch (p,) of every column of the new points' basis; -1: none."""
         parts = [
-            of_term[block.block].frames
+            of_term[block.species].frames
             for term, of_term in zip(added.terms, self.points, strict=True)
             for block in term.blocks
         ]
         return np.concatenate([np.zeros(0, int), *parts])
+
+
+def scales_of_terms(state: FittedState) -> list[float]:
+    """Delta of every term in eV, that of its kernel where it has no points."""
+    return [
+        scale if np.isfinite(scale) else float(term.resolved_kernel().delta)
+        for term, scale in zip(state.terms, state.scales, strict=True)
+    ]
 
 
 def grow_engines(state: FittedState, species: Sequence[int]) -> list[tuple[Engine, IntArray]]:
@@ -184,14 +192,19 @@ def given_points(state: FittedState, points: Sequence[Mapping[str, Any]]) -> New
 def _known_blocks(state: FittedState, grown: Sequence[tuple[Engine, IntArray]]) -> list[dict[Block, _Known]]:
     """What the model has of every block of every term, in the features of the grown engines."""
     basis = extend_basis(state.sparse.basis, grown, [{} for _ in grown]).basis
-    priors = iter(state.sparse.posterior.prior)
-    known = []
-    for term, wider, scale in zip(state.terms, basis.terms, state.scales, strict=True):
-        delta = scale if np.isfinite(scale) else float(term.resolved_kernel().delta)
-        of_term: dict[Block, _Known] = dict.fromkeys(wider.engine.blocks, (None, None, delta))
-        for block in wider.blocks:
-            of_term[block.block] = block, next(priors).L, delta
-        known.append(of_term)
+    known: list[dict[Block, _Known]] = []
+    for i, term in enumerate(basis.terms):
+        none = np.zeros((0, term.engine.n_features))
+        of_term = {
+            species: (
+                SparseBlock(i, -1, species, term.engine, term.kernel, none, none, np.zeros(0), slice(0, 0)),
+                np.zeros((0, 0)),
+            )
+            for species in term.engine.blocks
+        }
+        known.append(
+            of_term | {block.species: (block, state.sparse.posterior.prior[block.index].L) for block in term.blocks}
+        )
     return known
 
 
@@ -200,15 +213,16 @@ def _most_novel(
 ) -> list[dict[Block, Environments]]:
     limits = {} if n_new != "novel" or state.detector is None else state.detector.thresholds()
     least = min((novelty for novelty, _ in limits.values()), default=LEAST_NOVELTY)
+    scales = scales_of_terms(state)
     ranked: list[tuple[float, int, Block, int]] = []
     for i, (term, of_term) in enumerate(zip(state.sparse.basis.terms, found, strict=True)):
         for species, points in of_term.items():
-            block, L, delta = known[i][species]
+            block, L = known[i][species]
             limit = limits.get(species[0], (least, 0.0))[0] if term.engine.is_atomic else least
             n_most = MOST_NOVEL if n_new == "novel" else int(n_new)
-            chosen, novelty = most_novel(term.kernel, block, L, points.x, limit=limit, n_most=n_most)
+            chosen, novelty = most_novel(block, L, points.x, limit=limit, n_most=n_most)
             # a later point of a block is no reason to leave out an earlier one
-            variances = np.minimum.accumulate(delta**2 * novelty)
+            variances = np.minimum.accumulate(scales[i] ** 2 * novelty)
             ranked += [(variance, i, species, row) for variance, row in zip(variances, chosen, strict=True)]
     ranked.sort(key=lambda item: -item[0])
     rows: list[dict[Block, list[int]]] = [{} for _ in found]
@@ -227,8 +241,8 @@ def _selected(
     strange: dict[tuple[int, Block], Environments] = {}
     for i, (term, of_term) in enumerate(zip(state.sparse.basis.terms, found, strict=True)):
         for species, points in of_term.items() if term.engine.is_atomic else ():
-            block, L, _ = known[i][species]
-            rows, _ = most_novel(term.kernel, block, L, points.x, limit=LEAST_NOVELTY, n_most=len(points.x))
+            block, L = known[i][species]
+            rows, _ = most_novel(block, L, points.x, limit=LEAST_NOVELTY, n_most=len(points.x))
             if len(rows):
                 strange[i, species] = points.take(np.sort(rows))
     share = allocate({key: len(points.x) for key, points in strange.items()}, n_new)

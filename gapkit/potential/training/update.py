@@ -19,6 +19,7 @@ from gapkit.exceptions import InputError, NotFittedModelError
 from gapkit.gp.basis import SparseBasis
 from gapkit.gp.extension import change_of_features, extend_basis
 from gapkit.gp.factors import TriangularFactor
+from gapkit.gp.instances import AppliedBasis
 from gapkit.gp.local_rows import local_vectors
 from gapkit.neighbours import build_neighbour_list
 from gapkit.parallel import limit_blas
@@ -28,7 +29,7 @@ from gapkit.potential.metadata import training_digest, training_set
 from gapkit.potential.model import SparseModel
 from gapkit.potential.state import FittedState
 from gapkit.potential.training.estimate import Resources
-from gapkit.potential.training.new_points import NewPoints, Number, choose_points, grow_energies
+from gapkit.potential.training.new_points import NewPoints, Number, choose_points, grow_energies, scales_of_terms
 from gapkit.potential.training.row_maker import RowMaker
 from gapkit.sparse import SparseSelector
 from gapkit.structures import AtomsBatch, concatenate
@@ -169,7 +170,7 @@ def add_points(
     """
     times = [time.perf_counter()]
     extension = extend_basis(state.sparse.basis, new.grown, new.vectors, tolerance)
-    basis, scales = extension.basis, _scales(state)
+    basis, scales = extension.basis, scales_of_terms(state)
     maker = RowMaker(basis, known, state.given_noise)
     options = resources.for_rows(basis.n_columns)
     rows = state.rows
@@ -219,7 +220,7 @@ def remember(state: FittedState, batch: AtomsBatch) -> FittedState:
     first = n_training_frames(state) - batch.n_frames
     vectors = {
         z: (first + batch.frame_of_atom[atoms], x)
-        for z, (atoms, x) in local_vectors(state.sparse.basis, batch, neighbours).items()
+        for z, (atoms, x) in local_vectors(AppliedBasis.of(state.sparse.basis, batch, neighbours)).items()
     }
     return replace(state, detector=detector.with_known(vectors, closest_pairs(batch, neighbours)))
 
@@ -246,9 +247,9 @@ def _with_old_axes(state: FittedState, basis: SparseBasis, new: NewPoints) -> Fi
     maps: dict[int, FloatArray] = {}
     for term, wider, (engine, indices) in zip(state.sparse.basis.terms, basis.terms, new.grown, strict=True):
         if term.engine.is_atomic:
-            blocks = {block.block: block for block in wider.blocks}
+            blocks = {block.species: block for block in wider.blocks}
             maps = {
-                block.block[0]: change_of_features(block, blocks[block.block], indices, engine.n_features)
+                block.species[0]: change_of_features(block, blocks[block.species], indices, engine.n_features)
                 for block in term.blocks
             }
             break
@@ -256,14 +257,6 @@ def _with_old_axes(state: FittedState, basis: SparseBasis, new: NewPoints) -> Fi
     return replace(
         state, detector=detector and detector.turned(maps), calibration=calibration and calibration.turned(maps)
     )
-
-
-def _scales(state: FittedState) -> list[float]:
-    """Delta of every term, that of its kernel where it had no points."""
-    return [
-        scale if np.isfinite(scale) else float(term.resolved_kernel().delta)
-        for term, scale in zip(state.terms, state.scales, strict=True)
-    ]
 
 
 def _noted(state: FittedState, kind: str, entry: Mapping[str, Any]) -> FittedState:
