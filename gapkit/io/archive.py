@@ -34,10 +34,12 @@ def write_archive(path: str | os.PathLike[str], header: Mapping[str, Any], array
     text = json.dumps(full, indent=1).encode()
     try:
         with replacing(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
-            archive.writestr("header.json", text)
-            archive.writestr("seal.txt", hashlib.sha256(text).hexdigest())
-            for name, content in data.items():
-                archive.writestr(f"{name}.npy", content)
+            seal = hashlib.sha256(text).hexdigest().encode()
+            entries = {"header.json": text, "seal.txt": seal, **{f"{name}.npy": data[name] for name in data}}
+            for name, content in entries.items():
+                entry = zipfile.ZipInfo(name)  # without the time: the same model is the same bytes
+                entry.external_attr = 0o644 << 16
+                archive.writestr(entry, content)
     except InputError as error:
         raise ModelFileError(str(error)) from error
 

@@ -56,8 +56,8 @@ class GAP(FittedPotential):
         `energy_terms`, which have a zero of energy of their own.
     energy_terms : EnergyTerm or sequence of EnergyTerm
         Energies that are not learned, subtracted before the fit and added back in prediction: ``ZBL()``,
-        ``LennardJones(...)``, ``PairTables(...)``, ``CalculatorTerm("ase.calculators.emt.EMT")``, and for delta learning
-        ``ModelTerm(another)``.
+        ``LennardJones(...)``, ``PairTables(...)``, ``CalculatorTerm("ase.calculators.emt.EMT")``, or another model,
+        ``ModelTerm(model)`` (delta learning).
     label_keys : LabelKeys or None
         Where the labels are found in `atoms.info` and `atoms.arrays`.
     random_state : int, RandomState or None

@@ -233,3 +233,11 @@ def test_the_digest_is_that_of_the_data():
     models = [small_model(terms=small_terms(4)).fit(f) for f in (frames, frames, changed)]
     digests = [model.metadata_["training_set"]["sha256"] for model in models]
     assert digests[0] == digests[1] != digests[2]
+
+
+def test_the_same_model_is_the_same_bytes(alloy, tmp_path, monkeypatch):
+    model = small_model().fit(alloy)
+    model.save(tmp_path / "one.gapkit")
+    monkeypatch.setattr("time.time", lambda: 2.0e9)
+    model.save(tmp_path / "two.gapkit")
+    assert (tmp_path / "one.gapkit").read_bytes() == (tmp_path / "two.gapkit").read_bytes()
