@@ -1,4 +1,4 @@
-"""What every other module here needs of Dask: a client, and tasks that survive the loss of a worker."""
+"""Clients, and tasks that survive the loss of a worker."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Training frames in files that the workers read: this process sees their sizes, and frames that stand for all."""
+"""Training frames in files that the workers read; this process holds summaries and a random part of the frames."""
 
 from __future__ import annotations
 
@@ -23,22 +23,15 @@ from gapkit.structures import AtomsBatch, DataReport, LabelKeys, concatenate, de
 from gapkit.terms.known import KnownEnergy
 from gapkit.typing import BoolArray, FloatArray, IntArray
 
-# Up to so many atoms all frames come here, some 10 MB; of more, frames with as many atoms stand for all.
+# Up to so many atoms this process holds all frames, some 10 MB; of more, a random part with as many atoms.
 ATOMS_HERE = 100_000
-# Frames of every species and configuration type that are among them in any case.
+# Least frames of every species and configuration type among them.
 AT_LEAST = 20
 
 
 @dataclass(frozen=True, eq=False)
 class FrameFile:
-    """What a worker has read.
-
-    Attributes
-    ----------
-    batch : AtomsBatch
-    found : frozenset of str
-        Names of the labels under keys of the user's own that some frame has.
-    """
+    """A file read by a worker; `found`: labels under keys of the user's own that some frame has."""
 
     batch: AtomsBatch
     found: frozenset[str]
@@ -46,19 +39,7 @@ class FrameFile:
 
 @dataclass(frozen=True, eq=False)
 class Summary:
-    """A file in numbers.
-
-    Attributes
-    ----------
-    sizes : ndarray (n_frames,) of int
-        Atoms.
-    species : tuple of int
-    compositions : ndarray (n_frames, n_species) of int
-    energy, has_energy : ndarray (n_frames,)
-        eV.
-    labelled : bool
-        Whether any frame has a label.
-    """
+    """Counts of a file: atoms (n_frames,), compositions (n_frames, n_species), energies (n_frames,) in eV."""
 
     sizes: IntArray
     species: tuple[int, ...]
@@ -167,7 +148,7 @@ def choose_frames(summaries: Sequence[Summary], n_atoms: int) -> IntArray:
 
 @dataclass(frozen=True)
 class Totals:
-    """Compositions and energies of all frames: as much of a batch as reference energies need."""
+    """Compositions and energies of all frames, which is what reference energies need of a batch."""
 
     species: tuple[int, ...]
     n_frames: int
@@ -196,7 +177,7 @@ class Totals:
 
 
 class ClusterFiles(ClusterSource):
-    """Files on workers; `batch` holds the frames that stand for all."""
+    """Files on workers; `batch` is the part of the frames that this process holds."""
 
     def __init__(
         self, cluster: Cluster, batch: AtomsBatch, files: Sequence[Future], summaries: Sequence[Summary]

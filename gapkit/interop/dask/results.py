@@ -82,7 +82,7 @@ def _run(model: GAP, frames: Any, client: Client, task: Any, options: dict[str, 
 
 
 def _light(model: GAP) -> GAP:
-    """A copy without what a prediction does not need: factors, and what was computed before."""
+    """A copy without factors and cached plans, which prediction does not need."""
     state = model.state_
     light = model.with_state(replace(state, sparse=replace(state.sparse), factors=None, rows=None))
     light.n_jobs, light.progress, light.report_ = 1, False, None

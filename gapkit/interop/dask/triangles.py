@@ -40,7 +40,7 @@ def fold_chunk(maker: RowMaker, pieces: Sequence[AtomsBatch | LocalSource], span
 
 
 def merge_pair(left: Triangles, right: Triangles) -> Triangles:
-    """Both together; a task's arguments may be needed again, and stay as they are."""
+    """The merged triangles; a task's arguments may be needed again, and stay as they are."""
     merged = {kind: factor.copy() if kind in right else factor for kind, factor in left.items()}
     for kind, factor in right.items():
         if kind in merged:

@@ -41,14 +41,10 @@ def bootstrap_committee(
 
     Parameters
     ----------
-    model : GAP
-        Fitted.
     frames : list of Atoms
-        Labelled: those that the model was fitted to.
-    n : int
-        Members, >= 1.
-    random_state : int, RandomState or None
-        The same seed gives the same committee.
+        Labelled frames of the fit.
+    n, random_state
+        As for `sample_committee`.
 
     Raises
     ------

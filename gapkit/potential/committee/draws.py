@@ -61,10 +61,8 @@ def label_noise_committee(model: P, n: int, random_state: int | np.random.Random
     ----------
     model : GAP
         Fitted here, or saved with `factors=True`.
-    n : int
-        Members, >= 1.
-    random_state : int, RandomState or None
-        The same seed gives the same committee.
+    n, random_state
+        As for `sample_committee`.
 
     Raises
     ------

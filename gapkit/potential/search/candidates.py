@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Scores:
-    """What a candidate is judged by, the more the better; None where nothing of that kind is labelled.
+    """Objectives of a candidate, larger is better; None without labels of the kind.
 
     Attributes
     ----------
@@ -48,13 +48,13 @@ class Scores:
 
 @dataclass(frozen=True)
 class Candidate:
-    """One set of settings and what came of it.
+    """One set of settings with its scores.
 
     Attributes
     ----------
     settings : dict of str to value
     objective : float or None
-        The more the better; None if the candidate failed.
+        Larger is better; None if the candidate failed.
     scores : Scores or None
     n_sparse : int or None
         Sparse points of all terms.
@@ -125,7 +125,7 @@ def _changed(part: Any, path: list[str], level: int, value: Any) -> Any:
 
 
 def _parameters(part: Any) -> dict[str, Any]:
-    """Arguments of `__init__` of whatever has `get_params`; without `deep`."""
+    """Parameters of an estimator or energy term, those of its parts left out."""
     return {name: getattr(part, name) for name in sorted(part.get_params()) if "__" not in name}
 
 
@@ -138,7 +138,7 @@ def _names(part: Any) -> list[str]:
 
 
 def _inside(part: Any, name: str) -> Any:
-    """What a name stands for, defaults instead of None."""
+    """The value of a name, defaults instead of None."""
     if isinstance(part, list | tuple):
         item = part[int(name)]
         return as_term(item) if isinstance(item, Descriptor) else item
