@@ -7,7 +7,7 @@ import numpy as np
 from gapkit.neighbours import NeighbourList
 from gapkit.potential.state import FittedState
 from gapkit.structures import AtomsBatch
-from gapkit.structures.batch import SINGULAR_CELL
+from gapkit.structures.arrays import SINGULAR_CELL
 from gapkit.typing import FloatArray
 
 

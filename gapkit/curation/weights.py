@@ -18,7 +18,7 @@ from scipy.optimize import linprog
 from gapkit.exceptions import DataError, InputError
 from gapkit.gp.noise import DEFAULT_NOISE, Noise
 from gapkit.structures import LabelKeys, to_batch
-from gapkit.structures.labels import results_of
+from gapkit.structures.frame_labels import results_of
 from gapkit.targets import TARGETS
 from gapkit.typing import FloatArray
 

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from gapkit._core.edges import edge_vectors
 from gapkit.exceptions import InputError
-from gapkit.structures.batch import AtomsBatch, frozen
+from gapkit.structures.arrays import frozen
+from gapkit.structures.batch import AtomsBatch
 from gapkit.typing import BoolArray, FloatArray, IntArray
 
 

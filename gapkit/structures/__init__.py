@@ -4,9 +4,10 @@ Labels, their keys and their checks are here; nothing is fitted, and only the la
 models.  It may import `io`, `targets` and what is below, and ASE.
 """
 
-from gapkit.structures.batch import AtomsBatch, Labels, concatenate
+from gapkit.structures.batch import AtomsBatch, concatenate
 from gapkit.structures.checks.fault import Fault
 from gapkit.structures.keys import LabelKeys
+from gapkit.structures.labels import Labels
 from gapkit.structures.read import read_frames, to_batch
 from gapkit.structures.report import DataReport, describe, find_faults
 

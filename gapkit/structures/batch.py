@@ -2,118 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gapkit.exceptions import InputError
+from gapkit.structures.arrays import frozen, read_only, volumes_of
+from gapkit.structures.labels import Labels
 from gapkit.targets import TARGETS
 from gapkit.typing import BoolArray, FloatArray, IntArray
-
-# A cell counts as three-dimensional when its volume exceeds this fraction of |a||b||c|.
-SINGULAR_CELL = 1e-10
-
-
-def frozen(values: ArrayLike, dtype: type, shape: tuple[int, ...], name: str) -> NDArray:
-    """Return a read-only, C-contiguous view of `values` without touching the caller's own flags.
-
-    Raises
-    ------
-    InputError
-        If the shape is not `shape`.
-    """
-    array = np.ascontiguousarray(values, dtype=dtype).view()
-    if array.shape != shape:
-        raise InputError(f"`{name}` must have shape {shape}, got {array.shape}; build batches with `to_batch`")
-    array.flags.writeable = False
-    return array
-
-
-def labelled(values: FloatArray) -> BoolArray:
-    """Whether each row of values (n, ...) is a label: all its components are finite."""
-    return np.asarray(np.isfinite(values).all(axis=tuple(range(1, values.ndim))))
-
-
-@dataclass(frozen=True, eq=False)
-class Labels:
-    """Reference labels of a batch, by name of the target; an absent label is NaN, never zero.
-
-    The value, mask and sigma of every row of `gapkit.targets.TARGETS` are attributes too, under the names in the table.
-
-    Attributes
-    ----------
-    values : mapping of str to (n_frames, ...) or (n_atoms, ...) float
-        eV for energies and virials (symmetric, 3 x 3), eV/Å for forces.
-    sigmas : mapping of str to (n_frames,) or (n_atoms,) float
-        Standard deviations of the labels, absolute for the whole frame; NaN where not given.
-    config_type : tuple of str, length n_frames
-        "default" where absent.
-    has : mapping of str to (n_frames,) or (n_atoms,) bool
-        Whether the label is there; per atom, since a `force_mask` leaves single atoms out.
-    """
-
-    values: Mapping[str, FloatArray]
-    sigmas: Mapping[str, FloatArray]
-    config_type: tuple[str, ...]
-    has: Mapping[str, BoolArray] = field(init=False)
-    energy: FloatArray = field(init=False)
-    forces: FloatArray = field(init=False)
-    virial: FloatArray = field(init=False)
-    has_energy: BoolArray = field(init=False)
-    has_forces: BoolArray = field(init=False)
-    has_virial: BoolArray = field(init=False)
-    energy_sigma: FloatArray = field(init=False)
-    force_sigma: FloatArray = field(init=False)
-    virial_sigma: FloatArray = field(init=False)
-
-    def __post_init__(self) -> None:
-        n_frames, n_atoms = len(self.config_type), self.n_atoms
-        values, sigmas, has = {}, {}, {}
-        for target in TARGETS.values():
-            name, n = target.name, target.length(n_frames, n_atoms)
-            values[name] = frozen(self.values[name], float, (n, *target.shape), name)
-            sigmas[name] = frozen(self.sigmas[name], float, (n,), target.sigma)
-            has[name] = frozen(labelled(values[name]), bool, (n,), target.has)
-            own = {name: values[name], target.sigma: sigmas[name], target.has: has[name]}
-            for attribute, value in own.items():
-                object.__setattr__(self, attribute, value)
-        for attribute, rows in (("values", values), ("sigmas", sigmas), ("has", has)):
-            object.__setattr__(self, attribute, rows)
-        object.__setattr__(self, "config_type", tuple(self.config_type))
-
-    @property
-    def n_atoms(self) -> int:
-        """Number of atoms of all frames together."""
-        return len(self.sigmas["forces"])
-
-    @classmethod
-    def empty(cls, n_frames: int, n_atoms: int) -> Labels:
-        """Return labels of the given lengths in which every label is absent."""
-        lengths = {target.name: target.length(n_frames, n_atoms) for target in TARGETS.values()}
-        values = {name: np.full((n, *TARGETS[name].shape), np.nan) for name, n in lengths.items()}
-        sigmas = {name: np.full(n, np.nan) for name, n in lengths.items()}
-        return cls(values, sigmas, ("default",) * n_frames)
-
-    def select(self, frames: IntArray, atoms: IntArray) -> Labels:
-        """Labels of some frames and their atoms, in the given order."""
-        rows = {target.name: atoms if target.per_atom else frames for target in TARGETS.values()}
-        return Labels(
-            {name: self.values[name][chosen] for name, chosen in rows.items()},
-            {name: self.sigmas[name][chosen] for name, chosen in rows.items()},
-            tuple(self.config_type[f] for f in frames),
-        )
-
-    @classmethod
-    def join(cls, parts: Sequence[Labels]) -> Labels:
-        """Labels of batches one after another."""
-        return cls(
-            {name: np.concatenate([part.values[name] for part in parts]) for name in TARGETS},
-            {name: np.concatenate([part.sigmas[name] for part in parts]) for name in TARGETS},
-            tuple(config_type for part in parts for config_type in part.config_type),
-        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -197,12 +97,12 @@ class AtomsBatch:
     @cached_property
     def n_atoms_per_frame(self) -> IntArray:
         """(n_frames,) number of atoms of each frame."""
-        return _read_only(np.diff(self.offsets))
+        return read_only(np.diff(self.offsets))
 
     @cached_property
     def frame_of_atom(self) -> IntArray:
         """(n_atoms,) index of the frame to which each atom belongs."""
-        return _read_only(np.repeat(np.arange(self.n_frames, dtype=np.int64), self.n_atoms_per_frame))
+        return read_only(np.repeat(np.arange(self.n_frames, dtype=np.int64), self.n_atoms_per_frame))
 
     @cached_property
     def species(self) -> tuple[int, ...]:
@@ -212,9 +112,7 @@ class AtomsBatch:
     @cached_property
     def volumes(self) -> FloatArray:
         """(n_frames,) cell volumes in Å^3, NaN where the cell is not three-dimensional."""
-        volume = np.abs(np.linalg.det(self.cells))
-        scale = np.prod(np.linalg.norm(self.cells, axis=2), axis=1)
-        return _read_only(np.where(volume > SINGULAR_CELL * scale, volume, np.nan))
+        return read_only(volumes_of(self.cells))
 
     def atoms_of(self, frame: int) -> slice:
         """Atoms of a frame."""
@@ -282,11 +180,6 @@ def concatenate(batches: Sequence[AtomsBatch]) -> AtomsBatch:
         np.concatenate([batch.pbc for batch in batches]),
         labels,
     )
-
-
-def _read_only(array: NDArray) -> NDArray:
-    array.flags.writeable = False
-    return array
 
 
 def _frame_indices(frame_indices: ArrayLike, n_frames: int) -> IntArray:

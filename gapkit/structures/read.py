@@ -12,9 +12,11 @@ from ase import Atoms
 from ase.io.formats import UnknownFileTypeError
 
 from gapkit.exceptions import DataError, InputError
-from gapkit.structures.batch import SINGULAR_CELL, AtomsBatch, Labels
+from gapkit.structures.arrays import SINGULAR_CELL
+from gapkit.structures.batch import AtomsBatch
+from gapkit.structures.frame_labels import FrameLabels, Where, frame_labels, results_of
 from gapkit.structures.keys import LabelKeys
-from gapkit.structures.labels import FrameLabels, Where, frame_labels, results_of
+from gapkit.structures.labels import Labels
 from gapkit.targets import TARGETS
 from gapkit.typing import FloatArray
 

@@ -17,7 +17,7 @@ from scipy.spatial.transform import Rotation
 
 from gapkit.curation.weights import copy_frame
 from gapkit.exceptions import InputError
-from gapkit.structures.labels import results_of
+from gapkit.structures.frame_labels import results_of
 from gapkit.typing import FloatArray
 
 KINDS = ("energy", "force", "stress", "cell", "duplicate")

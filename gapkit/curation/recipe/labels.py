@@ -13,8 +13,8 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from gapkit.curation.recipe.recipe import LABELS, Source
 from gapkit.exceptions import DataError
 from gapkit.structures import LabelKeys
-from gapkit.structures.batch import labelled
-from gapkit.structures.labels import frame_labels, results_of
+from gapkit.structures.frame_labels import frame_labels, results_of
+from gapkit.structures.labels import labelled
 from gapkit.targets import TARGETS, from_voigt, to_voigt
 from gapkit.typing import FloatArray
 from gapkit.units import ENERGY_UNITS, FORCE_UNITS, STRESS_UNITS

@@ -12,7 +12,7 @@ from ase.io import write as write_frames
 
 from gapkit.exceptions import InputError
 from gapkit.io.atomic import put_back, replacing_folder
-from gapkit.structures.labels import results_of
+from gapkit.structures.frame_labels import results_of
 
 CARD = "card.json"
 MADE = {"train.extxyz", "test.extxyz", "left_out.extxyz", CARD, "card.md", "index.html"}
