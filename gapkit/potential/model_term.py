@@ -34,7 +34,7 @@ class ModelTerm(EnergyTerm):
     model : GAP, FittedState or path
         A fitted model, its state, or the file of one.
     n_jobs : int or None
-        Threads; None: all cores.
+        Threads; None: all cores, 1 where several processes share them.
 
     Raises
     ------

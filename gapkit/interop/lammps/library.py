@@ -44,13 +44,7 @@ def mpi() -> Any:
 
 
 def communicator(lmp: Any) -> Any | None:
-    """MPI communicator of a LAMMPS instance; None on a single rank, which needs none.
-
-    Raises
-    ------
-    InputError
-        If there are several ranks and mpi4py is missing or of another MPI than LAMMPS.
-    """
+    """MPI communicator of a LAMMPS instance, None on a single rank; InputError without mpi4py of the same MPI."""
     size = lmp.extract_setting("world_size")
     if size == 1:
         started = max(int(os.environ.get(name) or 1) for name in _STARTED)
