@@ -16,7 +16,7 @@ from gapkit import SOAP, LabelKeys, Noise, Term, TwoBody
 from gapkit.exceptions import DataError, InputError
 from gapkit.kernels import DotProduct
 from gapkit.structures import describe, to_batch
-from gapkit.terms import EnergyTerm, TermValues
+from gapkit.terms import ZBL, CalculatorTerm, EnergyTerm, TermValues
 from gapkit.validation import evaluate as evaluate_here
 from tests.potential.models import make_frames, small_model
 
@@ -181,6 +181,23 @@ def test_files_that_this_process_does_not_hold(client, paths, from_files, test_f
     report = describe(to_batch(from_files))
     for name in ("n_frames", "n_atoms", "species", "config_types", "unlabelled", "max_force", "nearest_distance"):
         assert getattr(model.report_, name) == getattr(report, name)
+
+
+def test_energy_terms_of_files_elsewhere(client, paths, from_files, test_frames, monkeypatch):
+    """Workers evaluate the terms; reference energies are found from what these leave, over all files."""
+    monkeypatch.setattr(files, "ATOMS_HERE", 40)
+    terms = [
+        ZBL(2.8, 1.5),
+        CalculatorTerm("ase.calculators.lj.LennardJones", {"sigma": 2.3, "epsilon": 0.1, "rc": 4.0}),
+    ]
+    model = small_model(energy_terms=terms).fit([str(path) for path in paths], client=client)
+    here = small_model(energy_terms=terms).fit(from_files)
+    assert model.reference_energies_ == pytest.approx(here.reference_energies_, abs=1e-9)
+    assert abs(here.reference_energies_["Cu"] - small_model().fit(from_files).reference_energies_["Cu"]) > 0.1
+    factors = {}
+    model.state_.row_maker.fold(to_batch(from_files), factors)
+    again = model.with_state(model.state_.solved(factors))
+    assert_same(model.predict(test_frames), again.predict(test_frames), ("energy", "forces"))
 
 
 def test_chunks_of_files_hold_every_frame_once(client, paths, frames, monkeypatch):
