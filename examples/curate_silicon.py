@@ -22,12 +22,13 @@ DATA = HERE.parent / "data" / "silicon"
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=Path, help="folder to keep the data set and the pictures in")
-    output = parser.parse_args().output
+    parser.add_argument("--n-sparse", type=int, default=200, help="sparse points of the fits (default: 200)")
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
-        run(Path(scratch) if output is None else output)
+        run(Path(scratch) if options.output is None else options.output, options.n_sparse)
 
 
-def run(output: Path) -> None:
+def run(output: Path, n_sparse: int) -> None:
     output.mkdir(exist_ok=True)
     frames, test = read_frames(DATA / "train.extxyz"), read_frames(DATA / "test.extxyz")
 
@@ -35,7 +36,7 @@ def run(output: Path) -> None:
     damaged, damage = plant(frames, 10, seed=0)
     checked = {finding.frame for finding in check(damaged) if finding.severity != "info"}
     checked |= {frame for group in find_duplicates(damaged) for frame in group.frames[1:]}
-    pruned = prune(GAP(n_sparse=200, calibration=None).fit(damaged), damaged)
+    pruned = prune(GAP(n_sparse=n_sparse, calibration=None).fit(damaged), damaged)
     modelled = {out.frame for out in (*pruned.dropped, *pruned.masked)}
     for item in damage:
         how = "found by checks" if item.frame in checked else "found by a model" if item.frame in modelled else "missed"
@@ -51,7 +52,7 @@ def run(output: Path) -> None:
 
     # What each frame does to the fit, and which errors can be had together.
     train = curated.train
-    model = GAP(n_sparse=200, calibration=None).fit(train)
+    model = GAP(n_sparse=n_sparse, calibration=None).fit(train)
     report = influence(model, train)
     for frame in report.ranked()[:3]:
         print(f"Cook's distance {frame.cook:.2g}: {train[frame.frame].info['name']}")

@@ -60,7 +60,7 @@ def test_uncertainty(tmp_path):
 
 
 def test_curate_silicon(tmp_path):
-    result = run("curate_silicon.py", "--output", str(tmp_path / "out"))
+    result = run("curate_silicon.py", "--output", str(tmp_path / "out"), "--n-sparse", "100")
     assert result.returncode == 0, result.stderr
     lines = result.stdout.splitlines()
     assert sum(": found by" in line for line in lines) >= 7
@@ -85,7 +85,7 @@ def test_selection(tmp_path):
 
 
 def test_planted_damage(tmp_path):
-    result = python("-m", "tests.bench.planted_damage", "--seeds", "1", "--json", "a.json", folder=tmp_path)
+    result = python("-m", "tests.bench.planted_damage", "--seeds", "1", "--n-sparse", "100", "--json", "a.json", folder=tmp_path)
     assert result.returncode == 0, result.stderr
     (trial,) = json.loads((tmp_path / "a.json").read_text())
     assert {item["kind"]: item["found"] for item in trial["planted"]} == {"energy": True, "duplicate": True}
