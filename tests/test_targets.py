@@ -13,6 +13,7 @@ from gapkit.gp.instances import AppliedBasis
 from gapkit.gp.noise import row_sigmas
 from gapkit.gp.rows import FUNCTIONALS
 from gapkit.neighbours import build_neighbour_list
+from gapkit.potential.metadata import training_digest
 from gapkit.structures import concatenate, describe, to_batch
 from gapkit.targets import TARGETS, Target, from_voigt, shown_quantities, to_voigt
 from tests.potential.models import NOISE, make_frames, small_model
@@ -70,6 +71,14 @@ def test_labels_of_a_further_target_are_read(charge):
     )
     assert describe(batch).unlabelled == (1,)
     assert describe(batch).config_types[0].n_labels["charge"] == 5
+
+
+def test_digests_do_not_depend_on_the_rows_of_the_table(monkeypatch):
+    frames = [molecule("H2O"), bulk("Cu")]
+    before = training_digest(to_batch(frames))
+    monkeypatch.setitem(TARGETS, "charge", Target("charge", "e", per_atom=True))
+    assert training_digest(to_batch(frames)) == before
+    assert training_digest(to_batch([charged(), frames[1]])) != before
 
 
 def test_labels_of_a_further_target_under_another_name(charge):

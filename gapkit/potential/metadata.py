@@ -12,6 +12,7 @@ import numpy as np
 
 from gapkit.exceptions import InputError
 from gapkit.structures import AtomsBatch, DataReport
+from gapkit.targets import TARGETS
 
 
 def training_digest(batch: AtomsBatch) -> str:
@@ -20,7 +21,9 @@ def training_digest(batch: AtomsBatch) -> str:
     labels = batch.labels
     arrays: list[np.ndarray] = [batch.offsets, batch.numbers, batch.positions, batch.cells, batch.pbc]
     if labels is not None:
-        arrays += [labels.energy, labels.forces, labels.virial]
+        # further targets where there are any, so that digests do not depend on the table
+        further = [name for name in list(TARGETS)[3:] if labels.has[name].any()]
+        arrays += [labels.values[name] for name in ("energy", "forces", "virial", *further)]
         digest.update("\n".join(labels.config_type).encode())
     for array in arrays:
         digest.update(np.ascontiguousarray(array).tobytes())

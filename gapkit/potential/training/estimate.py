@@ -17,6 +17,7 @@ from gapkit.parallel import resolve_n_jobs
 from gapkit.potential.term import TermPlan
 from gapkit.potential.training.accumulator import ATOMS_PER_CHUNK, ROWS_AT_ONCE
 from gapkit.structures import AtomsBatch
+from gapkit.targets import TARGETS
 
 # Operations per second and thread assumed: about 40e9 were measured for one product, less for a whole fit.
 RATE = 2.5e10
@@ -52,11 +53,9 @@ class FitEstimate:
 
 def estimate_fit(batch: AtomsBatch, plans: Sequence[TermPlan], n_jobs: int | None) -> FitEstimate:
     """Count operations of the design rows and of the factors."""
-    labels = batch.labels
-    n_rows = n_kinds = 0
-    if labels is not None:
-        n_kinds = int(labels.has_energy.any()) + int(labels.has_forces.any()) + int(labels.has_virial.any())
-        n_rows = int(labels.has_energy.sum() + 3 * labels.has_forces.sum() + 6 * labels.has_virial.sum())
+    has = batch.all_labels.has
+    n_kinds = sum(bool(mask.any()) for mask in has.values())
+    n_rows = sum(TARGETS[kind].components * int(mask.sum()) for kind, mask in has.items())
     sample = batch.select(np.unique(np.linspace(0, batch.n_frames - 1, 10).astype(int)))
     edges = np.sort(build_neighbour_list(sample, max(plan.engine.reach for plan in plans)).distances)
     m = sum(plan.n_sparse for plan in plans)
