@@ -249,7 +249,7 @@ def _selected(
     chosen: list[dict[Block, Environments]] = [{} for _ in found]
     for (i, species), points in strange.items():
         if share[i, species]:
-            selection = selector.select(points.x, share[i, species], rng=rng, name="n_new")
+            selection = selector.select(points.x, share[i, species], rng=rng)
             origins = np.where(selection.indices < 0, -1, points.frames[selection.indices])
             chosen[i][species] = Environments(selection.points, origins)
     return chosen
