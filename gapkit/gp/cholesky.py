@@ -1,15 +1,16 @@
-"""Cholesky factor of a kernel matrix, with no more regularisation than it needs."""
+"""Cholesky factors of kernel matrices: with no more regularisation than needed, and pivoted, for a choice of points."""
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.linalg import lapack
 
 from gapkit.exceptions import ConditioningWarning, InputError
-from gapkit.typing import FloatArray
+from gapkit.typing import FloatArray, IntArray
 
 _MIN_RCOND = 4.0 * np.finfo(np.float64).eps
 _SMALLEST_STEP = 1e-14
@@ -99,6 +100,49 @@ def cholesky(K: FloatArray, *, jitter: float = 1e-10, max_jitter: float = 1e-4, 
             stacklevel=2,
         )
     return JitteredCholesky(L, step)
+
+
+def pivoted_cholesky(
+    diagonal: FloatArray, row: Callable[[int], FloatArray], limit: float, n_most: int
+) -> tuple[IntArray, FloatArray]:
+    """Greedy choice of points: always the one whose variance, given those chosen before, is the largest.
+
+    Parameters
+    ----------
+    diagonal : ndarray (n,)
+        Variance of every candidate.
+    row : callable
+        Covariances (n,) of a candidate with all.
+    limit : float
+        Variance at or below which no more points are chosen.
+    n_most : int
+        The most points.
+
+    Returns
+    -------
+    chosen : ndarray (p,) of int
+    variances : ndarray (p,)
+        What each had left when it was chosen.
+
+    References
+    ----------
+    Harbrecht, Peters and Schneider, Appl. Numer. Math. 62, 428 (2012), algorithm 1.
+    """
+    residual = np.array(diagonal, dtype=np.float64)
+    factors = np.empty((min(n_most, len(residual)), len(residual)))
+    chosen: list[int] = []
+    variances: list[float] = []
+    while len(chosen) < len(factors):
+        pivot = int(np.argmax(residual))
+        if residual[pivot] <= limit:
+            break
+        n = len(chosen)
+        factors[n] = (row(pivot) - factors[:n, pivot] @ factors[:n]) / np.sqrt(residual[pivot])
+        chosen.append(pivot)
+        variances.append(float(residual[pivot]))
+        residual -= factors[n] ** 2
+        residual[pivot] = 0.0
+    return np.array(chosen, dtype=int), np.array(variances)
 
 
 def _try(K: FloatArray, shift: float) -> FloatArray | None:

@@ -5,7 +5,7 @@ Old points stay what they are, so that their columns do: only the Cholesky facto
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,6 +13,7 @@ from scipy.linalg import solve_triangular
 
 from gapkit.descriptors.base import Block, Engine
 from gapkit.gp.basis import WORTHWHILE, BasisTerm, SparseBasis, SparseBlock
+from gapkit.gp.cholesky import pivoted_cholesky
 from gapkit.typing import FloatArray, IntArray
 
 
@@ -134,49 +135,6 @@ def _embed(vectors: FloatArray, indices: IntArray, d: int) -> FloatArray:
     out = np.zeros((len(vectors), d))
     out[:, indices] = vectors
     return out
-
-
-def pivoted_cholesky(
-    diagonal: FloatArray, row: Callable[[int], FloatArray], limit: float, n_most: int
-) -> tuple[IntArray, FloatArray]:
-    """Greedy choice of points: always the one whose variance, given those chosen before, is the largest.
-
-    Parameters
-    ----------
-    diagonal : ndarray (n,)
-        Variance of every candidate.
-    row : callable
-        Covariances (n,) of a candidate with all.
-    limit : float
-        Variance at or below which no more points are chosen.
-    n_most : int
-        The most points.
-
-    Returns
-    -------
-    chosen : ndarray (p,) of int
-    variances : ndarray (p,)
-        What each had left when it was chosen.
-
-    References
-    ----------
-    Harbrecht, Peters and Schneider, Appl. Numer. Math. 62, 428 (2012), algorithm 1.
-    """
-    residual = np.array(diagonal, dtype=np.float64)
-    factors = np.empty((min(n_most, len(residual)), len(residual)))
-    chosen: list[int] = []
-    variances: list[float] = []
-    while len(chosen) < len(factors):
-        pivot = int(np.argmax(residual))
-        if residual[pivot] <= limit:
-            break
-        n = len(chosen)
-        factors[n] = (row(pivot) - factors[:n, pivot] @ factors[:n]) / np.sqrt(residual[pivot])
-        chosen.append(pivot)
-        variances.append(float(residual[pivot]))
-        residual -= factors[n] ** 2
-        residual[pivot] = 0.0
-    return np.array(chosen, dtype=int), np.array(variances)
 
 
 def most_novel(

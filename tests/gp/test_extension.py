@@ -11,8 +11,8 @@ from gapkit import SOAP, ThreeBody, TwoBody
 from gapkit.descriptors import Channels
 from gapkit.exceptions import InputError
 from gapkit.gp.basis import SparseBasis
-from gapkit.gp.cholesky import cholesky
-from gapkit.gp.extension import extend_basis, most_novel, pivoted_cholesky
+from gapkit.gp.cholesky import cholesky, pivoted_cholesky
+from gapkit.gp.extension import extend_basis, most_novel
 from gapkit.gp.instances import AppliedBasis
 from gapkit.gp.rows import design_rows
 from gapkit.kernels import DotProduct, SquaredExponential

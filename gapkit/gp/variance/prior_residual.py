@@ -15,7 +15,7 @@ import numpy as np
 from scipy.linalg import solve_triangular
 
 from gapkit.gp.basis import BasisTerm, SparseBasis, SparseBlock
-from gapkit.gp.cholesky import cholesky
+from gapkit.gp.cholesky import cholesky, pivoted_cholesky
 from gapkit.gp.instances import AppliedBasis
 from gapkit.gp.posterior import Posterior
 from gapkit.typing import FloatArray
@@ -92,20 +92,12 @@ def _pivots(applied: AppliedBasis, block: SparseBlock, L: FloatArray) -> FloatAr
     norms = np.einsum("nd,nd->n", x, x)
     white, residual = _residual(block, L, x)
     limit = TOLERANCE * float(block.kernel.diag_value(norms).max())
-    factors = np.zeros((min(MAX_PIVOTS, len(x)), len(x)))
-    chosen: list[int] = []
-    while len(chosen) < len(factors):
-        pivot = int(np.argmax(residual))
-        if residual[pivot] <= limit:
-            break
-        row = block.kernel.value(x[pivot : pivot + 1] @ x.T, norms[pivot : pivot + 1], norms)[0]
-        row -= white[:, pivot] @ white
-        row -= factors[: len(chosen), pivot] @ factors[: len(chosen)]
-        factors[len(chosen)] = row / np.sqrt(residual[pivot])
-        residual = residual - factors[len(chosen)] ** 2
-        residual[pivot] = 0.0
-        chosen.append(pivot)
-    return x[chosen]
+
+    def row(i: int) -> FloatArray:
+        values = block.kernel.value(x[i : i + 1] @ x.T, norms[i : i + 1], norms)[0]
+        return np.asarray(values - white[:, i] @ white)
+
+    return x[pivoted_cholesky(residual, row, limit, MAX_PIVOTS)[0]]
 
 
 def _candidates(applied: AppliedBasis, block: SparseBlock, L: FloatArray) -> FloatArray:
