@@ -17,21 +17,7 @@ from gapkit.typing import IntArray
 
 
 class _InstanceDescriptor(Descriptor):
-    """Base of descriptors of pairs and triplets.
-
-    Parameters
-    ----------
-    cutoff : float
-        Å.
-    transition : float or None
-        Width in Å of the quintic switch; None: the whole cutoff.
-    cutoff_function : CutoffFunction or None
-        Another switch; then `transition` must be None.
-    species : sequence of str or int, or None
-        Chemical species; None: those of the data.
-    blocks : sequence of sequences of str or int, or None
-        Species of the instances that count, the centre of a triplet first, such as ``[("Si", "O")]``; None: all.
-    """
+    """Base of descriptors of pairs and triplets; parameters as of `TwoBody`."""
 
     _n_atoms: ClassVar[int]
 

@@ -33,12 +33,8 @@ class ThreeBody(_InstanceDescriptor):
     ----------
     cutoff : float
         Å; applies to r_ij and r_ik.
-    transition : float or None
-        Width in Å of the quintic switch; None: the whole cutoff.
-    cutoff_function : CutoffFunction or None
-        Another switch; then `transition` must be None.
-    species : sequence of str or int, or None
-        Chemical species; None: those of the data.
+    transition, cutoff_function, species
+        As of `TwoBody`.
     blocks : sequence of sequences of str or int, or None
         Species of the triplets, the centre first, that count, such as ``[("O", "Si", "Si")]``; None: all.
 

@@ -40,12 +40,8 @@ class TripletDistances(_InstanceDescriptor, former=("Triangles",)):
         Å; applies to r_ij and r_ik.
     length_scale : float
         Å, of k0 in s(x): that of the term's kernel.
-    transition : float or None
-        Width in Å of the quintic switch; None: the whole cutoff.
-    cutoff_function : CutoffFunction or None
-        Another switch; then `transition` must be None.
-    species : sequence of str or int, or None
-        Chemical species; None: those of the data.
+    transition, cutoff_function, species
+        As of `TwoBody`.
     blocks : sequence of sequences of str or int, or None
         Species of the triplets, the centre first, that count, such as ``[("Si", "Si", "Si")]``; None: all.
 

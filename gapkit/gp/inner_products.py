@@ -14,7 +14,7 @@ from gapkit.workspace import Workspace
 
 
 class InnerProducts:
-    """InnerProducts of reduced vectors y (n, r) with the sparse points of a block, a tile of points at a time."""
+    """Inner products of reduced vectors y (n, r) with the sparse points of a block, a tile of points at a time."""
 
     def __init__(self, block: SparseBlock, y: FloatArray, *, single: bool, workspace: Workspace) -> None:
         self._points = block.scaled

@@ -18,7 +18,7 @@ from typing import Any, ClassVar, Literal, overload
 
 import numpy as np
 from sklearn.base import clone
-from sklearn.gaussian_process.kernels import Kernel
+from sklearn.gaussian_process.kernels import Hyperparameter, Kernel
 
 from gapkit.exceptions import InputError
 from gapkit.typing import FloatArray
@@ -56,8 +56,13 @@ class GapKernel(Kernel):
     """
 
     delta: float
+    delta_bounds: tuple[float, float] | str
     uses_norms: ClassVar[bool] = True
     """Whether kappa depends on the norms and features are scaled; False: it is a function of inner products alone."""
+
+    @property
+    def hyperparameter_delta(self) -> Hyperparameter:
+        return Hyperparameter("delta", "numeric", self.delta_bounds)
 
     # ------------------------------------------------------------------ the part a subclass writes
 

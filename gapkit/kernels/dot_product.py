@@ -58,10 +58,6 @@ class DotProduct(GapKernel):
         self.sigma0_bounds = sigma0_bounds
 
     @property
-    def hyperparameter_delta(self) -> Hyperparameter:
-        return Hyperparameter("delta", "numeric", self.delta_bounds)
-
-    @property
     def hyperparameter_zeta(self) -> Hyperparameter:
         return Hyperparameter("zeta", "numeric", self.zeta_bounds)
 

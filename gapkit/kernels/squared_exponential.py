@@ -46,10 +46,6 @@ class SquaredExponential(GapKernel):
         self.length_scale_bounds = length_scale_bounds
 
     @property
-    def hyperparameter_delta(self) -> Hyperparameter:
-        return Hyperparameter("delta", "numeric", self.delta_bounds)
-
-    @property
     def hyperparameter_length_scale(self) -> Hyperparameter:
         return Hyperparameter("length_scale", "numeric", self.length_scale_bounds, np.size(self.length_scale))
 

@@ -86,7 +86,7 @@ class Channels:
                 raise InputError(f"`{name}` of Channels must be 0, 1 or 2 (densities that keep the index), got {nu!r}")
 
     def columns(self, species: Sequence[int], n_max: int, l_max: int) -> Columns | None:
-        """Columns of the second density, which are never the more, then at a multiple of four those of the first."""
+        """Columns of the second density, the shorter, then from a multiple of four on those of the first."""
         first, second = (
             np.kron(_kept(len(species), self.nu_S >= density), _kept(n_max, self.nu_R >= density)) for density in (1, 2)
         )
@@ -141,7 +141,7 @@ class Mixing:
 @registered("Compression")
 @dataclass(frozen=True)
 class TensorReduced:
-    """InnerProducts of two random combinations of the channels, each with its own partner only.
+    """Products of two random combinations of the channels, each with its own partner only.
 
     p[k, l] = sum_m u[k, lm] v[k, lm] / sqrt(2 l + 1) for k < K, where u and v are two independent Gaussian mixtures of
     all channels, others for each l.  The inner product of two vectors is an unbiased estimate of SOAP's (before they

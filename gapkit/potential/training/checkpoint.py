@@ -47,17 +47,7 @@ HARMLESS = ("n_jobs", "memory_limit", "progress")
 
 @dataclass(frozen=True)
 class Rows:
-    """How far the rows are.
-
-    Attributes
-    ----------
-    shares : list of RowAccumulator
-        One for each share of the frames; of a complete one, a single one with everything.
-    atoms_at_once : int
-        Atoms whose rows are made together.
-    complete : bool
-        Whether all rows are in.
-    """
+    """Shares of the frames (a single one once complete), atoms whose rows are made together, and whether all are in."""
 
     shares: list[RowAccumulator]
     atoms_at_once: int
@@ -124,12 +114,9 @@ class Checkpoint:
     def selection(
         self, engines: Sequence[Engine], kernels: Sequence[GapKernel], rng: np.random.Generator
     ) -> tuple[SparseBasis, IntArray] | None:
-        """Basis and origins (M,) of its points, `rng` being set to its state after the choice; None: not chosen yet.
+        """Basis and origins (M,) of its points, for engines as descriptors make them; None: not chosen yet.
 
-        Parameters
-        ----------
-        engines : sequence of Engine
-            As descriptors make them.
+        `rng` is set to its state after the choice.
         """
         if not self.path.exists():
             return None

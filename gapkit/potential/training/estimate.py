@@ -63,11 +63,9 @@ def estimate_fit(batch: AtomsBatch, plans: Sequence[TermPlan], n_jobs: int | Non
     for plan in plans:
         engine, number = plan.engine, plan.n_sparse
         per_atom = float(np.searchsorted(edges, engine.reach)) / sample.n_atoms
-        if engine.is_atomic:
-            operations += 6.0 * batch.n_atoms * per_atom * engine.n_features * number / len(engine.blocks)
-        else:
-            legs = per_atom if engine.n_features == 1 else per_atom**2
-            operations += 60.0 * batch.n_atoms * legs * number / len(engine.blocks)
+        edges_of_atom = per_atom**engine.n_layers if engine.is_atomic else per_atom ** min(engine.n_features, 2)
+        cost = 6.0 * engine.n_features if engine.is_atomic else 60.0
+        operations += cost * batch.n_atoms * edges_of_atom * number / len(engine.blocks)
     seconds = operations / (RATE * resolve_n_jobs(n_jobs))
     largest_frame = int(batch.n_atoms_per_frame.max())
     square = 8.0 * m**2
