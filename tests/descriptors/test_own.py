@@ -81,8 +81,8 @@ def test_the_receptive_field_is_two_layers():
     np.testing.assert_array_equal(centres_seeing(np.array([2]), neighbours, 1), [1, 2])
     np.testing.assert_array_equal(centres_seeing(np.array([2]), neighbours, 2), [0, 1, 2])
     applied = AppliedBasis.of(toy.basis, batch, neighbours)
-    whole = design_rows(applied, forces=True, virial=True)
-    parts = [design_rows(applied, forces=True, virial=True, atoms=np.array([i])) for i in range(3)]
+    whole = design_rows(applied)
+    parts = [design_rows(applied, atoms=np.array([i])) for i in range(3)]
     scale = np.abs(whole.forces).max()
     np.testing.assert_allclose(np.concatenate([p.forces for p in parts]), whole.forces, rtol=0, atol=1e-12 * scale)
     for name in ("energy", "virial"):
