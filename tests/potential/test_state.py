@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from gapkit import GAP, GAPCalculator, Noise, load
+from gapkit.descriptors.soap.engine import SOAPView
 from gapkit.exceptions import NotFittedModelError
 from gapkit.potential import Committee
 from gapkit.potential.files import read_state, write_state
@@ -128,3 +129,22 @@ def test_unfitted_models_are_refused_alike():
     for use in (state_of, GAPCalculator, lambda m: Committee(m, np.zeros((2, 3))), lambda m: m.predict([])):
         with pytest.raises(NotFittedModelError, match="call `fit`"):
             use(small_model())
+
+
+@pytest.mark.parametrize("std", ["calibrated", "epistemic"])
+def test_error_bars_share_the_descriptors_of_the_prediction(model, monkeypatch, std):
+    """Every atom has the vector of the truncated engine made once; those of all features are the prior's."""
+    engine = model.model_.basis.terms[1].engine
+    assert engine.n_features < engine.whole.n_features
+    made = []
+
+    def features(self, block, centres, *arguments):
+        found = original(self, block, centres, *arguments)
+        if found.x.shape[1] == engine.n_features:
+            made.extend(centres.tolist())
+        return found
+
+    original = SOAPView.features
+    monkeypatch.setattr(SOAPView, "features", features)
+    model.predict(make_frames(3, n_gold=2, seed=7), return_std=True, std=std)
+    assert sorted(made) == list(range(12))
