@@ -49,7 +49,7 @@ class Posterior:
         Phi = np.asarray(Phi, dtype=np.float64)
         if Phi.ndim != 2 or Phi.shape[1] != self.R.shape[0]:
             raise InputError(f"rows must have shape (n, {self.R.shape[0]}), got {Phi.shape}")
-        return solve_triangular(self.R, Phi.T, trans="T")
+        return solve_triangular(self.R, Phi.T, trans="T", check_finite=False)
 
     def data_variance(self, Phi: FloatArray) -> FloatArray:
         """Variance of the targets phi^T a that the weights still have after the data: |R^-T phi|^2.

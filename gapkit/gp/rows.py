@@ -8,15 +8,17 @@ from dataclasses import dataclass
 import numpy as np
 
 from gapkit._core.rows import Derivatives, Places, Slopes, accumulate_rows
+from gapkit.gp.basis import SparseBlock
 from gapkit.gp.inner_products import InnerProducts
 from gapkit.gp.instances import AppliedBasis, Chunk
 from gapkit.neighbours import NeighbourList
+from gapkit.parallel import map_blocks, resolve_n_jobs
 from gapkit.typing import FloatArray, IntArray
 from gapkit.workspace import Workspace
 
 # Edges whose derivative rows are formed together: fewer cost more calls, more leave the cache.
 EDGES_PER_CHUNK = 256
-POINTS_PER_TILE = 1024
+POINTS_PER_TILE = 512
 
 _NONE = np.empty((0, 0))
 _NO_SINGLE = np.empty((0, 0, 0), np.float32)
@@ -56,7 +58,7 @@ class DesignRows:
 
 def design_rows(
     applied: AppliedBasis, kinds: Collection[str] = ("forces", "virial"), *, atoms: IntArray | None = None,
-    single: bool = True, workspace: Workspace | None = None,
+    single: bool = True, workspace: Workspace | None = None, n_jobs: int | None = 1,
 ) -> DesignRows:  # fmt: skip
     """Rows of all frames of a batch.
 
@@ -72,8 +74,10 @@ def design_rows(
         variances, which are differences of large numbers.
     workspace : Workspace or None
         Memory that the rows are made with (not of the rows themselves).
+    n_jobs : int or None
+        Threads over tiles of sparse points; their number does not change the result.
     """
-    made = _Rows(applied, kinds, atoms, single, Workspace() if workspace is None else workspace).made()
+    made = _Rows(applied, kinds, atoms, single).made(Workspace() if workspace is None else workspace, n_jobs)
     others = {kind: functional(applied, atoms) for kind, functional in FUNCTIONALS.items() if kind in kinds}
     return DesignRows(made | others)
 
@@ -82,11 +86,11 @@ class _Rows:
     """Rows of a batch that are being filled."""
 
     def __init__(
-        self, applied: AppliedBasis, kinds: Collection[str], atoms: IntArray | None, single: bool, workspace: Workspace
-    ) -> None:
+        self, applied: AppliedBasis, kinds: Collection[str], atoms: IntArray | None, single: bool
+    ) -> None:  # fmt: skip
         forces, virial = (kind in kinds for kind in ("forces", "virial"))
         batch, m = applied.batch, applied.basis.n_columns
-        self.applied, self.single, self.workspace = applied, single, workspace
+        self.applied, self.single = applied, single
         self.wanted = np.arange(batch.n_atoms) if atoms is None else atoms
         self.row_of_atom = np.full(batch.n_atoms, -1)
         self.row_of_atom[self.wanted] = np.arange(len(self.wanted))
@@ -95,8 +99,18 @@ class _Rows:
         self.forces = np.zeros((len(self.wanted), 3, m)) if forces or virial else None
         self.virial = np.zeros((batch.n_frames, 6, m)) if virial else np.empty((0, 6, m))
 
-    def made(self) -> dict[str, FloatArray]:
-        """Go through all instances that the rows depend on."""
+    def made(self, workspace: Workspace, n_jobs: int | None) -> dict[str, FloatArray]:
+        """All rows, by kind; threads walk over all instances, each for tiles of sparse points of its own."""
+        n_tiles = max((len(tiles_of(block)) for block in self.applied.basis.blocks), default=1)
+        n_shares = 1 if self.forces is None else min(resolve_n_jobs(n_jobs), n_tiles)
+        if n_shares == 1:
+            self._fill(0, 1, workspace)
+        else:
+            map_blocks(lambda share: self._fill(share, n_shares, Workspace()), range(n_shares), n_shares)
+        found = {"energy": self.energy[:, None], "forces": self.forces, "virial": self.virial}
+        return {kind: rows for kind, rows in found.items() if kind in self.kinds and rows is not None}
+
+    def _fill(self, share: int, n_shares: int, workspace: Workspace) -> None:
         neighbours, at_once, involved = self.applied.neighbours, None, None
         if self.forces is not None:
             per_atom = neighbours.n_edges / max(neighbours.n_atoms, 1)
@@ -108,20 +122,19 @@ class _Rows:
                 if self.forces is not None:
                     involved = centres_seeing(self.wanted, neighbours, block.engine.n_layers)
                 centres = np.intersect1d(centres, involved, assume_unique=True)
-            for chunk in self.applied.walk(block, centres, self.workspace, at_once):
-                self._add(chunk)
-        found = {"energy": self.energy[:, None], "forces": self.forces, "virial": self.virial}
-        return {kind: rows for kind, rows in found.items() if kind in self.kinds and rows is not None}
+            tiles = tiles_of(block)[share::n_shares]
+            for chunk in self.applied.walk(block, centres, workspace, at_once) if tiles else ():
+                self._add(chunk, tiles, workspace)
 
-    def _add(self, chunk: Chunk) -> None:
-        """Kernel values and slopes of a chunk, its energy rows, and the derivatives."""
+    def _add(self, chunk: Chunk, tiles: list[slice], workspace: Workspace) -> None:
+        """Kernel values and slopes of a chunk, its energy rows (with the first tile), and the derivatives."""
         block, features = chunk.block, chunk.features
         k, k_q, k_n = block.kernel.value_and_slopes(
             chunk.reduced() @ block.scaled.T, chunk.norms, block.norms, overwrite_q=True
         )
         frame = self.applied.batch.frame_of_atom[features.centres]
         counted = self.row_of_atom[features.centres] >= 0
-        if counted.any():
+        if counted.any() and tiles[0].start == 0:
             f, values, of_frame = features.factors, k, frame
             if not counted.all():
                 f, values, of_frame = f[counted], k[counted], frame[counted]
@@ -130,14 +143,16 @@ class _Rows:
                 values = f[:, None] * values
             self.energy[of_frame[starts], block.columns] += np.add.reduceat(values, starts, axis=0)
         if self.forces is not None:
-            self._add_derivatives(chunk, k, k_q, k_n, np.where(counted, frame, -1))
+            self._add_derivatives(chunk, (k, k_q, k_n), np.where(counted, frame, -1), tiles, workspace)
 
     def _add_derivatives(
-        self, chunk: Chunk, k: FloatArray, k_q: FloatArray, k_n: FloatArray | None, frames: IntArray
-    ) -> None:
+        self, chunk: Chunk, kernel: tuple[FloatArray, FloatArray, FloatArray | None], frames: IntArray,
+        tiles: list[slice], workspace: Workspace,
+    ) -> None:  # fmt: skip
         """Force and virial rows of a chunk: dk/dD = (dk/dq x_s + 2 dk/dn x) . dx/dD."""
+        k, k_q, k_n = kernel
         block, features, neighbours = chunk.block, chunk.features, self.applied.neighbours
-        jacobian = chunk.view.jacobian(features, self.workspace, block.projection)
+        jacobian = chunk.view.jacobian(features, workspace, block.projection)
         n_legs, _, d = jacobian.dx.shape
         dx = block.kernel.scale_features(jacobian.dx.reshape(-1, d))
         f = features.factors[:, None]
@@ -150,9 +165,8 @@ class _Rows:
         with_factor = jacobian.dfactors is not None
         slopes = Slopes(k_q, _NONE if k_n is None else k_n, k if with_factor else _NONE)
         places = Places(neighbours.centres, neighbours.indices, neighbours.vectors, self.row_of_atom, frames)
-        products = InnerProducts(block, dx, single=self.single, workspace=self.workspace)
-        for start in range(0, len(block.scaled), POINTS_PER_TILE):
-            tile = slice(start, min(start + POINTS_PER_TILE, len(block.scaled)))
+        products = InnerProducts(block, dx, single=self.single, workspace=workspace)
+        for tile in tiles:
             projected, small = products.parts(tile)
             shape = (n_legs, 3, tile.stop - tile.start)
             derivatives = Derivatives(
@@ -160,7 +174,14 @@ class _Rows:
                 _NO_SINGLE if small is None else small.reshape(shape), norm_change,
                 jacobian.dfactors if with_factor else _NONE,
             )  # fmt: skip
-            accumulate_rows(slopes, derivatives, places, start, block.columns.start + start, self.forces, self.virial)
+            column = block.columns.start + tile.start
+            accumulate_rows(slopes, derivatives, places, tile.start, column, self.forces, self.virial)
+
+
+def tiles_of(block: SparseBlock) -> list[slice]:
+    """Sparse points of a block that are taken together."""
+    n = len(block.scaled)
+    return [slice(start, min(start + POINTS_PER_TILE, n)) for start in range(0, n, POINTS_PER_TILE)]
 
 
 def centres_seeing(atoms: IntArray, neighbours: NeighbourList, n_layers: int = 1) -> IntArray:

@@ -64,6 +64,10 @@ class Functional:
             gradients = np.concatenate([p.gradients for p in parts], axis=1)
         return cls(np.concatenate([part.x for part in parts]), values, gradients)
 
+    def and_also(self, other: Functional) -> Functional:
+        """The sum with a functional of further instances."""
+        return Functional.join([part for part in (self, other) if len(part.x)])
+
     def part(self, rows: slice) -> Functional:
         """Those of some of the instances."""
         return Functional(
@@ -176,46 +180,46 @@ class InstanceDerivatives:
         """For those of `atoms` on which instances depend, the three components of the force."""
         tail, head = neighbours.centres[self.edges], neighbours.indices[self.edges]
         apart = np.flatnonzero(tail != head)  # an atom's own image moves with it
-        atom = np.concatenate([tail[apart], head[apart]])
-        leg = np.concatenate([apart, apart])
-        sign = np.repeat([1.0, -1.0], len(apart))
-        order = np.lexsort((self.owner[leg], atom))
-        atom, leg, sign = atom[order], leg[order], sign[order]
+        leaving = apart[np.lexsort((self.owner[apart], tail[apart]))]
+        coming = apart[np.argsort(head[apart], kind="stable")]
+        one = np.ones((1, 1))
         for a in atoms:
-            span = slice(np.searchsorted(atom, a), np.searchsorted(atom, a, side="right"))
-            if span.start == span.stop:
-                continue
-            owner = self.owner[leg[span]]
-            starts = np.flatnonzero(np.diff(owner, prepend=-1))
-            yield int(a), self._derivatives(leg[span], sign[span][:, None], owner[starts], starts)
+            out = leaving[slice(*np.searchsorted(tail[leaving], (a, a + 1)))]
+            into = coming[slice(*np.searchsorted(head[coming], (a, a + 1)))]
+            if len(out) + len(into):
+                starts = np.flatnonzero(np.diff(self.owner[out], prepend=-1))
+                yield int(a), self._derivatives(out, one, starts).and_also(self._derivatives(into, -one))
 
     def virial(self, neighbours: NeighbourList) -> Functional | None:
         """The sum over all instances; T = 6, order xx, yy, zz, yz, xz, xy; None: none has any leg."""
-        legs, owner = np.arange(len(self.edges)), self.owner
+        legs = np.arange(len(self.edges))
         if len(legs) == 0:
             return None
-        starts = np.flatnonzero(np.diff(owner, prepend=-1))
+        starts = np.flatnonzero(np.diff(self.owner, prepend=-1))
         vectors = -neighbours.vectors[self.edges]
-        gradients, values = [], []
-        for a, b in ((0, 0), (1, 1), (2, 2), (2, 1), (2, 0), (1, 0)):
-            part = self._derivatives(legs, vectors[:, b, None], owner[starts], starts, component=a)
-            gradients.append(part.gradients)
-            values.append(part.values)
-        return Functional(
-            self.x[owner[starts]],
-            None if self.dfactors is None else np.concatenate(values),  # type: ignore[arg-type]
-            np.concatenate(gradients),  # type: ignore[arg-type]
-        )
+        # each shear through its larger axis
+        parts = [
+            self._derivatives(legs, vectors[:, b, None], starts, component=a)
+            for a, b in ((0, 0), (1, 1), (2, 2), (2, 1), (2, 0), (1, 0))
+        ]
+        values = None if self.dfactors is None else np.concatenate([part.values for part in parts])
+        return Functional(parts[0].x, values, np.concatenate([part.gradients for part in parts]))
 
     def _derivatives(
-        self, legs: IntArray, signs: FloatArray, owner: IntArray, starts: IntArray, component: int | None = None
+        self, legs: IntArray, signs: FloatArray, starts: IntArray | None = None, component: int | None = None
     ) -> Functional:
-        """Derivatives along the three components of edge vectors (or one), times signs, summed over each owner."""
+        """Derivatives along the three components of edge vectors (or one), times signs (n_legs or 1, 3 or 1).
+
+        Summed over the legs of each owner, which begin at `starts`; None: every leg by itself.
+        """
         which = slice(None) if component is None else slice(component, component + 1)
-        dx = np.add.reduceat(signs[:, :, None] * self.dx[legs, which], starts, axis=0).transpose(1, 0, 2)
-        values = None
-        factors = self.factors[owner]
+        owner = self.owner[legs] if starts is None else self.owner[legs[starts]]
+
+        def summed(terms: FloatArray) -> FloatArray:
+            return terms if starts is None or not len(legs) else np.add.reduceat(terms, starts, axis=0)
+
+        dx, values = summed(signs[..., None] * self.dx[legs, which]).transpose(1, 0, 2), None
         if self.dfactors is not None:
-            values = np.add.reduceat(signs * self.dfactors[legs, which], starts, axis=0).T
-            dx = factors[:, None] * dx
+            values = summed(signs * self.dfactors[legs, which]).T
+            dx = self.factors[owner][:, None] * dx
         return Functional(self.x[owner], values, np.ascontiguousarray(dx))

@@ -27,7 +27,7 @@ from gapkit.gp.rows import FUNCTIONALS, centres_seeing, design_rows
 from gapkit.gp.variance.functionals import Functional, InstanceDerivatives, prior_covariance
 from gapkit.gp.variance.prior_residual import ResidualBasis
 from gapkit.neighbours import NeighbourList
-from gapkit.parallel import map_blocks
+from gapkit.parallel import map_blocks, resolve_n_jobs
 from gapkit.targets import TARGETS
 from gapkit.typing import BoolArray, FloatArray, IntArray
 
@@ -38,6 +38,8 @@ SMALLEST = 1e-10  # (eV, eV/Å)^2
 # Atoms of small frames that are taken together, and of a frame whose derivatives are held together.
 ATOMS_PER_CHUNK = 48
 ATOMS_OF_A_FRAME = 256
+# Targets whose rows are whitened together, whatever the number of threads.
+TARGETS_AT_ONCE = 64
 # Numbers in the rows of the parts of a large frame.
 NUMBERS_OF_ROWS = 25_000_000
 
@@ -127,7 +129,10 @@ class TargetRows:
     prior: dict[str, FloatArray]
 
     @classmethod
-    def of(cls, applied: AppliedBasis, posterior: Posterior, kinds: Collection[str], prior_of: BoolArray) -> TargetRows:
+    def of(
+        cls, applied: AppliedBasis, posterior: Posterior, kinds: Collection[str], prior_of: BoolArray,
+        n_jobs: int | None = 1,
+    ) -> TargetRows:  # fmt: skip
         """Targets of a batch.
 
         Parameters
@@ -137,7 +142,7 @@ class TargetRows:
         prior_of : ndarray (n_atoms,) of bool
             Mask of atoms: their forces, and energy and virial of their frames, get a prior.
         """
-        rows = target_rows(applied, kinds)
+        rows = target_rows(applied, kinds, n_jobs=n_jobs)
         extra = ResidualBasis.of(applied, posterior) if prior_of.any() else None
         n_columns = 0 if extra is None else extra.applied.basis.n_columns
         hidden = {kind: np.zeros((*part.shape[:2], n_columns)) for kind, part in rows.items()}
@@ -161,13 +166,15 @@ class TargetRows:
         return residual + hidden @ hidden.transpose(0, 2, 1), n_clipped
 
 
-def target_rows(applied: AppliedBasis, kinds: Collection[str], *, single: bool = False) -> dict[str, FloatArray]:
-    """Design rows (n, c, M) by kind, energies among them; large frames in parts, `single` as for `design_rows`."""
+def target_rows(
+    applied: AppliedBasis, kinds: Collection[str], *, single: bool = False, n_jobs: int | None = 1
+) -> dict[str, FloatArray]:
+    """Design rows (n, c, M) by kind, energies among them; large frames in parts, options as for `design_rows`."""
     sums: dict[str, FloatArray] = {}
     of_atoms: dict[str, list[FloatArray]] = {}
     parts = frame_parts(applied.batch, max(ATOMS_OF_A_FRAME, NUMBERS_OF_ROWS // (3 * applied.basis.n_columns)))
     for atoms in parts:
-        for kind, rows in design_rows(applied, kinds, atoms=atoms, single=single).rows.items():
+        for kind, rows in design_rows(applied, kinds, atoms=atoms, single=single, n_jobs=n_jobs).rows.items():
             if TARGETS[kind].per_atom:
                 of_atoms.setdefault(kind, []).append(rows)
             else:
@@ -182,7 +189,9 @@ def seen_by_points(basis: SparseBasis, posterior: Posterior, rows: FloatArray) -
     white = [np.zeros((0, len(rows)))]
     for block in basis.blocks:
         if block.is_atomic:
-            part = solve_triangular(posterior.prior[block.index].L, rows[:, block.columns].T, lower=True)
+            part = solve_triangular(
+                posterior.prior[block.index].L, rows[:, block.columns].T, lower=True, check_finite=False
+            )
             white.append(part * np.sqrt(posterior.variance_scale(block.index)))
     return np.concatenate(white)
 
@@ -274,25 +283,29 @@ def target_variances(
         If prior residuals were negative by more than rounding and had to be clipped; the message counts them.
     """
     batch = applied.batch
+    spans = list(frame_chunks(batch, ATOMS_PER_CHUNK))
+    # a single structure is shared by all threads
+    n_inside = max(1, resolve_n_jobs(n_jobs) // len(spans))
 
     def of_chunk(frames: range) -> tuple[TargetVariances, int]:
         own = slice(int(batch.offsets[frames.start]), int(batch.offsets[frames.stop]))
         chosen = np.ones(own.stop - own.start, bool) if prior_of is None else prior_of[own]
-        return variances_of(applied.of_frames(frames), posterior, kinds, chosen)
+        return variances_of(applied.of_frames(frames), posterior, kinds, chosen, n_inside)
 
-    found = map_blocks(of_chunk, list(frame_chunks(batch, ATOMS_PER_CHUNK)), n_jobs)
+    found = map_blocks(of_chunk, spans, n_jobs)
     warn_of_clipped(sum(n for _, n in found))
     return TargetVariances.join([part for part, _ in found])
 
 
 def variances_of(
-    applied: AppliedBasis, posterior: Posterior, kinds: Collection[str], prior_of: BoolArray
+    applied: AppliedBasis, posterior: Posterior, kinds: Collection[str], prior_of: BoolArray, n_jobs: int | None = 1
 ) -> tuple[TargetVariances, int]:
     """The same of a small batch, and how many prior residuals were clipped; arguments as for `TargetRows.of`."""
-    basis, targets = applied.basis, TargetRows.of(applied, posterior, kinds, prior_of)
+    basis, targets = applied.basis, TargetRows.of(applied, posterior, kinds, prior_of, n_jobs)
     found, n_clipped = {}, 0
     for kind, rows in targets.rows.items():
-        data = inner(posterior.whiten(rows.reshape(-1, basis.n_columns)), rows.shape)
+        some = [rows[start : start + TARGETS_AT_ONCE] for start in range(0, len(rows), TARGETS_AT_ONCE)]
+        data = np.concatenate(map_blocks(lambda part: _data(posterior, part), some, n_jobs))
         unseen = np.zeros_like(data)
         atoms = np.flatnonzero(prior_of)
         which = atoms if TARGETS[kind].per_atom else np.unique(applied.batch.frame_of_atom[atoms])
@@ -301,6 +314,11 @@ def variances_of(
             n_clipped += n
         found[kind] = VarianceParts(data, unseen)
     return TargetVariances(found), n_clipped
+
+
+def _data(posterior: Posterior, rows: FloatArray) -> FloatArray:
+    """Data part (n, c, c) of targets with rows (n, c, M)."""
+    return inner(posterior.whiten(rows.reshape(-1, rows.shape[2])), rows.shape)
 
 
 def covariance_of(applied: AppliedBasis, posterior: Posterior, kinds: Sequence[str]) -> FloatArray:
