@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
-from gapkit.descriptors.base import check_species
+from gapkit.descriptors.species import check_species
 from gapkit.exceptions import DataError, InputError, NotFittedModelError
 from gapkit.gp.factors import TriangularFactor
 from gapkit.gp.noise import Noise

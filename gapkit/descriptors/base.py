@@ -25,7 +25,8 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from gapkit._core.rows import count_legs, fill_legs
-from gapkit.exceptions import InputError, UnknownSpeciesError
+from gapkit.descriptors.species import atomic_numbers, check_species
+from gapkit.exceptions import InputError
 from gapkit.io.registry import registered
 from gapkit.kernels import DotProduct, GapKernel
 from gapkit.neighbours import NeighbourList, build_neighbour_list
@@ -369,27 +370,3 @@ class Descriptor(TransformerMixin, BaseEstimator, ABC):
         blocks = [view.features(block, view.centres(block)) for block in self.engine_.blocks]
         order = np.argsort(np.concatenate([features.centres for features in blocks]), kind="stable")
         return np.concatenate([features.x for features in blocks])[order][:, self.engine_.public_order]
-
-
-def atomic_numbers(species: Sequence[str | int]) -> tuple[int, ...]:
-    """Atomic numbers, in the order given, of symbols or atomic numbers."""
-    from ase.data import atomic_numbers as table
-
-    numbers = []
-    for item in species:
-        if isinstance(item, str) and item not in table:
-            raise InputError(f"`species` must hold chemical symbols or atomic numbers, got {item!r}")
-        numbers.append(table[item] if isinstance(item, str) else int(item))
-    return tuple(numbers)
-
-
-def check_species(found: Sequence[int], known: Sequence[int]) -> None:
-    """Raise UnknownSpeciesError if `found` holds an atomic number that is not in `known`."""
-    from ase.data import chemical_symbols as symbols
-
-    missing = sorted(set(found) - set(known))
-    if missing:
-        raise UnknownSpeciesError(
-            f"species must be among {', '.join(symbols[z] for z in known)} (those of the training set), "
-            f"got also {', '.join(symbols[z] for z in missing)}; add training frames with them and fit again"
-        )

@@ -9,8 +9,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from gapkit.descriptors.base import Block, Descriptor, Engine, View, atomic_numbers
+from gapkit.descriptors.base import Block, Descriptor, Engine, View
 from gapkit.descriptors.cutoffs import CutoffFunction, switch_of
+from gapkit.descriptors.species import atomic_numbers
 from gapkit.exceptions import InputError
 from gapkit.neighbours import NeighbourList
 from gapkit.typing import IntArray

@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import ClassVar
 
-from gapkit.descriptors.base import check_species
+from gapkit.descriptors.species import check_species
 from gapkit.io.registry import registered
 from gapkit.neighbours import NeighbourList
 from gapkit.potential.files import read_state, write_state

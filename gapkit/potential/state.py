@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeVar
 
-from gapkit.descriptors.base import check_species
+from gapkit.descriptors.species import check_species
 from gapkit.exceptions import NotFittedModelError
 from gapkit.gp.factors import TriangularFactor
 from gapkit.gp.instances import AppliedBasis

@@ -11,8 +11,8 @@ from ase.data import chemical_symbols
 from scipy.interpolate import CubicSpline
 
 from gapkit._core.rows import edge_forces
-from gapkit.descriptors.base import atomic_numbers
 from gapkit.descriptors.cutoffs import QuinticCutoff
+from gapkit.descriptors.species import atomic_numbers
 from gapkit.exceptions import InputError
 from gapkit.io.registry import registered
 from gapkit.neighbours import NeighbourList

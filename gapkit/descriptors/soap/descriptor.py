@@ -6,12 +6,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from gapkit.descriptors.base import Descriptor, atomic_numbers
+from gapkit.descriptors.base import Descriptor
 from gapkit.descriptors.cutoffs import CutoffFunction, NoCutoff, switch_of
 from gapkit.descriptors.soap.compression import Compression, with_central_density
 from gapkit.descriptors.soap.engine import SOAPEngine
 from gapkit.descriptors.soap.radial import tabulate
 from gapkit.descriptors.soap.tables import make_tables, n_stride
+from gapkit.descriptors.species import atomic_numbers
 from gapkit.exceptions import InputError
 from gapkit.io.registry import classes
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gapkit.descriptors.base import atomic_numbers, check_species
+from gapkit.descriptors.species import atomic_numbers, check_species
 from gapkit.exceptions import InputError, NotFittedModelError
 from gapkit.interop.lammps.attachment import FIX, NOVELTY, RELATIVE, Attachment, Settings
 from gapkit.interop.lammps.library import communicator

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from gapkit.descriptors.base import atomic_numbers
+from gapkit.descriptors.species import atomic_numbers
 from gapkit.exceptions import InputError
 from gapkit.gp.basis import SparseBasis
 from gapkit.gp.noise import Noise

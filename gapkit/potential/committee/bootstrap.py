@@ -8,7 +8,7 @@ from typing import TypeAlias
 import numpy as np
 from ase import Atoms
 
-from gapkit.descriptors.base import check_species
+from gapkit.descriptors.species import check_species
 from gapkit.exceptions import InputError
 from gapkit.gp.chunks import frame_chunks
 from gapkit.gp.factors import TriangularFactor

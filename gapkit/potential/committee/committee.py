@@ -16,7 +16,7 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import ArrayLike
 
-from gapkit.descriptors.base import check_species
+from gapkit.descriptors.species import check_species
 from gapkit.exceptions import InputError
 from gapkit.gp.chunks import frame_chunks
 from gapkit.gp.instances import AppliedBasis

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from gapkit.descriptors.base import check_species
+from gapkit.descriptors.species import check_species
 from gapkit.exceptions import InputError, NotFittedModelError
 from gapkit.gp.basis import SparseBasis
 from gapkit.gp.extension import change_of_features, extend_basis
