@@ -34,9 +34,9 @@ def assert_close(p, q, tolerance=SAME_FIT):
 
 
 def assert_identical(p, q):
-    for key, value in vars(p).items():
-        other = getattr(q, key)
-        if is_dataclass(value):
+    for key, value in (p if isinstance(p, dict) else vars(p)).items():
+        other = q[key] if isinstance(q, dict) else getattr(q, key)
+        if is_dataclass(value) or isinstance(value, dict):
             assert_identical(value, other)
         else:
             np.testing.assert_array_equal(other, value, err_msg=key)
