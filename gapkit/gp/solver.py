@@ -35,11 +35,14 @@ class PriorBlock:
         Lower Cholesky factor of the unit-scale K_MM of the block.
     jitter : float
         Relative jitter that `L` contains.
+    given : bool
+        Whether `L` is regularised otherwise than by `SparseBasis.prior`, and so belongs into a model file.
     """
 
     columns: slice
     L: FloatArray
     jitter: float = 0.0
+    given: bool = False
 
 
 @dataclass(frozen=True)

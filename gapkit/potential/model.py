@@ -88,6 +88,7 @@ class SparseModel:
         arrays = {"weights": self.weights, "posterior": self.posterior.R, "scales": np.array(self.posterior.scales)}
         if isinstance(self.posterior, SandwichPosterior):
             arrays["scores"] = self.posterior.scores
+        arrays |= {f"prior_{i}": own.L for i, own in enumerate(self.posterior.prior) if own.given}
         return arrays | self.basis.to_arrays()
 
     @classmethod
@@ -100,7 +101,11 @@ class SparseModel:
     ) -> SparseModel:
         """The model whose `to_arrays` and `basis.species` are given."""
         basis = SparseBasis.from_arrays(arrays, blocks, engines, kernels)
-        posterior = Posterior(arrays["posterior"], basis.prior(), arrays["scales"].tolist())
+        prior = [
+            replace(own, L=arrays[f"prior_{i}"], given=True) if f"prior_{i}" in arrays else own
+            for i, own in enumerate(basis.prior())
+        ]
+        posterior = Posterior(arrays["posterior"], prior, arrays["scales"].tolist())
         if "scores" in arrays:
             posterior = posterior.with_scores(arrays["scores"])
         return cls(basis, posterior, arrays["weights"])

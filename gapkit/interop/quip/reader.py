@@ -145,7 +145,7 @@ def _sparse_model(basis: SparseBasis, kernels: list, of_terms: list[list[Part]])
     for kernel, term in zip(kernels, basis.terms, strict=True):
         for block in term.blocks:
             jitter = (REGULARISATION / kernel.delta) ** 2
-            prior.append(PriorBlock(block.columns, prior_factor(block, jitter), jitter))
+            prior.append(PriorBlock(block.columns, prior_factor(block, jitter), jitter, given=True))
             scales.append(float(kernel.delta))
     posterior = Posterior(EXACT * np.eye(basis.n_columns), prior, scales)
     return SparseModel(basis, posterior, np.concatenate([part.weights for of_term in of_terms for part in of_term]))
