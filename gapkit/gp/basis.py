@@ -41,36 +41,20 @@ class Split:
 
 @dataclass(frozen=True, eq=False)
 class SparseBlock:
-    """Sparse points of one block: instances of like species, which have a kernel matrix of their own.
+    """Sparse points of one block: instances of like species, which have a kernel matrix of their own."""
 
-    Attributes
-    ----------
-    term, index : int
-        Its term, and its place among the blocks of all terms; -1 where there is no sparse point.
-    species : tuple of int
-        Atomic numbers of an instance: (Z,), (Z1, Z2), ...
-    engine : Engine
-    kernel : GapKernel
-        With delta = 1.
-    points : ndarray (m, d)
-        Descriptor vectors.
-    scaled, norms : ndarray (m, r), (m,)
-        Scaled and projected points, and their squared norms.
-    columns : slice
-        Columns of the linear model.
-    projection : ndarray (d, r) or None
-        Orthonormal directions that hold all points, where there are fewer of them than features.
-    """
-
+    # term, index: its term, and its place among the blocks of all terms; -1 where there is no sparse point
     term: int
     index: int
-    species: Block
+    species: Block  # atomic numbers of an instance: (Z,), (Z1, Z2), ...
     engine: Engine
-    kernel: GapKernel
-    points: FloatArray
+    kernel: GapKernel  # with delta = 1
+    points: FloatArray  # (m, d), descriptor vectors
+    # scaled, norms (m, r), (m,), scaled and projected points, and their squared norms
     scaled: FloatArray
     norms: FloatArray
-    columns: slice
+    columns: slice  # columns of the linear model
+    # (d, r), orthonormal directions that hold all points, where there are fewer of them than features
     projection: FloatArray | None = None
 
     @property

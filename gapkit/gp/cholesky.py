@@ -18,18 +18,10 @@ _SMALLEST_STEP = 1e-14
 
 @dataclass(frozen=True)
 class JitteredCholesky:
-    """Lower Cholesky factor of a regularised kernel matrix.
+    """Lower Cholesky factor of a regularised kernel matrix."""
 
-    Attributes
-    ----------
-    L : array of shape (m, m)
-        Lower triangular, zero above the diagonal: L L^T = K + jitter * mean(diag K) * I.
-    jitter : float
-        What was added, relative to the mean of the diagonal (no unit).
-    """
-
-    L: FloatArray
-    jitter: float
+    L: FloatArray  # (m, m), lower triangular, zero above the diagonal: L L^T = K + jitter * mean(diag K) * I
+    jitter: float  # what was added, relative to the mean of the diagonal (no unit)
 
 
 def cholesky(K: FloatArray, *, jitter: float = 1e-10, max_jitter: float = 1e-4, name: str = "K_MM") -> JitteredCholesky:

@@ -19,20 +19,11 @@ from gapkit.typing import FloatArray, IntArray
 
 @dataclass(frozen=True, eq=False)
 class Extension:
-    """A basis with further sparse points.
+    """A basis with further sparse points."""
 
-    Attributes
-    ----------
-    basis : SparseBasis
-        All points; in each block the old ones first.
-    added : SparseBasis
-        The new points alone, as columns 0 to p - 1.
-    old_columns, new_columns : ndarray of int
-        Columns of `basis` of every column of the old basis and of `added`.
-    """
-
-    basis: SparseBasis
-    added: SparseBasis
+    basis: SparseBasis  # all points; in each block the old ones first
+    added: SparseBasis  # the new points alone, as columns 0 to p - 1
+    # old_columns, new_columns: of int, columns of `basis` of every column of the old basis and of `added`
     old_columns: IntArray
     new_columns: IntArray
 

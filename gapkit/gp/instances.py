@@ -24,24 +24,13 @@ ATOMS_KEPT = 10_000
 
 @dataclass(frozen=True, eq=False)
 class Chunk:
-    """Instances of one block, as its kernel sees them.
-
-    Attributes
-    ----------
-    block : SparseBlock
-    view : View
-    features : Features
-    x : ndarray (n, d)
-        Scaled features.
-    norms : ndarray (n,)
-        Their squared norms.
-    """
+    """Instances of one block, as its kernel sees them."""
 
     block: SparseBlock
     view: View
     features: Features
-    x: FloatArray
-    norms: FloatArray
+    x: FloatArray  # (n, d), scaled features
+    norms: FloatArray  # (n,), their squared norms
 
     @property
     def centres(self) -> IntArray:
@@ -95,22 +84,13 @@ def _divided(view: View, block: SparseBlock, features: Features, at_once: int | 
 
 @dataclass(frozen=True, eq=False)
 class AppliedBasis:
-    """A sparse basis applied to a batch and its neighbours.
-
-    Attributes
-    ----------
-    basis : SparseBasis
-    batch : AtomsBatch
-    neighbours : NeighbourList
-        Of the batch, with a cutoff of at least the reach of the basis; longer edges are skipped.
-    views : list of View
-        Of every term.
-    """
+    """A sparse basis applied to a batch and its neighbours."""
 
     basis: SparseBasis
     batch: AtomsBatch
+    # of the batch, with a cutoff of at least the reach of the basis; longer edges are skipped
     neighbours: NeighbourList
-    views: list[View]
+    views: list[View]  # of every term
     _kept: dict[int, Features] = field(default_factory=dict, repr=False)
     _centres: dict[tuple[int, tuple[int, ...]], IntArray] = field(default_factory=dict, repr=False)
 

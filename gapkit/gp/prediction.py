@@ -34,64 +34,35 @@ _ROUNDING = 1e-6
 
 @dataclass(frozen=True, eq=False)
 class LocalVariance:
-    """Variances of local energies, eV^2.
+    """Variances of local energies, eV^2."""
 
-    Attributes
-    ----------
-    total : ndarray (n_atoms,)
-        The sum of both parts.
-    data : ndarray (n_atoms,) or None
-        Posterior variance |R^-T phi|^2: what more data would reduce.  None unless parts were asked for.
-    prior_residual : ndarray (n_atoms,) or None
-        What the sparse points cannot see; an upper bound where an atom has several instances of a term.
-    novelty : ndarray (n_atoms,) or None
-        Prior residual over prior variance of the atomic terms, in [0, 1]; NaN without such a term.
-    """
-
-    total: FloatArray
+    total: FloatArray  # (n_atoms,), the sum of both parts
+    # (n_atoms,), posterior variance |R^-T phi|^2: what more data would reduce.  None unless parts were asked for.
     data: FloatArray | None = None
+    # (n_atoms,), what the sparse points cannot see; an upper bound where an atom has several instances of a term
     prior_residual: FloatArray | None = None
+    # (n_atoms,), prior residual over prior variance of the atomic terms, in [0, 1]; NaN without such a term
     novelty: FloatArray | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class LinearPrediction:
-    """What the linear model says of a batch, without the energies that are not learned.
+    """What the linear model says of a batch, without the energies that are not learned."""
 
-    Attributes
-    ----------
-    local_energies : ndarray (n_atoms,)
-        eV.
-    forces : ndarray (n_atoms, 3) or None
-        eV/Å.
-    virials : ndarray (n_frames, 3, 3) or None
-        eV.
-    variance : LocalVariance or None
-    """
-
-    local_energies: FloatArray
-    forces: FloatArray | None
-    virials: FloatArray | None
+    local_energies: FloatArray  # (n_atoms,), eV
+    forces: FloatArray | None  # (n_atoms, 3), eV/Å
+    virials: FloatArray | None  # (n_frames, 3, 3), eV
     variance: LocalVariance | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class PredictionPlan:
-    """What follows from a basis and the weights of one or several members alone.
+    """What follows from a basis and the weights of one or several members alone."""
 
-    Attributes
-    ----------
-    weights : ndarray (n_members, M)
-        For unit-scale kernels.
-    forms : tuple of (tuple of QuadraticForm) or None
-        For every block of sparse points: the members' energies as quadratic forms, where that is cheaper.
-    single : bool
-        Take features that are small in all sparse points in single precision.
-    """
-
-    weights: FloatArray
+    weights: FloatArray  # (n_members, M), for unit-scale kernels
+    # for every block of sparse points: the members' energies as quadratic forms, where that is cheaper
     forms: tuple[tuple[QuadraticForm, ...] | None, ...]
-    single: bool = False
+    single: bool = False  # take features that are small in all sparse points in single precision
 
     @classmethod
     def of(cls, basis: SparseBasis, weights: FloatArray, *, single: bool = False) -> PredictionPlan:
@@ -115,26 +86,15 @@ def form_pays(block: SparseBlock, n_members: int = 1) -> bool:
 
 @dataclass(frozen=True, eq=False)
 class Wanted:
-    """What a pass is to find.
+    """What a pass is to find."""
 
-    Attributes
-    ----------
-    forces : bool
-        Also forces and virials.
-    variances : LocalVarianceForms or None
-        Also variances of local energies, of a single member.
-    parts : bool
-        Both parts of the variances, at about twice the price of their total.
-    centres : ndarray (n_atoms,) of bool or None
-        Mask of atoms whose local energies count; the others have none, and feel forces as neighbours.  None: all.
-    upstream : ndarray (n_atoms,) or None
-        Factors of the local energies in the sum whose gradient forces and virials are; None: 1.
-    """
-
-    forces: bool = True
-    variances: LocalVarianceForms | None = None
-    parts: bool = False
+    forces: bool = True  # also forces and virials
+    variances: LocalVarianceForms | None = None  # also variances of local energies, of a single member
+    parts: bool = False  # both parts of the variances, at about twice the price of their total
+    # (n_atoms,), mask of atoms whose local energies count; the others have none, and feel forces as neighbours.  None:
+    # all.
     centres: BoolArray | None = None
+    # (n_atoms,), factors of the local energies in the sum whose gradient forces and virials are; None: 1
     upstream: FloatArray | None = None
 
 

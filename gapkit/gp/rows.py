@@ -30,14 +30,9 @@ FUNCTIONALS: dict[str, Callable[[AppliedBasis, IntArray | None], FloatArray]] = 
 
 @dataclass(frozen=True, eq=False)
 class DesignRows:
-    """Rows of K_NM for the frames of a batch, at unit kernel scale.
+    """Rows of K_NM for the frames of a batch, at unit kernel scale."""
 
-    Attributes
-    ----------
-    rows : dict of str to ndarray (n, c, M)
-        By target, c components for each frame or atom; forces in 1/Å, virials in Voigt order.
-    """
-
+    # (n, c, M), by target, c components for each frame or atom; forces in 1/Å, virials in Voigt order
     rows: dict[str, FloatArray]
 
     @property

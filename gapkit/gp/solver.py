@@ -25,45 +25,24 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PriorBlock:
-    """The prior of the weights of one kernel matrix on the block diagonal.
+    """The prior of the weights of one kernel matrix on the block diagonal."""
 
-    Attributes
-    ----------
-    columns : slice
-        The weights it covers, contiguous.
-    L : array of shape (m, m)
-        Lower Cholesky factor of the unit-scale K_MM of the block.
-    jitter : float
-        Relative jitter that `L` contains.
-    given : bool
-        Whether `L` is regularised otherwise than by `SparseBasis.prior`, and so belongs into a model file.
-    """
-
-    columns: slice
-    L: FloatArray
-    jitter: float = 0.0
+    columns: slice  # the weights it covers, contiguous
+    L: FloatArray  # (m, m), lower Cholesky factor of the unit-scale K_MM of the block
+    jitter: float = 0.0  # relative jitter that `L` contains
+    # whether `L` is regularised otherwise than by `SparseBasis.prior`, and so belongs into a model file
     given: bool = False
 
 
 @dataclass(frozen=True)
 class Solution:
-    """The posterior of the weights.
+    """The posterior of the weights."""
 
-    Attributes
-    ----------
-    weights : array of shape (M,)
-        Posterior mean a = delta^2 alpha, to be multiplied with unit-scale kernel values; eV.
-    R : array of shape (M, M)
-        Upper triangular with positive diagonal; R^T R is the posterior precision of the weights, eV^-2.
-    log_marginal_likelihood : float
-        log p(y | noise, scales), all constants included, in the units of the targets.
-    residual_norms : dict of str to float
-        For each kind, |y - K a| over its rows, each divided by its relative sigma; units of the target.
-    """
-
-    weights: FloatArray
+    weights: FloatArray  # (M,), posterior mean a = delta^2 alpha, to be multiplied with unit-scale kernel values; eV
+    # (M, M), upper triangular with positive diagonal; R^T R is the posterior precision of the weights, eV^-2
     R: FloatArray
-    log_marginal_likelihood: float
+    log_marginal_likelihood: float  # log p(y | noise, scales), all constants included, in the units of the targets
+    # for each kind, |y - K a| over its rows, each divided by its relative sigma; units of the target
     residual_norms: dict[str, float]
 
 

@@ -20,24 +20,13 @@ _START_WIDTH = 1.0  # standard deviation, in log units, of the seeded starts abo
 
 @dataclass(frozen=True, kw_only=True)
 class SearchSettings:
-    """How long `maximise_evidence` looks.
+    """How long `maximise_evidence` looks."""
 
-    Attributes
-    ----------
-    n_starts : int
-        Number of starts: the given values, then draws around them (log standard deviation 1).
-    random_state : int, Generator or None
-        Governs the draws.
-    max_iterations : int
-        For each start.
-    tolerance : float
-        A start has converged when the largest projected gradient in the log parameters is below this times the square
-        root of the number of rows, or the objective no longer changes by more than 1e-7 of itself.
-    """
-
-    n_starts: int = 2
-    random_state: int | np.random.Generator | None = 0
-    max_iterations: int = 100
+    n_starts: int = 2  # number of starts: the given values, then draws around them (log standard deviation 1)
+    random_state: int | np.random.Generator | None = 0  # governs the draws
+    max_iterations: int = 100  # for each start
+    # a start has converged when the largest projected gradient in the log parameters is below this times the square
+    # root of the number of rows, or the objective no longer changes by more than 1e-7 of itself
     tolerance: float = 1e-3
 
     def __post_init__(self) -> None:
@@ -47,30 +36,14 @@ class SearchSettings:
 
 @dataclass(frozen=True)
 class EvidenceResult:
-    """What `maximise_evidence` found.
+    """What `maximise_evidence` found."""
 
-    Attributes
-    ----------
-    noise : dict of kind to float
-        sigma of each kind, fixed ones included.
-    scales : tuple of float
-        delta of each prior block, eV.
-    log_marginal_likelihood : float
-        log p(y) at the optimum.
-    n_evaluations : int
-        Evaluations of log p(y) and its gradient over all starts.
-    converged : bool
-        Whether the best start met the tolerance of the optimiser.
-    message : str
-        The optimiser's last word on that start, and the parameters at a bound.
-    """
-
-    noise: dict[str, float]
-    scales: tuple[float, ...]
-    log_marginal_likelihood: float
-    n_evaluations: int
-    converged: bool
-    message: str
+    noise: dict[str, float]  # sigma of each kind, fixed ones included
+    scales: tuple[float, ...]  # delta of each prior block, eV
+    log_marginal_likelihood: float  # log p(y) at the optimum
+    n_evaluations: int  # evaluations of log p(y) and its gradient over all starts
+    converged: bool  # whether the best start met the tolerance of the optimiser
+    message: str  # the optimiser's last word on that start, and the parameters at a bound
 
 
 def log_marginal_likelihood(

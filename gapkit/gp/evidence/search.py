@@ -17,24 +17,14 @@ _SCALED_TOLERANCE = 1e-3
 
 @dataclass(frozen=True, kw_only=True)
 class Freedom:
-    """Which hyperparameters may move, and how far.
+    """Which hyperparameters may move, and how far."""
 
-    Attributes
-    ----------
-    fixed_noise : collection of kinds
-        Kinds whose sigma is kept.
-    fixed_scales : collection of int
-        Groups whose delta is kept.
-    noise_bounds, scale_bounds : pair of float
-        Bounds of every sigma and of every delta.
-    ties : mapping of kind to (kind, ratio)
-        Kinds whose sigma is `ratio` times that of another kind, throughout the search.
-    """
-
-    fixed_noise: Collection[str] = ()
-    fixed_scales: Collection[int] = ()
+    fixed_noise: Collection[str] = ()  # kinds whose sigma is kept
+    fixed_scales: Collection[int] = ()  # groups whose delta is kept
+    # noise_bounds, scale_bounds: bounds of every sigma and of every delta
     noise_bounds: tuple[float, float] = (1e-6, 1e3)
     scale_bounds: tuple[float, float] = (1e-4, 1e4)
+    # kinds whose sigma is `ratio` times that of another kind, throughout the search
     ties: Mapping[str, tuple[str, float]] = field(default_factory=dict)
 
 

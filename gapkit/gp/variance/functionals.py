@@ -31,20 +31,11 @@ NUMBERS_AT_ONCE = 4_000_000
 
 @dataclass(frozen=True, eq=False)
 class Functional:
-    """T functionals sum_n values[t, n] f(x_n) + gradients[t, n] . df/dx~(x_n) of the function of one block.
+    """T functionals sum_n values[t, n] f(x_n) + gradients[t, n] . df/dx~(x_n) of the function of one block."""
 
-    Attributes
-    ----------
-    x : ndarray (n, d)
-        Scaled features.
-    values : ndarray (T, n) or None
-        None: zero.
-    gradients : ndarray (T, n, d) or None
-    """
-
-    x: FloatArray
-    values: FloatArray | None
-    gradients: FloatArray | None = None
+    x: FloatArray  # (n, d), scaled features
+    values: FloatArray | None  # (T, n), none: zero
+    gradients: FloatArray | None = None  # (T, n, d)
 
     @property
     def n_targets(self) -> int:
@@ -132,26 +123,15 @@ def _covariance(kernel: GapKernel, a: Functional, b: Functional) -> FloatArray:
 
 @dataclass(frozen=True, eq=False)
 class InstanceDerivatives:
-    """Instances of one block with their derivatives, from which functionals are made.
+    """Instances of one block with their derivatives, from which functionals are made."""
 
-    Attributes
-    ----------
-    x : ndarray (n, d)
-        Scaled features.
-    factors : ndarray (n,)
-    owner, edges : ndarray (n_legs,) of int
-        Instance and edge of every derivative.
-    dx : ndarray (n_legs, 3, d)
-        Derivative of the scaled features by the edge vector.
-    dfactors : ndarray (n_legs, 3) or None
-    """
-
-    x: FloatArray
-    factors: FloatArray
+    x: FloatArray  # (n, d), scaled features
+    factors: FloatArray  # (n,)
+    # owner, edges (n_legs,) of int, instance and edge of every derivative
     owner: IntArray
     edges: IntArray
-    dx: FloatArray
-    dfactors: FloatArray | None
+    dx: FloatArray  # (n_legs, 3, d), derivative of the scaled features by the edge vector
+    dfactors: FloatArray | None  # (n_legs, 3)
 
     @classmethod
     def collect(cls, view: View, block: SparseBlock, centres: IntArray) -> InstanceDerivatives | None:

@@ -30,21 +30,12 @@ _SMALLEST = 1e-10
 
 @dataclass(frozen=True, eq=False)
 class LeftOut:
-    """What the model without a configuration says of it.
+    """What the model without a configuration says of it."""
 
-    Attributes
-    ----------
-    residual : ndarray (n,)
-        Label less prediction.
-    covariance : ndarray (n, n)
-        Posterior covariance of the rows (data part).
-    score : ndarray (M,)
-        R (a - a_c) = R^-T Phi~^T u with the whitened residual u, a_c the weights when the configuration is left out and
-        its sparse points are kept.
-    """
-
-    residual: FloatArray
-    covariance: FloatArray
+    residual: FloatArray  # (n,), label less prediction
+    covariance: FloatArray  # (n, n), posterior covariance of the rows (data part)
+    # (M,), R (a - a_c) = R^-T Phi~^T u with the whitened residual u, a_c the weights when the configuration is left out
+    # and its sparse points are kept
     score: FloatArray
 
 

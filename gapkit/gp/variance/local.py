@@ -36,32 +36,16 @@ _SHIFT = 1e-12
 
 @dataclass(frozen=True, eq=False)
 class SpeciesVariance:
-    """The products for atoms of one species.
+    """The products for atoms of one species."""
 
-    Attributes
-    ----------
-    columns : ndarray (m,) of int
-        Columns of the linear model, pivots first; the leading p in double precision.
-    n_plain : int
-        The first of them belong to terms that are not atomic.
-    leading : ndarray (p, p)
-        v_1 = leading phi_1.
-    removed : ndarray (m - p, p)
-        What is left of phi_2 is phi_2 - removed v_1.
-    rest : ndarray (m - p, m - p), single
-        v_2 = rest times what is left.
-    data : ndarray (m, m), single
-        G, lower triangular.
-    total_1, total_21, total_2 : ndarray (p, p), and (m - p, p) and (m - p, m - p) in single
-        H v = (total_1 v_1, total_21 v_1 + total_2 times what is left).
-    """
-
-    columns: IntArray
-    n_plain: int
-    leading: FloatArray
-    removed: FloatArray
-    rest: np.ndarray
-    data: np.ndarray
+    columns: IntArray  # (m,), columns of the linear model, pivots first; the leading p in double precision
+    n_plain: int  # the first of them belong to terms that are not atomic
+    leading: FloatArray  # (p, p), v_1 = leading phi_1
+    removed: FloatArray  # (m - p, p), what is left of phi_2 is phi_2 - removed v_1
+    rest: np.ndarray  # (m - p, m - p), single, v_2 = rest times what is left
+    data: np.ndarray  # (m, m), single, G, lower triangular
+    # total_1, total_21, total_2 (p, p), and (m - p, p) and (m - p, m - p) in single, H v = (total_1 v_1, total_21 v_1 +
+    # total_2 times what is left)
     total_1: FloatArray
     total_21: np.ndarray
     total_2: np.ndarray

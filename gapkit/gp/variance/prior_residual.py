@@ -31,17 +31,10 @@ MAX_INSTANCES = 5000
 
 @dataclass(frozen=True, eq=False)
 class ResidualBasis:
-    """Extra points of the terms that are not atomic, for the atoms of a batch.
+    """Extra points of the terms that are not atomic, for the atoms of a batch."""
 
-    Attributes
-    ----------
-    applied : AppliedBasis
-        The basis of the extra points alone.
-    parts : list of (columns, columns of the sparse basis, K_PM K_MM^-1, lower factor) for every block
-        With the factor of the residual's matrix at unit scale divided by delta.
-    """
-
-    applied: AppliedBasis
+    applied: AppliedBasis  # the basis of the extra points alone
+    # with the factor of the residual's matrix at unit scale divided by delta
     parts: list[tuple[slice, slice, FloatArray, FloatArray]]
 
     @classmethod

@@ -46,18 +46,10 @@ NUMBERS_OF_ROWS = 25_000_000
 
 @dataclass(frozen=True, eq=False)
 class VarianceParts:
-    """The two parts of the covariances of one kind of target.
+    """The two parts of the covariances of one kind of target."""
 
-    Attributes
-    ----------
-    data : ndarray (n, c, c)
-        What the weights still have after the data; the square of the target's unit.
-    prior : ndarray (n, c, c)
-        Prior residual: what the sparse points cannot see.
-    """
-
-    data: FloatArray
-    prior: FloatArray
+    data: FloatArray  # (n, c, c), what the weights still have after the data; the square of the target's unit
+    prior: FloatArray  # (n, c, c), prior residual: what the sparse points cannot see
 
     @property
     def total(self) -> FloatArray:
@@ -72,15 +64,9 @@ class VarianceParts:
 
 @dataclass(frozen=True, eq=False)
 class TargetVariances:
-    """Posterior covariances of the targets of a batch.
+    """Posterior covariances of the targets of a batch."""
 
-    Attributes
-    ----------
-    parts : dict of str to VarianceParts
-        By target.  Those of `gapkit.gp.rows.FUNCTIONALS` have a data part alone.
-    """
-
-    parts: dict[str, VarianceParts]
+    parts: dict[str, VarianceParts]  # by target.  Those of `gapkit.gp.rows.FUNCTIONALS` have a data part alone.
 
     @property
     def energy(self) -> VarianceParts:
@@ -112,21 +98,11 @@ class TargetVariances:
 
 @dataclass(frozen=True, eq=False)
 class TargetRows:
-    """What the covariances of some frames' targets are made of, by kind; c components each.
+    """What the covariances of some frames' targets are made of, by kind; c components each."""
 
-    Attributes
-    ----------
-    rows : dict of str to ndarray (n, c, M)
-        Design rows.
-    hidden : dict of str to ndarray (n, c, p)
-        Factors of the prior residual of terms that are not atomic, eV.
-    prior : dict of str to ndarray (n, c, c)
-        Prior covariance of the atomic terms, eV^2.
-    """
-
-    rows: dict[str, FloatArray]
-    hidden: dict[str, FloatArray]
-    prior: dict[str, FloatArray]
+    rows: dict[str, FloatArray]  # (n, c, M), design rows
+    hidden: dict[str, FloatArray]  # (n, c, p), factors of the prior residual of terms that are not atomic, eV
+    prior: dict[str, FloatArray]  # (n, c, c), prior covariance of the atomic terms, eV^2
 
     @classmethod
     def of(
@@ -198,23 +174,13 @@ def seen_by_points(basis: SparseBasis, posterior: Posterior, rows: FloatArray) -
 
 @dataclass(frozen=True, eq=False)
 class TargetFunctional:
-    """A target as a functional of the function of one block.
+    """A target as a functional of the function of one block."""
 
-    Attributes
-    ----------
-    kind, index : str, int
-        Which target: frame of an energy or virial, atom of a force.
-    block : SparseBlock
-        With the engine of all features: what a truncated one leaves out is a part of the prior, too.
-    scale : float
-        delta^2, eV^2.
-    functional : Functional
-    """
-
+    # kind, index: which target: frame of an energy or virial, atom of a force
     kind: str
     index: int
-    block: SparseBlock
-    scale: float
+    block: SparseBlock  # with the engine of all features: what a truncated one leaves out is a part of the prior, too
+    scale: float  # delta^2, eV^2
     functional: Functional
 
 

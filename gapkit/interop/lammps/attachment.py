@@ -39,22 +39,16 @@ class Settings:
 
 @dataclass(eq=False)
 class Work:
-    """Work of one rank so far.
+    """Work of one rank so far."""
 
-    Attributes
-    ----------
-    n_steps, n_builds : int
-        Evaluations and new neighbour lists.
-    n_local, n_foreign : int
-        Local energies computed; forces sent to other ranks.
-    seconds, seconds_of_lists, seconds_of_exchange : float
-        Wall time: all, new lists, sums over ranks with the waiting for the slowest.
-    """
-
+    # n_steps, n_builds: evaluations and new neighbour lists
     n_steps: int = 0
     n_builds: int = 0
+    # n_local, n_foreign: local energies computed; forces sent to other ranks
     n_local: int = 0
     n_foreign: int = 0
+    # seconds, seconds_of_lists, seconds_of_exchange: wall time: all, new lists, sums over ranks with the waiting for
+    # the slowest
     seconds: float = 0.0
     seconds_of_lists: float = 0.0
     seconds_of_exchange: float = 0.0

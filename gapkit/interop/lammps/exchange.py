@@ -16,22 +16,14 @@ class Exchange:
     """Exchange of forces between ranks, valid until atoms change rank.
 
     LAMMPS itself sums forces on ghosts before the fix by which a library takes part, which is too early.
-
-    Attributes
-    ----------
-    order : ndarray (n_foreign,) of int
-        Foreign atoms in the order of their ranks.
-    sent, received : ndarray (n_ranks,) of int
-        Numbers of values to and from every rank.
-    rows : ndarray (n,) of int
-        Owned atoms of the received forces.
     """
 
     comm: Any
-    order: IntArray
+    order: IntArray  # (n_foreign,), foreign atoms in the order of their ranks
+    # sent, received (n_ranks,) of int, numbers of values to and from every rank
     sent: IntArray
     received: IntArray
-    rows: IntArray
+    rows: IntArray  # (n,), owned atoms of the received forces
 
     @classmethod
     def between(cls, comm: Any, owned: IntArray, foreign: IntArray) -> Exchange:

@@ -26,27 +26,14 @@ class Halo:
 
     LAMMPS has a ghost for every periodic image and every atom of another rank.  Here each atom has one row, the owned
     ones first, in LAMMPS's order; the ghost of an edge gives its position alone.
-
-    Attributes
-    ----------
-    rows : ndarray (n_all,) of int
-        Row of every atom and ghost.
-    numbers : ndarray (n_rows,) of int
-        Atomic numbers.
-    offsets : ndarray (n_rows + 1,) of int
-        Edges of the rows; foreign rows have none.
-    ghosts : ndarray (n_edges,) of int
-        Neighbours in LAMMPS's count of atoms and ghosts.
-    exchange : Exchange or None
-        None on a single rank.
     """
 
     n_owned: int
-    rows: IntArray
-    numbers: IntArray
-    offsets: IntArray
-    ghosts: IntArray
-    exchange: Exchange | None
+    rows: IntArray  # (n_all,), row of every atom and ghost
+    numbers: IntArray  # (n_rows,), atomic numbers
+    offsets: IntArray  # (n_rows + 1,), edges of the rows; foreign rows have none
+    ghosts: IntArray  # (n_edges,), neighbours in LAMMPS's count of atoms and ghosts
+    exchange: Exchange | None  # none on a single rank
 
     @classmethod
     def of(cls, lmp: Any, numbers_of_type: IntArray, comm: Any | None) -> Halo:

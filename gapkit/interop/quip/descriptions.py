@@ -32,33 +32,16 @@ from gapkit.typing import FloatArray, IntArray
 
 @dataclass(frozen=True, eq=False)
 class Description:
-    """What a `gpCoordinates` says.
+    """What a `gpCoordinates` says."""
 
-    Attributes
-    ----------
-    text : str
-        The descriptor string.
-    covariance : int
-        `ARD_SE` or `DOT_PRODUCT`.
-    zeta : float or None
-    theta : ndarray (d,) or (0,)
-    orders : ndarray (n, d) of int
-        Orders of the vector that the kernel sums over, counted from 1.
-    points : ndarray (m, d)
-    weights : ndarray (m,)
-        delta^2 alpha, eV.
-    factors : ndarray (m,)
-        `sparseCutoff`.
-    """
-
-    text: str
-    covariance: int
+    text: str  # the descriptor string
+    covariance: int  # `ARD_SE` or `DOT_PRODUCT`
     zeta: float | None
-    theta: FloatArray
-    orders: IntArray
-    points: FloatArray
-    weights: FloatArray
-    factors: FloatArray
+    theta: FloatArray  # (d,), or (0,)
+    orders: IntArray  # (n, d), orders of the vector that the kernel sums over, counted from 1
+    points: FloatArray  # (m, d)
+    weights: FloatArray  # (m,), delta^2 alpha, eV
+    factors: FloatArray  # (m,), `sparseCutoff`
 
 
 def describe_block(term: Term, basis: BasisTerm, block: SparseBlock, weights: FloatArray) -> Description:

@@ -23,65 +23,31 @@ COVARIANCES = {ARD_SE: "ard_se", DOT_PRODUCT: "dot_product", 3: "bond_real_space
 
 @dataclass(frozen=True, eq=False)
 class Coordinates:
-    """One `gpCoordinates`: a descriptor with its kernel and sparse points.
-
-    Attributes
-    ----------
-    label : str
-    options : Options
-        Of the descriptor.
-    delta : float
-        eV.
-    covariance : int
-        `ARD_SE` or `DOT_PRODUCT`.
-    zeta : float
-    theta : ndarray (d,) or (0,)
-    n_permutations : int
-    points : ndarray (m, d)
-    weights : ndarray (m,)
-        alpha times the cutoff factor of the sparse point, 1/eV.
-    """
+    """One `gpCoordinates`: a descriptor with its kernel and sparse points."""
 
     label: str
-    options: Options
-    delta: float
-    covariance: int
+    options: Options  # of the descriptor
+    delta: float  # eV
+    covariance: int  # `ARD_SE` or `DOT_PRODUCT`
     zeta: float
-    theta: FloatArray
+    theta: FloatArray  # (d,), or (0,)
     n_permutations: int
-    points: FloatArray
-    weights: FloatArray
+    points: FloatArray  # (m, d)
+    weights: FloatArray  # (m,), alpha times the cutoff factor of the sparse point, 1/eV
 
 
 @dataclass(frozen=True, eq=False)
 class GapFile:
-    """A gap.xml.
-
-    Attributes
-    ----------
-    path : Path
-    label : str
-    version : int
-        `gap_version`.
-    command_line : str
-        Of the gap_fit that made it; empty if not recorded.
-    energies : dict of int to float
-        e0 in eV by atomic number, zeros included.
-    coordinates : tuple of Coordinates
-    core : str or None
-        init_args of the core potential.
-    root : Element
-        The whole file.
-    """
+    """A gap.xml."""
 
     path: Path
     label: str
-    version: int
-    command_line: str
-    energies: dict[int, float]
+    version: int  # `gap_version`
+    command_line: str  # of the gap_fit that made it; empty if not recorded
+    energies: dict[int, float]  # e0 in eV by atomic number, zeros included
     coordinates: tuple[Coordinates, ...]
-    core: str | None
-    root: Element
+    core: str | None  # init_args of the core potential
+    root: Element  # the whole file
 
 
 def read(path: str | os.PathLike[str]) -> GapFile:

@@ -12,41 +12,21 @@ from gapkit.typing import FloatArray
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """Sparse points of one block of a term.
-
-    Attributes
-    ----------
-    term : Term
-    key : tuple or None
-        Parts with an equal key are blocks of one term; None: a term of its own.
-    block : tuple of int
-    points : ndarray (m, d)
-        In the order of the engine.
-    weights : ndarray (m,)
-        For the unit-scale kernel, eV.
-    """
+    """Sparse points of one block of a term."""
 
     term: Term
-    key: tuple | None
+    key: tuple | None  # parts with an equal key are blocks of one term; None: a term of its own
     block: Block
-    points: FloatArray
-    weights: FloatArray
+    points: FloatArray  # (m, d), in the order of the engine
+    weights: FloatArray  # (m,), for the unit-scale kernel, eV
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What else of a file a descriptor depends on.
+    """What else of a file a descriptor depends on."""
 
-    Attributes
-    ----------
-    species : tuple of int
-        All atomic numbers of the model, ascending, for which the wildcard 0 stands.
-    version : int
-        `gap_version`.
-    """
-
-    species: tuple[int, ...]
-    version: int
+    species: tuple[int, ...]  # all atomic numbers of the model, ascending, for which the wildcard 0 stands
+    version: int  # `gap_version`
 
     def expand(self, z: Iterable[int]) -> tuple[int, ...]:
         """Atomic numbers, the wildcard replaced by all of them."""
