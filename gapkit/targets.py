@@ -17,7 +17,7 @@ virial    stress    eV/Å^3           sigma sqrt(N), sigma eV/atom  -W / V, ASE'
 ========  ========  ===============  ============================  ==============================================
 
 Voigt order is ASE's: xx, yy, zz, yz, xz, xy.  A new target is a row of `TARGETS` and the linear functional that makes
-its design rows (`gapkit.gp.rows`).
+its design rows, in `gapkit.gp.rows.FUNCTIONALS`: labels, noise, evidence, residuals, calibration, files follow.
 """
 
 from __future__ import annotations

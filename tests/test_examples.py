@@ -85,7 +85,9 @@ def test_selection(tmp_path):
 
 
 def test_planted_damage(tmp_path):
-    result = python("-m", "tests.bench.planted_damage", "--seeds", "1", "--n-sparse", "100", "--json", "a.json", folder=tmp_path)
+    result = python(
+        "-m", "tests.bench.planted_damage", "--seeds", "1", "--n-sparse", "100", "--json", "a.json", folder=tmp_path
+    )
     assert result.returncode == 0, result.stderr
     (trial,) = json.loads((tmp_path / "a.json").read_text())
     assert {item["kind"]: item["found"] for item in trial["planted"]} == {"energy": True, "duplicate": True}

@@ -7,7 +7,8 @@ import pytest
 from ase.build import bulk, molecule
 from ase.stress import full_3x3_to_voigt_6_stress, voigt_6_to_full_3x3_stress
 
-from gapkit import LabelKeys, Noise
+from gapkit import LabelKeys, Noise, load
+from gapkit.curation import influence
 from gapkit.exceptions import InputError
 from gapkit.gp.instances import AppliedBasis
 from gapkit.gp.noise import row_sigmas
@@ -161,3 +162,22 @@ def test_residuals_of_a_further_target_are_those_of_its_rows(charge, monkeypatch
     assert model.calibration_.scales.keys() == {"energy", "forces", "stress", "charge"}
     assert model.predict(frames[:2], return_std=True).forces_std is not None
     assert np.corrcoef(found.errors[:, 0], direct)[0, 1] > 0.5
+
+
+def test_evidence_files_updates_and_influence_know_of_a_further_target(charge, monkeypatch, tmp_path):
+    monkeypatch.setitem(FUNCTIONALS, "charge", local_energies)
+    rng, frames = np.random.default_rng(0), make_frames(16)
+    base = small_model().fit(frames)
+    for atoms in frames:
+        exact = base.predict(atoms).local_energies - base.reference_energies_["Cu"]
+        atoms.arrays["charge"] = exact + rng.normal(scale=0.02, size=len(atoms))
+    model = small_model(calibration="leave-one-out").fit(frames[:14])
+    assert model.noise_.of("charge") == pytest.approx(0.02, rel=0.3)
+    assert "charge: a = " in model.calibration_.summary()
+    ranked = influence(model, frames[:14])
+    assert {frame.kinds["charge"].n_rows for frame in ranked.frames} == {4}
+    model.save(tmp_path / "m.gapkit", factors=True)
+    loaded = load(tmp_path / "m.gapkit")
+    assert loaded.noise_ == model.noise_
+    loaded.partial_fit(frames[14:])
+    assert loaded.state_.factors["charge"].n_rows == 4 * 16

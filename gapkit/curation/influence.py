@@ -147,9 +147,7 @@ class InfluenceReport:
         return {"n_effective": self.n_effective, "frames": [frame.to_dict() for frame in self.ranked()]}
 
     def __str__(self) -> str:
-        lines = [
-            f"{'frame':>6} {'cook':>9} {'dfbetas':>8} {'leverage':>8}  chi2 / rows of energy, forces, virial; type"
-        ]
+        lines = [f"{'frame':>6} {'cook':>9} {'dfbetas':>8} {'leverage':>8}  chi2 / rows of {', '.join(TARGETS)}; type"]
         for f in self.ranked()[:20]:
             chi2 = (f"{f.kinds[k].chi2 / f.kinds[k].n_rows:8.2f}" if k in f.kinds else f"{'-':>8}" for k in TARGETS)
             lines.append(
