@@ -13,6 +13,7 @@ from gapkit.exceptions import InputError
 from gapkit.gp.basis import SparseBasis
 from gapkit.gp.cholesky import cholesky, pivoted_cholesky
 from gapkit.gp.extension import extend_basis, most_novel
+from gapkit.gp.few_columns import FewColumns
 from gapkit.gp.instances import AppliedBasis
 from gapkit.gp.rows import design_rows
 from gapkit.kernels import DotProduct, SquaredExponential
@@ -200,3 +201,29 @@ def test_the_most_novel_candidates_are_those_far_from_the_points():
     )
     assert len(everything) == 5
     assert len(most_novel(block, L, x, limit=1e-3, n_most=1)[0]) == 1
+
+
+# ---------------------------------------------------------------------- rows in reverse mode
+
+
+@pytest.mark.parametrize("few", [0, 3, 100])
+def test_few_columns_are_the_design_rows(monkeypatch, few):
+    """Whichever blocks are made in reverse mode, all atoms together or in parts."""
+    monkeypatch.setattr("gapkit.gp.few_columns.FEW_POINTS", few)
+    monkeypatch.setattr("gapkit.gp.basis.MIN_SINGLE", 10**9)
+    batch = to_batch(make_frames(1, n_gold=3, seed=1), labels=False)
+    engines = engines_for(batch, (29, 79), truncation=1e-6)
+    points = [list(of_term.items()) for of_term in points_of(engines, batch, 1)]
+    basis = SparseBasis.build(engines, KERNELS, points, tolerance=1e-2)
+    applied = AppliedBasis.of(basis, batch, build_neighbour_list(batch, basis.reach))
+    made, expected = FewColumns(), design_rows(applied, single=False).rows
+    assert set(expected) == {"energy", "forces", "virial"}
+    tolerances = {kind: 1e-11 * np.abs(rows).max() for kind, rows in expected.items()}
+    for kind, rows in FewColumns()(applied).rows.items():
+        np.testing.assert_allclose(rows, expected[kind], rtol=0, atol=tolerances[kind])
+    parts = [made(applied, atoms=atoms).rows for atoms in (np.array([0, 2]), np.array([1, 3]))]
+    for kind in ("energy", "virial"):
+        np.testing.assert_allclose(parts[0][kind] + parts[1][kind], expected[kind], rtol=0, atol=tolerances[kind])
+    for part, atoms in zip(parts, ([0, 2], [1, 3]), strict=True):
+        np.testing.assert_allclose(part["forces"], expected["forces"][atoms], rtol=0, atol=tolerances["forces"])
+    assert set(FewColumns()(applied, ()).rows) == {"energy"}

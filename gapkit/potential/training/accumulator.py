@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from threading import Lock
 
 import numpy as np
 
 from gapkit.gp.factors import TriangularFactor
+from gapkit.gp.rows import DesignRows, design_rows
 from gapkit.parallel import map_blocks
 from gapkit.targets import TARGETS
 from gapkit.typing import FloatArray
@@ -45,6 +46,8 @@ class RowAccumulator:
     waiting : dict of kind to list of (rows (n, M), targets (n,), relative sigmas (n,))
     position : int
         Chunks of the share that are done.
+    design : callable
+        Makes the rows; arguments are those of `design_rows`.
     sound : bool
         False while a chunk is half in, and for good if it failed there.
     """
@@ -56,6 +59,7 @@ class RowAccumulator:
         self.sound = True
         self.lock = Lock()
         self.n_columns = n_columns
+        self.design: Callable[..., DesignRows] = design_rows
 
     @contextmanager
     def changing(self) -> Iterator[None]:

@@ -10,6 +10,7 @@ import numpy as np
 from gapkit.gp.chunks import frame_chunks
 from gapkit.gp.extension import Extension
 from gapkit.gp.factors import TriangularFactor
+from gapkit.gp.few_columns import FewColumns
 from gapkit.gp.noise import Noise
 from gapkit.gp.tape import ArrayStore, RecordedFactor
 from gapkit.parallel import resolve_n_jobs
@@ -119,6 +120,7 @@ class _Collector(RowAccumulator):
     def __init__(self, n_columns: int) -> None:
         super().__init__(n_columns)
         self.rows: dict[str, list[FloatArray]] = {}
+        self.design = FewColumns()
 
     def add(self, kind: str, rows: FloatArray, targets: FloatArray, sigmas: FloatArray) -> None:
         self.rows.setdefault(kind, []).append(rows / sigmas[:, None])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from threading import Event
 
@@ -13,7 +13,7 @@ from gapkit.gp.chunks import frame_chunks, frame_parts
 from gapkit.gp.factors import TriangularFactor
 from gapkit.gp.instances import AppliedBasis
 from gapkit.gp.noise import Noise, row_sigmas
-from gapkit.gp.rows import design_rows
+from gapkit.gp.rows import DesignRows, design_rows
 from gapkit.neighbours import build_neighbour_list
 from gapkit.parallel import resolve_n_jobs, run_workers
 from gapkit.potential.training.accumulator import ATOMS_PER_CHUNK, ROWS_AT_ONCE, RowAccumulator, merge_shares
@@ -126,7 +126,9 @@ def fill_shares(
                         return
                     chunk = share[sink.position]
                     with sink.changing():
-                        for rows in training_rows(basis, batch, targets, chunk, plan.atoms_at_once, workspace):
+                        for rows in training_rows(
+                            basis, batch, targets, chunk, plan.atoms_at_once, workspace, sink.design
+                        ):
                             sink.add(*rows)
                         sink.position += 1
                     bar.update(len(chunk))
@@ -140,7 +142,7 @@ def fill_shares(
 
 def training_rows(
     basis: SparseBasis, batch: AtomsBatch, targets: TrainingTargets, frames: range, atoms_at_once: int,
-    workspace: Workspace,
+    workspace: Workspace, design: Callable[..., DesignRows] = design_rows,
 ) -> Iterator[tuple[str, FloatArray, FloatArray, FloatArray]]:  # fmt: skip
     """Labelled design rows of a range of frames: kind, rows (n, M), targets (n,) and relative sigmas (n,)."""
     spans = {kind: target.span(batch.offsets, frames.start, frames.stop) for kind, target in TARGETS.items()}
@@ -161,7 +163,7 @@ def training_rows(
     kinds = [kind for kind, mask in has.items() if mask.any()]
     of_frames: dict[str, FloatArray] = {}
     for atoms in frame_parts(part, atoms_at_once):
-        for kind, rows in design_rows(applied, kinds, atoms=atoms, workspace=workspace).rows.items():
+        for kind, rows in design(applied, kinds, atoms=atoms, workspace=workspace).rows.items():
             if TARGETS[kind].per_atom:
                 yield from labelled(kind, rows, slice(None) if atoms is None else atoms)
             else:

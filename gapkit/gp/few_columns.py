@@ -1,0 +1,98 @@
+"""Design rows of few sparse points in reverse mode.
+
+A column of K_NM is a prediction with one weight of 1 and all others of 0.  For few columns the pullback of each costs
+less than the Jacobian, which `design_rows` makes for any number of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import replace
+
+import numpy as np
+
+from gapkit.gp.basis import BasisTerm, SparseBasis, SparseBlock
+from gapkit.gp.instances import AppliedBasis
+from gapkit.gp.prediction import PredictionPlan, predict
+from gapkit.gp.rows import DesignRows, design_rows
+from gapkit.targets import to_voigt
+from gapkit.typing import IntArray
+from gapkit.workspace import Workspace
+
+# Points of an atomic block up to which reverse mode is cheaper, and the targets that it gives.
+FEW_POINTS = 12
+TARGETS_OF_PREDICTIONS = frozenset({"energy", "forces", "virial"})
+
+
+class FewColumns:
+    """As `design_rows`, for a basis with few sparse points.
+
+    Where a frame is taken in parts its rows are made with the first of them.
+    """
+
+    def __init__(self) -> None:
+        self._made: tuple[AppliedBasis, DesignRows] | None = None
+
+    def __call__(
+        self, applied: AppliedBasis, kinds: Collection[str] = ("forces", "virial"), *, atoms: IntArray | None = None,
+        workspace: Workspace | None = None,
+    ) -> DesignRows:  # fmt: skip
+        """Rows; arguments are those of `design_rows`."""
+        few = [block for block in applied.basis.blocks if block.is_atomic and len(block.points) <= FEW_POINTS]
+        if not few or not TARGETS_OF_PREDICTIONS.issuperset(kinds):
+            return design_rows(applied, kinds, atoms=atoms, workspace=workspace)
+        first = self._made is None or self._made[0] is not applied
+        if self._made is None or first:
+            self._made = applied, _rows(applied, few, kinds, workspace)
+        if atoms is None:
+            return self._made[1]
+        rows = dict(self._made[1].rows)
+        for kind, made in rows.items():
+            rows[kind] = made[atoms] if kind == "forces" else made * float(first)  # shares of parts add up
+        return DesignRows(rows)
+
+
+def _rows(
+    applied: AppliedBasis, few: list[SparseBlock], kinds: Collection[str], workspace: Workspace | None
+) -> DesignRows:
+    batch, n_columns = applied.batch, applied.basis.n_columns
+    rows = {"energy": np.zeros((batch.n_frames, 1, n_columns))}
+    if "forces" in kinds:
+        rows["forces"] = np.zeros((batch.n_atoms, 3, n_columns))
+    if "virial" in kinds:
+        rows["virial"] = np.zeros((batch.n_frames, 6, n_columns))
+    others = [block for block in applied.basis.blocks if block not in few]
+    if others:
+        for kind, made in design_rows(_with_blocks(applied, others), kinds, workspace=workspace).rows.items():
+            rows[kind][..., _columns(others)] = made
+    for block in few:
+        alone = _with_blocks(applied, [block])
+        plan = PredictionPlan.of(alone.basis, np.eye(len(block.points)))
+        for column, found in enumerate(predict(alone, plan, n_jobs=1), block.columns.start):
+            rows["energy"][:, 0, column] = np.add.reduceat(found.local_energies, batch.offsets[:-1])
+            if "forces" in kinds:
+                assert found.forces is not None
+                rows["forces"][..., column] = found.forces
+            if "virial" in kinds:
+                assert found.virials is not None
+                rows["virial"][..., column] = to_voigt(0.5 * (found.virials + found.virials.transpose(0, 2, 1)))
+    return DesignRows(rows)
+
+
+def _columns(blocks: list[SparseBlock]) -> IntArray:
+    return np.concatenate([np.arange(block.columns.start, block.columns.stop) for block in blocks])
+
+
+def _with_blocks(applied: AppliedBasis, blocks: list[SparseBlock]) -> AppliedBasis:
+    """The same with some of the blocks alone, their columns from 0 on."""
+    terms = []
+    for term in applied.basis.terms:
+        chosen = []
+        for block in (block for block in blocks if block in term.blocks):
+            index = blocks.index(block)
+            start = sum(len(before.points) for before in blocks[:index])
+            alone = replace(block, index=index, columns=slice(start, start + len(block.points)))
+            alone.__dict__["split"] = block.split
+            chosen.append(alone)
+        terms.append(BasisTerm(term.engine, term.kernel, tuple(chosen)))
+    return replace(applied, basis=SparseBasis(tuple(terms)))
