@@ -92,18 +92,8 @@ def record(
 ) -> Atoms:  # fmt: skip
     """Write `config_type` and `sampling` into `atoms.info` and return the same object.
 
-    Parameters
-    ----------
-    atoms : Atoms
-        Made by the sampler, not by its caller.
-    name : str
-        The sampler; also the `config_type` unless another is given.
-    parameters : mapping
-        Arguments of the call without the structure itself.
-    index : int
-        Number of the structure in the call.
-    details : mapping, optional
-        Data of this structure alone, such as its strain.
+    `parameters` are the arguments of the call without the structure itself, `details` the data of this structure alone,
+    such as its strain; `index` is its number in the call.
     """
     atoms.info["config_type"] = name if config_type is None else config_type
     held = {"name": name, "parameters": parameters, "index": index, **({"details": details} if details else {})}

@@ -107,19 +107,13 @@ def _push_apart(atoms: Atoms, separations: FloatArray) -> bool:
 
 
 def _symbols(composition: str | Mapping[str, int]) -> list[str]:
-    if isinstance(composition, str):
-        try:
-            counts: Mapping[str, int] = Formula(composition).count()
-        except ValueError as error:
-            raise InputError(f"`composition` must be a formula such as 'SiO2', got {composition!r}") from error
-    else:
-        counts = composition
-    symbols = [
-        symbol
-        for symbol, count in counts.items()
-        for _ in range(check_count(f"composition[{symbol!r}]", count))
-        if check_symbol("composition", symbol)
-    ]
+    try:
+        counts: Mapping[str, int] = Formula(composition).count() if isinstance(composition, str) else composition
+    except ValueError as error:
+        raise InputError(f"`composition` must be a formula such as 'SiO2', got {composition!r}") from error
+    symbols = []
+    for symbol, count in counts.items():
+        symbols += check_count(f"composition[{symbol!r}]", count) * [check_symbol("composition", symbol)]
     if not symbols:
         raise InputError("`composition` must hold at least one atom, got none")
     return symbols

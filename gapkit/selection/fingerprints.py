@@ -183,14 +183,9 @@ def match_distance(a: Fingerprints, i: int, b: Fingerprints, j: int) -> float:
 def lower_bounds(
     a: Fingerprints, b: Fingerprints, *, supercells: bool = False
 ) -> Iterator[tuple[IntArray, IntArray, FloatArray]]:
-    """Blocks of comparable frames of `a` (m,) and of `b` (n,), with lower bounds (m, n) of their distances.
+    """Blocks of comparable frames of `a` (m,) and `b` (n,) of one space, with lower bounds (m, n) of their distances.
 
-    Parameters
-    ----------
-    a, b : Fingerprints
-        Of one space.
-    supercells : bool
-        Also compare cells of different sizes, repeated to no more than 512 atoms.
+    `supercells`: also compare cells of different sizes, repeated to no more than 512 atoms.
     """
     rows, columns = _by_composition(a), _by_composition(b)
     for key, sizes in rows.items():
@@ -215,14 +210,7 @@ def close_pairs(
     Two lower bounds leave few pairs to match: that of sorted axes, and the distance of every atom from the nearest one
     of the other frame.
 
-    Parameters
-    ----------
-    a, b, supercells
-        As of `lower_bounds`.
-    limits_a, limits_b : ndarray (n_frames,)
-        Standard deviations.
-    distinct : bool
-        `a` and `b` are the same: only i < j.
+    Limits are in standard deviations; `distinct`: `a` and `b` are the same, and only i < j count.
     """
     for rows, columns, bounds in lower_bounds(a, b, supercells=supercells):
         vectors = _stacked(a, rows)

@@ -15,24 +15,16 @@ TRAIN, TEST, LEFT_OUT = "train", "test", "left out"
 
 @dataclass(eq=False)
 class Entry:
-    """One frame of a source.
+    """One frame of a source: its labels in eV, eV/Å and eV/Å^3 under ASE's names, its place and the reason.
 
     Attributes
     ----------
     id : str
         Name of the source and the number of the frame in it, counted from 0.
-    source, index : int
-    file : str
-    role : {"pool", "train", "test"}
-    atoms : Atoms
-        With labels in eV, eV/Å and eV/Å^3 under ASE's names.
     problem : {"", "unusable", "conflicting_labels"}
         Reason why its labels cannot be read, in words in `message`; empty if they can.
-    message : str
     place : {"", "train", "test", "left out"}
-        Empty: not decided yet.
-    step, reason : str
-        Step of the decision, and its reason.
+        Empty: not decided yet.  `step` decided, for the `reason`.
     flags : list of str
         Findings without a decision.
     is_free_atom : bool

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -123,16 +124,14 @@ def _check_names(recipe: Recipe, ledger: Ledger) -> None:
 
 
 def _check_left(ledger: Ledger, step: str) -> None:
-    if not (ledger.open("pool", "train") if step == "check" else ledger.of(TRAIN)):
-        first: dict[str, Entry] = {}
-        for entry in ledger.of(LEFT_OUT):
-            first.setdefault(entry.step, entry)
-        out = [
-            f"{sum(e.step == name for e in ledger.of(LEFT_OUT))} by {name!r}, such as {entry.id} ({entry.reason})"
-            for name, entry in first.items()
-        ]
-        test = f" ({len(ledger.of(TEST))} are test frames)" if ledger.of(TEST) else ""
-        raise DataError(
-            f"no training frame is left after the step {step!r}{test}; left out are {'; '.join(out) or 'none'}; "
-            "correct the data, or change the options of the steps"
-        )
+    if ledger.open("pool", "train") if step == "check" else ledger.of(TRAIN):
+        return
+    by_step: dict[str, list[Entry]] = defaultdict(list)
+    for entry in ledger.of(LEFT_OUT):
+        by_step[entry.step].append(entry)
+    out = [f"{len(own)} by {name!r}, such as {own[0].id} ({own[0].reason})" for name, own in by_step.items()]
+    test = f" ({len(ledger.of(TEST))} are test frames)" if ledger.of(TEST) else ""
+    raise DataError(
+        f"no training frame is left after the step {step!r}{test}; left out are {'; '.join(out) or 'none'}; "
+        "correct the data, or change the options of the steps"
+    )
