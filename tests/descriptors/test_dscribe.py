@@ -8,13 +8,14 @@ from ase import Atoms
 from dscribe.descriptors import ACSF
 from dscribe.descriptors import SOAP as DScribe
 
-from gapkit import SOAP
+from gapkit import SOAP, Term, load
 from gapkit.descriptors import NoCutoff
 from gapkit.descriptors.dscribe import DScribeACSF, DScribeSOAP
 from gapkit.neighbours import build_neighbour_list
 from gapkit.structures import to_batch
 from tests.descriptors.cases import SPECIES, Toy, assert_derivatives, structure
 from tests.descriptors.test_soap import in_our_order
+from tests.potential.models import make_frames, small_model, small_terms
 
 ROUNDING = 1e-12  # a cluster of its own, or an atom of a cell
 EQUAL = 1e-8  # two programs
@@ -99,3 +100,17 @@ def test_an_atom_of_another_species_is_not_seen():
     view = engine.view(batch.numbers, build_neighbour_list(batch, engine.reach))
     x = view.features((8,), view.centres((8,))).x
     np.testing.assert_array_equal(x, descriptor.fit_transform([atoms[:2]])[:1])
+
+
+@pytest.mark.parametrize("descriptor", [DScribeSOAP(3.4, 2, 2, 0.5, smooth=True), DScribeACSF(3.4)])
+def test_a_gap_with_them(descriptor, tmp_path):
+    frames, test = make_frames(16, n_gold=2, seed=0), make_frames(4, n_gold=2, seed=7)
+    pairs = small_terms()[0]
+    model = small_model(terms=[pairs, Term(descriptor, n_sparse=20)]).fit(frames)
+    assert model.model_.basis.terms[1].engine.scale != 1.0
+    expected = np.concatenate([atoms.get_forces() for atoms in test])
+    plain = small_model(terms=[pairs]).fit(frames)
+    errors = [np.abs(fitted.predict(test).forces - expected).mean() for fitted in (model, plain)]
+    assert errors[0] < 0.8 * errors[1]
+    model.save(tmp_path / "a.gapkit")
+    np.testing.assert_array_equal(load(tmp_path / "a.gapkit").predict(test).forces, model.predict(test).forces)
