@@ -52,20 +52,9 @@ class Posterior:
         return solve_triangular(self.R, Phi.T, trans="T", check_finite=False)
 
     def data_variance(self, Phi: FloatArray) -> FloatArray:
-        """Variance of the targets phi^T a that the weights still have after the data: |R^-T phi|^2.
+        """Variance (n,) of targets phi^T a that the weights still have after the data: |R^-T phi|^2.
 
-        Parameters
-        ----------
-        Phi : array of shape (n, M)
-            Unit-scale rows of any linear target (energy, force component, virial).
-
-        Returns
-        -------
-        array of shape (n,), the square of the target's unit
-
-        References
-        ----------
-        Rasmussen and Williams (2006), eq. 8.14, last term (subset of regressors).
+        Source: Rasmussen and Williams (2006), eq. 8.14, last term (subset of regressors).
         """
         white = self.whiten(Phi)
         return np.einsum("ij,ij->j", white, white)
@@ -75,24 +64,11 @@ class Posterior:
         left = self.whiten(Phi_1)
         return left.T @ (left if Phi_2 is None else self.whiten(Phi_2))
 
-    def prior_residual(self, k_diag: FloatArray, Phi_block: FloatArray, block: int | PriorBlock) -> FloatArray:
-        """Prior variance that the sparse points of one block cannot see: delta^2 (k(x, x) - |L^-1 k_s|^2).
+    def prior_residual(self, k_diag: FloatArray, Phi_block: FloatArray, block: int) -> FloatArray:
+        """Prior variance (n,) that the sparse points of a block cannot see: delta^2 (k(x, x) - |L^-1 k_s|^2) >= 0.
 
         It is a local energy's: near zero at a sparse point, the whole prior far from all of them. This is novelty.
-
-        Parameters
-        ----------
-        k_diag : array of shape (n,)
-            Unit-scale prior variance k(x, x).
-        Phi_block : array of shape (n, m)
-            Unit-scale kernel with the m sparse points of the block.
-        block : int or PriorBlock
-            Which block.
-
-        Returns
-        -------
-        array of shape (n,)
-            >= 0; eV^2 if `scales` was given, else at unit scale.
+        `k_diag` (n,) is k(x, x) at unit scale, `Phi_block` (n, m) the unit-scale kernel with the m points.
 
         Warns
         -----
@@ -103,53 +79,46 @@ class Posterior:
         ----------
         Rasmussen and Williams (2006), eq. 8.27, first two terms.
         """
-        index = self._index(block)
-        L = self.prior[index].L
-        Phi_block = np.asarray(Phi_block, dtype=np.float64)
-        if Phi_block.ndim != 2 or Phi_block.shape[1] != L.shape[0]:
-            raise InputError(f"rows of block {index} must have shape (n, {L.shape[0]}), got {Phi_block.shape}")
-        white = solve_triangular(L, Phi_block.T, lower=True)
+        white = self._seen(Phi_block, block)
         residual = np.asarray(k_diag, dtype=np.float64) - np.einsum("ij,ij->j", white, white)
         n_clipped = int(np.count_nonzero(residual < -_ROUNDING * np.abs(k_diag)))
         if n_clipped:
             warnings.warn(
-                f"{n_clipped} of {len(residual)} prior variances of block {index} were negative and set to zero "
+                f"{n_clipped} of {len(residual)} prior variances of block {block} were negative and set to zero "
                 f"(lowest {residual.min():.3g}); K_MM is ill-conditioned",
                 VarianceWarning,
                 stacklevel=2,
             )
         np.maximum(residual, 0.0, out=residual)
-        return residual * self.variance_scale(index)
+        return residual * self.variance_scale(block)
 
-    def variance_scale(self, block: int | PriorBlock) -> float:
+    def variance_scale(self, block: int) -> float:
         """Square of delta of a block, eV^2, by which unit-scale prior variances are multiplied; 1 without `scales`."""
-        return 1.0 if self.scales is None else float(self.scales[self._index(block)]) ** 2
+        return 1.0 if self.scales is None else float(self.scales[block]) ** 2
 
-    def prior_covariance(self, K: FloatArray, Phi_block: FloatArray, block: int | PriorBlock) -> FloatArray:
+    def prior_covariance(self, K: FloatArray, Phi_block: FloatArray, block: int) -> FloatArray:
         """The same for pairs of points: delta^2 (K - k_s^T K_MM^-1 k_s), (n, n), K at unit scale; not clipped."""
-        index = self._index(block)
-        white = solve_triangular(self.prior[index].L, np.asarray(Phi_block, dtype=np.float64).T, lower=True)
-        residual = np.asarray(K, dtype=np.float64) - white.T @ white
-        return residual * self.variance_scale(index)
+        white = self._seen(Phi_block, block)
+        return (np.asarray(K, dtype=np.float64) - white.T @ white) * self.variance_scale(block)
 
     def sample_weights(self, n: int, rng: np.random.Generator) -> FloatArray:
         """Deviations of `n` posterior draws of the weights from their mean, R^-1 N(0, I), shape (n, M)."""
-        if n < 0:
-            raise InputError(f"`n` must be >= 0, got {n}")
-        draws = rng.standard_normal((self.R.shape[0], n))
-        return np.ascontiguousarray(solve_triangular(self.R, draws).T)
+        return self._deviations(rng.standard_normal((self.R.shape[0], n)))
 
     def with_scores(self, scores: FloatArray) -> SandwichPosterior:
         """The jackknife's covariance in place of the Bayesian one; see `SandwichPosterior`."""
         return SandwichPosterior(self.R, self.prior, self.scales, scores)
 
-    def _index(self, block: int | PriorBlock) -> int:
-        if not isinstance(block, PriorBlock):
-            return int(block)
-        for i, candidate in enumerate(self.prior):
-            if candidate is block:
-                return i
-        raise InputError("`block` is not one of the blocks of this posterior")
+    def _seen(self, Phi_block: FloatArray, block: int) -> FloatArray:
+        """L^-1 k_s, (m, n)."""
+        L, rows = self.prior[block].L, np.asarray(Phi_block, dtype=np.float64)
+        if rows.ndim != 2 or rows.shape[1] != L.shape[0]:
+            raise InputError(f"rows of block {block} must have shape (n, {L.shape[0]}), got {rows.shape}")
+        return solve_triangular(L, rows.T, lower=True)
+
+    def _deviations(self, draws: FloatArray) -> FloatArray:
+        """R^-1 draws (M, n), transposed."""
+        return np.ascontiguousarray(solve_triangular(self.R, draws).T)
 
 
 @dataclass(frozen=True)
@@ -180,13 +149,14 @@ class SandwichPosterior(Posterior):
 
     def whiten(self, Phi: FloatArray) -> FloatArray:
         """S R^-T Phi^T, shape (n_configurations, n): columns whose inner products are the covariances."""
-        n = len(self.scores)
-        return np.sqrt((n - 1.0) / n) * (self.scores @ super().whiten(Phi))
+        return self._root @ super().whiten(Phi)
 
     def sample_weights(self, n: int, rng: np.random.Generator) -> FloatArray:
         """Deviations of `n` draws of the weights from their mean, R^-1 S^T N(0, I), shape (n, M)."""
-        if n < 0:
-            raise InputError(f"`n` must be >= 0, got {n}")
-        n_scores = len(self.scores)
-        draws = np.sqrt((n_scores - 1.0) / n_scores) * (self.scores.T @ rng.standard_normal((n_scores, n)))
-        return np.ascontiguousarray(solve_triangular(self.R, draws).T)
+        return self._deviations(self._root.T @ rng.standard_normal((len(self.scores), n)))
+
+    @property
+    def _root(self) -> FloatArray:
+        """S (n_configurations, M)."""
+        n = len(self.scores)
+        return np.sqrt((n - 1.0) / n) * self.scores

@@ -227,7 +227,6 @@ def test_prior_residual(problem, posterior):
     assert keep.any()
     residual = posterior.prior_residual(np.full(keep.sum(), 2.0), k[keep], 1)
     np.testing.assert_allclose(residual, SCALES[1] ** 2 * expected[keep], rtol=1e-6)
-    np.testing.assert_allclose(posterior.prior_residual(np.full(keep.sum(), 2.0), k[keep], block), residual)
     unit = Posterior(posterior.R, problem.prior)
     np.testing.assert_allclose(unit.prior_residual(np.full(keep.sum(), 2.0), k[keep], 1), expected[keep], rtol=1e-6)
     assert (unit.variance_scale(1), posterior.variance_scale(1)) == (1.0, SCALES[1] ** 2)
