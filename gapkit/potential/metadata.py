@@ -21,9 +21,8 @@ def training_digest(batch: AtomsBatch) -> str:
     labels = batch.labels
     arrays: list[np.ndarray] = [batch.offsets, batch.numbers, batch.positions, batch.cells, batch.pbc]
     if labels is not None:
-        # further targets where there are any, so that digests do not depend on the table
-        further = [name for name in list(TARGETS)[3:] if labels.has[name].any()]
-        arrays += [labels.values[name] for name in ("energy", "forces", "virial", *further)]
+        # targets beyond energy, forces and virial where there are any: digests do not depend on the table
+        arrays += [labels.values[name] for i, name in enumerate(TARGETS) if i < 3 or labels.has[name].any()]
         digest.update("\n".join(labels.config_type).encode())
     for array in arrays:
         digest.update(np.ascontiguousarray(array).tobytes())

@@ -47,7 +47,7 @@ CASES: dict[str, Descriptor] = {
     "triangles": TripletDistances(3.2, 0.7),
     "two-layers": Shells(3.2),
     "dscribe-soap": DScribeSOAP(4.0, 2, 2, 0.5, smooth=True),
-    "dscribe-acsf": DScribeACSF(3.2, g2=((0.5, 1.5), (4.0, 2.4)), g4=((0.01, 1.0, 1.0), (0.01, 4.0, -1.0))),
+    "dscribe-acsf": DScribeACSF(3.2, g2=[[0.5, 1.5], [4.0, 2.4]], g4=[[0.01, 1.0, 1.0], [0.01, 4.0, -1.0]]),
 }
 # Second derivatives are continuous, too.
 TWICE_SMOOTH = (

@@ -125,6 +125,16 @@ def n_training_frames(state: FittedState) -> int:
     return sum(part.get("n_frames", 0) for part in parts)
 
 
+def check_factors(state: FittedState) -> dict[str, TriangularFactor]:
+    """The factors of a state; NotFittedModelError without any."""
+    if state.factors is None:
+        raise NotFittedModelError(
+            "`partial_fit` needs the factors of the training rows, which this model file does not hold; save the "
+            "model with `factors=True`"
+        )
+    return state.factors
+
+
 def add_frames(state: FittedState, batch: AtomsBatch, resources: Resources) -> FittedState:
     """Further labelled frames of known species, the sparse points staying as they are.
 
@@ -138,14 +148,9 @@ def add_frames(state: FittedState, batch: AtomsBatch, resources: Resources) -> F
     if state.rows is not None:
         rows = state.rows.with_frames(state.row_maker, batch, **options)
         factors = rows.model_factors()
-    elif state.factors is not None:
-        rows, factors = None, {kind: factor.copy() for kind, factor in state.factors.items()}
-        state.row_maker.fold(batch, factors, **options)
     else:
-        raise NotFittedModelError(
-            "`partial_fit` needs the factors of the training rows, which this model file does not hold; save the "
-            "model with `factors=True`"
-        )
+        rows, factors = None, {kind: factor.copy() for kind, factor in check_factors(state).items()}
+        state.row_maker.fold(batch, factors, **options)
     with limit_blas(resources.n_jobs, n_columns):
         state = replace(state.solved(factors), rows=rows)
     return _noted(state, "partial_fit", training_set(batch))
