@@ -2,10 +2,9 @@
 
     sigma_cal^2 = m^2 (a^2 + b^2 sigma_data^2) + g sigma_prior^2
 
-sigma_data is the data part of the posterior standard deviation; it orders errors best where the model was fitted.  m is
-the difficulty of the neighbourhood (forces only).  The prior residual sigma_prior says nothing about errors between
-training points, where the prior is wider than the truth, but everything beyond them: g = t^2 / (1 + t^2) with the
-novelty t in units of its threshold brings it in there.
+sigma_data is the data part of the posterior standard deviation, m the difficulty of the neighbourhood (forces only),
+sigma_prior the prior residual.  The prior is wider than the truth: between training points its residual says nothing
+about errors, beyond them everything.  g = t^2 / (1 + t^2), t the novelty in units of its threshold, blends it in.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from gapkit.uncertainty.difficulty import Difficulty
 from gapkit.uncertainty.neighbourhoods import Whitening
 from gapkit.uncertainty.scale import Scale, fit_scale, level_factor
 
-# Relative novelty below which the prior residual counts for less than a thousandth and is not computed.
+# Novelty in units of its threshold; below it g is under a thousandth, and the prior residual is not computed.
 NEGLIGIBLE = 0.03
 
 Vectors = dict[int, tuple[IntArray, FloatArray]]
@@ -36,12 +35,12 @@ def share_of_prior(novelty: FloatArray) -> FloatArray:
 
 @dataclass(frozen=True, eq=False)
 class Calibration:
-    """What was learned from residuals.
+    """Scales, intervals and difficulties learned from residuals.
 
     Attributes
     ----------
     scales : dict of str to Scale
-        For "energy" (eV/atom), "forces" (eV/Å) and "stress" (eV/Å^3), as far as there were labels.
+        For "energy" (eV/atom), "forces" (eV/Å) and "stress" (eV/Å^3), of labels at hand.
     intervals : dict of str to Intervals
         Likewise.
     difficulty : dict of int to (Whitening, Difficulty)
@@ -146,7 +145,7 @@ def fit_calibration(
     *,
     source: str,
 ) -> Calibration:
-    """Calibrate on residuals of labels that the model had not seen.
+    """Calibrate on residuals of labels outside the training set.
 
     Parameters
     ----------

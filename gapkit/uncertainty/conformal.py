@@ -1,6 +1,6 @@
-"""Conformal prediction intervals: half-widths in calibrated standard deviations that held for configurations left out.
+"""Conformal prediction intervals: quantiles of |error| / sigma_cal over configurations left out.
 
-The configuration is the exchangeable unit: atoms of one frame know of each other.  With K configurations and their N
+The configuration is the exchangeable unit: atoms of one frame are correlated.  With K configurations and their N
 scores |error| / sigma_cal, each of weight 1 / (N + N / K), and the rest (a new configuration of the average size) at
 infinity, the quantile of level p covers a random component of new configurations with a probability of about p.
 
@@ -19,11 +19,11 @@ from gapkit.exceptions import CalibrationError, InputError
 from gapkit.typing import FloatArray, IntArray
 
 LEVELS = np.round(np.arange(0.05, 0.996, 0.005), 3)
-"""Levels that are kept; others take the next higher one."""
+"""Tabulated levels; others take the next higher one."""
 
-# Fewer configurations than this and a group takes the quantiles of a larger one.
+# Fewest configurations of a group with quantiles of its own.
 MIN_CONFIGURATIONS = 20
-# Fewer, and there is no calibration at all: 90 % would need the largest score of all, or more.
+# Fewest of a calibration: with less, 90 % would need the largest score of all, or more.
 LEAST = 10
 N_BINS = 3
 
@@ -44,7 +44,7 @@ class Intervals:
     species : ndarray (s,) of int
         Atomic numbers, ascending; [0] where there are no groups (energies, stresses).
     edges : ndarray (s, N_BINS - 1)
-        Novelty, as a part of the threshold, that divides the atoms of each species.
+        Bounds of novelty, in units of its threshold, between the bins of each species.
     table : ndarray (s, N_BINS, len(LEVELS))
     n_configurations : int
     """
@@ -114,7 +114,7 @@ class Intervals:
 
 
 def _enough(scores: FloatArray, frames: IntArray, larger: FloatArray) -> FloatArray:
-    """Quantiles of a group, or those of the larger group that it is part of."""
+    """Quantiles of a group, or those of the larger group around it."""
     if len(np.unique(frames)) < MIN_CONFIGURATIONS:
         return larger
     found = conformal_quantiles(scores.ravel(), np.repeat(frames, scores.shape[1]))

@@ -1,11 +1,11 @@
-"""How much harder than its standard deviation says a neighbourhood is: known from errors at similar ones.
+"""Difficulty of a neighbourhood: |error| / sigma of similar ones.
 
-The posterior of a sparse Gaussian process knows where data are, not where the model fits them badly.  Residuals do: the
-factor of a new atom is the geometric mean of |error| / sigma over its nearest neighbours among atoms with known
-residuals, in whitened descriptor space, drawn towards 1 as though some neighbours had been exactly as expected.
+The posterior of a sparse Gaussian process knows the places of data, not the places of misfit.  Residuals do: the factor
+of an atom is the geometric mean of |error| / sigma over the nearest atoms with residuals, in whitened descriptor space,
+shrunk towards 1.
 
-Source of the idea (normalised conformal prediction with nearest neighbours): Papadopoulos, Vovk and Gammerman,
-J. Artif. Intell. Res. 40, 815 (2011).
+Source: Papadopoulos, Vovk and Gammerman, J. Artif. Intell. Res. 40, 815 (2011), normalised conformal prediction with
+nearest neighbours.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from gapkit.typing import FloatArray, IntArray
 from gapkit.uncertainty.neighbourhoods import NO_FRAME, nearest_others
 
 N_NEIGHBOURS = 60
-# Leading axes that decide what is similar: more of them, and all neighbours are equally far.
+# Leading axes of the distance: with more of them all neighbours are equally far.
 N_AXES = 8
-# Weight, in neighbours, of the belief that the factor is 1.
+# Weight of the prior factor 1, in neighbours.
 PRIOR_NEIGHBOURS = 5.0
 # Factors outside this range are not believed.
 LIMITS = (0.2, 5.0)
@@ -59,14 +59,10 @@ class Difficulty:
         if len(self.points) < 2:
             return np.ones(len(queries))
         distances, indices = nearest_others(self.points, self.frames, queries[:, :N_AXES], own, N_NEIGHBOURS + 1)
-        # Weights fall to zero at the last of them, so that factors change smoothly as an atom moves.
-        reach = np.maximum(_last_finite(distances), 1e-300)[:, None]
-        weights = np.where(np.isfinite(distances), np.maximum(1.0 - (distances / reach) ** 3, 0.0) ** 3, 0.0)
+        found = np.isfinite(distances)
+        # Weights fall to zero at the last neighbour, so that factors change smoothly as an atom moves.
+        reach = np.maximum(np.where(found, distances, 0.0).max(axis=1, keepdims=True), 1e-300)
+        weights = np.where(found, np.maximum(1.0 - (distances / reach) ** 3, 0.0) ** 3, 0.0)
         logs = np.append(self.logs, 0.0)[indices]
         mean = (weights * logs).sum(axis=1) / (weights.sum(axis=1) + PRIOR_NEIGHBOURS)
         return np.clip(np.exp(mean), *LIMITS)
-
-
-def _last_finite(distances: FloatArray) -> FloatArray:
-    """The largest finite distance of each row."""
-    return np.asarray(np.where(np.isfinite(distances), distances, 0.0).max(axis=1))

@@ -1,8 +1,7 @@
-"""Atoms' neighbourhoods in whitened principal coordinates, and what is known of those nearest to a new one.
+"""Whitened principal coordinates of descriptor vectors, and nearest neighbours in them.
 
-For every species the descriptor vectors of the training set are centred and divided by their standard deviations along
-the leading principal axes: Euclidean distances there are Mahalanobis distances in the leading subspace (source:
-Mahalanobis, Proc. Natl. Inst. Sci. India 2, 49 (1936)).
+The vectors of one species are centred and divided by their standard deviations along the leading principal axes:
+Euclidean distances there are Mahalanobis distances (source: Mahalanobis, Proc. Natl. Inst. Sci. India 2, 49 (1936)).
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from scipy.spatial import cKDTree
 
 from gapkit.typing import FloatArray, IntArray
 
-# Principal axes: directions with less than this part of the largest standard deviation are noise, not structure.
+# Number of principal axes, and the smallest standard deviation of an axis as a part of the largest.
 N_AXES = 12
 SMALLEST = 1e-4
 ROUNDING = 1e-6
@@ -57,10 +56,9 @@ class Whitening:
 def nearest_others(
     points: FloatArray, frames: IntArray, queries: FloatArray, own: IntArray, k: int
 ) -> tuple[FloatArray, IntArray]:
-    """Distances and indices (n, k) of the nearest points that are of another frame than the query's own.
+    """Distances and indices (n, k) of the nearest points of other frames than the query's own.
 
-    Where there are fewer than k such points within reach of the search, the distance is infinite and the index that of
-    no point (len(points)).
+    With fewer than k of them the distance is infinite and the index len(points).
     """
     tree = cKDTree(points)
     distances = np.full((len(queries), k), np.inf)
@@ -82,4 +80,4 @@ def nearest_others(
 
 
 NO_FRAME = -2
-"""Frame of a query that is of no frame of the reference set."""
+"""Frame of a query from outside the reference set."""

@@ -1,14 +1,14 @@
-"""Extrapolation: which atoms are unlike all that the model was fitted to.
+"""Extrapolation: atoms unlike the training set.
 
-Three signs, each with a threshold of its own for every species:
+Three signs, each with a threshold for every species:
 
-novelty    prior residual over prior variance, 0 to 1: what the kernel's similarity to the sparse points leaves open;
+novelty    prior residual over prior variance, 0 to 1;
 distance   Mahalanobis distance to the nearest neighbourhood of the training set, in the leading whitened axes;
-pair       two atoms closer to each other than any pair of their species in the training set.
+pair       distance of two atoms over the shortest one of their species in the training set.
 
-The first two thresholds are what training atoms themselves exceed with a given probability (the rate of false alarms)
-when their own configuration is left out.  Small rates are beyond the sample: its upper tail is taken for a power law
-(source: Weissman, J. Am. Stat. Assoc. 73, 812 (1978), with Hill's estimate of the exponent).
+The first two thresholds are quantiles over the atoms of configurations left out, at one minus the rate of false alarms.
+Small rates are beyond the sample: its upper tail is a power law (source: Weissman, J. Am. Stat. Assoc. 73, 812 (1978),
+with Hill's estimate of the exponent).
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from gapkit.typing import BoolArray, FloatArray, IntArray
 from gapkit.uncertainty.neighbourhoods import NO_FRAME, Whitening, nearest_others
 
 FALSE_ALARM = 1e-3
-"""Part of the atoms of new structures like the training set that are flagged by default."""
+"""Default rate of flagged atoms in structures like the training set."""
 
-# Part of a sample that is its upper tail, and the fewest values from which an exponent is taken.
+# Upper tail as a part of the sample, and the fewest values of an estimate of its exponent.
 TAIL, MIN_TAIL = 0.05, 8
-# A few odd configurations must not hide all others: exponents and novelties above these are not believed.
+# Bounds of exponents and thresholds: a few odd configurations must not hide all others.
 LARGEST_EXPONENT, LARGEST_NOVELTY = 3.0, 0.5
 # Novelties and distances of twins are zero but for rounding.
 ROUNDING = 1e-12
-# Pairs are too close when they are closer by this part than any pair of the training set.
+# Pairs closer by this part than any pair of the training set are too close.
 PAIR_MARGIN = 0.02
 
 
@@ -54,7 +54,7 @@ class Tail:
         return cls(n_tail / len(ordered), float(start), float(np.clip(exponent, 1e-3, LARGEST_EXPONENT)))
 
     def threshold(self, rate: float) -> float:
-        """The value that is exceeded with probability `rate`; that of the start for larger rates."""
+        """Quantile at 1 - `rate`; the start of the tail for larger rates."""
         return self.start * max(self.part / rate, 1.0) ** self.exponent
 
 
@@ -94,21 +94,21 @@ class KnownSpecies:
 
 @dataclass(frozen=True, eq=False)
 class Extrapolation:
-    """What is new about the atoms of some frames.
+    """Signs of extrapolation of the atoms of a batch.
 
     Attributes
     ----------
     novelty, distance : ndarray (n_atoms,)
-        Over their thresholds: above 1 is extrapolation.  NaN where a model has no term that tells.
+        In units of their thresholds: above 1 is extrapolation.  NaN without an atomic term.
     pair : ndarray (n_atoms,)
-        Smallest over all neighbours of distance over the smallest distance of such a pair in the training set; below
-        0.98 is extrapolation.  Infinite without neighbours.
+        Distance over the shortest one of its species in the training set, smallest over the neighbours; below 0.98 is
+        extrapolation.  Infinite without neighbours.
     atoms : ndarray (n_atoms,) of bool
-        Whether any of the three says so.
+        Mask of atoms with any of the three signs.
     frames : ndarray (n_frames,) of bool
-        Whether any atom of the frame does.
+        Mask of frames with such an atom.
     false_alarm : float
-        Part of the atoms of structures like the training set that are flagged.
+        Rate of flagged atoms in structures like the training set.
     """
 
     novelty: FloatArray

@@ -12,7 +12,7 @@ from gapkit.typing import FloatArray
 
 # Half-width in standard deviations of the central 90 % of a normal distribution: at this level sigma_cal is exact.
 LEVEL, Z = 0.9, 1.6448536269514722
-# Degrees of freedom of the likelihood: a few gross errors, or sites without any, do not decide.
+# Degrees of freedom of Student's t: gross errors, and sites without any, have a bounded influence.
 FREEDOM = 4.0
 # Errors are not resolved below this part of their root mean square.
 RESOLUTION = 1e-3
@@ -25,9 +25,9 @@ class Scale:
     Attributes
     ----------
     a : float
-        The error that is left where the model is sure; unit of the target.
+        Error where the epistemic variance vanishes; unit of the target.
     b : float
-        By how much the model is too sure of itself (b > 1) or too cautious.
+        Factor of the epistemic standard deviation: above 1 for an overconfident model.
     """
 
     a: float
@@ -48,7 +48,7 @@ def fit_scale(errors: FloatArray, variances: FloatArray) -> Scale:
     Parameters
     ----------
     errors, variances : ndarray (n, c)
-        Residuals of predictions of labels that the model had not seen, and epistemic variances.
+        Residuals of labels outside the training set, and epistemic variances.
 
     Raises
     ------
@@ -88,7 +88,7 @@ def fit_scale(errors: FloatArray, variances: FloatArray) -> Scale:
 
 
 def level_factor(errors: FloatArray, variances: FloatArray) -> float:
-    """By what the stds must be multiplied for 90 % of the errors to be within 1.645 of them; 1 where all are zero."""
+    """Factor that brings 90 % of the errors within 1.645 standard deviations; 1 where all errors are zero."""
     with np.errstate(divide="ignore", invalid="ignore"):
         scores = np.abs(errors) / np.sqrt(variances)
     scores = np.where(errors == 0.0, 0.0, scores)
