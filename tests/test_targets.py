@@ -179,5 +179,8 @@ def test_evidence_files_updates_and_influence_know_of_a_further_target(charge, m
     model.save(tmp_path / "m.gapkit", factors=True)
     loaded = load(tmp_path / "m.gapkit")
     assert loaded.noise_ == model.noise_
-    loaded.partial_fit(frames[14:])
+    loaded.partial_fit(frames[14:15])
+    assert loaded.state_.factors["charge"].n_rows == 4 * 15
+    loaded.partial_fit(frames[15:], n_new=2, training_frames=frames[:15])
+    assert loaded.n_sparse_ == model.n_sparse_ + 2
     assert loaded.state_.factors["charge"].n_rows == 4 * 16
