@@ -14,14 +14,13 @@ import numpy as np
 from gapkit.gp.basis import BasisTerm, SparseBasis, SparseBlock
 from gapkit.gp.instances import AppliedBasis
 from gapkit.gp.prediction import PredictionPlan, predict
-from gapkit.gp.rows import DesignRows, design_rows
+from gapkit.gp.rows import FUNCTIONALS, DesignRows, design_rows
 from gapkit.targets import to_voigt
 from gapkit.typing import IntArray
 from gapkit.workspace import Workspace
 
-# Points of an atomic block up to which reverse mode is cheaper, and the targets that it gives.
+# Points of an atomic block up to which reverse mode is cheaper.
 FEW_POINTS = 12
-TARGETS_OF_PREDICTIONS = frozenset({"energy", "forces", "virial"})
 
 
 class FewColumns:
@@ -39,7 +38,7 @@ class FewColumns:
     ) -> DesignRows:  # fmt: skip
         """Rows; arguments are those of `design_rows`."""
         few = [block for block in applied.basis.blocks if block.is_atomic and len(block.points) <= FEW_POINTS]
-        if not few or not TARGETS_OF_PREDICTIONS.issuperset(kinds):
+        if not few or FUNCTIONALS.keys() & set(kinds):  # predictions give energies and their derivatives
             return design_rows(applied, kinds, atoms=atoms, workspace=workspace)
         first = self._made is None or self._made[0] is not applied
         if self._made is None or first:
