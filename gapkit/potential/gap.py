@@ -30,7 +30,7 @@ from gapkit.potential.training.labels import labelled_batch
 from gapkit.potential.training.new_points import NewPoints, Number, given_points
 from gapkit.potential.training.reference_energies import ReferenceEnergies
 from gapkit.potential.training.source import open_source
-from gapkit.potential.training.update import Update, check_factors
+from gapkit.potential.training.update import Update
 from gapkit.sparse import SparseSelector
 from gapkit.structures import AtomsBatch, DataReport, LabelKeys, to_batch
 from gapkit.terms import EnergyTerm, KnownEnergy
@@ -241,7 +241,7 @@ class GAP(FittedPotential):
         if not hasattr(self, "state_"):
             return self.fit(frames)
         if n_new is None and self.state_.rows is None:
-            check_factors(self.state_)
+            self.state_.factors_for("`partial_fit`")  # before the frames are read
         batch = labelled_batch(frames, self.label_keys)
         update = Update(n_new, selector, reference_energies, calibrate, self.truncation)
         self.state_ = update.partial_fit(

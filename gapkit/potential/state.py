@@ -137,24 +137,22 @@ class FittedState:
         known = self.known.evaluate(applied.batch, applied.neighbours, centres=centres, upstream=upstream)
         return Predictions.of(applied.batch, learned, known)
 
+    def factors_for(self, purpose: str) -> dict[str, TriangularFactor]:
+        """The triangles of the training rows; NotFittedModelError where the model does not hold them."""
+        if self.factors is None:
+            raise NotFittedModelError(
+                f"{purpose} needs the factors of the training rows, which this model does not hold; save the model "
+                "with `factors=True`"
+            )
+        return self.factors
+
     def solved(
         self, factors: dict[str, TriangularFactor] | None = None, noise: Mapping[str, float] | None = None
     ) -> FittedState:
-        """The state with the weights and posterior of other factors, or of other sigmas.
-
-        Raises
-        ------
-        NotFittedModelError
-            If there are no factors, here or given.
-        """
+        """The state with the weights and posterior of other factors, or of other sigmas."""
         rows = self.rows if factors is None else None  # which are those of our own factors
-        factors = self.factors if factors is None else factors
+        factors = self.factors_for("another solution") if factors is None else factors
         noise = dict(self.noise if noise is None else noise)
-        if factors is None:
-            raise NotFittedModelError(
-                "this needs the factors of the training rows, which this model does not hold; save the model with "
-                "`factors=True`"
-            )
         sparse, evidence = self.sparse.solved(factors, noise)
         return replace(self, sparse=sparse, factors=factors, rows=rows, noise=noise, log_marginal_likelihood=evidence)
 

@@ -8,7 +8,7 @@ import numpy as np
 from scipy.linalg import solve_triangular
 from sklearn.utils import check_random_state
 
-from gapkit.exceptions import InputError, NotFittedModelError
+from gapkit.exceptions import InputError
 from gapkit.potential.committee.committee import Committee, P
 from gapkit.potential.state import state_of
 from gapkit.targets import TARGETS
@@ -73,17 +73,13 @@ def label_noise_committee(model: P, n: int, random_state: int | np.random.Random
     """
     check_members(n)
     state = state_of(model)
-    if state.factors is None:
-        raise NotFittedModelError(
-            "`label_noise_committee` needs the factors of the training rows, which this model does not hold; save the "
-            "model with `factors=True`"
-        )
+    factors = state.factors_for("`label_noise_committee`")
     rng = generator(random_state)
     R = state.sparse.posterior.R
     changes = np.zeros((len(R), n))
     for kind in TARGETS:  # in a fixed order: a file does not keep that of the fit
-        if kind in state.factors:
-            triangle = state.factors[kind].R[:-1, :-1]
+        if kind in factors:
+            triangle = factors[kind].R[:-1, :-1]
             changes += triangle.T @ rng.standard_normal((len(R), n)) / state.noise[kind]
     changes = solve_triangular(R, solve_triangular(R, changes, trans="T"))
     return Committee(model, state.sparse.weights + changes.T)

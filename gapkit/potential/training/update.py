@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from gapkit.descriptors.species import check_species
-from gapkit.exceptions import InputError, NotFittedModelError
+from gapkit.exceptions import InputError
 from gapkit.gp.basis import SparseBasis
 from gapkit.gp.extension import change_of_features, extend_basis
 from gapkit.gp.factors import TriangularFactor
@@ -125,16 +125,6 @@ def n_training_frames(state: FittedState) -> int:
     return sum(part.get("n_frames", 0) for part in parts)
 
 
-def check_factors(state: FittedState) -> dict[str, TriangularFactor]:
-    """The factors of a state; NotFittedModelError without any."""
-    if state.factors is None:
-        raise NotFittedModelError(
-            "`partial_fit` needs the factors of the training rows, which this model file does not hold; save the "
-            "model with `factors=True`"
-        )
-    return state.factors
-
-
 def add_frames(state: FittedState, batch: AtomsBatch, resources: Resources) -> FittedState:
     """Further labelled frames of known species, the sparse points staying as they are.
 
@@ -149,7 +139,8 @@ def add_frames(state: FittedState, batch: AtomsBatch, resources: Resources) -> F
         rows = state.rows.with_frames(state.row_maker, batch, **options)
         factors = rows.model_factors()
     else:
-        rows, factors = None, {kind: factor.copy() for kind, factor in check_factors(state).items()}
+        factors = {kind: factor.copy() for kind, factor in state.factors_for("`partial_fit`").items()}
+        rows = None
         state.row_maker.fold(batch, factors, **options)
     with limit_blas(resources.n_jobs, n_columns):
         state = replace(state.solved(factors), rows=rows)
