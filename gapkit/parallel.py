@@ -49,7 +49,7 @@ def map_blocks(function: Callable[[Item], Result], blocks: Iterable[Item], n_job
 def run_workers(function: Callable[[int, Event], None], n_workers: int) -> None:
     """Call `function(worker, stop)` in a thread of each worker; BLAS runs one thread each.
 
-    Workers should look at `stop` between pieces of work: it is set when another one failed or the user interrupts.
+    Workers look at `stop` between pieces of work: it is set by a failure or an interrupt.
     """
     stop = Event()
     with _controller().limit(limits=1, user_api="blas"):

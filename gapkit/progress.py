@@ -1,4 +1,4 @@
-"""Progress bars for long work, silent unless asked for."""
+"""Progress bars, silent by default."""
 
 from __future__ import annotations
 

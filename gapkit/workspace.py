@@ -1,4 +1,4 @@
-"""Arrays that are filled again and again, so that a step of molecular dynamics allocates nothing that is large."""
+"""Reused arrays: a step of molecular dynamics allocates nothing large."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gapkit.typing import FloatArray
 
 
 class Workspace:
-    """Named arrays of one thread; what they held before is lost when they are asked for again."""
+    """Named arrays of one thread; asking for a name again gives the same memory."""
 
     def __init__(self) -> None:
         self._buffers: dict[str, FloatArray] = {}
@@ -31,14 +31,14 @@ class Workspace:
 
 
 class WorkspacePool:
-    """Workspaces for as many threads as ask at the same time; they outlive the threads.  A copy starts empty."""
+    """Idle workspaces of all threads; they outlive the threads.  A copy starts empty."""
 
     def __init__(self) -> None:
         self._idle: list[Workspace] = []
 
     @contextmanager
     def borrow(self) -> Iterator[Workspace]:
-        """A workspace that no other thread has; it comes back at the end."""
+        """A workspace for one thread alone, returned at the end."""
         try:
             workspace = self._idle.pop()  # atomic
         except IndexError:

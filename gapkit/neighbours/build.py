@@ -11,24 +11,15 @@ from gapkit.structures.batch import AtomsBatch
 from gapkit.structures.pairs import MAX_NEIGHBOURS, estimate_neighbours, find_pairs, search_box
 from gapkit.typing import IntArray
 
-# vesin is asked for slightly more, and the strict test r < cutoff is made on the distances that gapkit computes.
+# vesin searches slightly farther; the strict test r < cutoff is made on gapkit's own distances.
 _MARGIN = 1.0 + 1e-10
 
 
 def build_neighbour_list(batch: AtomsBatch, cutoff: float) -> NeighbourList:
     """Find all pairs closer than `cutoff`, strictly, in every frame of a batch.
 
-    Any mix of periodic and open directions is handled, cells smaller than the cutoff and atoms outside the cell
-    included. Atoms see their own images, never themselves.
-
-    Parameters
-    ----------
-    batch : AtomsBatch
-    cutoff : float, Å
-
-    Returns
-    -------
-    neighbours : NeighbourList
+    Directions may be periodic or open, cells smaller than `cutoff` (Å), and atoms outside the cell. Atoms see their own
+    images, never themselves.
 
     Raises
     ------

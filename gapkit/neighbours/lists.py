@@ -73,11 +73,7 @@ class NeighbourList:
         return centres
 
     def within(self, cutoff: float) -> NeighbourList:
-        """Return the edges shorter than a smaller cutoff, in the same order.
-
-        Parameters
-        ----------
-        cutoff : float, Å
+        """Return the edges shorter than a smaller cutoff (Å), in the same order.
 
         Raises
         ------
@@ -112,13 +108,8 @@ class NeighbourList:
         """Return the same edges with vectors for the positions and cells of another batch.
 
         For molecular dynamics with a skin: build with cutoff + skin, call `moved` every step and `within(cutoff)` on
-        the result, and rebuild when an atom has moved by more than half the skin. Atoms must not be wrapped back into
-        the cell in between, since the shifts are kept.
-
-        Parameters
-        ----------
-        batch : AtomsBatch
-            The same atoms in the same order.
+        the result, and rebuild when an atom has moved by more than half the skin. `batch` holds the same atoms in the
+        same order, not wrapped back into the cell: the shifts are kept.
 
         Raises
         ------

@@ -3,9 +3,8 @@
 Errors are predicted minus reference values, of shape (n,) for scalars or (n, c) for vectors; stds have the same shape.
 Coverage, calibration and scores are taken over components; rankings over rows, by |error| and sqrt(sum of std^2).
 
-Symmetry makes some errors and stds zero up to rounding (the forces of a perfect crystal). So an error up to 1e-10 is
-covered by every interval, and a component whose std is as small too says nothing about calibration: the likelihood and
-the calibration error leave it out.
+Symmetry makes some errors and stds zero up to rounding (forces of a perfect crystal). An error up to 1e-10 is covered
+by every interval; likelihood and calibration error leave out components whose std is as small too.
 """
 
 from __future__ import annotations
@@ -177,12 +176,9 @@ def reliability_curve(errors: FloatArray, stds: FloatArray, n_levels: int = 100)
 
 
 def coverage(errors: FloatArray, half_widths: FloatArray) -> float:
-    """Return the fraction of components with |error| <= half-width.
+    """Return the fraction of components with |error| <= half-width, arrays (n,) or (n, c) of one unit.
 
-    Parameters
-    ----------
-    errors, half_widths : arrays of shape (n,) or (n, c), of one unit
-        Half-widths are >= 0 and may be inf.
+    Half-widths are >= 0 and may be inf.
 
     Raises
     ------
@@ -195,14 +191,7 @@ def coverage(errors: FloatArray, half_widths: FloatArray) -> float:
 def coverage_by_group(
     errors: FloatArray, half_widths: FloatArray, groups: Sequence[str]
 ) -> dict[str, tuple[float, int]]:
-    """Return `coverage` and the number of rows of each group, sorted by its name.
-
-    Parameters
-    ----------
-    errors, half_widths : arrays of shape (n,) or (n, c)
-        As for `coverage`.
-    groups : sequence of str, length n
-        The group of each row, e.g. its configuration type.
+    """Return `coverage` and the number of rows of each group, by its name; `groups` names that of each row.
 
     Raises
     ------
