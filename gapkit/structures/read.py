@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import ase.io
@@ -103,12 +103,9 @@ def _as_list(frames: Atoms | Sequence[Atoms]) -> list[Atoms]:
         return [frames]
     if isinstance(frames, (str, os.PathLike)):
         raise InputError(f"`frames` must be Atoms or a list of Atoms, got a path, {frames!r}; use read_frames first")
-    try:
-        atoms_list = list(frames)
-    except TypeError as error:
-        raise InputError(
-            f"`frames` must be Atoms or a list of Atoms, got {type(frames).__name__}; pass ase.Atoms objects"
-        ) from error
+    if not isinstance(frames, Iterable):
+        raise InputError(f"`frames` must be Atoms or a list of Atoms, got {type(frames).__name__}; pass ase.Atoms")
+    atoms_list = list(frames)
     if not atoms_list:
         raise InputError("`frames` must hold at least one structure, got an empty list; pass ase.Atoms objects")
     for index, atoms in enumerate(atoms_list):

@@ -82,7 +82,7 @@ class DataReport:
         width = max([11, *(len(c.config_type) for c in self.config_types)])
         lines.append(f"{'config type':<{width}}  frames   atoms" + "".join(f" {name:>9}" for name in TARGETS))
         for c in self.config_types:
-            counts = "".join(f" {c.n_labels[name]:9d}" for name in TARGETS)
+            counts = "".join(f" {c.n_labels.get(name, 0):9d}" for name in TARGETS)
             lines.append(f"{c.config_type:<{width}} {c.n_frames:7d} {c.n_atoms:7d}{counts}")
         lines.append("")
         ranges = {
@@ -108,16 +108,15 @@ class DataReport:
 
 def describe(batch: AtomsBatch) -> DataReport:
     """Count what a batch, with or without labels, holds and check it for faults."""
-    labels, size = batch.all_labels, batch.n_atoms_per_frame
-    nearest = nearest_distances(batch)
+    labels, size, nearest = batch.all_labels, batch.n_atoms_per_frame, nearest_distances(batch)
     isolated = (size == 1) & np.isnan(nearest)
-    has = batch.labelled_frames
+    labelled = np.any(list(batch.labelled_frames.values()), axis=0)
     return DataReport(
         n_frames=batch.n_frames,
         n_atoms=batch.n_atoms,
         species={chemical_symbols[z]: int(np.sum(batch.numbers == z)) for z in batch.species},
         config_types=_count(batch),
-        unlabelled=tuple(np.flatnonzero(~np.any(list(has.values()), axis=0)).tolist()),
+        unlabelled=tuple(np.flatnonzero(~labelled).tolist()),
         isolated_atoms=_isolated_atoms(batch, isolated),
         energy_per_atom=_range((labels.energy / np.maximum(size, 1))[~isolated]),
         max_force=_largest(np.linalg.norm(labels.forces, axis=1)),
@@ -154,11 +153,10 @@ def _count(batch: AtomsBatch) -> tuple[ConfigTypeCount, ...]:
 
 
 def _isolated_atoms(batch: AtomsBatch, isolated: np.ndarray) -> dict[str, tuple[int, ...]]:
-    found: dict[str, tuple[int, ...]] = {}
-    for frame in np.flatnonzero(isolated):
-        symbol = chemical_symbols[batch.numbers[batch.offsets[frame]]]
-        found[symbol] = (*found.get(symbol, ()), int(frame))
-    return found
+    found: dict[str, list[int]] = {}
+    for frame in np.flatnonzero(isolated).tolist():
+        found.setdefault(chemical_symbols[batch.numbers[batch.offsets[frame]]], []).append(frame)
+    return {symbol: tuple(frames) for symbol, frames in found.items()}
 
 
 def _range(values: FloatArray) -> Range | None:
