@@ -73,17 +73,12 @@ def extend_basis(
 
 
 def _tail(block: SparseBlock, n_old: int, index: int, start: int) -> SparseBlock:
-    """The new points of a block, with the union's features in single precision: rows are those of the union."""
+    """The new points of a block."""
     columns = slice(start, start + len(block.points) - n_old)
-    tail = replace(
+    return replace(
         block, index=index, points=block.points[n_old:], scaled=block.scaled[n_old:], norms=block.norms[n_old:],
         columns=columns,
     )  # fmt: skip
-    split = block.split
-    if split is not None:
-        split = replace(split, large_points=split.large_points[n_old:], small_points=split.small_points[n_old:])
-    tail.__dict__["split"] = split
-    return tail
 
 
 def _union(

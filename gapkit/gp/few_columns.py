@@ -24,7 +24,7 @@ FEW_POINTS = 12
 
 
 class FewColumns:
-    """As `design_rows`, for a basis with few sparse points.
+    """As `design_rows` in double precision, for a basis with few sparse points.
 
     Where a frame is taken in parts its rows are made with the first of them.
     """
@@ -39,7 +39,7 @@ class FewColumns:
         """Rows; arguments are those of `design_rows`."""
         few = [block for block in applied.basis.blocks if block.is_atomic and len(block.points) <= FEW_POINTS]
         if not few or FUNCTIONALS.keys() & set(kinds):  # predictions give energies and their derivatives
-            return design_rows(applied, kinds, atoms=atoms, workspace=workspace)
+            return design_rows(applied, kinds, atoms=atoms, single=False, workspace=workspace)
         first = self._made is None or self._made[0] is not applied
         if self._made is None or first:
             self._made = applied, _rows(applied, few, kinds, workspace)
@@ -62,7 +62,9 @@ def _rows(
         rows["virial"] = np.zeros((batch.n_frames, 6, n_columns))
     others = [block for block in applied.basis.blocks if block not in few]
     if others:
-        for kind, made in design_rows(_with_blocks(applied, others), kinds, workspace=workspace).rows.items():
+        for kind, made in design_rows(
+            _with_blocks(applied, others), kinds, single=False, workspace=workspace
+        ).rows.items():
             rows[kind][..., _columns(others)] = made
     for block in few:
         alone = _with_blocks(applied, [block])
@@ -90,8 +92,6 @@ def _with_blocks(applied: AppliedBasis, blocks: list[SparseBlock]) -> AppliedBas
         for block in (block for block in blocks if block in term.blocks):
             index = blocks.index(block)
             start = sum(len(before.points) for before in blocks[:index])
-            alone = replace(block, index=index, columns=slice(start, start + len(block.points)))
-            alone.__dict__["split"] = block.split
-            chosen.append(alone)
+            chosen.append(replace(block, index=index, columns=slice(start, start + len(block.points))))
         terms.append(BasisTerm(term.engine, term.kernel, tuple(chosen)))
     return replace(applied, basis=SparseBasis(tuple(terms)))

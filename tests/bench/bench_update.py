@@ -21,7 +21,10 @@ from ase.calculators.emt import EMT
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from gapkit import GAP, SOAP, Term, TwoBody
+from gapkit.gp.tape import ArrayStore
+from gapkit.kernels import SquaredExponential
 from gapkit.potential.model import SparseModel
+from gapkit.potential.training.kept_rows import KeptRows
 from gapkit.structures import to_batch
 
 
@@ -53,9 +56,10 @@ def main(n_frames: int = 200, n_sparse: int = 1000, n_new: int = 10) -> None:
     """Fit, update, compare."""
     warnings.simplefilter("ignore")
     frames, new = make_frames(n_frames, 0.2, 0), make_frames(2, 0.3, 1)
-    terms = [Term(TwoBody(5.0), n_sparse=20), Term(SOAP(5.0, 8, 6, 0.5), n_sparse=n_sparse)]
+    pairs = Term(TwoBody(5.0), SquaredExponential(1.0, 0.8, delta_bounds="fixed"), n_sparse=20)
+    terms = [pairs, Term(SOAP(5.0, 8, 6, 0.5), n_sparse=n_sparse)]
     options = {"n_jobs": 1, "calibration": None}  # a lower bound of what a fit takes
-    small = GAP(terms=[*terms[:1], Term(SOAP(5.0, 8, 6, 0.5), n_sparse=10)], **options)
+    small = GAP(terms=[pairs, Term(SOAP(5.0, 8, 6, 0.5), n_sparse=10)], **options)
     small.fit(frames[:12], keep_rows=True).partial_fit(new[:1], n_new=2)  # compiles
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "rows"
@@ -65,14 +69,19 @@ def main(n_frames: int = 200, n_sparse: int = 1000, n_new: int = 10) -> None:
         timed(f"one frame and {n_new} points", lambda: model.partial_fit(new[1:], n_new=n_new))
         print("   ", model.metadata_["partial_fit"][-1]["seconds"])
     state = model.state_
-    factors: dict = {}
-    timed("rows of the union alone", lambda: state.row_maker.fold(to_batch(frames + new), factors, n_jobs=1))
+    union = to_batch(frames + new)
+    rows = timed(
+        "rows of the union alone",
+        lambda: KeptRows(ArrayStore()).with_frames(state.row_maker, union, memory=None, n_jobs=1),
+    )
+    factors = rows.model_factors()
     scales = [state.scales[term] for term in state.sparse.basis.term_of_block]
     basis = state.sparse.basis
     sparse, evidence = SparseModel.solve(basis, basis.prior(), factors, state.noise, scales)
     batch = model.with_state(replace(state, sparse=sparse, log_marginal_likelihood=evidence))
     test = make_frames(5, 0.2, 3)
     p, q = batch.predict(test), model.predict(test)
+    print(f"largest force {np.abs(p.forces).max():.1f} eV/Å")
     print(
         f"difference from a fit with the union: energy {np.abs(p.energy - q.energy).max():.1e} eV, forces "
         f"{np.abs(p.forces - q.forces).max():.1e} eV/Å, stress {np.abs(p.stress - q.stress).max():.1e} eV/Å^3, log "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from gapkit.gp.extension import Extension
 from gapkit.gp.factors import TriangularFactor
 from gapkit.gp.few_columns import FewColumns
 from gapkit.gp.noise import Noise
+from gapkit.gp.rows import design_rows
 from gapkit.gp.tape import ArrayStore, RecordedFactor
 from gapkit.parallel import resolve_n_jobs
 from gapkit.potential.training.accumulator import ATOMS_PER_CHUNK, RowAccumulator, merge_shares
@@ -28,6 +30,9 @@ ATOMS_TOGETHER = 20_000
 @dataclass(frozen=True, eq=False)
 class KeptRows:
     """Frames and factors of a training set; updates make new ones and leave the old as they were.
+
+    Rows are made in double precision throughout: single precision of small features would tell columns that are made
+    later from those made with the others.
 
     Attributes
     ----------
@@ -109,6 +114,7 @@ class _Recorder(RowAccumulator):
     ) -> None:
         super().__init__(n_columns, factors)
         self._store, self._order = store, order
+        self.design = partial(design_rows, single=False)
 
     def new_factor(self) -> TriangularFactor:
         return RecordedFactor(self.n_columns, self._store, self._order)
