@@ -37,40 +37,23 @@ _MAD = 1.4826
 
 @dataclass(frozen=True)
 class Level:
-    """Noise of two levels for one kind of target, and bias of the second.
+    """Noise of two levels for one kind of target, and bias of the second."""
 
-    Attributes
-    ----------
-    sigma, other_sigma : float
-        eV/atom, eV/Å or eV/atom; energies and virials of a frame have sqrt(N) times that.
-    bias : dict of str to float
-        Energies: eV/atom of each species.  Virials: "isotropic", eV/atom on the diagonal.  Forces: empty, no bias.
-    n : int
-        Common frames (forces: atoms).
-    """
-
+    # sigma, other_sigma: eV/atom, eV/Å or eV/atom; energies and virials of a frame have sqrt(N) times that
     sigma: float
     other_sigma: float
+    # energies: eV/atom of each species.  Virials: "isotropic", eV/atom on the diagonal.  Forces: empty, no bias.
     bias: dict[str, float]
-    n: int
+    n: int  # common frames (forces: atoms)
 
 
 @dataclass(frozen=True)
 class Fidelities:
-    """Frames with labels of two levels combined.
+    """Frames with labels of two levels combined."""
 
-    Attributes
-    ----------
-    frames : list of Atoms
-        Copies with combined labels and absolute sigmas.
-    levels : dict of str to Level
-        By kind.
-    disagreement : dict of str to ndarray
-        Difference, less bias, in its standard deviations: (n_frames,), for forces (n_atoms,); NaN where one is absent.
-    """
-
-    frames: list[Atoms]
-    levels: dict[str, Level]
+    frames: list[Atoms]  # copies with combined labels and absolute sigmas
+    levels: dict[str, Level]  # by kind
+    # difference, less bias, in its standard deviations: (n_frames,), for forces (n_atoms,); NaN where one is absent
     disagreement: dict[str, FloatArray]
 
     def to_dict(self) -> dict[str, Any]:

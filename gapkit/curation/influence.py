@@ -60,57 +60,30 @@ _MEDIAN_CHI2 = 0.789  # median of a chi2 of three components, over three
 
 @dataclass(frozen=True)
 class KindInfluence:
-    """One kind of target of one configuration.
-
-    Attributes
-    ----------
-    n_rows : int
-    leverage : float
-        Trace of H~ over its rows, the number of parameters they decide; 0 for rows outside the fit.
-    chi2 : float
-        u^T V^-1 u: squared studentised residual of the model without the configuration; n_rows on average.
-    contrast : float
-        Forces: largest chi2 of an atom over that of the median atom, or that of noise alone if more; about 5 on
-        average.  Else 0.
-    flipped : float or None
-        Virials: chi2 of the labels (less the known energies) with the other sign.
-    """
+    """One kind of target of one configuration."""
 
     n_rows: int
-    leverage: float
-    chi2: float
+    leverage: float  # trace of H~ over its rows, the number of parameters they decide; 0 for rows outside the fit
+    chi2: float  # u^T V^-1 u: squared studentised residual of the model without the configuration; n_rows on average
+    # forces: largest chi2 of an atom over that of the median atom, or that of noise alone if more; about 5 on average.
+    # Else 0.
     contrast: float
-    flipped: float | None
+    flipped: float | None  # virials: chi2 of the labels (less the known energies) with the other sign
 
 
 @dataclass(frozen=True)
 class FrameInfluence:
-    """One configuration.
-
-    Attributes
-    ----------
-    frame, n_atoms : int
-    config_type : str
-    kinds : dict of str to KindInfluence
-        By target, as far as there are labels.
-    cook : float
-        Cook's distance: squared change of all whitened fitted values without it, over the effective parameters.
-    dfbetas : float
-        Largest change of a weight without it, in standard deviations of that weight.
-    column : int
-        Index of that weight.
-    force : float or None
-        Root mean square of its labelled force components, eV/Å.
-    """
+    """One configuration."""
 
     frame: int
     config_type: str
     n_atoms: int
-    kinds: dict[str, KindInfluence]
+    kinds: dict[str, KindInfluence]  # by target, as far as there are labels
+    # Cook's distance: squared change of all whitened fitted values without it, over the effective parameters
     cook: float
-    dfbetas: float
-    column: int
-    force: float | None = None
+    dfbetas: float  # largest change of a weight without it, in standard deviations of that weight
+    column: int  # index of that weight
+    force: float | None = None  # root mean square of its labelled force components, eV/Å
 
     @property
     def leverage(self) -> float:

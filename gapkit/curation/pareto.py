@@ -39,26 +39,15 @@ PURPOSES: dict[str, dict[str, float]] = {
 
 @dataclass(frozen=True)
 class ParetoPoint:
-    """One noise setting and its errors.
+    """One noise setting and its errors."""
 
-    Attributes
-    ----------
-    ratios : tuple of (float, float)
-        Noise of energies and of virials over that of the model; that of forces is the model's.
-    noise : dict of str to float
-        Sigma by kind: eV/atom, eV/Å, eV/atom.
-    errors : dict of str to float
-        Root mean square errors of the labels by "energy" (eV/atom), "forces" (eV/Å) and "stress" (eV/Å^3).
-    on_front : bool
-        Pareto optimal: no other point is better in one error and not worse in any.
-    weights : ndarray (M,)
-    """
-
+    # noise of energies and of virials over that of the model; that of forces is the model's
     ratios: tuple[float, float]
-    noise: dict[str, float]
+    noise: dict[str, float]  # sigma by kind: eV/atom, eV/Å, eV/atom
+    # root mean square errors of the labels by "energy" (eV/atom), "forces" (eV/Å) and "stress" (eV/Å^3)
     errors: dict[str, float]
-    on_front: bool
-    weights: FloatArray = field(repr=False, compare=False)
+    on_front: bool  # Pareto optimal: no other point is better in one error and not worse in any
+    weights: FloatArray = field(repr=False, compare=False)  # (M,)
 
     def to_dict(self) -> dict[str, Any]:
         """All but the weights."""

@@ -34,13 +34,7 @@ def require_matplotlib() -> None:
 
 
 def check_picture(path: Path) -> None:
-    """Check that `path` ends in a picture format that matplotlib writes (png, pdf, svg, ...).
-
-    Raises
-    ------
-    InputError
-        If it does not.
-    """
+    """Check that `path` ends in a picture format that matplotlib writes (png, pdf, svg, ...)."""
     require_matplotlib()
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 

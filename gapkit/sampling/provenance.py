@@ -60,11 +60,6 @@ def clean_copy(atoms: Atoms, name: str = "atoms") -> Atoms:
 
     Labels of the original (`info`, other per-atom arrays, the calculator) would be read as those of the displaced
     structure.
-
-    Raises
-    ------
-    InputError
-        If `atoms` is not an ase.Atoms with finite positions and, in periodic directions, a cell.
     """
     if not isinstance(atoms, Atoms):
         raise InputError(f"`{name}` must be ase.Atoms, got {type(atoms).__name__}; pass one structure")

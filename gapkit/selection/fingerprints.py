@@ -61,24 +61,15 @@ def as_batch(frames: Frames, name: str = "frames") -> AtomsBatch:
 
 @dataclass(frozen=True, eq=False)
 class Fingerprints:
-    """Whitened vectors of the atoms of some frames, as in `AtomsBatch`.
+    """Whitened vectors of the atoms of some frames, as in `AtomsBatch`."""
 
-    Attributes
-    ----------
-    offsets : ndarray (n_frames + 1,) of int
-    numbers : ndarray (n_atoms,) of int
-    vectors : ndarray (n_atoms, r) of float32
-        Standard deviations along the leading principal axes of the species; zero where it has fewer than r.
-    species : tuple of int
-        Atomic numbers, ascending.
-    compositions : ndarray (n_frames, n_species) of int
-    """
-
-    offsets: IntArray
-    numbers: IntArray
+    offsets: IntArray  # (n_frames + 1,)
+    numbers: IntArray  # (n_atoms,)
+    # (n_atoms, r), of float32, standard deviations along the leading principal axes of the species; zero where it has
+    # fewer than r
     vectors: NDArray[np.float32]
-    species: tuple[int, ...]
-    compositions: IntArray
+    species: tuple[int, ...]  # atomic numbers, ascending
+    compositions: IntArray  # (n_frames, n_species)
 
     @property
     def n_frames(self) -> int:
@@ -113,17 +104,10 @@ class Fingerprints:
 
 @dataclass(frozen=True, eq=False)
 class FingerprintSpace:
-    """A descriptor with the principal axes of a reference set.
-
-    Attributes
-    ----------
-    engine : Engine
-    whitenings : dict of int to Whitening
-        By atomic number, for the species of the reference set.
-    """
+    """A descriptor with the principal axes of a reference set."""
 
     engine: Engine
-    whitenings: dict[int, Whitening]
+    whitenings: dict[int, Whitening]  # by atomic number, for the species of the reference set
 
     @classmethod
     def of(

@@ -55,21 +55,11 @@ ATOMS_AT_ONCE = 1000
 
 @dataclass(frozen=True, eq=False)
 class Information:
-    """Information of the labels of frames on r directions of the weights, with noise of 1 eV/Å.
+    """Information of the labels of frames on r directions of the weights, with noise of 1 eV/Å."""
 
-    Attributes
-    ----------
-    forces : ndarray (n_frames, r, r)
-        Gram matrices Phi^T Phi of the force rows of every frame.
-    energy : ndarray (n_frames, r)
-        Energy rows in units of their noise, orthogonal to the composition.
-    n_rows : ndarray (n_frames,) of int
-        Force components.
-    """
-
-    forces: FloatArray
-    energy: FloatArray
-    n_rows: IntArray
+    forces: FloatArray  # (n_frames, r, r), Gram matrices Phi^T Phi of the force rows of every frame
+    energy: FloatArray  # (n_frames, r), energy rows in units of their noise, orthogonal to the composition
+    n_rows: IntArray  # (n_frames,), force components
 
     @classmethod
     def of(cls, frames: Sequence[Atoms], descriptor: Descriptor | None, rng: np.random.Generator) -> Information:

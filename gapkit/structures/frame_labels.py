@@ -53,13 +53,7 @@ def results_of(atoms: Atoms) -> Mapping[str, Any]:
 
 
 def frame_labels(atoms: Atoms, keys: LabelKeys, index: int) -> FrameLabels:
-    """Read and check every label of one frame.
-
-    Raises
-    ------
-    DataError
-        If a label is not finite, has the wrong shape, is stale, or contradicts another.
-    """
+    """Read and check every label of one frame."""
     where = Where(index, atoms, keys.config_type)
     raw = {"config_type": _stored(atoms, keys.config_type)}
     values, sigmas = {}, {}

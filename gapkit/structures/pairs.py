@@ -68,11 +68,6 @@ def find_pairs(
         As vesin names them: i, j, S, d, D.
     full_list : bool
         Whether each pair appears from both ends.
-
-    Raises
-    ------
-    InputError
-        If the structure extends further, compared with the cutoff, than can be searched.
     """
     if not pbc.all():
         positions, box = _closed(positions, box, pbc, cutoff * _MAX_WIDENING)

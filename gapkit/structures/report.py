@@ -20,20 +20,12 @@ Range = tuple[float, float]
 
 @dataclass(frozen=True)
 class ConfigTypeCount:
-    """How many labels the frames of one configuration type carry.
-
-    Attributes
-    ----------
-    config_type : str
-    n_frames, n_atoms : int
-    n_labels : dict of str to int
-        Frames or atoms that have the label of a target.
-    """
+    """How many labels the frames of one configuration type carry."""
 
     config_type: str
     n_frames: int
     n_atoms: int
-    n_labels: dict[str, int]
+    n_labels: dict[str, int]  # frames or atoms that have the label of a target
 
 
 @dataclass(frozen=True)

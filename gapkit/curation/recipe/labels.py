@@ -53,13 +53,7 @@ def conflict(atoms: Atoms, source: Source) -> str:
 
 
 def in_own_units(atoms: Atoms, source: Source) -> Atoms:
-    """Copy with results in eV, eV/Å and eV/Å^3 on its calculator, sigmas likewise, and no other labels.
-
-    Raises
-    ------
-    DataError
-        If a label is not finite, has the wrong shape, is stale, or contradicts another.
-    """
+    """Copy with results in eV, eV/Å and eV/Å^3 on its calculator, sigmas likewise, and no other labels."""
     keys = label_keys(source)
     units = {"eV": ENERGY_UNITS[source.energy_unit], "eV/Å": FORCE_UNITS[source.forces_unit]}
     factors = {name: units.get(target.unit, 1.0) for name, target in TARGETS.items()}

@@ -15,35 +15,23 @@ TRAIN, TEST, LEFT_OUT = "train", "test", "left out"
 
 @dataclass(eq=False)
 class Entry:
-    """One frame of a source: its labels in eV, eV/Å and eV/Å^3 under ASE's names, its place and the reason.
+    """One frame of a source: its labels in eV, eV/Å and eV/Å^3 under ASE's names, its place and the reason."""
 
-    Attributes
-    ----------
-    id : str
-        Name of the source and the number of the frame in it, counted from 0.
-    problem : {"", "unusable", "conflicting_labels"}
-        Reason why its labels cannot be read, in words in `message`; empty if they can.
-    place : {"", "train", "test", "left out"}
-        Empty: not decided yet.  `step` decided, for the `reason`.
-    flags : list of str
-        Findings without a decision.
-    is_free_atom : bool
-        Free atoms are always trained on.
-    """
-
-    id: str
+    id: str  # name of the source and the number of the frame in it, counted from 0
     source: int
     index: int
     file: str
     role: str
     atoms: Atoms
+    # {"", "unusable", "conflicting_labels"}, reason why its labels cannot be read, in words in `message`; empty if they
+    # can
     problem: str = ""
     message: str = ""
-    place: str = ""
+    place: str = ""  # {"", "train", "test", "left out"}, empty: not decided yet.  `step` decided, for the `reason`.
     step: str = ""
     reason: str = ""
-    flags: list[str] = field(default_factory=list)
-    is_free_atom: bool = False
+    flags: list[str] = field(default_factory=list)  # findings without a decision
+    is_free_atom: bool = False  # free atoms are always trained on
 
     @property
     def config_type(self) -> str:
@@ -57,13 +45,7 @@ class Entry:
 
 @dataclass(eq=False)
 class Ledger:
-    """All frames, and their number after every step.
-
-    Attributes
-    ----------
-    entries : list of Entry
-    steps : list of (step, action, frames left out, frames left)
-    """
+    """All frames, and their number after every step."""
 
     entries: list[Entry]
     steps: list[tuple[str, str, int, int]] = field(default_factory=list)

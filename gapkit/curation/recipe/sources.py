@@ -31,13 +31,7 @@ def without_frame(error: object) -> str:
 
 
 def read_sources(sources: Sequence[Source], folder: Path) -> tuple[list[SourceFile], list[Entry]]:
-    """All frames, with labels in gapkit's units.
-
-    Raises
-    ------
-    InputError
-        If a file is missing, truncated or unreadable.
-    """
+    """All frames, with labels in gapkit's units."""
     files, entries = [], []
     for number, source in enumerate(sources):
         path = folder / source.file

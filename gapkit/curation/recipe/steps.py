@@ -29,13 +29,7 @@ UNREADABLE = ("conflicting_labels", "unusable")
 
 
 def check_frames(ledger: Ledger, recipe: Recipe) -> list[Finding]:
-    """Leave frames out, flag them, or stop, by the findings of the checks.
-
-    Raises
-    ------
-    DataError
-        If a finding stops the recipe; the message names files and frames.
-    """
+    """Leave frames out, flag them, or stop, by the findings of the checks."""
     actions = {**DEFAULT_ACTIONS, **recipe.check}
     entries = ledger.entries
     found = [Finding(k, e.problem, "error", e.message) for k, e in enumerate(entries) if e.problem]
