@@ -82,7 +82,7 @@ class KeptRows:
         return replace(self, frames=frames, factors=recorded)
 
     def with_columns(self, extension: Extension, noise: Noise, n_jobs: int | None) -> KeptRows:
-        """Columns of new sparse points; `noise` as given to the fit."""
+        """Columns of p new sparse points, in memory of n_rows x p numbers; `noise` as given to the fit."""
         if extension.added.n_columns == 0:
             return self
         order = np.arange(len(extension.old_columns)) if self.order is None else self.order
