@@ -24,18 +24,12 @@ UNITS = {"energy": "eV", "length": "Å", "force": "eV/Å", "stress": "eV/Å^3", 
 def write_archive(path: str | os.PathLike[str], header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
     """Write header and arrays to `path` in one step."""
     data = {name: _to_bytes(array) for name, array in arrays.items()}
-    full = {
-        "format": FORMAT,
-        "format_version": FORMAT_VERSION,
-        "units": UNITS,
-        **header,
-        "checksums": {name: hashlib.sha256(content).hexdigest() for name, content in data.items()},
-    }
+    checksums = {name: _digest(content) for name, content in data.items()}
+    full = {"format": FORMAT, "format_version": FORMAT_VERSION, "units": UNITS, **header, "checksums": checksums}
     text = json.dumps(full, indent=1).encode()
+    entries = {"header.json": text, "seal.txt": _digest(text).encode(), **{f"{name}.npy": data[name] for name in data}}
     try:
         with replacing(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
-            seal = hashlib.sha256(text).hexdigest().encode()
-            entries = {"header.json": text, "seal.txt": seal, **{f"{name}.npy": data[name] for name in data}}
             for name, content in entries.items():
                 entry = zipfile.ZipInfo(name)  # without the time: the same model is the same bytes
                 entry.external_attr = 0o644 << 16
@@ -45,17 +39,10 @@ def write_archive(path: str | os.PathLike[str], header: Mapping[str, Any], array
 
 
 def read_archive(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Header and arrays of a model file.
-
-    Raises
-    ------
-    ModelFileError
-        If the file is missing, truncated, not a model file, edited, or written by a newer version of gapkit.
-    """
+    """Header and arrays of a model file, or a ModelFileError: missing, truncated, edited, or of a newer version."""
     try:
         with zipfile.ZipFile(path) as archive:
             text = archive.read("header.json")
-            seal = archive.read("seal.txt").decode()
             header = json.loads(text)
             if header.get("format") != FORMAT:
                 raise ModelFileError(f"`{path}` is not a gapkit model file; expected one written by `model.save`")
@@ -64,17 +51,13 @@ def read_archive(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str
                     f"`{path}` is of format {header['format_version']}, this gapkit reads up to {FORMAT_VERSION}: "
                     "it was written by a newer version: upgrade gapkit"
                 )
-            if hashlib.sha256(text).hexdigest() != seal:
-                raise ModelFileError(
-                    f"the header of `{path}` was edited after it was written; fit or copy the model again"
-                )
+            if _digest(text) != archive.read("seal.txt").decode():
+                raise ModelFileError(f"the header of `{path}` was edited after it was written; copy or fit it again")
             arrays = {}
             for name, checksum in header["checksums"].items():
                 content = archive.read(f"{name}.npy")
-                if hashlib.sha256(content).hexdigest() != checksum:
-                    raise ModelFileError(
-                        f"array {name!r} of `{path}` was changed after it was written; copy the file again"
-                    )
+                if _digest(content) != checksum:
+                    raise ModelFileError(f"array {name!r} of `{path}` was changed after it was written; copy it again")
                 arrays[name] = np.load(io.BytesIO(content), allow_pickle=False)
     except FileNotFoundError:
         raise ModelFileError(f"model file `{path}` does not exist; check the path") from None
@@ -86,6 +69,10 @@ def read_archive(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str
             f"`{path}` is not a complete gapkit model file ({e}); it may be truncated: copy or fit it again"
         ) from e
     return header, arrays
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 def _to_bytes(array: np.ndarray) -> bytes:

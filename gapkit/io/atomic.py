@@ -13,13 +13,7 @@ from gapkit.exceptions import InputError
 
 
 def check_output(path: Path, *inputs: Path | None) -> None:
-    """Check that `path` can be written and is none of the inputs.
-
-    Raises
-    ------
-    InputError
-        If the folder does not exist or is not writable, or `path` is no regular file or one of `inputs`.
-    """
+    """Raise InputError if a file `path` cannot be written, or is one of the inputs."""
     folder = path.parent
     if not folder.is_dir():
         raise InputError(f"cannot write {path}: the folder {folder} does not exist; create it or choose another")
@@ -27,9 +21,8 @@ def check_output(path: Path, *inputs: Path | None) -> None:
         raise InputError(f"cannot write {path}: it is a folder or a device; name a file")
     if not os.access(folder, os.W_OK | os.X_OK):
         raise InputError(f"cannot write {path}: the folder {folder} is not writable; choose another")
-    for other in inputs:
-        if other is not None and path.exists() and other.exists() and path.samefile(other):
-            raise InputError(f"cannot write {path}: it is also an input; choose another output")
+    if path.exists() and any(other.exists() and path.samefile(other) for other in inputs if other is not None):
+        raise InputError(f"cannot write {path}: it is also an input; choose another output")
 
 
 def temporary_path(path: Path, tag: object) -> Path:
@@ -41,19 +34,9 @@ def temporary_path(path: Path, tag: object) -> Path:
 def replacing(path: str | os.PathLike[str], *, tag: object = None) -> Iterator[Path]:
     """Yield a temporary path that takes the place of `path`, and its mode, when the block ends.
 
-    When the block fails the temporary file is deleted and `path` stays as it was.  A symbolic link stays one.
-
-    Parameters
-    ----------
-    path : path
-    tag : object
-        Part of the temporary name; None: the process id.  With a constant one the next process overwrites what a killed
-        one left.
-
-    Raises
-    ------
-    InputError
-        See `check_output`.
+    When the block fails the temporary file is deleted and `path` stays as it was.  A symbolic link stays one.  `tag` is
+    part of the temporary name; None: the process id.  With a constant one the next process overwrites what a killed one
+    left.
     """
     target = Path(os.path.realpath(path))
     check_output(target)

@@ -16,13 +16,7 @@ from gapkit.io.registry import find
 
 
 def encode(value: Any) -> Any:
-    """Plain JSON of a value; of an object its class and arguments, and the module of a class that is not gapkit's.
-
-    Raises
-    ------
-    InputError
-        If its class is not registered.
-    """
+    """Plain JSON of a value; of a registered class its name and arguments, and its module if it is not gapkit's."""
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, np.integer | np.floating):
@@ -48,13 +42,7 @@ def encode(value: Any) -> Any:
 
 
 def decode(value: Any) -> Any:
-    """The object that `encode` was given (sequences come back as lists).
-
-    Raises
-    ------
-    InputError
-        If its class is not registered here.
-    """
+    """The object that `encode` was given (sequences come back as lists); InputError if its class is not registered."""
     if isinstance(value, list):
         return [decode(item) for item in value]
     if isinstance(value, Mapping):
@@ -62,10 +50,10 @@ def decode(value: Any) -> Any:
             cls = find(value["class"])
             if cls is None:
                 module = value.get("module")
-                remedy = "it may be of a newer gapkit"
-                if module is not None:
-                    remedy = f"import {module}, which defines it (gapkit --import {module} ...)"
-                raise InputError(f"unknown class {value['class']!r}; {remedy}")
+                own = f"import {module}, which defines it (gapkit --import {module} ...)"
+                raise InputError(
+                    f"unknown class {value['class']!r}; {own if module else 'it may be of a newer gapkit'}"
+                )
             arguments = {key: decode(item) for key, item in value["arguments"].items()}
             return getattr(cls, "from_plain", cls)(**arguments)
         return {key: decode(item) for key, item in value.items()}

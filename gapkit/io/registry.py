@@ -23,7 +23,7 @@ _PLAIN = {"float": (int, float), "int": (int,), "str": (str,), "bool": (bool,), 
 
 
 def registered(kind: str, name: str | None = None, *, former: Iterable[str] = ()) -> Callable[[C], C]:
-    """Register a class, as a decorator.
+    """Register a class, as a decorator; InputError if a class of another module has the name.
 
     Parameters
     ----------
@@ -33,11 +33,6 @@ def registered(kind: str, name: str | None = None, *, former: Iterable[str] = ()
         Name in configuration files; None: that of the class.
     former : iterable of str
         Former names of the class, which older model files hold.
-
-    Raises
-    ------
-    InputError
-        If a class of another module has the name.
     """
 
     def register(cls: C) -> C:
@@ -63,24 +58,10 @@ def find(name: str) -> type | None:
 
 
 def make(given: Any, kind: str, where: str, *, what: str | None = None, elsewhere: Iterable[str] = ()) -> Any:
-    """An object of a kind from its name, or from a mapping of its `type` and arguments.
+    """An object of a kind from its name, or from a mapping of its `type` and arguments; ConfigError if it has none.
 
-    Parameters
-    ----------
-    given : str or mapping
-        A name with a dot, ``my_module.MyKernel``, has its module imported.
-    kind : str
-    where : str
-        Where it was found, for messages.
-    what : str or None
-        What it is called in messages; None: its kind.
-    elsewhere : iterable of str
-        Names that are valid beside the arguments, for messages.
-
-    Raises
-    ------
-    ConfigError
-        If the name or an argument is unknown, or an argument has the wrong type or is out of range.
+    A name with a dot, ``my_module.MyKernel``, has its module imported.  For messages are `where`, the place of `given`,
+    `what` it is called in place of its kind, and the names valid `elsewhere`, beside the arguments.
     """
     what = what or kind
     arguments = {"type": given} if isinstance(given, str) else dict(given) if isinstance(given, Mapping) else {}

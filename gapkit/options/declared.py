@@ -20,12 +20,8 @@ def option(
 ) -> Any:
     """A field that holds one value; None stands for "not given" where it is the default.
 
-    Parameters
-    ----------
-    metavar : str or None
-        What stands for the value of its flag in help.
-    sets : str or None
-        The parameter of the library's object that it sets, alone or with others.
+    `metavar` stands for the value of its flag in help; `sets` names the parameter of the library's object that it sets,
+    alone or with others.
     """
     return _field(about, default, check=check, metavar=metavar, sets=sets)
 
@@ -46,10 +42,8 @@ def sections(kind: type, about: str) -> Any:
 
 
 def _field(about: str, default: Any, **more: Any) -> Any:
-    metadata = {"help": about, "sets": None, **more}
-    if callable(default):
-        return field(default_factory=default, metadata=metadata)
-    return field(metadata=metadata) if default is MISSING else field(default=default, metadata=metadata)
+    name = "default_factory" if callable(default) else "default"
+    return field(**{name: default}, metadata={"help": about, "sets": None, **more})
 
 
 class Options:
@@ -64,24 +58,22 @@ class Options:
     def __post_init__(self) -> None:
         for item in fields(self):  # type: ignore[arg-type]
             held, metadata = getattr(self, item.name), item.metadata
+            where = f"`{item.name}`"
             if "check" in metadata:
-                object.__setattr__(self, item.name, check_value(type(self), item.name, held, f"`{item.name}`"))
+                object.__setattr__(self, item.name, check_value(type(self), item.name, held, where))
             elif "entries" in metadata:
                 held = {} if held is None else held
                 if not isinstance(held, Mapping):
-                    raise ConfigError(f"`{item.name}` must be a mapping, got {held!r}")
-                checked = [_entry(metadata["entries"], k, v, f"`{item.name}`") for k, v in held.items()]
-                object.__setattr__(self, item.name, dict(checked))
-            elif "section" in metadata:
-                kind = metadata["section"]
+                    raise ConfigError(f"{where} must be a mapping, got {held!r}")
+                checked = dict(_entry(metadata["entries"], k, v, where) for k, v in held.items())
+                object.__setattr__(self, item.name, checked)
+            elif kind := metadata.get("section"):
                 if held is not None and not isinstance(held, kind):
-                    raise ConfigError(f"`{item.name}` must be of the class {kind.__name__}, or None, got {held!r}")
+                    raise ConfigError(f"{where} must be of the class {kind.__name__}, or None, got {held!r}")
             else:
                 kind = metadata["sections"]
                 if not isinstance(held, list | tuple) or not held or not all(isinstance(each, kind) for each in held):
-                    raise ConfigError(
-                        f"`{item.name}` must be a list of the class {kind.__name__}, not empty, got {held!r}"
-                    )
+                    raise ConfigError(f"{where} must be a list of the class {kind.__name__}, not empty, got {held!r}")
 
     @classmethod
     def help(cls, name: str) -> str:
@@ -110,12 +102,9 @@ def check_value(cls: Any, name: str, value: Any, where: str) -> Any:
 
 def given(cls: Any, mapping: Located, file: object, name: str = "") -> dict[str, Any]:
     """The options that a mapping of a file gives, checked; see `parse`."""
-    known = [item.name for item in fields(cls)]
+    known, where = [item.name for item in fields(cls)], f"`{name}` in {mapping.place(file)}"
     if not isinstance(mapping.value, dict):
-        raise ConfigError(
-            f"`{name}` in {mapping.place(file)} must be a mapping of options, such as `{known[0]}: ...`, got "
-            f"{mapping.plain()!r}"
-        )
+        raise ConfigError(f"{where} must be a mapping of options, such as `{known[0]}: ...`, got {mapping.plain()!r}")
     values = {}
     for key, item in mapping.value.items():
         require_known(key, known, f"option of `{name}`" if name else "option", item.place(file))
@@ -134,9 +123,8 @@ def parse(cls: type[T], mapping: Located, file: object, name: str = "") -> T:
     values = given(cls, mapping, file, name)
     for item in fields(cls):  # type: ignore[arg-type]
         if item.name not in values and item.default is MISSING and item.default_factory is MISSING:
-            inside = f" of `{name}`" if name else ""
-            about = item.metadata["help"]
-            raise ConfigError(f"`{item.name}`{inside} is missing in {mapping.place(file)}; it is: {about}")
+            missing = f"`{item.name}`{f' of `{name}`' if name else ''} is missing"
+            raise ConfigError(f"{missing} in {mapping.place(file)}; it is: {item.metadata['help']}")
     try:
         return cls(**values)
     except ConfigError as error:  # options that are right one by one and wrong together
@@ -148,9 +136,8 @@ def _parsed(cls: Any, name: str, item: Located, file: object) -> Any:
     if "section" in metadata:
         if item.value is False:
             return None
-        # nothing at all might mean either
         if item.value is not True and not isinstance(item.value, dict):
-            got = "nothing" if item.value is None else repr(item.plain())
+            got = "nothing" if item.value is None else repr(item.plain())  # nothing might mean either
             raise ConfigError(f"{where} must be a mapping of options, true (the defaults) or false (off), got {got}")
         return parse(metadata["section"], Located({}, item.line) if item.value is True else item, file, name)
     if "entries" in metadata:

@@ -15,17 +15,10 @@ from gapkit.exceptions import ConfigError
 
 @dataclass(frozen=True)
 class Located:
-    """A value of a file: a scalar, a list of Located, or a dict of str to Located.
-
-    Attributes
-    ----------
-    value : object
-    line : int or None
-        Counted from 1, that of its name where it has one; None in TOML.
-    """
+    """A value of a file: a scalar, a list of Located, or a dict of str to Located."""
 
     value: Any
-    line: int | None = None
+    line: int | None = None  # counted from 1, that of its name where it has one; None in TOML
 
     def plain(self) -> Any:
         """The value without lines."""
@@ -50,8 +43,7 @@ def read_options(path: Path) -> Located:
     OSError
         If the file cannot be read.
     """
-    parsers = {".yaml": _parse_yaml, ".yml": _parse_yaml, ".toml": _parse_toml}
-    parse = parsers.get(path.suffix.lower())
+    parse = {".yaml": _parse_yaml, ".yml": _parse_yaml, ".toml": _parse_toml}.get(path.suffix.lower())
     if parse is None:
         raise ConfigError(f"{path} must end in .yaml, .yml or .toml, got {path.suffix or 'no suffix'}; rename it")
     try:
@@ -61,9 +53,8 @@ def read_options(path: Path) -> Located:
     if content.value is None:
         return Located({}, content.line)
     if not isinstance(content.value, dict):
-        raise ConfigError(
-            f"{path} must hold options and their values, such as `cutoff: 5.0`, got a {type(content.value).__name__}"
-        )
+        kind = type(content.value).__name__
+        raise ConfigError(f"{path} must hold options and their values, such as `cutoff: 5.0`, got a {kind}")
     return content
 
 
@@ -86,9 +77,7 @@ def _parse_yaml(text: str) -> Located:
 
     exponent = re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$")
     Loader.add_implicit_resolver("tag:yaml.org,2002:float", exponent, list("-+.0123456789"))
-    loader = Loader(text)
-
-    around: list[Any] = []
+    loader, around = Loader(text), list[Any]()
 
     def located(node: Any, line: int) -> Located:
         if any(node is each for each in around):
@@ -104,8 +93,7 @@ def _parse_yaml(text: str) -> Located:
         return Located(value, line)
 
     def mapping(node: Any) -> dict[Any, Located]:
-        own: dict[Any, Located] = {}
-        merged: dict[Any, Located] = {}
+        own, merged = dict[Any, Located](), dict[Any, Located]()
         for key_node, value_node in node.value:
             at = key_node.start_mark.line + 1
             if key_node.tag == "tag:yaml.org,2002:merge":  # <<: *anchor, of which the first of a list wins

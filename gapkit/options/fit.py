@@ -62,8 +62,7 @@ def reference_energies_of(value: Any) -> str | dict[str, float]:
             value = {name.strip(): float(energy) for name, energy in pairs}
         except ValueError:
             raise ValueError(expected) from None
-        if len(value) < len(pairs):
-            raise ValueError(expected)
+        value = value if len(value) == len(pairs) else None  # a species twice
     return table(symbol, number, expected)(value)
 
 
@@ -85,26 +84,15 @@ class LabelOptions(Options):
 
 @dataclass(frozen=True, kw_only=True)
 class FitConfig(LabelOptions):
-    """Options of a fit. None leaves the choice to gapkit: from the data, or by evidence.
-
-    Raises
-    ------
-    ConfigError
-        If a value has the wrong type or is out of range; see `FitConfig.resolve` for messages that name the file.
-    """
+    """Options of a fit. None leaves the choice to gapkit: from the data, or by evidence."""
 
     output: str | None = option(text, "Model file to write.", None, metavar="FILE")
-    test: str | None = option(
-        text, "Labelled structures to compute the errors of the fitted model on.", None, metavar="FILE"
-    )
+    test: str | None = option(text, "Labelled structures to compute the model's errors on.", None, metavar="FILE")
     terms: list[dict[str, Any]] | None = option(terms_of, "Terms of the potential.", None, sets="terms")
     cutoff: float | None = option(positive, "Cutoff in Å of all terms that name none.", None, sets="terms")
     n_sparse: int | None = option(count, "Number of sparse points of each many-body term.", None, sets="n_sparse")
     truncation: float = option(
-        between(0.0, 0.01),
-        "Part of a descriptor's length that may be left out; 0: none.",
-        1e-7,
-        sets="truncation",
+        between(0.0, 0.01), "Part of a descriptor's length that may be left out; 0: none.", 1e-7, sets="truncation"
     )
     seed: int = option(seed, "Seed of every random choice.", 0, sets="random_state")
     label_keys: Mapping[str, str] = entries(
@@ -114,13 +102,10 @@ class FitConfig(LabelOptions):
     forces_sigma: float | None = option(positive, "Noise of the force components in eV/Å.", None, sets="noise")
     virial_sigma: float | None = option(positive, "Noise of the virials in eV/atom.", None, sets="noise")
     noise: Mapping[str, float] = entries(text, positive, "Noise of further targets by name.", sets="noise")
-    config_types: Mapping[str, Mapping[str, float]] = entries(
-        text, sigmas, "Noise per configuration type.", sets="noise"
-    )
+    config_types: Mapping[str, Mapping[str, float]] = entries(text, sigmas, "By configuration type.", sets="noise")
     e0: str | dict[str, float] = option(
-        reference_energies_of,
-        "Energies of free atoms in eV: auto, least_squares, isolated or Si=-1.0,O=-2.",
-        "auto", metavar="TEXT", sets="reference_energies",
+        reference_energies_of, "Energies of free atoms in eV: auto, least_squares, isolated or Si=-1.0,O=-2.", "auto",
+        metavar="TEXT", sets="reference_energies",
     )  # fmt: skip
     energy_terms: str | list[Any] | None = option(
         energy_terms_of, "Known parts of the energy, which are not fitted, such as ZBL.", None, metavar="NAMES",
@@ -142,21 +127,7 @@ class FitConfig(LabelOptions):
 
     @classmethod
     def resolve(cls, file: Path | None, flags: Mapping[str, Any]) -> FitConfig:
-        """Merge a configuration file and the flags, which win.
-
-        Parameters
-        ----------
-        file : Path, optional
-            A YAML (.yaml, .yml) or TOML (.toml) file.
-        flags : mapping
-            Values of flags by name with underscores; None means not given.
-
-        Raises
-        ------
-        ConfigError
-            If the file cannot be parsed, an option is unknown, or a value has the wrong type or is out of range;
-            the message names the option, the file with the line, and the nearest valid name.
-        """
+        """Merge a configuration file and the flags by name with underscores, which win where they are not None."""
         values = given(cls, Located({}) if file is None else read_options(file), file)
         for name, value in flags.items():
             if value is not None:

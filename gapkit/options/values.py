@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -30,71 +31,49 @@ def number(value: Any) -> float:
     """A finite number."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError("a number")
-    try:
-        result = float(value)
-    except OverflowError:
-        result = math.inf
-    if not math.isfinite(result):
-        raise ValueError("a finite number")
-    return result
+    with suppress(OverflowError):  # of an int without a float
+        if math.isfinite(value):
+            return float(value)
+    raise ValueError("a finite number")
 
 
-def positive(value: Any) -> float:
-    """A number above zero."""
-    result = number(value)
-    if result <= 0:
-        raise ValueError("a number > 0")
-    return result
+def _number(holds: Callable[[float], bool], expected: str) -> Callable[[Any], float]:
+    """The check of a finite number of which `holds` is true."""
+
+    def check(value: Any) -> float:
+        if not holds(result := number(value)):
+            raise ValueError(expected)
+        return result
+
+    return check
 
 
-def _whole(value: Any, lowest: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < lowest:
-        raise ValueError(f"a whole number >= {lowest}")
-    return value
+def _whole(holds: Callable[[int], bool], expected: str) -> Callable[[Any], int]:
+    """The check of a whole number of which `holds` is true."""
 
+    def check(value: Any) -> int:
+        if isinstance(value, bool) or not isinstance(value, int) or not holds(value):
+            raise ValueError(f"a whole number >= {expected}")
+        return value
 
-def count(value: Any) -> int:
-    """A whole number, at least 1."""
-    return _whole(value, 1)
-
-
-def seed(value: Any) -> int:
-    """A whole number, at least 0."""
-    return _whole(value, 0)
-
-
-def jobs(value: Any) -> int:
-    """A number of threads, or -1 for all cores."""
-    if isinstance(value, bool) or not isinstance(value, int) or not (value == -1 or value >= 1):
-        raise ValueError("a whole number >= 1, or -1 for all cores")
-    return value
+    return check
 
 
 def between(low: float, high: float) -> Callable[[Any], float]:
     """A number from `low` to `high`."""
-
-    def check(value: Any) -> float:
-        result = number(value)
-        if not low <= result <= high:
-            raise ValueError(f"a number from {low:g} to {high:g}")
-        return result
-
-    return check
+    return _number(lambda x: low <= x <= high, f"a number from {low:g} to {high:g}")
 
 
 def inside(low: float, high: float) -> Callable[[Any], float]:
     """A number between `low` and `high`, neither of them."""
-
-    def check(value: Any) -> float:
-        result = number(value)
-        if not low < result < high:
-            raise ValueError(f"a number > {low:g} and < {high:g}")
-        return result
-
-    return check
+    return _number(lambda x: low < x < high, f"a number > {low:g} and < {high:g}")
 
 
+positive = _number(lambda x: x > 0.0, "a number > 0")
 fraction = inside(0.0, 1.0)
+count = _whole(lambda n: n >= 1, "1")
+seed = _whole(lambda n: n >= 0, "0")
+jobs = _whole(lambda n: n >= 1 or n == -1, "1, or -1 for all cores")
 
 
 def one_of(names: Iterable[str]) -> Callable[[Any], str]:
@@ -113,12 +92,10 @@ def table(name: Callable[[Any], str], value: Callable[[Any], T], expected: str) 
     """A mapping, not empty, whose names and values pass checks of their own."""
 
     def check(given: Any) -> dict[str, T]:
-        if not isinstance(given, Mapping) or not given:
-            raise ValueError(expected)
-        try:
-            return {name(key): value(each) for key, each in given.items()}
-        except ValueError:
-            raise ValueError(expected) from None
+        with suppress(ValueError):
+            if isinstance(given, Mapping) and given:
+                return {name(key): value(each) for key, each in given.items()}
+        raise ValueError(expected)
 
     return check
 
