@@ -1,4 +1,4 @@
-"""The commands and their flags. What a command does is in the module of its name, imported when it runs."""
+"""The commands and their flags. What a long one does is in the module of its name, imported when it runs."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from typing import Annotated, Any
 
 import typer
 
-from gapkit.cli.console import guarded
+from gapkit.cli.console import guarded, say, show
 from gapkit.cli.flags import flags
+from gapkit.exceptions import InputError
 from gapkit.options.fit import FitConfig, LabelOptions
 
 app = typer.Typer(
@@ -22,8 +23,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-
 Model = Annotated[Path, typer.Argument(metavar="MODEL", help="Model file.")]
+Labelled = typer.Argument(help="Labelled structures in any format that ASE reads.")
 
 
 def main() -> None:
@@ -61,10 +62,9 @@ def common(
 @guarded
 @flags(FitConfig)
 def fit(
-    train: Annotated[Path, typer.Argument(metavar="TRAIN", help="Labelled structures in any format that ASE reads.")],
+    train: Annotated[Path, Labelled],
     config: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="YAML or TOML file with any of these options; flags win over it."),
+        Path | None, typer.Option(metavar="FILE", help="YAML or TOML file with any of these options; flags win.")
     ] = None,
     **given: Any,
 ) -> None:
@@ -93,18 +93,13 @@ def predict(
 @flags(LabelOptions)
 def evaluate(
     model: Model,
-    structures: Annotated[
-        Path, typer.Argument(metavar="FILE", help="Labelled structures in any format that ASE reads.")
-    ],
+    structures: Annotated[Path, Labelled],
     uncertainty: Annotated[
         bool, typer.Option("--uncertainty", help="Compare the errors with the predicted standard deviations as well.")
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the errors as one JSON object.")] = False,
     plot: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE", help="Picture of predicted against reference; with --uncertainty of the error bars too."
-        ),
+        Path | None, typer.Option(metavar="FILE", help="Picture of the errors, with --uncertainty of the error bars.")
     ] = None,
     **keys: Any,
 ) -> None:
@@ -158,10 +153,8 @@ def lammps(
     """
     from gapkit.cli.lammps import run
 
-    run(
-        script, model, arguments or (), types=types, halt_on_novelty=halt_on_novelty, novelty_every=novelty_every,
-        n_jobs=n_jobs,
-    )  # fmt: skip
+    options = {"halt_on_novelty": halt_on_novelty, "novelty_every": novelty_every, "n_jobs": n_jobs}
+    run(script, model, arguments or (), types, options)
 
 
 @app.command()
@@ -172,9 +165,16 @@ def info(
     **keys: Any,
 ) -> None:
     """Describe a model, or what is in a file of structures and looks suspicious there."""
-    from gapkit.cli.info import run
+    from zipfile import is_zipfile
 
-    run(file, LabelOptions(**keys))
+    from gapkit.cli.build import build_keys
+    from gapkit.potential import load
+    from gapkit.structures import describe, read_frames, to_batch
+
+    if file.suffix == ".gapkit" or is_zipfile(file):
+        show(load(file).summary())
+    else:
+        show(str(describe(to_batch(read_frames(file), keys=build_keys(LabelOptions(**keys))))))
 
 
 @app.command()
@@ -184,6 +184,20 @@ def convert(
     output: Annotated[Path, typer.Argument(metavar="OUT", help="Model file, or gap.xml, to write.")],
 ) -> None:
     """Convert a model of QUIP's gap_fit to a model file, or a model file to one for QUIP."""
-    from gapkit.cli.convert import run
+    from gapkit.interop import quip
+    from gapkit.io.atomic import check_output
+    from gapkit.potential import load
 
-    run(source, output)
+    check_output(output, source)
+    if (source.suffix == ".xml") == (output.suffix == ".xml"):
+        raise InputError(
+            f"`convert` goes from a gap.xml to a model file or back, got {source.name} and {output.name}; one of them, "
+            "and only one, must end in .xml"
+        )
+    if source.suffix == ".xml":
+        model = quip.load(source)
+        model.save(output)
+    else:
+        model = load(source)
+        quip.write(model, output)
+    say(f"Wrote {output}: {', '.join(model.species_)}, {model.n_sparse_} sparse points")

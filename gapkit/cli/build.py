@@ -18,13 +18,7 @@ if TYPE_CHECKING:
 
 
 def build_estimator(config: FitConfig) -> GAP:
-    """The unfitted potential that a configuration describes.
-
-    Raises
-    ------
-    ConfigError
-        If a term or one of its arguments is unknown or of the wrong type, or `cutoff` would have no effect.
-    """
+    """The unfitted potential that a configuration describes; ConfigError where one of its objects cannot be made."""
     from gapkit.potential import GAP
 
     plain = {item.metadata["sets"]: getattr(config, item.name) for item in fields(config) if item.metadata["sets"]}

@@ -7,7 +7,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, ParamSpec, TextIO
+from typing import Any, ParamSpec
 
 import typer
 
@@ -76,14 +76,11 @@ def _one_paragraph(error: Exception) -> str:
 
 @contextmanager
 def _plain_warnings() -> Iterator[None]:
-    def write(
-        message: Warning | str, category: type[Warning], filename: str, lineno: int, file: TextIO | None = None,
-        line: str | None = None,
-    ) -> None:  # fmt: skip
+    def write(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
         if issubclass(category, GapkitWarning):
             say(f"Warning: {' '.join(str(message).split())}")
         else:
-            show_as_usual(message, category, filename, lineno, file, line)
+            show_as_usual(message, category, *place, **more)
 
     with warnings.catch_warnings():
         show_as_usual = warnings.showwarning

@@ -13,10 +13,7 @@ from gapkit.report.picture import require_matplotlib
 from gapkit.validation import crystal_check
 
 
-def run(
-    path: Path, *, output: Path | None = None, page: bool = True, dry_run: bool = False, as_json: bool = False,
-    quiet: bool = False,
-) -> None:  # fmt: skip
+def run(path: Path, *, output: Path | None, page: bool, dry_run: bool, as_json: bool, quiet: bool) -> None:
     """Make the data set of a recipe; with `dry_run` only say what it would be, without `page` there are no pictures."""
     recipe = Recipe.read(path)
     folder = path.parent / recipe.output if output is None else output

@@ -14,9 +14,8 @@ from gapkit.validation import compare, uncertainty_of
 
 
 def run(
-    model: Path, structures: Path, keys: LabelOptions, *, uncertainty: bool = False, as_json: bool = False,
-    picture: Path | None = None,
-) -> None:  # fmt: skip
+    model: Path, structures: Path, keys: LabelOptions, *, uncertainty: bool, as_json: bool, picture: Path | None
+) -> None:
     """Print the errors, as tables or as one JSON object, and draw them where `picture` is given.
 
     With `uncertainty`, so are the measures of the standard deviations; nothing is predicted twice.
@@ -27,8 +26,8 @@ def run(
         check_picture(picture)
         check_output(picture, model, structures)
     potential = load(model)
-    keys_of_labels = build_keys(keys, potential.label_keys)
-    comparison = compare(potential, read_frames(structures), keys_of_labels, uncertainty=uncertainty)
+    found = build_keys(keys, potential.label_keys)
+    comparison = compare(potential, read_frames(structures), found, uncertainty=uncertainty)
     table = uncertainty_of(comparison) if uncertainty else comparison.errors()
     if picture is not None:
         from gapkit.report import parity_figure, uncertainty_figure

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,8 +41,7 @@ def run(train: Path, config: FitConfig) -> None:
     model.save(output)  # in one step: an older file stays until the new one is complete
     errors = evaluate(model, test_frames, model.label_keys) if test_frames is not None else None
     if config.json:
-        report = {"model": str(output), "n_train": len(frames), "test": errors.to_dict() if errors else None}
-        show_json(report)
+        show_json({"model": str(output), "n_train": len(frames), "test": errors.to_dict() if errors else None})
     elif not config.quiet:
         show(str(model.report_))
         show(model.summary())
@@ -66,9 +64,7 @@ def _cluster(scheduler: str | None) -> AbstractContextManager[Any]:
     return client
 
 
-def _check_test(
-    test_frames: Sequence[Atoms], frames: Sequence[Atoms], keys: LabelKeys | None, path: Path | None
-) -> None:
+def _check_test(test_frames: list[Atoms], frames: list[Atoms], keys: LabelKeys | None, path: Path | None) -> None:
     if not any(has.any() for has in to_batch(test_frames, keys=keys).all_labels.has.values()):
         raise DataError(
             f"none of the {len(test_frames)} frames of {path} has an energy, forces or a stress to test on; "

@@ -21,13 +21,12 @@ def flags(options: type[Options]) -> Callable[[Command], Command]:
     def decorate(command: Command) -> Command:
         signature = inspect.signature(command, eval_str=True)
         own = [item for item in signature.parameters.values() if item.kind is not inspect.Parameter.VAR_KEYWORD]
-        declared = [(item, _TYPES.get(str(item.type).split(" | ")[0])) for item in fields(options)]  # type: ignore[arg-type]
         new = [
             inspect.Parameter(
                 item.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, _flag(item)]
             )
-            for item, kind in declared
-            if kind is not None
+            for item in fields(options)  # type: ignore[arg-type]
+            if (kind := _TYPES.get(str(item.type).split(" | ")[0])) is not None
         ]
         command.__signature__ = signature.replace(parameters=[*own, *new])  # type: ignore[attr-defined]
         return command

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,8 @@ from gapkit.interop.lammps.library import world
 from gapkit.potential import GAP, load
 
 
-def run(
-    script: Path, model: Path, arguments: Sequence[str] = (), *, types: str | None = None,
-    halt_on_novelty: float | None = None, novelty_every: int | None = None, n_jobs: int = 1,
-) -> None:  # fmt: skip
-    """Run `script`, a LAMMPS input without a potential, with `model`; the rest are flags, and options of `attach`.
+def run(script: Path, model: Path, arguments: Sequence[str], types: str | None, options: Mapping[str, Any]) -> None:
+    """Run `script`, a LAMMPS input without a potential, with `model`; `arguments` are LAMMPS', `options` of `attach`.
 
     An input that cannot be used is an error on the first rank only; the others end without a word.
     """
@@ -29,15 +26,9 @@ def run(
     text, potential = _read_together(script, model, comm)
     lmp = lammps.lammps(cmdargs=list(arguments))
     attached: list[Attachment] = []
-
     names = None if types is None else [name.strip() for name in types.split(",")]
-
-    def at_place() -> None:
-        options: dict[str, Any] = {"halt_on_novelty": halt_on_novelty, "novelty_every": novelty_every, "n_jobs": n_jobs}
-        attached.append(attach(lmp, potential, names, **options))
-
     try:
-        run_script(lmp, text, at_place)
+        run_script(lmp, text, lambda: attached.append(attach(lmp, potential, names, **options)))
     except GapkitError:
         _first_rank_only(comm)
         raise
@@ -56,26 +47,23 @@ def run(
     lmp.close()
 
 
-def _read_together(script: Path, model: Path, comm: object) -> tuple[str, GAP]:
+def _read_together(script: Path, model: Path, comm: Any | None) -> tuple[str, GAP]:
     """Script and model; if one rank cannot read them, all end."""
     error: Exception | None = None
-    text, potential = "", None
     try:
         text, potential = script.read_text(), load(model)
         split_script(text)
     except (GapkitError, OSError) as found:
         error = found
     if comm is not None:
-        errors = comm.allgather(error)  # type: ignore[attr-defined]
-        error = next((item for item in errors if item is not None), None)
+        error = next((item for item in comm.allgather(error) if item is not None), None)
     if error is not None:
         _first_rank_only(comm)
         raise error
-    assert potential is not None
     return text, potential
 
 
-def _first_rank_only(comm: object) -> None:
+def _first_rank_only(comm: Any | None) -> None:
     """End all ranks but the first without a message, which would be the same."""
-    if comm is not None and comm.rank > 0:  # type: ignore[attr-defined]
+    if comm is not None and comm.rank > 0:
         raise typer.Exit(EXIT_BAD_INPUT)

@@ -20,15 +20,12 @@ if TYPE_CHECKING:
     from gapkit.potential import Predictions
 
 RESULTS = ("energy", "free_energy", "forces", "stress", "virial", "local_energy")
+# "std" tells the kind of the standard deviations, "calibrated" or "epistemic".
 UNCERTAINTIES = ("local_energy_std", "novelty", "energy_std", "forces_std", "stress_std", "std", "extrapolating")
 
 
 def run(model: Path, structures: Path, output: Path, *, std: bool = False) -> None:
-    """Predict `structures` and write them with energy, forces, stress and local energies to `output`.
-
-    With `std` also local_energy_std, novelty, energy_std, forces_std, stress_std, extrapolating (per atom), and what
-    kind of standard deviations the three are ("calibrated" or "epistemic").
-    """
+    """Predict `structures` and write them with the results to `output`; with `std` also `UNCERTAINTIES`."""
     check_output(output, model, structures)
     potential = load(model)
     frames = read_frames(structures)
@@ -50,17 +47,12 @@ def _with_results(atoms: Atoms, i: int, predictions: Predictions) -> Atoms:
     result.calc = SinglePointCalculator(result, **results)
     result.set_array("local_energy", predictions.local_energies[mine])
     if predictions.std is not None:
-        per_atom = {
-            "local_energy_std": predictions.local_energies_std,
-            "novelty": predictions.novelty,
-            "forces_std": predictions.forces_std,
-            "extrapolating": predictions.extrapolating,
-        }
-        for name, values in per_atom.items():
-            if values is not None:
-                result.set_array(name, values[mine])
+        for name in ("local_energies_std", "novelty", "forces_std", "extrapolating"):
+            if (of_atoms := getattr(predictions, name)) is not None:
+                result.set_array(name.replace("energies", "energy"), of_atoms[mine])
         result.info["std"] = predictions.std
-        for name, of_frames in (("energy_std", predictions.energy_std), ("stress_std", predictions.stress_std)):
+        for name in ("energy_std", "stress_std"):
+            of_frames = getattr(predictions, name)
             if of_frames is not None and np.isfinite(of_frames[i]).all():
                 result.info[name] = of_frames[i]
     return result

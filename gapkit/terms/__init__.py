@@ -11,12 +11,5 @@ from gapkit.terms.known import KnownEnergy
 from gapkit.terms.pairs import ZBL, LennardJones, PairTable, PairTables
 
 __all__ = [
-    "ZBL",
-    "CalculatorTerm",
-    "EnergyTerm",
-    "KnownEnergy",
-    "LennardJones",
-    "PairTable",
-    "PairTables",
-    "TermValues",
-]
+    "ZBL", "CalculatorTerm", "EnergyTerm", "KnownEnergy", "LennardJones", "PairTable", "PairTables", "TermValues",
+]  # fmt: skip

@@ -54,20 +54,19 @@ class CalculatorTerm(EnergyTerm):
     parameters: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if isinstance(self.calculator, str):
-            if not all(part.isidentifier() for part in self.calculator.split(".")) or "." not in self.calculator:
+        given, parameters = self.calculator, self.parameters
+        if isinstance(given, str):
+            if not all(part.isidentifier() for part in given.split(".")) or "." not in given:
                 raise InputError(
-                    f'`calculator` must be an import path such as "ase.calculators.emt.EMT", got {self.calculator!r}'
+                    f'`calculator` must be an import path such as "ase.calculators.emt.EMT", got {given!r}'
                 )
-        elif not isinstance(self.calculator, BaseCalculator):
-            raise InputError(
-                f"`calculator` must be an ASE calculator or its import path, got {type(self.calculator).__name__}"
-            )
-        elif self.parameters:
+        elif not isinstance(given, BaseCalculator):
+            raise InputError(f"`calculator` must be an ASE calculator or its import path, got {type(given).__name__}")
+        elif parameters:
             raise InputError("`parameters` must be empty where `calculator` is a calculator, which has its own")
-        if not _is_plain(dict(self.parameters)):
+        if not _is_plain(dict(parameters)):
             raise InputError(
-                f"`parameters` must be numbers, strings, booleans, lists and mappings of these, got {self.parameters!r}"
+                f"`parameters` must be numbers, strings, booleans, lists and mappings of these, got {parameters!r}"
             )
 
     def __getstate__(self) -> dict[str, Any]:
@@ -96,9 +95,7 @@ class CalculatorTerm(EnergyTerm):
         try:
             found = getattr(import_module(module), name)
         except (ImportError, AttributeError) as error:
-            raise InputError(
-                f"`{self.calculator}` cannot be imported ({error}); install the package of this calculator"
-            ) from error
+            raise InputError(f"`{self.calculator}` cannot be imported ({error}); install its package") from error
         if not (isinstance(found, type) and issubclass(found, BaseCalculator)):
             raise InputError(f"`{self.calculator}` must be a subclass of ASE's Calculator, got {found!r}")
         if issubclass(found, FileIOCalculator | GenericFileIOCalculator) or "command" in self.parameters:
@@ -112,7 +109,6 @@ class CalculatorTerm(EnergyTerm):
         self, batch: AtomsBatch, neighbours: NeighbourList | None, *, centres: BoolArray | None = None,
         upstream: FloatArray | None = None, inputs: Mapping[str, FloatArray] | None = None,
     ) -> TermValues:  # fmt: skip
-        """See `EnergyTerm.evaluate`."""
         if (centres is not None and not np.all(centres)) or (upstream is not None and not np.all(upstream == 1.0)):
             raise InputError(
                 "the gradient of some atoms' energies cannot be had from an ASE calculator, which gives that of all; "
@@ -123,9 +119,8 @@ class CalculatorTerm(EnergyTerm):
         for frame in range(batch.n_frames):
             which = slice(batch.offsets[frame], batch.offsets[frame + 1])
             if which.start < which.stop:
-                atoms = Atoms(
-                    batch.numbers[which], batch.positions[which], cell=batch.cells[frame], pbc=batch.pbc[frame]
-                )
+                numbers, positions = batch.numbers[which], batch.positions[which]
+                atoms = Atoms(numbers, positions, cell=batch.cells[frame], pbc=batch.pbc[frame])
                 with _ONE_AT_A_TIME:
                     local[which], forces[which], virials[frame] = _properties(self._made, atoms)
         return TermValues(local, forces, virials)
@@ -139,8 +134,7 @@ def _properties(calculator: BaseCalculator, atoms: Atoms) -> tuple[FloatArray, F
     if "energies" in calculator.implemented_properties:
         local += calculator.get_property("energies", atoms)
     local += (energy - local.sum()) / len(atoms)
-    if not atoms.pbc.any():
-        # W = -dE/d(strain) = sum_i f_i r_i^T
+    if not atoms.pbc.any():  # W = -dE/d(strain) = sum_i f_i r_i^T
         return local, forces, forces.T @ (atoms.positions - atoms.positions.mean(axis=0))
     virial = np.full((3, 3), np.nan)
     if "stress" in calculator.implemented_properties:

@@ -95,14 +95,12 @@ class KnownEnergy:
         gradients: dict[str, FloatArray] = {}
         providers = [term for term in self.terms if term.provides is not None]
         for term in providers:
-            assert term.provides is not None
             found = term.evaluate(batch, neighbours, inputs=_needed(term, quantities))
-            quantities[term.provides] = found.local_energies
+            quantities[str(term.provides)] = found.local_energies
 
         def add(term: EnergyTerm, centres: BoolArray | None, upstream: FloatArray | None) -> FloatArray:
-            found = term.evaluate(
-                batch, neighbours, centres=centres, upstream=upstream, inputs=_needed(term, quantities)
-            )
+            needed = _needed(term, quantities)
+            found = term.evaluate(batch, neighbours, centres=centres, upstream=upstream, inputs=needed)
             forces[:] += found.forces
             virials[:] += found.virials
             for name, gradient in found.input_gradients.items():
@@ -127,9 +125,6 @@ class KnownEnergy:
             If a frame has a virial label and a term has no virial for it.
         """
         energy = np.bincount(batch.frame_of_atom, self.reference_energies(batch), batch.n_frames).astype(np.float64)
-        if not self.terms:
-            zeros = np.zeros((batch.n_atoms, 3)), np.zeros((batch.n_frames, 3, 3))
-            return {"energy": energy, "forces": zeros[0], "virial": zeros[1]}
         found = self._of_terms(batch)
         if batch.labels is not None and np.isnan(found["virial"][batch.labels.has_virial]).any():
             raise InputError(
@@ -149,14 +144,12 @@ class KnownEnergy:
         if batch in self._of_batches:
             return self._of_batches[batch]
         zeros = dict.fromkeys(batch.species, 0.0)
-        potentials = tuple(term for term in self.terms if term.is_potential)
-        others = tuple(term for term in self.terms if not term.is_potential)
+        potentials, others = (tuple(t for t in self.terms if t.is_potential is which) for which in (True, False))
         energies = np.zeros((2, batch.n_frames))
         forces, virial = np.zeros((batch.n_atoms, 3)), np.zeros((batch.n_frames, 3, 3))
-        for frames in frame_chunks(batch, _ATOMS_AT_ONCE):
-            part = batch.select(np.arange(frames.start, frames.stop))
+        for frames in frame_chunks(batch, _ATOMS_AT_ONCE) if self.terms else ():
+            part, which = batch.select(np.asarray(frames)), slice(frames.start, frames.stop)
             neighbours = build_neighbour_list(part, self.reach) if self.reach else None
-            which = slice(frames.start, frames.stop)
             for energy, terms in zip(energies, (potentials, others), strict=True):
                 found = KnownEnergy(zeros, terms).evaluate(part, neighbours)
                 energy[which] = np.bincount(part.frame_of_atom, found.local_energies, part.n_frames)
@@ -168,13 +161,7 @@ class KnownEnergy:
 
 
 def as_energy_terms(given: EnergyTerm | Sequence[EnergyTerm]) -> tuple[EnergyTerm, ...]:
-    """One term or several.
-
-    Raises
-    ------
-    InputError
-        If one is no EnergyTerm.
-    """
+    """One term or several; InputError if one is no EnergyTerm."""
     terms = tuple(given) if isinstance(given, Sequence) else (given,)
     for term in terms:
         if not isinstance(term, EnergyTerm) or isinstance(term, type):

@@ -28,13 +28,18 @@ class PairTerm(EnergyTerm):
     def pair(self, r: FloatArray, z1: IntArray, z2: IntArray) -> tuple[FloatArray, FloatArray]:
         """Pair energies v (n,) in eV and dv/dr in eV/Å, at distances r (n,) between species z1 and z2 (n,)."""
 
+    cutoff: float  # Å
+
+    @property
+    def reach(self) -> float:
+        """The cutoff, Å."""
+        return self.cutoff
+
     def evaluate(
         self, batch: AtomsBatch, neighbours: NeighbourList | None, *, centres: BoolArray | None = None,
         upstream: FloatArray | None = None, inputs: Mapping[str, FloatArray] | None = None,
     ) -> TermValues:  # fmt: skip
-        """See `EnergyTerm.evaluate`."""
         assert neighbours is not None
-        assert self.reach is not None
         inside = neighbours.distances < self.reach
         if centres is not None:
             inside &= centres[neighbours.centres]
@@ -45,10 +50,8 @@ class PairTerm(EnergyTerm):
         if upstream is not None:
             along *= upstream[edges.centres]
         forces, virials = np.zeros((batch.n_atoms, 3)), np.zeros((batch.n_frames, 3, 3))
-        edge_forces(
-            edges.offsets, edges.indices, edges.vectors, batch.frame_of_atom, along[:, None] * edges.vectors, forces,
-            virials,
-        )  # fmt: skip
+        f = along[:, None] * edges.vectors
+        edge_forces(edges.offsets, edges.indices, edges.vectors, batch.frame_of_atom, f, forces, virials)
         return TermValues(local, forces, virials)
 
 
@@ -73,11 +76,6 @@ class ZBL(PairTerm):
 
     def __post_init__(self) -> None:
         _check_switch(self.cutoff, self.inner)
-
-    @property
-    def reach(self) -> float:
-        """The cutoff, Å."""
-        return self.cutoff
 
     def pair(self, r: FloatArray, z1: IntArray, z2: IntArray) -> tuple[FloatArray, FloatArray]:
         """Coulomb energy of the nuclei times the universal screening function."""
@@ -116,18 +114,11 @@ class LennardJones(PairTerm):
     def __post_init__(self) -> None:
         atomic_numbers(list(self.epsilon))
         if set(self.epsilon) != set(self.sigma):
-            raise InputError(
-                f"`epsilon` and `sigma` must name the same species, got {', '.join(self.epsilon) or 'none'} and "
-                f"{', '.join(self.sigma) or 'none'}"
-            )
+            names = [", ".join(given) or "none" for given in (self.epsilon, self.sigma)]
+            raise InputError(f"`epsilon` and `sigma` must name the same species, got {' and '.join(names)}")
         if any(not value >= 0.0 for value in (*self.epsilon.values(), *self.sigma.values())):
             raise InputError(f"`epsilon` and `sigma` must be >= 0, got {self.epsilon} and {self.sigma}")
         _check_switch(self.cutoff, self._inner)
-
-    @property
-    def reach(self) -> float:
-        """The cutoff, Å."""
-        return self.cutoff
 
     @property
     def _inner(self) -> float:
@@ -139,9 +130,8 @@ class LennardJones(PairTerm):
         for symbol, number in zip(self.epsilon, atomic_numbers(list(self.epsilon)), strict=True):
             depth[number], length[number] = self.epsilon[symbol], self.sigma[symbol]
         epsilon, six = np.sqrt(depth[z1] * depth[z2]), (0.5 * (length[z1] + length[z2]) / r) ** 6
-        return switched(
-            4.0 * epsilon * (six**2 - six), -24.0 * epsilon * (2.0 * six**2 - six) / r, r, self.cutoff, self._inner
-        )
+        energy, slope = 4.0 * epsilon * (six**2 - six), -24.0 * epsilon * (2.0 * six**2 - six) / r
+        return switched(energy, slope, r, self.cutoff, self._inner)
 
 
 @registered("PairTable")

@@ -23,12 +23,7 @@ sizeof.register(TriangularFactor, lambda factor: factor.R.nbytes)
 
 
 def connect(address: str, timeout: float = 10.0) -> Client:
-    """A client of the scheduler at an address such as ``tcp://host:8786``.
-
-    Parameters
-    ----------
-    timeout : float
-        Seconds to wait for it.
+    """A client of the scheduler at an address such as ``tcp://host:8786``; `timeout` in seconds.
 
     Raises
     ------
@@ -60,21 +55,14 @@ def given(value: Any) -> Any:
 
 
 def as_paths(frames: Any) -> list[str] | None:
-    """Absolute names if `frames` are paths, as workers have other working directories; None if they are not.
-
-    Raises
-    ------
-    InputError
-        If paths and other things are mixed.
-    """
+    """Absolute names if `frames` are paths, as workers have other working directories; None if they are not."""
     if isinstance(frames, str | os.PathLike):
         frames = [frames]
     if not isinstance(frames, Sequence) or len(frames) == 0:
         return None
-    paths = [isinstance(item, str | os.PathLike) for item in frames]
-    if not any(paths):
+    others = [type(item).__name__ for item in frames if not isinstance(item, str | os.PathLike)]
+    if len(others) == len(frames):
         return None
-    if not all(paths):
-        first = frames[paths.index(False)]
-        raise InputError(f"`frames` must be all Atoms or all paths, got paths and {type(first).__name__}")
+    if others:
+        raise InputError(f"`frames` must be all Atoms or all paths, got paths and {others[0]}")
     return [os.path.abspath(item) for item in frames]

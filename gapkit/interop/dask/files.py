@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -29,12 +30,8 @@ ATOMS_HERE = 100_000
 AT_LEAST = 20
 
 
-@dataclass(frozen=True, eq=False)
-class FrameFile:
-    """A file read by a worker; `found`: labels under keys of the user's own that some frame has."""
-
-    batch: AtomsBatch
-    found: frozenset[str]
+FrameFile = tuple[AtomsBatch, frozenset[str]]
+"""Frames of a file read by a worker, and the labels under keys of the user's own that some of them has."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +49,12 @@ class Summary:
     report: DataReport
     identity: dict[str, Any]
 
+    def counts(self, species: Sequence[int]) -> IntArray:
+        """Atoms of each species in each frame, (n_frames, n_species)."""
+        columns = dict(zip(self.species, self.compositions.T, strict=True))
+        zeros = np.zeros(len(self.sizes), np.int64)
+        return np.array([columns.get(z, zeros) for z in species], np.int64).reshape(-1, len(zeros)).T
+
 
 def read_file(path: str, keys: LabelKeys) -> FrameFile:
     """Read a file on a worker; errors name it."""
@@ -67,40 +70,31 @@ def read_file(path: str, keys: LabelKeys) -> FrameFile:
         if key is not None
         and (key in atoms.info or key in atoms.arrays or (atoms.calc is not None and key in atoms.calc.results))
     }
-    return FrameFile(batch, frozenset(names))
+    return batch, frozenset(names)
 
 
 def summarise(file: FrameFile) -> Summary:
     """Count what a file holds."""
-    batch, labels = file.batch, file.batch.labels
-    assert labels is not None
+    batch, found = file
+    labels, identity = batch.all_labels, LocalSource(batch).identity() | {"sha256": training_digest(batch)}
     return Summary(
         batch.n_atoms_per_frame, batch.species, batch.compositions(batch.species), labels.energy, labels.has_energy,
-        labels.config_type, any(has.any() for has in labels.has.values()),
-        file.found, describe(batch), LocalSource(batch).identity() | {"sha256": training_digest(batch)},
+        labels.config_type, any(has.any() for has in labels.has.values()), found, describe(batch), identity,
     )  # fmt: skip
 
 
 def frames_of(file: FrameFile, frames: IntArray | None) -> AtomsBatch:
     """Some frames of a file; None: all."""
-    return file.batch if frames is None else file.batch.select(frames)
+    return file[0] if frames is None else file[0].select(frames)
 
 
 def energies_of_potentials(file: FrameFile, known: KnownEnergy) -> FloatArray:
     """Energies (n_frames,) in eV of the energy terms that have a zero of energy of their own."""
-    return known.energies_of_potentials(file.batch)
+    return known.energies_of_potentials(file[0])
 
 
 def open_files(cluster: Cluster, paths: Sequence[str], keys: LabelKeys) -> ClusterSource:
-    """The source of a fit to files.
-
-    Raises
-    ------
-    InputError
-        If a file cannot be read, or a key of the user's own is in none.
-    DataError
-        If a label is unusable, or there is none at all.
-    """
+    """The source of a fit to files; an error where one cannot be read, or a key of the user's own is in none."""
     client = cluster.client
     files = [submit(client, read_file, path, keys) for path in paths]
     summaries: list[Summary] = client.gather([submit(client, summarise, file) for file in files])
@@ -112,16 +106,12 @@ def open_files(cluster: Cluster, paths: Sequence[str], keys: LabelKeys) -> Clust
             )
     require_labels(any(one.labelled for one in summaries))
     if sum(int(one.sizes.sum()) for one in summaries) <= ATOMS_HERE:
-        return ClusterSource(
-            cluster, concatenate(client.gather([submit(client, frames_of, file, None) for file in files]))
-        )
+        batches = client.gather([submit(client, frames_of, file, None) for file in files])
+        return ClusterSource(cluster, concatenate(batches))
     chosen = choose_frames(summaries, ATOMS_HERE)
     first = np.cumsum([0, *(len(one.sizes) for one in summaries)])
-    parts = [
-        submit(client, frames_of, file, chosen[(chosen >= a) & (chosen < b)] - a)
-        for file, a, b in zip(files, first[:-1], first[1:], strict=True)
-        if np.any((chosen >= a) & (chosen < b))
-    ]
+    some = [chosen[(chosen >= a) & (chosen < b)] - a for a, b in pairwise(first)]
+    parts = [submit(client, frames_of, file, ours) for file, ours in zip(files, some, strict=True) if len(ours)]
     return ClusterFiles(cluster, concatenate(client.gather(parts)), files, summaries)
 
 
@@ -150,30 +140,21 @@ def choose_frames(summaries: Sequence[Summary], n_atoms: int) -> IntArray:
 class Totals:
     """Compositions and energies of all frames, which is what reference energies need of a batch."""
 
+    summaries: Sequence[Summary]
     species: tuple[int, ...]
     n_frames: int
-    counts: IntArray
     labels: Any
 
     @classmethod
     def of(cls, summaries: Sequence[Summary]) -> Totals:
         """Of all files."""
         species = tuple(sorted({z for one in summaries for z in one.species}))
-        counts = np.zeros((sum(len(one.sizes) for one in summaries), len(species)), np.int64)
-        start = 0
-        for one in summaries:
-            stop = start + len(one.sizes)
-            counts[start:stop, [species.index(z) for z in one.species]] = one.compositions
-            start = stop
         energy, has = (np.concatenate([getattr(one, name) for one in summaries]) for name in ("energy", "has_energy"))
-        return cls(species, len(counts), counts, SimpleNamespace(energy=energy, has_energy=has))
+        return cls(summaries, species, len(energy), SimpleNamespace(energy=energy, has_energy=has))
 
     def compositions(self, species: Sequence[int]) -> IntArray:
         """Atoms of each species in each frame, (n_frames, n_species)."""
-        columns = [self.species.index(z) if z in self.species else None for z in species]
-        zeros = np.zeros(self.n_frames, np.int64)
-        found = [zeros if column is None else self.counts[:, column] for column in columns]
-        return np.array(found, np.int64).reshape(len(found), self.n_frames).T
+        return np.concatenate([one.counts(species) for one in self.summaries])
 
 
 class ClusterFiles(ClusterSource):
@@ -209,7 +190,7 @@ class ClusterFiles(ClusterSource):
 
     def chunks(self, n_atoms: int) -> list[tuple[list[Any], list[range]]]:
         chunks: list[tuple[list[Any], list[range]]] = []
-        held = n_atoms + 1
+        held = n_atoms
         for file, one in zip(self._files, self._summaries, strict=True):
             start = 0
             while start < len(one.sizes):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 from gapkit.structures import DataReport, Fault
 from gapkit.structures.report import ConfigTypeCount, Range
@@ -14,39 +16,35 @@ def merge_reports(reports: Sequence[DataReport]) -> DataReport:
 
     Warnings of a kind become one: the message is that of the first file that has it.
     """
-    species: dict[str, int] = {}
+    species: Counter[str] = Counter()
     types: dict[str, ConfigTypeCount] = {}
-    unlabelled: list[int] = []
+    unlabelled: tuple[int, ...] = ()
     isolated: dict[str, tuple[int, ...]] = {}
-    findings: dict[str, Fault] = {}
+    faults: dict[str, Fault] = {}
     start = 0
     for report in reports:
-        for symbol, count in report.species.items():
-            species[symbol] = species.get(symbol, 0) + count
+        span = range(start, start + report.n_frames)
+        species.update(report.species)
         for one in report.config_types:
             types[one.config_type] = _sum(types[one.config_type], one) if one.config_type in types else one
-        unlabelled += [start + frame for frame in report.unlabelled]
+        unlabelled += tuple(span[frame] for frame in report.unlabelled)
         for symbol, frames in report.isolated_atoms.items():
-            isolated[symbol] = (*isolated.get(symbol, ()), *(start + frame for frame in frames))
-        for finding in report.warnings:
-            known = findings.get(finding.kind, replace(finding, frames=()))
-            shifted = tuple(start + frame for frame in finding.frames)
-            findings[finding.kind] = replace(known, frames=(*known.frames, *shifted))
-        start += report.n_frames
+            isolated[symbol] = (*isolated.get(symbol, ()), *(span[frame] for frame in frames))
+        for fault in report.warnings:
+            known = faults.get(fault.kind, replace(fault, frames=()))
+            faults[fault.kind] = replace(known, frames=(*known.frames, *(span[frame] for frame in fault.frames)))
+        start = span.stop
+
+    def over(choose: Callable[[list[Any]], Any], name: str) -> Any:
+        values = [value for report in reports if (value := getattr(report, name)) is not None]
+        return choose(values) if values else None
+
     return DataReport(
-        n_frames=start,
-        n_atoms=sum(report.n_atoms for report in reports),
-        species=dict(sorted(species.items())),
-        config_types=tuple(types.values()),
-        unlabelled=tuple(unlabelled),
-        isolated_atoms=isolated,
-        energy_per_atom=_range(report.energy_per_atom for report in reports),
-        max_force=_of(max, [report.max_force for report in reports]),
-        max_stress=_of(max, [report.max_stress for report in reports]),
-        volume_per_atom=_range(report.volume_per_atom for report in reports),
-        nearest_distance=_of(min, [report.nearest_distance for report in reports]),
-        warnings=tuple(findings.values()),
-    )
+        start, sum(report.n_atoms for report in reports), dict(sorted(species.items())), tuple(types.values()),
+        unlabelled, isolated, energy_per_atom=over(_range, "energy_per_atom"), max_force=over(max, "max_force"),
+        max_stress=over(max, "max_stress"), volume_per_atom=over(_range, "volume_per_atom"),
+        nearest_distance=over(min, "nearest_distance"), warnings=tuple(faults.values()),
+    )  # fmt: skip
 
 
 def _sum(a: ConfigTypeCount, b: ConfigTypeCount) -> ConfigTypeCount:
@@ -54,11 +52,5 @@ def _sum(a: ConfigTypeCount, b: ConfigTypeCount) -> ConfigTypeCount:
     return ConfigTypeCount(a.config_type, a.n_frames + b.n_frames, a.n_atoms + b.n_atoms, n_labels)
 
 
-def _of(choose: Callable[[list[float]], float], values: Iterable[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return choose(known) if known else None
-
-
-def _range(ranges: Iterable[Range | None]) -> Range | None:
-    known = [pair for pair in ranges if pair is not None]
-    return (min(low for low, _ in known), max(high for _, high in known)) if known else None
+def _range(ranges: list[Range]) -> Range:
+    return min(low for low, _ in ranges), max(high for _, high in ranges)

@@ -8,7 +8,7 @@ from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from distributed import Client, Future
+from distributed import Client
 
 from gapkit.exceptions import DataError
 from gapkit.gp.variance.targets import TargetVariances
@@ -73,10 +73,8 @@ def evaluate(
 def _run(model: GAP, frames: Any, client: Client, task: Any, options: dict[str, Any]) -> list[Any]:
     """Results of a task for all parts of the frames, in order."""
     state_of(model)
-    paths = as_paths(frames)
-    parts: list[Any] = _chunks(frames) if paths is None else list(paths)
     sent = submit(client, given, _light(model))
-    tasks: list[Future] = [submit(client, task, sent, part, options) for part in parts]
+    tasks = [submit(client, task, sent, part, options) for part in as_paths(frames) or _chunks(frames)]
     results: list[Any] = client.gather(tasks)
     return results
 
@@ -93,13 +91,10 @@ def _chunks(frames: Sequence[Atoms]) -> list[list[Atoms]]:
     batch = to_batch(frames, labels=False)  # also checks them
     listed = [frames] if batch.n_frames == 1 and not isinstance(frames, Sequence) else list(frames)
     parts: list[list[Atoms]] = []
-    held = ATOMS_PER_TASK
     for atoms in listed:
-        if held >= ATOMS_PER_TASK:
+        if not parts or sum(map(len, parts[-1])) >= ATOMS_PER_TASK:
             parts.append([])
-            held = 0
         parts[-1].append(atoms)
-        held += len(atoms)
     return parts
 
 
@@ -127,40 +122,34 @@ def compare_part(model: GAP, frames: list[Atoms] | str, options: dict[str, Any])
 
 def join_predictions(parts: Sequence[Predictions]) -> Predictions:
     """Predictions for frames one part after another."""
-    joined: dict[str, Any] = {}
-    for field in fields(Predictions):
-        values = [getattr(part, field.name) for part in parts]
-        if field.name == "offsets":
-            sizes = np.concatenate([np.diff(value) for value in values])
-            joined["offsets"] = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
-        elif field.name == "std" or any(value is None for value in values):
-            joined[field.name] = values[0] if field.name == "std" else None
-        elif field.name == "variances":
-            joined["variances"] = TargetVariances.join(values)
-        else:
-            joined[field.name] = np.concatenate(values)
-    return Predictions(**joined)
+
+    def joined(name: str) -> Any:
+        values = [getattr(part, name) for part in parts]
+        if name == "offsets":
+            return np.cumsum(np.concatenate([[0], *map(np.diff, values)])).astype(np.int64)
+        if name == "std" or any(value is None for value in values):
+            return values[0] if name == "std" else None
+        return TargetVariances.join(values) if name == "variances" else np.concatenate(values)
+
+    return Predictions(**{field.name: joined(field.name) for field in fields(Predictions)})
 
 
 def join_comparisons(parts: Sequence[Comparison]) -> Comparison:
     """Comparisons of frames one part after another."""
+    config_type = tuple(name for part in parts for name in part.config_type)
+    n_atoms, numbers = (np.concatenate([getattr(part, name) for part in parts]) for name in ("n_atoms", "numbers"))
     frames = np.cumsum([0, *(len(part.n_atoms) for part in parts)])
     atoms = np.cumsum([0, *(int(part.n_atoms.sum()) for part in parts)])
 
     def pairs(target: Target) -> Pairs:
         found = [part.pairs[target.shown.name] for part in parts]
-        return Pairs(
-            np.concatenate([start + pair.frames for start, pair in zip(frames, found, strict=False)]),
-            np.concatenate([pair.reference for pair in found]),
-            np.concatenate([pair.predicted for pair in found]),
-            atoms=None if not target.per_atom else np.concatenate(
-                [start + pair.atoms for start, pair in zip(atoms, found, strict=False)]
-            ),
-        )  # fmt: skip
+        reference, predicted = (
+            np.concatenate([getattr(p, name) for p in found]) for name in ("reference", "predicted")
+        )
+        of_frames = np.concatenate([start + pair.frames for start, pair in zip(frames, found, strict=False)])
+        if not target.per_atom:
+            return Pairs(of_frames, reference, predicted, atoms=None)
+        of_atoms = np.concatenate([start + pair.atoms for start, pair in zip(atoms, found, strict=False)])
+        return Pairs(of_frames, reference, predicted, atoms=of_atoms)
 
-    return Comparison(
-        tuple(name for part in parts for name in part.config_type),
-        np.concatenate([part.n_atoms for part in parts]),
-        np.concatenate([part.numbers for part in parts]),
-        {target.shown.name: pairs(target) for target in TARGETS.values()},
-    )  # fmt: skip
+    return Comparison(config_type, n_atoms, numbers, {target.shown.name: pairs(target) for target in TARGETS.values()})

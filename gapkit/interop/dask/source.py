@@ -50,8 +50,7 @@ class ClusterSource(LocalSource):
         return [([self.batch.select(np.asarray(span))], [range(len(span))]) for span in spans]
 
     def identity(self) -> dict[str, Any]:
-        chunks = [self.cluster.atoms_per_chunk, CHUNKS_PER_ROUND]
-        return super().identity() | {"chunks": chunks}
+        return super().identity() | {"chunks": [self.cluster.atoms_per_chunk, CHUNKS_PER_ROUND]}
 
     def accumulate(
         self, maker: RowMaker, factors: Triangles, *, memory: float | None, n_jobs: int | None, progress: bool,
@@ -70,10 +69,8 @@ class ClusterSource(LocalSource):
         count = [sum(len(span) for _, spans in some for span in spans) for some in rounds]
         # the next round is under way while this one is merged here
         waiting = [start(some) for some in rounds[sink.position : sink.position + 2]]
-        with (
-            track(sum(count), "training rows", "frame", progress) as bar,
-            nullcontext() if checkpoint is None else checkpoint.signals(),
-        ):
+        signals = nullcontext() if checkpoint is None else checkpoint.signals()
+        with track(sum(count), "training rows", "frame", progress) as bar, signals:
             bar.update(sum(count[: sink.position]))
             while waiting and _wait(waiting[0], checkpoint):
                 found = waiting.pop(0).result()
@@ -81,8 +78,7 @@ class ClusterSource(LocalSource):
                     merge_shares([RowAccumulator(m, found)], sink.factors, n_jobs)
                     sink.position += 1
                 bar.update(count[sink.position - 1])
-                for some in rounds[sink.position + len(waiting) : sink.position + 2]:
-                    waiting.append(start(some))
+                waiting += [start(some) for some in rounds[sink.position + len(waiting) : sink.position + 2]]
                 if checkpoint is not None and (checkpoint.due or not waiting):
                     checkpoint.save([sink], 0, complete=not waiting)
             if checkpoint is not None and checkpoint.interrupted:

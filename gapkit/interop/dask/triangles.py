@@ -9,6 +9,7 @@ Source: Demmel, Grigori, Hoemmen and Langou, SIAM J. Sci. Comput. 34, A206 (2012
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from distributed import Client, Future
@@ -17,8 +18,7 @@ from gapkit.gp.factors import TriangularFactor
 from gapkit.interop.dask.connect import submit
 from gapkit.potential.training.accumulator import ROWS_AT_ONCE
 from gapkit.potential.training.row_maker import RowMaker
-from gapkit.potential.training.source import LocalSource
-from gapkit.structures import AtomsBatch, concatenate
+from gapkit.structures import concatenate
 from gapkit.targets import TARGETS
 
 # Bytes for the rows of one frame on a worker; larger ones are taken in parts.
@@ -27,9 +27,9 @@ ROOM = 1.5e9
 Triangles = dict[str, TriangularFactor]
 
 
-def fold_chunk(maker: RowMaker, pieces: Sequence[AtomsBatch | LocalSource], spans: Sequence[range]) -> Triangles:
-    """Triangles of some frames (`spans`) of each of some batches."""
-    batches = [piece if isinstance(piece, AtomsBatch) else piece.batch for piece in pieces]
+def fold_chunk(maker: RowMaker, pieces: Sequence[Any], spans: Sequence[range]) -> Triangles:
+    """Triangles of some frames (`spans`) of each of some batches, or files as `files.read_file` gives them."""
+    batches = [piece[0] if isinstance(piece, tuple) else piece for piece in pieces]
     parts = [batch.select(np.asarray(span)) for batch, span in zip(batches, spans, strict=True)]
     m = maker.basis.n_columns
     # always the same bytes, not those that happen to be free: parts of frames must not depend on the worker
@@ -41,12 +41,10 @@ def fold_chunk(maker: RowMaker, pieces: Sequence[AtomsBatch | LocalSource], span
 
 def merge_pair(left: Triangles, right: Triangles) -> Triangles:
     """The merged triangles; a task's arguments may be needed again, and stay as they are."""
-    merged = {kind: factor.copy() if kind in right else factor for kind, factor in left.items()}
-    for kind, factor in right.items():
-        if kind in merged:
-            merged[kind].merge(factor)
-        else:
-            merged[kind] = factor
+    merged = left | right
+    for kind in left.keys() & right.keys():
+        merged[kind] = left[kind].copy()
+        merged[kind].merge(right[kind])
     return merged
 
 

@@ -13,22 +13,16 @@ from gapkit.exceptions import InputError, NotFittedModelError
 from gapkit.interop.lammps.attachment import FIX, NOVELTY, RELATIVE, Attachment, Settings
 from gapkit.interop.lammps.library import communicator
 from gapkit.potential import GAP, load
-from gapkit.potential.state import state_of
+from gapkit.potential.state import FittedState, state_of
 from gapkit.typing import FloatArray, IntArray
 
 ATOMS, HALT = f"{FIX}_atoms", f"{FIX}_halt"
 
 
 def attach(
-    lmp: Any,
-    model: GAP | str | os.PathLike[str],
-    types: Sequence[str | int] | None = None,
-    *,
-    per_atom: bool = True,
-    halt_on_novelty: float | None = None,
-    novelty_every: int | None = None,
-    n_jobs: int | None = 1,
-) -> Attachment:
+    lmp: Any, model: GAP | str | os.PathLike[str], types: Sequence[str | int] | None = None, *, per_atom: bool = True,
+    halt_on_novelty: float | None = None, novelty_every: int | None = None, n_jobs: int | None = 1,
+) -> Attachment:  # fmt: skip
     """Make a fitted potential the pair style of a LAMMPS instance.
 
     Call it once the box exists, on all ranks, and before fixes that change forces, such as ``fix setforce``.  It makes
@@ -83,10 +77,10 @@ def attach(
             "ranks know the neighbours of their atoms only, which is too little for an energy term of long range such "
             "as CalculatorTerm; fit without it, or run with GAPCalculator"
         )
-    every = _check_novelty(fitted, per_atom, halt_on_novelty, novelty_every)
+    thresholds = _thresholds(state)
+    every = _check_novelty(thresholds, per_atom, halt_on_novelty, novelty_every)
     _check_instance(lmp)
-    numbers = _numbers_of_type(lmp, state.species, types)
-    settings = Settings(numbers, _thresholds(fitted), per_atom, every, n_jobs)
+    settings = Settings(_numbers_of_type(lmp, state.species, types), thresholds, per_atom, every, n_jobs)
     comm = communicator(lmp)
     check_layers(state.sparse.basis.n_layers, 1 if comm is None else comm.size)
     attachment = Attachment(lmp, state, comm, settings)
@@ -112,7 +106,7 @@ def check_layers(n_layers: int, n_ranks: int) -> None:
         )
 
 
-def _check_novelty(model: GAP, per_atom: bool, limit: float | None, every: int | None) -> int:
+def _check_novelty(thresholds: FloatArray | None, per_atom: bool, limit: float | None, every: int | None) -> int:
     """Steps between looks at the novelty."""
     if every is None:
         every = 10 if per_atom or limit is not None else 0
@@ -124,7 +118,7 @@ def _check_novelty(model: GAP, per_atom: bool, limit: float | None, every: int |
         raise InputError(f"`halt_on_novelty` must be > 0, got {limit}; 1 is the threshold of the model")
     if every == 0:
         raise InputError("`halt_on_novelty` needs `novelty_every` > 0, got 0; 10 is usual")
-    if model.novelty_detector_ is None or not model.novelty_detector_.species:
+    if thresholds is None:
         raise NotFittedModelError(
             "`halt_on_novelty` needs thresholds of novelty, and this model has none; fit it with a SOAP term and "
             '`calibration="leave-one-out"` (the default)'
@@ -142,10 +136,10 @@ def _check_instance(lmp: Any) -> None:
         raise InputError("`lmp` has a model already; attach the other one to a new instance, or after `clear`")
     if pair != "none":
         raise InputError(f"`lmp` must have no pair style, got {pair}; leave out pair_style and pair_coeff")
-    if lmp.extract_global("nbonds"):
+    if bonds := lmp.extract_global("nbonds"):
         raise InputError(
-            f"a GAP takes all pairs, but LAMMPS leaves bonded ones out of its list, got {lmp.extract_global('nbonds')} "
-            "bonds; use atom_style atomic or charge"
+            f"a GAP takes all pairs, but LAMMPS leaves bonded ones out of its list, got {bonds} bonds; use atom_style "
+            "atomic or charge"
         )
 
 
@@ -165,12 +159,9 @@ def _numbers_of_type(lmp: Any, species: Sequence[int], types: Sequence[str | int
     return np.array([0, *numbers])
 
 
-def _thresholds(model: GAP) -> FloatArray | None:
-    """Threshold of the novelty by atomic number, NaN where there is none."""
-    if model.novelty_detector_ is None or not model.novelty_detector_.species:
+def _thresholds(state: FittedState) -> FloatArray | None:
+    """Threshold of the novelty by atomic number, NaN where there is none; None: for no species."""
+    if state.detector is None or not state.detector.species:
         return None
-    found = model.novelty_detector_.thresholds()
-    table = np.full(max(*model.state_.species, *found) + 1, np.nan)
-    for number, (novelty, _) in found.items():
-        table[number] = novelty
-    return table
+    found = state.detector.thresholds()
+    return np.array([found.get(z, (np.nan,))[0] for z in range(max(*state.species, *found) + 1)])

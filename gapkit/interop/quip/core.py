@@ -14,31 +14,20 @@ NATURAL = 1e30
 
 
 def read_core(file: GapFile) -> PairTables | None:
-    """The core potential as an energy term; None where there is none.
-
-    Raises
-    ------
-    InputError
-        If it is no Glue, or has more than pair tables.
-    """
+    """The core potential as an energy term, None where there is none; InputError if it has more than pair tables."""
     if file.core is None:
         return None
-    words = file.core.split(maxsplit=1)
-    rest = Options.parse(words[1]) if len(words) == 2 and words[0] == "IP" else None
+    kind, *words = file.core.split(maxsplit=1)
+    rest = Options.parse(*words) if kind == "IP" and words else None
     if rest is None or rest.name != "Glue" or set(rest.values) - {"label"}:
         raise InputError(f"the core potential {file.core!r} cannot be read; gapkit has the pair tables of `IP Glue`")
     label = rest.values.get("label")
     found = [g for g in file.root.iter("Glue_params") if label is None or g.get("label") == label]
     if len(found) != 1:
         raise ModelFileError(f"`{file.path}` must hold one <Glue_params> for its core potential, found {len(found)}")
-    types: dict[str, int] = {}
-    for item in found[0].iter("per_type_data"):
-        types[item.get("type", "")] = int(item.get("atomic_num", "0"))
-        for point in item.findall("potential_density/point"):
-            if float(point.get("E", "nan")) != 0.0:
-                raise InputError(
-                    "the core potential has an embedding energy (potential_density); gapkit has its pair tables only"
-                )
+    if any(float(p.get("E", "nan")) != 0.0 for p in found[0].findall(".//per_type_data/potential_density/point")):
+        raise InputError("the core potential has an embedding energy (potential_density); gapkit has pair tables only")
+    types = {item.get("type", ""): int(item.get("atomic_num", "0")) for item in found[0].iter("per_type_data")}
     return PairTables([_table(item, types) for item in found[0].iter("per_pair_data")])
 
 

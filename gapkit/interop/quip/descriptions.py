@@ -6,25 +6,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gapkit.descriptors import (
-    SOAP,
-    Channels,
-    CosineCutoff,
-    DecayingCutoff,
-    Descriptor,
-    ThreeBody,
-    TripletDistances,
-    TwoBody,
-)
+from gapkit.descriptors import SOAP, Channels, CosineCutoff, DecayingCutoff, ThreeBody, TripletDistances, TwoBody
 from gapkit.descriptors.base import Block
 from gapkit.descriptors.cutoffs import CutoffFunction
 from gapkit.descriptors.soap.engine import SOAPEngine
-from gapkit.descriptors.triplet_distances import TripletDistancesEngine, orders_of
+from gapkit.descriptors.triplet_distances import orders_of
 from gapkit.exceptions import InputError
 from gapkit.gp.basis import BasisTerm, SparseBlock
+from gapkit.interop.quip.descriptors import vector_order
 from gapkit.interop.quip.file import ARD_SE, DOT_PRODUCT
-from gapkit.interop.quip.soap import vector_order
-from gapkit.interop.quip.variance import sparse_factors
+from gapkit.interop.quip.variance import self_norms, sparse_factors
 from gapkit.kernels import DotProduct, SquaredExponential
 from gapkit.potential.term import Term
 from gapkit.typing import FloatArray, IntArray
@@ -45,43 +36,33 @@ class Description:
 
 
 def describe_block(term: Term, basis: BasisTerm, block: SparseBlock, weights: FloatArray) -> Description:
-    """One block of a term; `weights` (m,) multiply its unit-scale kernel.
-
-    Raises
-    ------
-    InputError
-        If QUIP has no such term.
-    """
+    """One block of a term; `weights` (m,) multiply its unit-scale kernel.  InputError if QUIP has no such term."""
     kernel, descriptor = term.resolved_kernel(), term.descriptor
     if isinstance(descriptor, SOAP):
         if not isinstance(kernel, DotProduct):
             raise InputError(f"QUIP's soap is written with a DotProduct kernel, the model has {kernel!r}")
         assert isinstance(basis.engine, SOAPEngine)
-        points = np.column_stack([whole_vectors(basis.engine, block.points), np.full(len(weights), kernel.sigma0)])
-        return Description(
-            _soap(descriptor, basis.engine, block.species, kernel), DOT_PRODUCT, float(kernel.zeta), np.empty(0),
-            np.array([[1]]), points, weights, np.ones(len(weights)),
-        )  # fmt: skip
+        text, ones = _soap(descriptor, basis.engine, block.species, kernel), np.ones(len(weights))
+        points = np.column_stack([whole_vectors(basis.engine, block.points), kernel.sigma0 * ones])
+        return Description(text, DOT_PRODUCT, float(kernel.zeta), np.empty(0), np.array([[1]]), points, weights, ones)
     if not isinstance(descriptor, TwoBody | ThreeBody | TripletDistances):
         raise InputError(f"QUIP has no {type(descriptor).__name__}; a model for it is made of SOAP, TwoBody, ThreeBody")
     if not isinstance(kernel, SquaredExponential):
         raise InputError(f"{type(descriptor).__name__} is written with a SquaredExponential kernel, not {kernel!r}")
     d = basis.engine.n_features
     theta = np.broadcast_to(np.asarray(kernel.length_scale, float), d).copy()
-    factors = sparse_factors(basis.engine, block.points)
     orders = np.arange(1, d + 1)[None]
     if isinstance(descriptor, TripletDistances):
         orders = orders_of(block.species) + 1
         if float(descriptor.length_scale) != theta[0]:
             raise InputError("`length_scale` of TripletDistances and of its kernel must be the same for QUIP")
-        assert isinstance(basis.engine, TripletDistancesEngine)
-        s, _ = basis.engine.self_kernel(block.points, orders - 1)
-        weights = weights * np.sqrt(s)
+        weights = weights * self_norms(basis.engine, block.species, block.points)
     text = f"{_cluster(descriptor, block.species)} {_cutoff(descriptor)} covariance_type=ard_se"
+    factors = sparse_factors(basis.engine, block.points)
     return Description(text, ARD_SE, None, theta, orders, block.points, weights, factors)
 
 
-def _cluster(descriptor: Descriptor, block: Block) -> str:
+def _cluster(descriptor: TwoBody | ThreeBody | TripletDistances, block: Block) -> str:
     if isinstance(descriptor, TwoBody):
         return f"distance_2b Z1={block[0]} Z2={block[1]}"
     if isinstance(descriptor, ThreeBody):
@@ -96,14 +77,10 @@ def _cutoff(descriptor: TwoBody | ThreeBody | TripletDistances | SOAP) -> str:
     if isinstance(switch, CosineCutoff):
         return f"cutoff={descriptor.cutoff!r} cutoff_transition_width={switch.width!r}"
     if isinstance(switch, DecayingCutoff) and isinstance(descriptor, SOAP):
-        return (
-            f"cutoff={descriptor.cutoff!r} cutoff_transition_width={switch.width!r} cutoff_dexp={switch.exponent:.17g} "
-            f"cutoff_scale={switch.scale!r} cutoff_rate={switch.rate!r}"
-        )
-    name = "QuinticCutoff" if switch is None else type(switch).__name__
-    raise InputError(
-        f"QUIP cannot express the {name} of {type(descriptor).__name__}; fit with cutoff_function=CosineCutoff(0.5)"
-    )
+        more = f"cutoff_dexp={switch.exponent:.17g} cutoff_scale={switch.scale!r} cutoff_rate={switch.rate!r}"
+        return f"cutoff={descriptor.cutoff!r} cutoff_transition_width={switch.width!r} {more}"
+    of = f"{'QuinticCutoff' if switch is None else type(switch).__name__} of {type(descriptor).__name__}"
+    raise InputError(f"QUIP cannot express the {of}; fit with cutoff_function=CosineCutoff(0.5)")
 
 
 def _soap(descriptor: SOAP, engine: SOAPEngine, block: Block, kernel: DotProduct) -> str:
@@ -118,12 +95,10 @@ def _soap(descriptor: SOAP, engine: SOAPEngine, block: Block, kernel: DotProduct
     ]
     if not descriptor.normalize:
         words.append("normalise=F")
-    if descriptor.compression is not None:
-        if not isinstance(descriptor.compression, Channels):
-            raise InputError(
-                f"QUIP cannot express the compression {descriptor.compression!r}; fit with Channels(nu_R, nu_S) or None"
-            )
-        words.append(f"nu_R={descriptor.compression.nu_R} nu_S={descriptor.compression.nu_S}")
+    if (chosen := descriptor.compression) is not None:
+        if not isinstance(chosen, Channels):
+            raise InputError(f"QUIP cannot express the compression {chosen!r}; fit with Channels(nu_R, nu_S) or None")
+        words.append(f"nu_R={chosen.nu_R} nu_S={chosen.nu_S}")
     return " ".join(words)
 
 
@@ -146,9 +121,8 @@ def whole_vectors(engine: SOAPEngine, points: FloatArray) -> FloatArray:
         a = np.repeat(np.arange(n), kept)
         b = np.concatenate([np.arange(k) for k in kept])
         turned = np.zeros((len(points), n, n))
-        values = points[:, start : start + len(a)] / np.where(a == b, 1.0, np.sqrt(2.0))
-        turned[:, a, b] = values
-        turned[:, b, a] = values
+        turned[:, a, b] = points[:, start : start + len(a)] / np.where(a == b, 1.0, np.sqrt(2.0))
+        turned[:, b, a] = turned[:, a, b]
         parts.append((rotation @ turned @ rotation.T)[:, lower[0], lower[1]] * root)
         start += len(a)
     return np.concatenate(parts, axis=1)[:, vector_order(engine.whole)]

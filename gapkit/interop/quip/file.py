@@ -25,13 +25,12 @@ COVARIANCES = {ARD_SE: "ard_se", DOT_PRODUCT: "dot_product", 3: "bond_real_space
 class Coordinates:
     """One `gpCoordinates`: a descriptor with its kernel and sparse points."""
 
-    label: str
     options: Options  # of the descriptor
+    version: int  # of the descriptor, or else `gap_version`
     delta: float  # eV
     covariance: int  # `ARD_SE` or `DOT_PRODUCT`
     zeta: float
     theta: FloatArray  # (d,), or (0,)
-    n_permutations: int
     points: FloatArray  # (m, d)
     weights: FloatArray  # (m,), alpha times the cutoff factor of the sparse point, 1/eV
 
@@ -41,7 +40,6 @@ class GapFile:
     """A gap.xml."""
 
     path: Path
-    label: str
     version: int  # `gap_version`
     command_line: str  # of the gap_fit that made it; empty if not recorded
     energies: dict[int, float]  # e0 in eV by atomic number, zeros included
@@ -51,15 +49,7 @@ class GapFile:
 
 
 def read(path: str | os.PathLike[str]) -> GapFile:
-    """Read a gap.xml and the files of sparse points that it names.
-
-    Raises
-    ------
-    ModelFileError
-        If a file is missing, malformed, or not the one whose checksum is recorded.
-    InputError
-        If it holds a kernel that gapkit has not.
-    """
+    """Read a gap.xml and the files of sparse points that it names."""
     path = Path(path)
     try:
         root = ElementTree.parse(path).getroot()
@@ -68,34 +58,25 @@ def read(path: str | os.PathLike[str]) -> GapFile:
     except (ElementTree.ParseError, UnicodeDecodeError) as error:
         raise ModelFileError(f"`{path}` is not well-formed XML ({error}); it may be truncated: copy it again") from None
     core, label = _potential(root)
-    found = [item for item in root.iter("GAP_params") if label is None or item.get("label") == label]
-    if not found:
+    params = next((item for item in root.iter("GAP_params") if label is None or item.get("label") == label), None)
+    if params is None:
         raise ModelFileError(f"`{path}` holds no <GAP_params>{f' labelled {label}' if label else ''}: it is no GAP")
-    params = found[0]
     data, sparse = params.find("GAP_data"), params.find("gpSparse")
     if data is None or sparse is None:
         raise ModelFileError(f"`{path}` lacks <GAP_data> or <gpSparse>; it may be truncated: copy it again")
     if sparse.get("fitted", "T") != "T":
         raise ModelFileError(f"`{path}` holds a model that is not fitted (fitted={sparse.get('fitted')})")
     items = sparse.findall("gpCoordinates")
-    if len(items) != int(sparse.get("n_coordinate", len(items))):
-        raise ModelFileError(
-            f"`{path}` announces {sparse.get('n_coordinate')} descriptors and holds {len(items)}; copy it again"
-        )
+    if len(items) != int(announced := sparse.get("n_coordinate", len(items))):
+        raise ModelFileError(f"`{path}` announces {announced} descriptors and holds {len(items)}; copy it again")
     if data.get("do_core", "F") == "T" and core is None:
         raise ModelFileError(f"`{path}` was fitted on top of a core potential (do_core=T) that it does not name")
-    command = params.find("command_line")
     try:
-        return GapFile(
-            path=path,
-            label=params.get("label", ""),
-            version=int(params.get("gap_version", "0")),
-            command_line=(command.text or "").strip() if command is not None else "",
-            energies={int(_need(e, "Z")): float(_need(e, "value")) for e in data.iter("e0")},
-            coordinates=tuple(_coordinates(item, path.parent) for item in items),
-            core=core,
-            root=root,
-        )
+        energies = {int(_need(e, "Z")): float(_need(e, "value")) for e in data.iter("e0")}
+        version = int(params.get("gap_version", "0"))
+        coordinates = tuple(_coordinates(item, path.parent, version) for item in items)
+        command = params.findtext("command_line", "").strip()
+        return GapFile(path, version, command, energies, coordinates, core, root)
     except ModelFileError as error:
         raise ModelFileError(f"{path}: {error}") from None
     except InputError:
@@ -126,9 +107,8 @@ def _need(item: Element, name: str) -> str:
     return value
 
 
-def _coordinates(item: Element, folder: Path) -> Coordinates:
-    text = item.findtext("descriptor")
-    options = Options.parse(text or "")
+def _coordinates(item: Element, folder: Path, version: int) -> Coordinates:
+    options = Options.parse(item.findtext("descriptor", ""))
     covariance = int(_need(item, "covariance_type"))
     if covariance not in (ARD_SE, DOT_PRODUCT):
         kind = COVARIANCES.get(covariance, str(covariance))
@@ -143,17 +123,11 @@ def _coordinates(item: Element, folder: Path) -> Coordinates:
     if len(sparse) != n:
         raise ModelFileError(f"{item.get('label')} announces {n} sparse points and holds {len(sparse)}; copy it again")
     weights = np.array([float(_need(s, "alpha")) * float(_need(s, "sparseCutoff")) for s in sparse])
-    return Coordinates(
-        label=item.get("label", ""),
-        options=options,
-        delta=float(_need(item, "signal_variance")),
-        covariance=covariance,
-        zeta=float(item.get("zeta") or options.number("zeta", 1.0)),
-        theta=np.array((item.findtext("theta") or "").split(), float),
-        n_permutations=int(item.get("n_permutations", 1)),
-        points=_points(item, sparse, folder, n, d),
-        weights=weights,
-    )
+    theta = np.array(item.findtext("theta", "").split(), float)
+    zeta = float(item.get("zeta") or options.number("zeta", 1.0))
+    delta = float(_need(item, "signal_variance"))
+    points, version = _points(item, sparse, folder, n, d), options.integer("xml_version", version)
+    return Coordinates(options, version, delta, covariance, zeta, theta, points, weights)
 
 
 def _points(item: Element, sparse: list[Element], folder: Path, n: int, d: int) -> FloatArray:
@@ -176,12 +150,11 @@ def _points(item: Element, sparse: list[Element], folder: Path, n: int, d: int) 
         numbers = np.loadtxt(io.BytesIO(content), ndmin=1).ravel()
     else:
         numbers = np.array([float(word) for s in sparse for text in _texts(s) for word in text.split()])
-    if len(numbers) != n * d:
+    if len(numbers) != n * d or not np.isfinite(numbers).all():
         raise ModelFileError(
-            f"expected {n} x {d} numbers for the sparse points of {item.get('label')}, got {len(numbers)}"
+            f"the sparse points of {item.get('label')} must be {n} x {d} finite numbers, got {len(numbers)} numbers; "
+            "copy the file again"
         )
-    if not np.isfinite(numbers).all():
-        raise ModelFileError(f"the sparse points of {item.get('label')} must be finite; copy the file again")
     return numbers.reshape(n, d)
 
 

@@ -21,17 +21,10 @@ OF_THE_FIT = frozenset({
 
 @dataclass(frozen=True)
 class Options:
-    """Name and options of one descriptor.
-
-    Attributes
-    ----------
-    name : str
-    values : dict of str to str
-        As they stand, without braces or quotes.
-    """
+    """Name and options of one descriptor."""
 
     name: str
-    values: dict[str, str]
+    values: dict[str, str]  # as they stand, without braces or quotes
 
     @classmethod
     def parse(cls, text: str) -> Options:
@@ -44,7 +37,9 @@ class Options:
 
     def number(self, key: str, default: float | None = None) -> float:
         """A number; without a default the option must be there."""
-        text = self._get(key, default)
+        text = self.values.get(key, default)
+        if text is None:
+            raise ModelFileError(f"descriptor {self.name} lacks `{key}`; copy the file again")
         try:
             return float(re.sub("[dD]", "e", text)) if isinstance(text, str) else float(text)
         except ValueError:
@@ -74,23 +69,13 @@ class Options:
             raise ModelFileError(f"`{key}` of descriptor {self.name} must be T or F, got {text!r}")
         return text in _TRUE
 
-    def _get(self, key: str, default: float | None) -> str | float:
-        if key in self.values:
-            return self.values[key]
-        if default is None:
-            raise ModelFileError(f"descriptor {self.name} lacks `{key}`; copy the file again")
-        return default
-
     def unsupported(self, key: str, why: str) -> InputError:
         """The error for an option that gapkit cannot express."""
         shown = f"{key}={self.values[key]}" if key in self.values else key
         return InputError(f"descriptor {self.name} with `{shown}` cannot be read: {why}")
 
     def check(self, known: Collection[str], neutral: dict[str, tuple[str, ...]]) -> None:
-        """Raise InputError for an option that is not among `known` and those of the fit.
-
-        Those in `neutral` may be there with one of the values given, which change nothing.
-        """
+        """Raise InputError for an option neither known, nor of the fit, nor `neutral` with one of its values."""
         for key, value in self.values.items():
             if key in known or key in OF_THE_FIT:
                 continue

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -14,23 +14,15 @@ from gapkit.gp.basis import SparseBasis
 from gapkit.gp.noise import Noise
 from gapkit.gp.posterior import Posterior
 from gapkit.gp.solver import PriorBlock
-from gapkit.interop.quip import distances, soap
 from gapkit.interop.quip.core import read_core
-from gapkit.interop.quip.file import Coordinates, GapFile, read
-from gapkit.interop.quip.parts import Part, Setting
+from gapkit.interop.quip.descriptors import CONVERTERS, Part, with_centres
+from gapkit.interop.quip.file import GapFile, read
 from gapkit.interop.quip.variance import REGULARISATION, prior_factor
 from gapkit.potential import GAP
 from gapkit.potential.model import SparseModel
 from gapkit.potential.state import FittedState
 from gapkit.potential.term import Term
 from gapkit.terms import KnownEnergy
-
-CONVERTERS: dict[str, Callable[[Coordinates, Setting], list[Part]]] = {
-    "soap": soap.convert,
-    "distance_2b": distances.convert_distance_2b,
-    "angle_3b": distances.convert_angle_3b,
-    "distance_Nb": distances.convert_distance_nb,
-}
 
 # Precision of the weights of a model whose data are not known: they count as exact, as in QUIP.
 EXACT = 1e12
@@ -59,7 +51,9 @@ def load(path: str | os.PathLike[str], *, species: Sequence[str | int] | None = 
     """
     file = read(path)
     numbers = _species(file, species)
-    parts = [part for item in file.coordinates for part in _converter(item)(item, Setting(numbers, file.version))]
+    if unknown := [item.options.name for item in file.coordinates if item.options.name not in CONVERTERS]:
+        raise InputError(f"descriptor {unknown[0]!r} cannot be read; gapkit has {', '.join(CONVERTERS)}")
+    parts = [part for item in file.coordinates for part in CONVERTERS[item.options.name](item, numbers)]
     noise = _noise(file.command_line)
     terms, of_terms = _group(parts)
     engines = [term.descriptor.engine(term.descriptor.resolve_species(numbers)) for term in terms]
@@ -67,7 +61,6 @@ def load(path: str | os.PathLike[str], *, species: Sequence[str | int] | None = 
     basis = SparseBasis.build(engines, kernels, [[(p.block, p.points) for p in of_term] for of_term in of_terms])
     core = read_core(file)
     energy_terms = () if core is None else (core,)
-    unknown = "an unknown number of"
     state = FittedState(
         terms=tuple(terms),
         sparse=_sparse_model(basis, kernels, of_terms),
@@ -77,7 +70,7 @@ def load(path: str | os.PathLike[str], *, species: Sequence[str | int] | None = 
         origins=np.full(basis.n_columns, -1, dtype=np.int64),
         metadata={
             "source": {"file": str(path), "gap_version": file.version, "command_line": file.command_line},
-            "training_set": {"sha256": None, "n_frames": unknown, "n_atoms": unknown},
+            "training_set": {"sha256": None} | dict.fromkeys(("n_frames", "n_atoms"), "an unknown number of"),
             "report": f"Read from {path}, which QUIP wrote (gap_version {file.version}).",
             "seconds": {},
         },
@@ -85,22 +78,13 @@ def load(path: str | os.PathLike[str], *, species: Sequence[str | int] | None = 
     return GAP.from_state(state, terms=terms, energy_terms=energy_terms, truncation=0.0, noise=noise, calibration=None)
 
 
-def _converter(item: Coordinates) -> Callable[[Coordinates, Setting], list[Part]]:
-    name = item.options.name
-    if name not in CONVERTERS:
-        raise InputError(f"descriptor {name!r} cannot be read; gapkit has {', '.join(CONVERTERS)}")
-    return CONVERTERS[name]
-
-
 def _species(file: GapFile, given: Sequence[str | int] | None) -> tuple[int, ...]:
     """Atomic numbers of the model, ascending."""
     if given is not None:
         return tuple(sorted(set(atomic_numbers(given))))
     named = {z for z, energy in file.energies.items() if energy != 0.0}
-    for item in file.coordinates:
-        for key in ("Z", "Z1", "Z2", "species_Z"):
-            named |= set(item.options.integers(key, ()))
-    named.discard(0)
+    keys = ("Z", "Z1", "Z2", "species_Z")
+    named |= {z for item in file.coordinates for key in keys for z in item.options.integers(key, ())} - {0}
     if not named:
         raise InputError(f"`{file.path}` names no species (all Z are 0); say which with `species`")
     return tuple(sorted(named))
@@ -108,17 +92,14 @@ def _species(file: GapFile, given: Sequence[str | int] | None) -> tuple[int, ...
 
 def _noise(command_line: str) -> Noise | None:
     """Standard deviations of the labels from the command that made the model; None if it does not say."""
-    found = [
-        re.search(rf"\b{name}\s*=\s*\{{([^}}]*)\}}", command_line)
-        for name in (
-            "(?:default_sigma|default_kernel_regularisation)",
-            "(?:config_type_sigma|config_type_kernel_regularisation)",
-        )
-    ]
-    if found[0] is None:
+    default, of_types = (
+        re.search(rf"\b{name}_(?:sigma|kernel_regularisation)\s*=\s*\{{([^}}]*)\}}", command_line)
+        for name in ("default", "config_type")
+    )
+    if default is None:
         return None
     try:
-        return Noise.from_gap_fit(found[0].group(1), found[1].group(1) if found[1] else "")
+        return Noise.from_gap_fit(default[1], of_types[1] if of_types else "")
     except InputError:  # such as 0 for a kind of label that there was not
         return None
 
@@ -133,19 +114,17 @@ def _group(parts: list[Part]) -> tuple[list[Term], list[list[Part]]]:
                 break
         else:
             groups.append([part])
-    terms = []
-    for group in groups:
-        first = group[0]
-        terms.append(first.term if first.key is None else soap.with_centres(first, tuple(p.block[0] for p in group)))
+    firsts = [group[0] for group in groups]
+    centres = [tuple(part.block[0] for part in group) for group in groups]
+    terms = [p.term if p.key is None else with_centres(p.term, z) for p, z in zip(firsts, centres, strict=True)]
     return terms, groups
 
 
 def _sparse_model(basis: SparseBasis, kernels: list, of_terms: list[list[Part]]) -> SparseModel:
-    prior, scales = [], []
-    for kernel, term in zip(kernels, basis.terms, strict=True):
-        for block in term.blocks:
-            jitter = (REGULARISATION / kernel.delta) ** 2
-            prior.append(PriorBlock(block.columns, prior_factor(block, jitter), jitter, given=True))
-            scales.append(float(kernel.delta))
+    scales = [float(kernel.delta) for kernel, term in zip(kernels, basis.terms, strict=True) for _ in term.blocks]
+    prior = []
+    for delta, block in zip(scales, basis.blocks, strict=True):
+        jitter = (REGULARISATION / delta) ** 2
+        prior.append(PriorBlock(block.columns, prior_factor(block, jitter), jitter, given=True))
     posterior = Posterior(EXACT * np.eye(basis.n_columns), prior, scales)
     return SparseModel(basis, posterior, np.concatenate([part.weights for of_term in of_terms for part in of_term]))

@@ -9,7 +9,7 @@ import numpy as np
 from ase import Atoms
 from scipy.linalg import solve_triangular
 
-from gapkit.descriptors.base import Engine
+from gapkit.descriptors.base import Block, Engine
 from gapkit.descriptors.three_body import MULTIPLICITY, TripletEngine
 from gapkit.descriptors.triplet_distances import TripletDistancesEngine, orders_of
 from gapkit.descriptors.two_body import PairEngine
@@ -64,11 +64,16 @@ def prior_factor(block: SparseBlock, jitter: float) -> FloatArray:
     """Lower Cholesky factor of K_MM + jitter / f_s^2 of a block at unit scale; of triangles, the symmetrised kernel."""
     k = _kernel(block, block.points)
     if isinstance(block.engine, TripletDistancesEngine):
-        orders = orders_of(block.species)
-        root = np.sqrt(block.engine.self_kernel(block.points, orders)[0])
-        k = sum(_kernel(block, block.points[:, order]) for order in orders) / np.outer(root, root)
+        norms = self_norms(block.engine, block.species, block.points)
+        k = sum(_kernel(block, block.points[:, order]) for order in orders_of(block.species)) / np.outer(norms, norms)
     name = f"K_MM of {type(block.engine).__name__.removesuffix('Engine')} {block.species}"
     return cholesky(k + jitter * np.diag(sparse_factors(block.engine, block.points) ** -2.0), name=name).L
+
+
+def self_norms(engine: Engine, block: Block, points: FloatArray) -> FloatArray:
+    """sqrt(s(x)) of sparse points (m, 3) of triangles, (m,)."""
+    assert isinstance(engine, TripletDistancesEngine)
+    return np.sqrt(engine.self_kernel(points, orders_of(block))[0])
 
 
 def sparse_factors(engine: Engine, points: FloatArray) -> FloatArray:
@@ -104,11 +109,11 @@ def _add(
     elif isinstance(block.engine, TripletEngine):
         squares = squares / MULTIPLICITY  # QUIP has an instance for either order of the neighbours
     elif isinstance(block.engine, TripletDistancesEngine):
-        these, orders = features.state, orders_of(block.species)
-        root = np.sqrt(block.engine.self_kernel(block.points, orders)[0])
-        k = k.reshape(-1, len(orders), k.shape[1]).sum(axis=1) / np.outer(np.sqrt(these.s), root)
-        squares = squares[:: len(orders)] * these.s
-        atoms = np.concatenate([atoms[:: len(orders)], neighbours.indices[these.edges]], axis=1)
+        these, norms = features.state, self_norms(block.engine, block.species, block.points)
+        n = len(these.orders)
+        k = k.reshape(-1, n, k.shape[1]).sum(axis=1) / np.outer(np.sqrt(these.s), norms)
+        squares = squares[::n] * these.s
+        atoms = np.concatenate([atoms[::n], neighbours.indices[these.edges]], axis=1)
     white = solve_triangular(factor, k.T, lower=True)
     v = delta**2 * (1.0 + jitter - np.einsum("mn,mn->n", white, white))
     np.add.at(variance, atoms, (v * squares / atoms.shape[1])[:, None])

@@ -5,21 +5,21 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
+from gapkit import __version__
 from gapkit.exceptions import InputError
 from gapkit.interop.quip.descriptions import Description, describe_block
 from gapkit.interop.quip.file import DOT_PRODUCT
 from gapkit.io.atomic import replacing
 from gapkit.potential import GAP
 from gapkit.potential.state import state_of
-from gapkit.terms import EnergyTerm, PairTable, PairTables
+from gapkit.terms import EnergyTerm, PairTables
 
+# Format of the files: after the changes that older readers and files differ in.
 GAP_VERSION = 1600000000
-"""Format of the files: after the changes that older readers and files differ in."""
 N_ELEMENTS = 118
 
 
@@ -69,7 +69,7 @@ def write(model: GAP, path: str | os.PathLike[str]) -> None:
             temporary.write_bytes(content)
         md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
         sparse.append(_coordinates(description, delta, f"{label}{i}", name, md5))
-    SubElement(params, "command_line").text = f"written by gapkit {_own_version()}"
+    SubElement(params, "command_line").text = f"written by gapkit {__version__}"
     ElementTree.indent(root)
     with replacing(path) as temporary:
         temporary.write_bytes(ElementTree.tostring(root))
@@ -99,14 +99,11 @@ def _glue(terms: Sequence[EnergyTerm]) -> Element | None:
     """Pair tables as a Glue model without embedding energy."""
     if not terms:
         return None
-    other = [term for term in terms if not isinstance(term, PairTables)]
-    if other or len(terms) > 1:
-        raise InputError(
-            f"QUIP cannot express the energy terms {', '.join(map(repr, other or terms))}; fit without any, or with "
-            "one PairTables"
-        )
-    tables = [table for term in terms if isinstance(term, PairTables) for table in term.tables]
-    species = sorted({int(z) for table in tables for z in table.species})
+    only = terms[0]
+    if len(terms) > 1 or not isinstance(only, PairTables):
+        names = ", ".join(map(repr, terms))
+        raise InputError(f"QUIP cannot express the energy terms {names}; fit without any, or with one PairTables")
+    species = sorted({int(z) for table in only.tables for z in table.species})
     root = Element("Glue_params", n_types=str(len(species)))
     for i, z in enumerate(species, start=1):
         item = SubElement(root, "per_type_data", atomic_num=str(z), type=str(i))
@@ -115,23 +112,11 @@ def _glue(terms: Sequence[EnergyTerm]) -> Element | None:
         for x in (1.0, 2.0):
             SubElement(density, "point", a=repr(x), rho=repr(x))
             SubElement(embedding, "point", rho=repr(x), E="0.0")
-    for table in tables:
-        root.append(_pair(table, species))
+    for table in only.tables:
+        first, second = sorted(species.index(int(z)) + 1 for z in table.species)
+        y1, yn = ("1.0e50" if slope is None else repr(float(slope)) for slope in table.slopes)
+        item = SubElement(root, "per_pair_data", type1=str(first), type2=str(second))
+        pair = SubElement(item, "potential_pair", num_points=str(len(table.distances)), y1=y1, yn=yn)
+        for r, energy in zip(table.distances, table.energies, strict=True):
+            SubElement(pair, "point", r=repr(float(r)), E=repr(float(energy)))
     return root
-
-
-def _pair(table: PairTable, species: list[int]) -> Element:
-    first, second = sorted(species.index(int(z)) + 1 for z in table.species)
-    item = Element("per_pair_data", type1=str(first), type2=str(second))
-    y1, yn = ("1.0e50" if slope is None else repr(float(slope)) for slope in table.slopes)
-    pair = SubElement(item, "potential_pair", num_points=str(len(table.distances)), y1=y1, yn=yn)
-    for r, energy in zip(table.distances, table.energies, strict=True):
-        SubElement(pair, "point", r=repr(float(r)), E=repr(float(energy)))
-    return item
-
-
-def _own_version() -> str:
-    try:
-        return version("gapkit")
-    except PackageNotFoundError:
-        return "unknown"
