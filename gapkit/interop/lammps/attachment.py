@@ -13,6 +13,7 @@ import numpy as np
 from gapkit.exceptions import GapkitError
 from gapkit.interop.lammps.halo import Halo
 from gapkit.interop.lammps.library import mpi
+from gapkit.potential.predictions import Predictions
 from gapkit.potential.state import FittedState
 from gapkit.typing import FloatArray, IntArray
 
@@ -99,11 +100,7 @@ class Attachment:
         rows, local = np.zeros((len(halo.numbers), 3)), np.zeros(halo.n_owned)
         sums, largest = np.zeros(11), np.full(2, -np.inf)
         if halo.n_owned:
-            batch, neighbours = halo.structure(lmp, self._state.reach)
-            found = self._state.predict(
-                batch, neighbours, uncertainty="parts" if look else "none",
-                centres=np.arange(batch.n_atoms) < halo.n_owned, n_jobs=self._settings.n_jobs,
-            )  # fmt: skip
+            found = self._predict(halo, look)
             rows, local = found.forces, found.local_energies[: halo.n_owned]
             sums[0], sums[1:10] = local.sum(), found.virial.ravel()
             if found.novelty is not None:
@@ -125,6 +122,14 @@ class Attachment:
         work.n_steps += 1
         work.n_local += halo.n_owned
         work.n_foreign += halo.n_foreign
+
+    def _predict(self, halo: Halo, look: bool) -> Predictions:
+        """The model on the rows of the rank, with the owned ones as centres."""
+        batch, neighbours = halo.structure(self._lmp, self._state.reach)
+        return self._state.predict(
+            batch, neighbours, uncertainty="parts" if look else "none", centres=np.arange(batch.n_atoms) < halo.n_owned,
+            n_jobs=self._settings.n_jobs,
+        )  # fmt: skip
 
     def _look(self, halo: Halo, novelty: FloatArray, largest: FloatArray) -> int:
         """Novelties (n_owned,) to LAMMPS, their largest values, and the number of atoms beyond their thresholds."""
