@@ -10,26 +10,26 @@ from gapkit._core.jit import jit
 
 
 @jit
-def count_legs(centres, offsets, distances, channels, cutoff, leg_offsets):
-    """Cumulative number of edges within the cutoff of each centre, leg_offsets (n + 1,)."""
-    leg_offsets[0] = 0
+def count_instance_edges(centres, offsets, distances, channels, cutoff, instance_offsets):
+    """Cumulative number of edges within the cutoff of each centre, instance_offsets (n + 1,)."""
+    instance_offsets[0] = 0
     for i in range(centres.shape[0]):
         count = 0
         for edge in range(offsets[centres[i]], offsets[centres[i] + 1]):
             if channels[edge] >= 0 and distances[edge] < cutoff:
                 count += 1
-        leg_offsets[i + 1] = leg_offsets[i] + count
+        instance_offsets[i + 1] = instance_offsets[i] + count
 
 
 @jit
-def fill_legs(centres, offsets, distances, channels, cutoff, leg_edges):
-    """Edges within the cutoff of each centre, in edge order, leg_edges (n_legs,)."""
-    leg = 0
+def fill_instance_edges(centres, offsets, distances, channels, cutoff, instance_edges):
+    """Edges within the cutoff of each centre, in edge order, instance_edges (n_entries,)."""
+    place = 0
     for i in range(centres.shape[0]):
         for edge in range(offsets[centres[i]], offsets[centres[i] + 1]):
             if channels[edge] >= 0 and distances[edge] < cutoff:
-                leg_edges[leg] = edge
-                leg += 1
+                instance_edges[place] = edge
+                place += 1
 
 
 @jit
@@ -54,11 +54,11 @@ class Derivatives(NamedTuple):
     """
 
     offsets: Any  # (n + 1,)
-    edges: Any  # (n_legs,)
-    projected: Any  # (n_legs, 3, m)
-    single: Any  # (n_legs, 3, m), float32
-    norm_change: Any  # (n_legs, 3): x . dx
-    factor_change: Any  # (n_legs, 3): d(cutoff factor)
+    edges: Any  # (n_entries,)
+    projected: Any  # (n_entries, 3, m)
+    single: Any  # (n_entries, 3, m), float32
+    norm_change: Any  # (n_entries, 3): x . dx
+    factor_change: Any  # (n_entries, 3): d(cutoff factor)
 
 
 class Slopes(NamedTuple):
@@ -84,9 +84,9 @@ def accumulate_rows(slopes, derivatives, places, start, column, force_rows, viri
     """Fold derivatives of instances into force and virial rows, chain rule included.
 
     For the m sparse points from `start` on, the derivative of a row entry f k by an edge vector is by_product (n, M) *
-    (projected + single) (n_legs, 3, m) + by_norm (n, M) * norm_change (n_legs, 3) + by_factor (n, M) * factor_change
-    (n_legs, 3).  force_rows (n_rows, 3, M) and virial_rows (n_frames, 6, M; order xx, yy, zz, yz, xz, xy; no rows: not
-    wanted) get the columns column .. column + m - 1.
+    (projected + single) (n_entries, 3, m) + by_norm (n, M) * norm_change (n_entries, 3) + by_factor (n, M) *
+    factor_change (n_entries, 3).  force_rows (n_rows, 3, M) and virial_rows (n_frames, 6, M; order xx, yy, zz, yz, xz,
+    xy; no rows: not wanted) get the columns column .. column + m - 1.
     """
     offsets, edges, projected, single, norm_change, factor_change = derivatives
     slope_q, slope_n, value = slopes
@@ -105,8 +105,8 @@ def accumulate_rows(slopes, derivatives, places, start, column, force_rows, viri
         in_virial = with_virial and frames[n] >= 0
         own[:, :] = 0.0
         tail = np.int64(-1)
-        for leg in range(offsets[n], offsets[n + 1]):
-            edge = edges[leg]
+        for entry in range(offsets[n], offsets[n + 1]):
+            edge = edges[entry]
             this, head = row_of_atom[tails[edge]], row_of_atom[heads[edge]]
             if this != tail:  # most instances have all their edges at one atom
                 _flush(own, tail, force_rows, column)
@@ -116,21 +116,21 @@ def accumulate_rows(slopes, derivatives, places, start, column, force_rows, viri
             for a in range(3):
                 if plain and head >= 0 and head != tail:
                     if with_single:
-                        _mixed(slope, projected[leg, a], single[leg, a], own[a], force_rows[head, a, column:stop])
+                        _mixed(slope, projected[entry, a], single[entry, a], own[a], force_rows[head, a, column:stop])
                     else:
-                        _double(slope, projected[leg, a], own[a], force_rows[head, a, column:stop])
+                        _double(slope, projected[entry, a], own[a], force_rows[head, a, column:stop])
                     continue
                 for k in range(m):
-                    term[k] = slope[k] * projected[leg, a, k]
+                    term[k] = slope[k] * projected[entry, a, k]
                 if with_single:
                     for k in range(m):
-                        term[k] += slope[k] * single[leg, a, k]
+                        term[k] += slope[k] * single[entry, a, k]
                 if with_norm:
                     for k in range(m):
-                        term[k] += slope_n[n, start + k] * norm_change[leg, a]
+                        term[k] += slope_n[n, start + k] * norm_change[entry, a]
                 if with_factor:
                     for k in range(m):
-                        term[k] += value[n, start + k] * factor_change[leg, a]
+                        term[k] += value[n, start + k] * factor_change[entry, a]
                 if tail != head:
                     _add(own[a], 1.0, term)
                     if head >= 0:

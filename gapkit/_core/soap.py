@@ -194,9 +194,9 @@ def soap_pullback(tables, n_channels, centres, edges, coefficients, x, lengths, 
 
 @jit
 def soap_jacobian(tables, n_channels, centres, edges, coefficients, x, lengths, dx):
-    """dx/d(edge vector) for all edges within the cutoff of `centres`, in edge order, into dx (n_legs + TILE, 3, d).
+    """dx/d(edge vector) for the n edges within the cutoff of `centres`, in edge order, into dx (n + TILE, 3, d).
 
-    The last TILE rows are workspace.  Returns the number of legs.
+    The last TILE rows are workspace.  Returns n.
     """
     mixing = tables.mixing
     edge_offsets = edges.offsets
@@ -212,7 +212,7 @@ def soap_jacobian(tables, n_channels, centres, edges, coefficients, x, lengths, 
     gc = np.zeros(coefficients.shape[1:])
     nothing = np.zeros(d + 4)
     last_species = -1
-    leg = 0
+    entry = 0
     for i in range(centres.shape[0]):
         atom = centres[i]
         edge = edge_offsets[atom]
@@ -263,9 +263,9 @@ def soap_jacobian(tables, n_channels, centres, edges, coefficients, x, lengths, 
                 store(out, at, fma(x[i, k], along2, load8(out, at)))
             for axis in range(3):
                 for k in range(0, d - 7, 8):
-                    transpose8(out, 8 * (axis * (d + 8) + k), 8, dx, (3 * leg + axis) * d + k, 3 * d)
+                    transpose8(out, 8 * (axis * (d + 8) + k), 8, dx, (3 * entry + axis) * d + k, 3 * d)
                 for k in range(d // 8 * 8, d):
                     for t in range(count):
-                        dx[leg + t, axis, k] = out[axis, k, t]
-            leg += count
-    return leg
+                        dx[entry + t, axis, k] = out[axis, k, t]
+            entry += count
+    return entry

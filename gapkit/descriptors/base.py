@@ -24,7 +24,7 @@ from ase import Atoms
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
-from gapkit._core.rows import count_legs, fill_legs
+from gapkit._core.rows import count_instance_edges, fill_instance_edges
 from gapkit.descriptors.species import atomic_numbers, check_species
 from gapkit.exceptions import InputError
 from gapkit.io.registry import registered
@@ -76,10 +76,10 @@ class Features:
 
 @dataclass(frozen=True, eq=False)
 class InstanceEdges:
-    """Edges on which instances depend: those of instance n are edges[offsets[n] : offsets[n + 1]]; may repeat."""
+    """Edges on which instances depend: those of instance n are indices[offsets[n] : offsets[n + 1]]; may repeat."""
 
     offsets: IntArray
-    edges: IntArray
+    indices: IntArray
 
     @property
     def instances(self) -> IntArray:
@@ -92,10 +92,10 @@ class InstanceEdges:
     ) -> InstanceEdges:
         """All edges of `centres` that are shorter than the cutoff and of a known species (channel >= 0), in order."""
         counts = np.empty(len(centres) + 1, np.int64)
-        count_legs(centres, offsets, distances, channels, cutoff, counts)
-        edges = np.empty(counts[-1], np.int64)
-        fill_legs(centres, offsets, distances, channels, cutoff, edges)
-        return cls(counts, edges)
+        count_instance_edges(centres, offsets, distances, channels, cutoff, counts)
+        indices = np.empty(counts[-1], np.int64)
+        fill_instance_edges(centres, offsets, distances, channels, cutoff, indices)
+        return cls(counts, indices)
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,25 +104,25 @@ class Jacobian:
 
     Attributes
     ----------
-    legs : InstanceEdges
-    dx : ndarray (n_legs, 3, d)
+    edges : InstanceEdges
+    dx : ndarray (n_entries, 3, d)
         dx/d(edge vector), 1/Å times the unit of x.
-    dfactors : ndarray (n_legs, 3) or None
+    dfactors : ndarray (n_entries, 3) or None
         df/d(edge vector), 1/Å; None where f is constant.
     """
 
-    legs: InstanceEdges
+    edges: InstanceEdges
     dx: FloatArray
     dfactors: FloatArray | None
 
     def projected(self, projection: FloatArray | None, workspace: Workspace | None = None) -> Jacobian:
-        """With dx @ projection, (n_legs, 3, r), in place of dx; None: as it is."""
+        """With dx @ projection, (n_entries, 3, r), in place of dx; None: as it is."""
         if projection is None:
             return self
-        n, d, r = len(self.legs.edges), *projection.shape
+        n, d, r = len(self.edges.indices), *projection.shape
         dx = (Workspace() if workspace is None else workspace).array("reduced changes", 3 * n, r)
         np.dot(self.dx.reshape(3 * n, d), projection, out=dx)
-        return Jacobian(self.legs, dx.reshape(n, 3, r), self.dfactors)
+        return Jacobian(self.edges, dx.reshape(n, 3, r), self.dfactors)
 
 
 class View(ABC):
@@ -169,11 +169,11 @@ class View(ABC):
         Made of the Jacobian here; reverse mode, which a subclass may write, costs a fraction of it.
         """
         jacobian = self.jacobian(features)
-        instances = jacobian.legs.instances
+        instances = jacobian.edges.instances
         change = np.einsum("ead,ed->ea", jacobian.dx, gx[instances])
         if jacobian.dfactors is not None:
             change += jacobian.dfactors * gf[instances, None]
-        np.add.at(edge_gradients, jacobian.legs.edges, change)
+        np.add.at(edge_gradients, jacobian.edges.indices, change)
 
 
 @dataclass(frozen=True, eq=False)

@@ -71,7 +71,7 @@ class DScribeView(View):
         known = np.isin(self.numbers[near.indices], self.engine.species) - 1
         edges = InstanceEdges.of_centres(centres, near.offsets, near.distances, known, self.engine.reach)
         clusters = []
-        for centre, of_centre in zip(centres, np.split(edges.edges, edges.offsets[1:-1]), strict=True):
+        for centre, of_centre in zip(centres, np.split(edges.indices, edges.offsets[1:-1]), strict=True):
             numbers = self.numbers[[centre, *near.indices[of_centre]]]
             clusters.append(Atoms(numbers, np.concatenate([np.zeros((1, 3)), near.vectors[of_centre]])))
         x = np.empty((len(centres), self.engine.n_features))

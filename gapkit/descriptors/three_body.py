@@ -108,5 +108,5 @@ class TripletView(InstanceView):
             edges, self.neighbours.vectors, self.neighbours.distances, self._weights, self._slopes,
             MULTIPLICITY, features.x, dx, df,
         )  # fmt: skip
-        legs = InstanceEdges(np.arange(0, 2 * n + 1, 2), edges.ravel())
-        return Jacobian(legs, dx, df).projected(projection, workspace)
+        of_instances = InstanceEdges(np.arange(0, 2 * n + 1, 2), edges.ravel())
+        return Jacobian(of_instances, dx, df).projected(projection, workspace)

@@ -175,6 +175,6 @@ class TripletDistancesView(TripletView):
             dx[:, edge, :, 2] = sign * units[:, 2]
         df = np.einsum("nead,nd->nea", dx, by_distance) + switch[:, :, None] * units[:, :2]
         of_orders = dx[..., orders].transpose(0, 3, 1, 2, 4)  # triangle, order, edge, axis, distance
-        legs = InstanceEdges(np.arange(0, 2 * n * m + 1, 2), np.repeat(edges, m, axis=0).ravel())
-        jacobian = Jacobian(legs, of_orders.reshape(-1, 3, 3), np.repeat(df, m, axis=0).reshape(-1, 3))
+        of_instances = InstanceEdges(np.arange(0, 2 * n * m + 1, 2), np.repeat(edges, m, axis=0).ravel())
+        jacobian = Jacobian(of_instances, of_orders.reshape(-1, 3, 3), np.repeat(df, m, axis=0).reshape(-1, 3))
         return jacobian.projected(projection, workspace)

@@ -99,5 +99,7 @@ class PairView(InstanceView):
         """Unit vectors of the pairs."""
         edges = features.state
         unit = self.neighbours.vectors[edges] / self.neighbours.distances[edges, None]
-        legs = InstanceEdges(np.arange(len(edges) + 1), edges)
-        return Jacobian(legs, unit[:, :, None], self._slopes[edges, None] * unit).projected(projection, workspace)
+        of_instances = InstanceEdges(np.arange(len(edges) + 1), edges)
+        return Jacobian(of_instances, unit[:, :, None], self._slopes[edges, None] * unit).projected(
+            projection, workspace
+        )

@@ -148,12 +148,12 @@ class _Rows:
         k, k_q, k_n = kernel
         block, features, neighbours = chunk.block, chunk.features, self.applied.neighbours
         jacobian = chunk.view.jacobian(features, workspace, block.projection)
-        n_legs, _, d = jacobian.dx.shape
+        n_entries, _, d = jacobian.dx.shape
         dx = block.kernel.scale_features(jacobian.dx.reshape(-1, d))
         f = features.factors[:, None]
         norm_change = _NONE
         if k_n is not None:
-            norm_change = np.einsum("ncd,nd->nc", dx.reshape(n_legs, 3, d), chunk.x[jacobian.legs.instances])
+            norm_change = np.einsum("ncd,nd->nc", dx.reshape(n_entries, 3, d), chunk.x[jacobian.edges.instances])
             k_n = 2.0 * f * k_n
         if not block.is_atomic:
             k_q = f * k_q
@@ -163,9 +163,9 @@ class _Rows:
         products = InnerProducts(block, dx, single=self.single, workspace=workspace)
         for tile in tiles:
             projected, small = products.parts(tile)
-            shape = (n_legs, 3, tile.stop - tile.start)
+            shape = (n_entries, 3, tile.stop - tile.start)
             derivatives = Derivatives(
-                jacobian.legs.offsets, jacobian.legs.edges, projected.reshape(shape),
+                jacobian.edges.offsets, jacobian.edges.indices, projected.reshape(shape),
                 _NO_SINGLE if small is None else small.reshape(shape), norm_change,
                 jacobian.dfactors if with_factor else _NONE,
             )  # fmt: skip

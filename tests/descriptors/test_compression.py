@@ -298,8 +298,8 @@ def test_pullback_is_the_transpose_of_the_jacobian(toy, species):
         backward, forward = np.zeros((2, neighbours.n_edges, 3))
         view.pullback(features, gx, np.zeros(len(gx)), backward)
         jacobian = view.jacobian(features)
-        of_leg = np.repeat(np.arange(len(gx)), np.diff(jacobian.legs.offsets))
-        np.add.at(forward, jacobian.legs.edges, np.einsum("lad,ld->la", jacobian.dx, gx[of_leg]))
+        instance = np.repeat(np.arange(len(gx)), np.diff(jacobian.edges.offsets))
+        np.add.at(forward, jacobian.edges.indices, np.einsum("lad,ld->la", jacobian.dx, gx[instance]))
         assert_close(backward, forward, 10 * EXACT)
 
 

@@ -81,12 +81,12 @@ def test_pullback_is_the_transpose_of_the_jacobian(descriptor, atoms):
         backward = np.zeros((neighbours.n_edges, 3))
         view.pullback(features, gx, gf, backward)
         jacobian = view.jacobian(features)
-        of_leg = np.repeat(np.arange(n), np.diff(jacobian.legs.offsets))
-        change = np.einsum("lad,ld->la", jacobian.dx, gx[of_leg])
+        instance = np.repeat(np.arange(n), np.diff(jacobian.edges.offsets))
+        change = np.einsum("lad,ld->la", jacobian.dx, gx[instance])
         if jacobian.dfactors is not None:
-            change += jacobian.dfactors * gf[of_leg, None]
+            change += jacobian.dfactors * gf[instance, None]
         forward = np.zeros_like(backward)
-        np.add.at(forward, jacobian.legs.edges, change)
+        np.add.at(forward, jacobian.edges.indices, change)
         np.testing.assert_allclose(backward, forward, rtol=0, atol=EXACT * 10 * max(largest(forward), 1e-3))
         seen += n
     assert seen > 0

@@ -208,10 +208,10 @@ def test_jacobian_and_pullback(toy, atoms):
         backward, forward = np.zeros((2, neighbours.n_edges, 3))
         view.pullback(features, gx, np.zeros(len(gx)), backward)
         jacobian = view.jacobian(features)
-        of_leg = np.repeat(np.arange(len(gx)), np.diff(jacobian.legs.offsets))
-        np.add.at(forward, jacobian.legs.edges, np.einsum("lad,ld->la", jacobian.dx, gx[of_leg]))
+        instance = np.repeat(np.arange(len(gx)), np.diff(jacobian.edges.offsets))
+        np.add.at(forward, jacobian.edges.indices, np.einsum("lad,ld->la", jacobian.dx, gx[instance]))
         np.testing.assert_allclose(backward, forward, rtol=0, atol=10 * EXACT * max(largest(forward), 1e-3))
-        edge = jacobian.legs.edges[0]  # of the first centre
+        edge = jacobian.edges.indices[0]  # of the first centre
         if not atoms.pbc.any():  # one neighbour, one edge: differences by moving the atom
             numerical = np.zeros((3, engine.n_features))
             for axis in range(3):

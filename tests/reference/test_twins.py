@@ -103,12 +103,12 @@ def switch(rng):
         yield distances, 4.0, 1.5, np.empty_like(distances), np.empty_like(distances)
 
 
-def count_legs(rng):
+def count_instance_edges(rng):
     h = neighbourhood(rng)
     yield np.array([0, 1, 3]), h.offsets, h.distances, h.channels, 3.9, np.empty(4, np.int64)
 
 
-def fill_legs(rng):
+def fill_instance_edges(rng):
     h = neighbourhood(rng)
     centres = np.array([0, 1, 3])
     n = sum(
@@ -126,7 +126,7 @@ def edge_forces(rng):
 def accumulate_rows(rng):
     h = neighbourhood(rng)
     m, start, column, n_columns = 9, 2, 3, 13
-    legs = np.array([0, 3, 3, 7])
+    offsets = np.array([0, 3, 3, 7])
     edges = rng.choice(len(h.indices), 7, replace=False)
     tails = np.repeat(np.arange(4), np.diff(h.offsets))  # edges of an instance may begin at any atom
     heads = np.where(np.arange(len(h.indices)) % 3 == 0, 2, rng.integers(2, 5, len(h.indices)))
@@ -139,7 +139,7 @@ def accumulate_rows(rng):
             yield (
                 Slopes(slopes[0], slopes[1] if norm else none, slopes[2] if factor else none),
                 Derivatives(
-                    legs, edges, projected, single.astype(np.float32) if mixed else np.empty((0, 3, m), np.float32),
+                    offsets, edges, projected, single.astype(np.float32) if mixed else np.empty((0, 3, m), np.float32),
                     changes[0] if norm else none, changes[1] if factor else none,
                 ),
                 Places(tails, heads, h.vectors, np.array(rows), np.array([0, -1, 1])), start, column,
@@ -303,8 +303,8 @@ def soap_pullback(rng):
 def soap_jacobian(rng):
     for arguments in _with_values(rng):
         tables, _, centres, edges, _, x, _ = arguments
-        legs = [twins.legs_of(i, edges.offsets, edges.distances, edges.channels, tables.cutoff) for i in centres]
-        yield *arguments, np.full((sum(map(len, legs)) + TILE, 3, x.shape[1]), np.nan)
+        found = [twins.edges_of(i, edges.offsets, edges.distances, edges.channels, tables.cutoff) for i in centres]
+        yield *arguments, np.full((sum(map(len, found)) + TILE, 3, x.shape[1]), np.nan)
 
 
 INPUTS = {
@@ -312,8 +312,8 @@ INPUTS = {
     "integer_power": integer_power,
     "real_power_and_slope": real_power_and_slope,
     "contract_power": contract_power,
-    "count_legs": count_legs,
-    "fill_legs": fill_legs,
+    "count_instance_edges": count_instance_edges,
+    "fill_instance_edges": fill_instance_edges,
     "edge_forces": edge_forces,
     "accumulate_rows": accumulate_rows,
     "cosine_switch": switch,
@@ -329,7 +329,7 @@ INPUTS = {
 }
 UNDEFINED = {
     "soap_values": lambda arguments: arguments[5][:, -3:],  # the padding of the coefficients
-    "soap_jacobian": lambda arguments: arguments[-1][-TILE:],  # the rows beyond the last leg
+    "soap_jacobian": lambda arguments: arguments[-1][-TILE:],  # the rows beyond the last edge
 }
 BY_DIFFERENCES = {"triplet_jacobian", "triplet_pullback", "soap_pullback", "soap_jacobian"}
 PAIRS = {(module, twin.__name__): twin for module, twins in TWINS.items() for twin in twins}

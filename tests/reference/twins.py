@@ -63,21 +63,21 @@ def quintic_switch(*arguments):
     switch(polynomial, polynomial.deriv(), *arguments)
 
 
-# ---------------------------------------------------------------------- legs, forces, rows
+# ---------------------------------------------------------------------- edges of instances, forces, rows
 
 
-def legs_of(centre, offsets, distances, channels, cutoff):
+def edges_of(centre, offsets, distances, channels, cutoff):
     edges = np.arange(offsets[centre], offsets[centre + 1])
     return edges[(channels[edges] >= 0) & (distances[edges] < cutoff)]
 
 
-def count_legs(centres, offsets, distances, channels, cutoff, leg_offsets):
-    counts = [len(legs_of(i, offsets, distances, channels, cutoff)) for i in centres]
-    leg_offsets[:] = np.concatenate([[0], np.cumsum(counts)])
+def count_instance_edges(centres, offsets, distances, channels, cutoff, instance_offsets):
+    counts = [len(edges_of(i, offsets, distances, channels, cutoff)) for i in centres]
+    instance_offsets[:] = np.concatenate([[0], np.cumsum(counts)])
 
 
-def fill_legs(centres, offsets, distances, channels, cutoff, leg_edges):
-    leg_edges[:] = np.concatenate([legs_of(i, offsets, distances, channels, cutoff) for i in centres])
+def fill_instance_edges(centres, offsets, distances, channels, cutoff, instance_edges):
+    instance_edges[:] = np.concatenate([edges_of(i, offsets, distances, channels, cutoff) for i in centres])
 
 
 def edge_forces(offsets, indices, vectors, frame_of_atom, edge_gradients, forces, virials):
@@ -88,15 +88,15 @@ def edge_forces(offsets, indices, vectors, frame_of_atom, edge_gradients, forces
 
 
 def accumulate_rows(slopes, derivatives, places, start, column, force_rows, virial_rows):
-    of_leg = np.repeat(np.arange(len(slopes.by_product)), np.diff(derivatives.offsets))
+    instance = np.repeat(np.arange(len(slopes.by_product)), np.diff(derivatives.offsets))
     edges, m = derivatives.edges, derivatives.projected.shape[2]
     part = slice(start, start + m)
     projected = derivatives.projected + (derivatives.single if len(derivatives.single) else 0.0)
-    change = slopes.by_product[of_leg, None, part] * projected
+    change = slopes.by_product[instance, None, part] * projected
     if len(slopes.by_norm):
-        change = change + slopes.by_norm[of_leg, None, part] * derivatives.norm_change[:, :, None]
+        change = change + slopes.by_norm[instance, None, part] * derivatives.norm_change[:, :, None]
     if len(slopes.by_factor):
-        change = change + slopes.by_factor[of_leg, None, part] * derivatives.factor_change[:, :, None]
+        change = change + slopes.by_factor[instance, None, part] * derivatives.factor_change[:, :, None]
     columns = slice(column, column + m)
     tail, head = places.row_of_atom[places.tails[edges]], places.row_of_atom[places.heads[edges]]
     np.add.at(force_rows[:, :, columns], tail[tail >= 0], change[tail >= 0])
@@ -105,7 +105,7 @@ def accumulate_rows(slopes, derivatives, places, start, column, force_rows, viri
         virial = -change[:, :, None, :] * places.vectors[edges][:, None, :, None]
         # xx, yy, zz, yz, xz, xy, each shear through its larger axis
         voigt = np.stack([virial[:, a, b] for a, b in ((0, 0), (1, 1), (2, 2), (2, 1), (2, 0), (1, 0))], axis=1)
-        frames = places.frames[of_leg]
+        frames = places.frames[instance]
         np.add.at(virial_rows[:, :, columns], frames[frames >= 0], voigt[frames >= 0])
 
 
@@ -167,8 +167,8 @@ def triplet_jacobian(edges, vectors, distances, weights, slopes, multiplicity, x
 def triplet_pullback(edges, vectors, distances, weights, slopes, multiplicity, x, gx, gf, edge_gradients):
     dx, df = np.empty((2 * len(edges), 3, 3)), np.empty((2 * len(edges), 3))
     triplet_jacobian(edges, vectors, distances, weights, slopes, multiplicity, x, dx, df)
-    of_leg = np.repeat(np.arange(len(edges)), 2)
-    change = np.einsum("lad,ld->la", dx, gx[of_leg]) + df * gf[of_leg, None]
+    triplet = np.repeat(np.arange(len(edges)), 2)
+    change = np.einsum("lad,ld->la", dx, gx[triplet]) + df * gf[triplet, None]
     np.add.at(edge_gradients, edges.ravel(), change)
 
 
@@ -250,7 +250,7 @@ def power_spectrum(c, tables):
 def soap_values(tables, n_channels, centres, channel, edges, coefficients, x, lengths):
     n_rows = (tables.l_max + 1) ** 2  # three more rows are left as they are
     for i, atom in enumerate(centres):
-        e = legs_of(atom, edges.offsets, edges.distances, edges.channels, tables.cutoff)
+        e = edges_of(atom, edges.offsets, edges.distances, edges.channels, tables.cutoff)
         c = density(tables, edges.vectors[e], edges.channels[e], edges.weights[e], n_channels)
         if channel >= 0:
             c[0, channel * tables.n_stride :][: tables.n_max] += tables.centre
@@ -261,9 +261,9 @@ def soap_values(tables, n_channels, centres, channel, edges, coefficients, x, le
 
 def soap_jacobian(tables, n_channels, centres, edges, coefficients, x, lengths, dx):
     n_rows = (tables.l_max + 1) ** 2
-    leg = 0
+    entry = 0
     for i, atom in enumerate(centres):
-        for e in legs_of(atom, edges.offsets, edges.distances, edges.channels, tables.cutoff):
+        for e in edges_of(atom, edges.offsets, edges.distances, edges.channels, tables.cutoff):
 
             def one(vector, e=e):
                 weight = edges.weights[e] + edges.slopes[e] * (np.linalg.norm(vector, axis=1) - edges.distances[e])
@@ -275,25 +275,25 @@ def soap_jacobian(tables, n_channels, centres, edges, coefficients, x, lengths, 
             def spectrum(vector, rest=rest, one=one):
                 return power_spectrum(rest + one(vector), tables)[0][None]
 
-            dx[leg] = differences(spectrum, edges.vectors[e : e + 1])[0]
-            leg += 1
-    return leg
+            dx[entry] = differences(spectrum, edges.vectors[e : e + 1])[0]
+            entry += 1
+    return entry
 
 
 def soap_pullback(tables, n_channels, centres, edges, coefficients, x, lengths, gx, edge_gradients):
-    legs = [legs_of(atom, edges.offsets, edges.distances, edges.channels, tables.cutoff) for atom in centres]
-    of_leg = np.concatenate(legs)
-    dx = np.empty((len(of_leg), 3, x.shape[1]))
+    found = [edges_of(atom, edges.offsets, edges.distances, edges.channels, tables.cutoff) for atom in centres]
+    indices = np.concatenate(found)
+    dx = np.empty((len(indices), 3, x.shape[1]))
     soap_jacobian(tables, n_channels, centres, edges, coefficients, x, lengths, dx)
-    owner = np.repeat(np.arange(len(centres)), [len(leg) for leg in legs])
-    np.add.at(edge_gradients, of_leg, np.einsum("lad,ld->la", dx, gx[owner]))
+    owner = np.repeat(np.arange(len(centres)), [len(of_atom) for of_atom in found])
+    np.add.at(edge_gradients, indices, np.einsum("lad,ld->la", dx, gx[owner]))
 
 
 TWINS = {
     "edges": (edge_vectors,),
     "power": (integer_power, real_power_and_slope, contract_power),
     "switch": (cosine_switch, quintic_switch),
-    "rows": (count_legs, fill_legs, edge_forces, accumulate_rows),
+    "rows": (count_instance_edges, fill_instance_edges, edge_forces, accumulate_rows),
     "triplets": (count_triplets, fill_triplets, triplet_values, triplet_jacobian, triplet_pullback),
     "soap": (soap_values, soap_pullback, soap_jacobian),
 }

@@ -196,8 +196,8 @@ class SOAPView(View):
         """Derivatives of the power spectra with respect to each neighbour."""
         engine, edges = self.engine, self._edges
         coefficients, lengths = features.state
-        legs = InstanceEdges.of_centres(features.centres, edges.offsets, edges.distances, edges.channels, engine.reach)
+        found = InstanceEdges.of_centres(features.centres, edges.offsets, edges.distances, edges.channels, engine.reach)
         arrays = Workspace() if workspace is None else workspace
-        dx = arrays.array("dx", len(legs.edges) + TILE, 3, engine.n_features)
+        dx = arrays.array("dx", len(found.indices) + TILE, 3, engine.n_features)
         soap_jacobian(engine.tables, engine.n_channels, features.centres, edges, coefficients, features.x, lengths, dx)
-        return Jacobian(legs, dx[: len(legs.edges)], None).projected(projection, arrays)
+        return Jacobian(found, dx[: len(found.indices)], None).projected(projection, arrays)

@@ -127,11 +127,11 @@ class InstanceDerivatives:
 
     x: FloatArray  # (n, d), scaled features
     factors: FloatArray  # (n,)
-    # owner, edges (n_legs,) of int, instance and edge of every derivative
+    # owner, edges (n_entries,) of int, instance and edge of every derivative
     owner: IntArray
     edges: IntArray
-    dx: FloatArray  # (n_legs, 3, d), derivative of the scaled features by the edge vector
-    dfactors: FloatArray | None  # (n_legs, 3)
+    dx: FloatArray  # (n_entries, 3, d), derivative of the scaled features by the edge vector
+    dfactors: FloatArray | None  # (n_entries, 3)
 
     @classmethod
     def collect(cls, view: View, block: SparseBlock, centres: IntArray) -> InstanceDerivatives | None:
@@ -145,10 +145,10 @@ class InstanceDerivatives:
         count = 0
         for chunk in instances:
             jacobian = chunk.view.jacobian(chunk.features)
-            legs, shape = jacobian.legs, jacobian.dx.shape
+            of_chunk, shape = jacobian.edges, jacobian.dx.shape
             dx = chunk.block.kernel.scale_features(jacobian.dx.reshape(-1, shape[2])).reshape(shape)
-            owner = count + np.repeat(np.arange(len(chunk.x)), np.diff(legs.offsets))
-            parts.append((chunk.x, chunk.features.factors, owner, legs.edges, dx, jacobian.dfactors))
+            owner = count + np.repeat(np.arange(len(chunk.x)), np.diff(of_chunk.offsets))
+            parts.append((chunk.x, chunk.features.factors, owner, of_chunk.indices, dx, jacobian.dfactors))
             count += len(chunk.x)
         if not parts:
             return None
@@ -171,35 +171,35 @@ class InstanceDerivatives:
                 yield int(a), self._derivatives(out, one, starts).and_also(self._derivatives(into, -one))
 
     def virial(self, neighbours: NeighbourList) -> Functional | None:
-        """The sum over all instances; T = 6, order xx, yy, zz, yz, xz, xy; None: none has any leg."""
-        legs = np.arange(len(self.edges))
-        if len(legs) == 0:
+        """The sum over all instances; T = 6, order xx, yy, zz, yz, xz, xy; None: no instance has any edge."""
+        entries = np.arange(len(self.edges))
+        if len(entries) == 0:
             return None
         starts = np.flatnonzero(np.diff(self.owner, prepend=-1))
         vectors = -neighbours.vectors[self.edges]
         # each shear through its larger axis
         parts = [
-            self._derivatives(legs, vectors[:, b, None], starts, component=a)
+            self._derivatives(entries, vectors[:, b, None], starts, component=a)
             for a, b in ((0, 0), (1, 1), (2, 2), (2, 1), (2, 0), (1, 0))
         ]
         values = None if self.dfactors is None else np.concatenate([part.values for part in parts])
         return Functional(parts[0].x, values, np.concatenate([part.gradients for part in parts]))
 
     def _derivatives(
-        self, legs: IntArray, signs: FloatArray, starts: IntArray | None = None, component: int | None = None
+        self, entries: IntArray, signs: FloatArray, starts: IntArray | None = None, component: int | None = None
     ) -> Functional:
-        """Derivatives along the three components of edge vectors (or one), times signs (n_legs or 1, 3 or 1).
+        """Derivatives along the three components of edge vectors (or one), times signs (n_entries or 1, 3 or 1).
 
-        Summed over the legs of each owner, which begin at `starts`; None: every leg by itself.
+        Summed over the entries of each owner, which begin at `starts`; None: every entry by itself.
         """
         which = slice(None) if component is None else slice(component, component + 1)
-        owner = self.owner[legs] if starts is None else self.owner[legs[starts]]
+        owner = self.owner[entries] if starts is None else self.owner[entries[starts]]
 
         def summed(terms: FloatArray) -> FloatArray:
-            return terms if starts is None or not len(legs) else np.add.reduceat(terms, starts, axis=0)
+            return terms if starts is None or not len(entries) else np.add.reduceat(terms, starts, axis=0)
 
-        dx, values = summed(signs[..., None] * self.dx[legs, which]).transpose(1, 0, 2), None
+        dx, values = summed(signs[..., None] * self.dx[entries, which]).transpose(1, 0, 2), None
         if self.dfactors is not None:
-            values = summed(signs * self.dfactors[legs, which]).T
+            values = summed(signs * self.dfactors[entries, which]).T
             dx = self.factors[owner][:, None] * dx
         return Functional(self.x[owner], values, np.ascontiguousarray(dx))
