@@ -194,6 +194,7 @@ class Engine(ABC):
     reach: float
     scale: float = field(default=1.0, kw_only=True)
 
+    view_class: ClassVar[type[View]]
     is_atomic: ClassVar[bool] = True
     """Whether every atom is one instance, so that its prior residual is a novelty of its whole neighbourhood."""
     array_names: ClassVar[tuple[str, ...]] = ("scale",)
@@ -204,9 +205,9 @@ class Engine(ABC):
     def n_features(self) -> int:
         """Length d of a descriptor vector."""
 
-    @abstractmethod
     def make_view(self, numbers: IntArray, neighbours: NeighbourList) -> View:
         """A view with vectors of scale 1."""
+        return self.view_class(self, numbers, neighbours)
 
     def view(self, numbers: IntArray, neighbours: NeighbourList) -> View:
         """Apply to atoms of atomic numbers `numbers` (n_atoms,) and their neighbours."""

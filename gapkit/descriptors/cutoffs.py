@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 
@@ -21,28 +22,39 @@ class CutoffFunction(Protocol):
         ...
 
 
-@registered("CutoffFunction")
 @dataclass(frozen=True)
-class CosineCutoff:
+class _Switch:
+    """A cutoff function that falls over the last `width` Å, by a compiled loop."""
+
+    width: float
+
+    _fill: ClassVar[Callable[..., None]]
+
+    def __post_init__(self) -> None:
+        if not (np.isfinite(self.width) and self.width > 0.0):
+            raise InputError(
+                f"`width` of a cutoff function must be > 0 Å, got {self.width}; 0.5 Å is narrow, the cutoff is wide"
+            )
+
+    def __call__(self, distances: FloatArray, cutoff: float) -> tuple[FloatArray, FloatArray]:
+        values, slopes = np.empty_like(distances), np.empty_like(distances)
+        self._fill(distances, cutoff, self.width, values, slopes)
+        return values, slopes
+
+
+@registered("CutoffFunction")
+class CosineCutoff(_Switch):
     """f(r) = (1 + cos(pi (r - r_c + w) / w)) / 2 over the last `width` w Å; once continuously differentiable.
 
     Source: Bartók and Csányi, Int. J. Quantum Chem. 115, 1051 (2015), the cutoff of QUIP.
     """
 
-    width: float
-
-    def __post_init__(self) -> None:
-        _check_width(self.width)
-
-    def __call__(self, distances: FloatArray, cutoff: float) -> tuple[FloatArray, FloatArray]:
-        values, slopes = np.empty_like(distances), np.empty_like(distances)
-        cosine_switch(distances, cutoff, self.width, values, slopes)
-        return values, slopes
+    _fill = staticmethod(cosine_switch)
 
 
 @registered("CutoffFunction")
 @dataclass(frozen=True)
-class DecayingCutoff:
+class DecayingCutoff(_Switch):
     """Cosine cutoff times a decay: f(r) = f_c(r) rate / (rate + (r / scale)^exponent), (scale / r)^exponent for rate 0.
 
     Source: Caro, Phys. Rev. B 100, 024112 (2019), radial scaling; the weight of neighbours of QUIP's `cutoff_dexp`.
@@ -59,21 +71,22 @@ class DecayingCutoff:
         >= 0.  With 0, f grows without bound towards r = 0.
     """
 
-    width: float
     exponent: float
     scale: float
     rate: float
 
+    _fill = staticmethod(cosine_switch)
+
     def __post_init__(self) -> None:
-        _check_width(self.width)
-        for name, value in (("exponent", self.exponent), ("scale", self.scale)):
-            if not (np.isfinite(value) and value > 0.0):
-                raise InputError(f"`{name}` of DecayingCutoff must be > 0, got {value}; 2 is usual")
+        super().__post_init__()
+        for name in ("exponent", "scale"):
+            if not (np.isfinite(getattr(self, name)) and getattr(self, name) > 0.0):
+                raise InputError(f"`{name}` of DecayingCutoff must be > 0, got {getattr(self, name)}; 2 is usual")
         if not (np.isfinite(self.rate) and self.rate >= 0.0):
             raise InputError(f"`rate` of DecayingCutoff must be >= 0, got {self.rate}; 1 is usual")
 
     def __call__(self, distances: FloatArray, cutoff: float) -> tuple[FloatArray, FloatArray]:
-        values, slopes = CosineCutoff(self.width)(distances, cutoff)
+        values, slopes = super().__call__(distances, cutoff)
         power = (distances / self.scale) ** self.exponent
         total = self.rate + power
         decay = self.rate / total if self.rate > 0.0 else 1.0 / power
@@ -83,23 +96,14 @@ class DecayingCutoff:
 
 
 @registered("CutoffFunction")
-@dataclass(frozen=True)
-class QuinticCutoff:
+class QuinticCutoff(_Switch):
     """f(p) = 1 - 10 p^3 + 15 p^4 - 6 p^5, p = (r - r_c + w) / w; twice continuously differentiable.
 
     The default of gapkit: with a wide transition it weighs neighbours by distance as radial scaling does, and phonons,
     which are second derivatives, stay continuous when a neighbour crosses the cutoff.
     """
 
-    width: float
-
-    def __post_init__(self) -> None:
-        _check_width(self.width)
-
-    def __call__(self, distances: FloatArray, cutoff: float) -> tuple[FloatArray, FloatArray]:
-        values, slopes = np.empty_like(distances), np.empty_like(distances)
-        quintic_switch(distances, cutoff, self.width, values, slopes)
-        return values, slopes
+    _fill = staticmethod(quintic_switch)
 
 
 @registered("CutoffFunction")
@@ -111,21 +115,8 @@ class NoCutoff:
         return np.ones_like(distances), np.zeros_like(distances)
 
 
-def _check_width(width: float) -> None:
-    if not (np.isfinite(width) and width > 0.0):
-        raise InputError(
-            f"`width` of a cutoff function must be > 0 Å, got {width}; 0.5 Å is narrow, the cutoff is wide"
-        )
-
-
 def switch_of(cutoff: float, transition: float | None, cutoff_function: CutoffFunction | None) -> CutoffFunction:
-    """The switch of a descriptor: the function given, or a quintic of width `transition` (None: the whole cutoff).
-
-    Raises
-    ------
-    InputError
-        If a length is out of range, or both are given.
-    """
+    """The switch of a descriptor: the function given, or a quintic of width `transition` (None: the whole cutoff)."""
     check_cutoff(cutoff)
     if transition is not None and cutoff_function is not None:
         raise InputError("`transition` must be None when `cutoff_function` is given, which has a width of its own")

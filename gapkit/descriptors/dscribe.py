@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from itertools import product
 from typing import Any
 
@@ -18,7 +18,6 @@ from ase.data import chemical_symbols
 
 from gapkit.descriptors.base import Block, Descriptor, Engine, Features, InstanceEdges, Jacobian, View
 from gapkit.descriptors.cutoffs import check_cutoff
-from gapkit.neighbours import NeighbourList
 from gapkit.typing import FloatArray, IntArray
 from gapkit.workspace import Workspace
 
@@ -26,39 +25,6 @@ from gapkit.workspace import Workspace
 OFFSETS, WEIGHTS, STEP = np.array([-2.0, -1.0, 1.0, 2.0]), np.array([1.0, -8.0, 8.0, -1.0]) / 12.0, 1e-3
 # Places of clusters that DScribe sees in one call, far from each other.
 GRID = np.array(list(product(range(3), repeat=3)), float)
-
-
-class _DScribe(Descriptor):
-    """A descriptor that DScribe computes."""
-
-    cutoff: float
-
-    @abstractmethod
-    def _make(self, symbols: list[str]) -> Any:
-        """DScribe's object for clusters of these elements."""
-
-    def _reach(self, made: Any) -> float:
-        """Distance in Å beyond which DScribe sees no atom."""
-        return self.cutoff
-
-    def engine(self, species: Sequence[int]) -> DScribeEngine:
-        check_cutoff(self.cutoff)
-        made = self._make([chemical_symbols[z] for z in species])
-        return DScribeEngine(tuple(species), self._reach(made), made)
-
-
-@dataclass(frozen=True, eq=False)
-class DScribeEngine(Engine):
-    """DScribe's object for fixed species."""
-
-    made: Any
-
-    @property
-    def n_features(self) -> int:
-        return int(self.made.get_number_of_features())
-
-    def make_view(self, numbers: IntArray, neighbours: NeighbourList) -> DScribeView:
-        return DScribeView(self, numbers, neighbours)
 
 
 class DScribeView(View):
@@ -70,13 +36,11 @@ class DScribeView(View):
         near = self.neighbours
         known = np.isin(self.numbers[near.indices], self.engine.species) - 1
         edges = InstanceEdges.of_centres(centres, near.offsets, near.distances, known, self.engine.reach)
-        clusters = []
-        for centre, of_centre in zip(centres, np.split(edges.indices, edges.offsets[1:-1]), strict=True):
-            numbers = self.numbers[[centre, *near.indices[of_centre]]]
-            clusters.append(Atoms(numbers, np.concatenate([np.zeros((1, 3)), near.vectors[of_centre]])))
-        x = np.empty((len(centres), self.engine.n_features))
-        for row, cluster in zip(x, clusters, strict=True):
-            row[:] = self.engine.made.create(cluster, [0])[0]
+        x, clusters = np.empty((len(centres), self.engine.n_features)), []
+        for row, centre, own in zip(x, centres, np.split(edges.indices, edges.offsets[1:-1]), strict=True):
+            positions = np.concatenate([np.zeros((1, 3)), near.vectors[own]])
+            clusters.append(Atoms(self.numbers[[centre, *near.indices[own]]], positions))
+            row[:] = self.engine.made.create(clusters[-1], [0])[0]
         return Features(x, np.ones(len(x)), centres, (edges, clusters))
 
     def jacobian(
@@ -110,6 +74,39 @@ class DScribeView(View):
         return np.asarray(np.einsum("iasd,s->iad", x.reshape(n - 1, 3, len(OFFSETS), -1), WEIGHTS / STEP))
 
 
+@dataclass(frozen=True, eq=False)
+class DScribeEngine(Engine):
+    """DScribe's object for fixed species."""
+
+    made: Any
+
+    view_class = DScribeView
+
+    @property
+    def n_features(self) -> int:
+        return int(self.made.get_number_of_features())
+
+
+class _DScribe(Descriptor):
+    """A descriptor that DScribe computes."""
+
+    cutoff: float
+
+    @abstractmethod
+    def _make(self, symbols: list[str]) -> Any:
+        """DScribe's object for clusters of these elements."""
+
+    def _reach(self, made: Any) -> float:
+        """Distance in Å beyond which DScribe sees no atom."""
+        return self.cutoff
+
+    def engine(self, species: Sequence[int]) -> DScribeEngine:
+        check_cutoff(self.cutoff)
+        made = self._make([chemical_symbols[z] for z in species])
+        return DScribeEngine(tuple(species), self._reach(made), made)
+
+
+@dataclass(eq=False, repr=False)
 class DScribeSOAP(_DScribe):
     """SOAP as DScribe computes it: unnormalised, in DScribe's order.
 
@@ -128,24 +125,14 @@ class DScribeSOAP(_DScribe):
     Source: Himanen et al., Comput. Phys. Commun. 247, 106949 (2020).
     """
 
-    def __init__(
-        self,
-        cutoff: float = 5.0,
-        n_max: int = 8,
-        l_max: int = 6,
-        sigma: float = 0.5,
-        *,
-        basis: str = "gto",
-        smooth: bool = False,
-        species: Sequence[str | int] | None = None,
-    ) -> None:
-        self.cutoff = cutoff
-        self.n_max = n_max
-        self.l_max = l_max
-        self.sigma = sigma
-        self.basis = basis
-        self.smooth = smooth
-        self.species = species
+    cutoff: float = 5.0
+    n_max: int = 8
+    l_max: int = 6
+    sigma: float = 0.5
+    _: KW_ONLY
+    basis: str = "gto"
+    smooth: bool = False
+    species: Sequence[str | int] | None = None
 
     def _make(self, symbols: list[str]) -> Any:
         from dscribe.descriptors import SOAP
@@ -160,6 +147,7 @@ class DScribeSOAP(_DScribe):
         return self.cutoff if self.smooth else self.cutoff + float(made.get_cutoff_padding())
 
 
+@dataclass(eq=False, repr=False)
 class DScribeACSF(_DScribe):
     """Atom-centred symmetry functions G1 to G4 of Behler as DScribe computes them.
 
@@ -178,23 +166,11 @@ class DScribeACSF(_DScribe):
     Source: Behler, J. Chem. Phys. 134, 074106 (2011).
     """
 
-    def __init__(
-        self,
-        cutoff: float = 5.0,
-        *,
-        g2: Sequence[tuple[float, float]] = ((0.05, 0.0), (0.5, 1.5), (0.5, 3.0), (4.0, 2.4)),
-        g4: Sequence[tuple[float, float, float]] = (
-            (0.01, 1.0, 1.0),
-            (0.01, 1.0, -1.0),
-            (0.01, 4.0, 1.0),
-            (0.01, 4.0, -1.0),
-        ),
-        species: Sequence[str | int] | None = None,
-    ) -> None:
-        self.cutoff = cutoff
-        self.g2 = g2
-        self.g4 = g4
-        self.species = species
+    cutoff: float = 5.0
+    _: KW_ONLY
+    g2: Sequence[tuple[float, float]] = ((0.05, 0.0), (0.5, 1.5), (0.5, 3.0), (4.0, 2.4))
+    g4: Sequence[tuple[float, float, float]] = tuple(product((0.01,), (1.0, 4.0), (1.0, -1.0)))
+    species: Sequence[str | int] | None = None
 
     def _make(self, symbols: list[str]) -> Any:
         from dscribe.descriptors import ACSF

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from itertools import combinations_with_replacement
 from typing import ClassVar
 
@@ -17,37 +17,30 @@ from gapkit.neighbours import NeighbourList
 from gapkit.typing import IntArray
 
 
+@dataclass(eq=False, repr=False)
 class _InstanceDescriptor(Descriptor):
     """Base of descriptors of pairs and triplets; parameters as of `TwoBody`."""
 
-    _n_atoms: ClassVar[int]
+    cutoff: float = 4.0
+    _: KW_ONLY
+    transition: float | None = None
+    cutoff_function: CutoffFunction | None = None
+    species: Sequence[str | int] | None = None
+    blocks: Sequence[Sequence[str | int]] | None = None
 
-    def __init__(
-        self,
-        cutoff: float = 4.0,
-        *,
-        transition: float | None = None,
-        cutoff_function: CutoffFunction | None = None,
-        species: Sequence[str | int] | None = None,
-        blocks: Sequence[Sequence[str | int]] | None = None,
-    ) -> None:
-        self.cutoff = cutoff
-        self.transition = transition
-        self.cutoff_function = cutoff_function
-        self.species = species
-        self.blocks = blocks
+    _engine: ClassVar[type[InstanceEngine]]
 
-    def _switch(self) -> CutoffFunction:
-        return switch_of(self.cutoff, self.transition, self.cutoff_function)
+    def engine(self, species: Sequence[int]) -> InstanceEngine:
+        switch, chosen = switch_of(self.cutoff, self.transition, self.cutoff_function), None
+        if self.blocks is not None:
+            n = self._engine.n_atoms
+            if not self.blocks or any(isinstance(block, str) or len(block) != n for block in self.blocks):
+                raise InputError(f"`blocks` must hold tuples of {n} species, got {self.blocks!r}")
+            chosen = tuple(atomic_numbers(block) for block in self.blocks)
+        return self._engine(tuple(species), self.cutoff, switch, chosen)
 
-    def _chosen_blocks(self) -> tuple[Block, ...] | None:
-        """Atomic numbers of the blocks given."""
-        if self.blocks is None:
-            return None
-        n = self._n_atoms
-        if not self.blocks or any(isinstance(block, str) or len(block) != n for block in self.blocks):
-            raise InputError(f"`blocks` must hold tuples of {n} species, got {self.blocks!r}")
-        return tuple(atomic_numbers(block) for block in self.blocks)
+    def default_n_sparse(self, n_blocks: int) -> int:
+        return 100 * n_blocks
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,53 +16,12 @@ from gapkit._core.triplets import (
 from gapkit.descriptors.base import Block, Features, InstanceEdges, Jacobian
 from gapkit.descriptors.instances import InstanceEngine, InstanceView, _InstanceDescriptor
 from gapkit.kernels import GapKernel, SquaredExponential
-from gapkit.neighbours import NeighbourList
 from gapkit.sparse import KMeans, SparseSelector
 from gapkit.typing import FloatArray, IntArray
 from gapkit.workspace import Workspace
 
 # Both orders of the two neighbours count, as in QUIP's angle_3b.
 MULTIPLICITY = 2.0
-
-
-class ThreeBody(_InstanceDescriptor):
-    """Triplets x = (r_ij + r_ik, (r_ij - r_ik)^2, r_jk), factor f_c(r_ij) f_c(r_ik), both orders of j, k counted.
-
-    Parameters
-    ----------
-    cutoff : float
-        Å; applies to r_ij and r_ik.
-    transition, cutoff_function, species
-        As of `TwoBody`.
-    blocks : sequence of sequences of str or int, or None
-        Species of the triplets, the centre first, that count, such as ``[("O", "Si", "Si")]``; None: all.
-
-    Notes
-    -----
-    Source: Bartók and Csányi, Int. J. Quantum Chem. 115, 1051 (2015), section on two- and three-body descriptors.
-    """
-
-    _n_atoms = 3
-
-    def engine(self, species: Sequence[int]) -> TripletEngine:
-        return TripletEngine(tuple(species), self.cutoff, self._switch(), self._chosen_blocks())
-
-    def default_kernel(self) -> GapKernel:
-        return SquaredExponential(length_scale=(1.5, 2.0, 1.5))
-
-    def default_selector(self) -> SparseSelector:
-        return KMeans()
-
-    def default_n_sparse(self, n_blocks: int) -> int:
-        return 100 * n_blocks
-
-
-@dataclass(frozen=True, eq=False)
-class TripletEngine(InstanceEngine):
-    """Three-body descriptor for fixed species."""
-
-    def make_view(self, numbers: IntArray, neighbours: NeighbourList) -> TripletView:
-        return TripletView(self, numbers, neighbours)
 
 
 class TripletView(InstanceView):
@@ -110,3 +68,36 @@ class TripletView(InstanceView):
         )  # fmt: skip
         of_instances = InstanceEdges(np.arange(0, 2 * n + 1, 2), edges.ravel())
         return Jacobian(of_instances, dx, df).projected(projection, workspace)
+
+
+@dataclass(frozen=True, eq=False)
+class TripletEngine(InstanceEngine):
+    """Three-body descriptor for fixed species."""
+
+    view_class = TripletView
+
+
+class ThreeBody(_InstanceDescriptor):
+    """Triplets x = (r_ij + r_ik, (r_ij - r_ik)^2, r_jk), factor f_c(r_ij) f_c(r_ik), both orders of j, k counted.
+
+    Parameters
+    ----------
+    cutoff : float
+        Å; applies to r_ij and r_ik.
+    transition, cutoff_function, species
+        As of `TwoBody`.
+    blocks : sequence of sequences of str or int, or None
+        Species of the triplets, the centre first, that count, such as ``[("O", "Si", "Si")]``; None: all.
+
+    Notes
+    -----
+    Source: Bartók and Csányi, Int. J. Quantum Chem. 115, 1051 (2015), section on two- and three-body descriptors.
+    """
+
+    _engine = TripletEngine
+
+    def default_kernel(self) -> GapKernel:
+        return SquaredExponential(length_scale=(1.5, 2.0, 1.5))
+
+    def default_selector(self) -> SparseSelector:
+        return KMeans()

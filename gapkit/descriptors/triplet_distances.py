@@ -12,69 +12,18 @@ with k0 squared exponential of one length scale.  In the linear model every orde
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import permutations
 from numbers import Real
 
 import numpy as np
 
 from gapkit.descriptors.base import Block, Features, InstanceEdges, Jacobian
-from gapkit.descriptors.cutoffs import CutoffFunction
 from gapkit.descriptors.instances import InstanceEngine, _InstanceDescriptor
 from gapkit.descriptors.three_body import TripletView
 from gapkit.exceptions import InputError
-from gapkit.neighbours import NeighbourList
 from gapkit.typing import FloatArray, IntArray
 from gapkit.workspace import Workspace
-
-
-class TripletDistances(_InstanceDescriptor, former=("Triangles",)):
-    """Distances x = (r_ij, r_ik, r_jk) in all orders of like atoms, factor f_c(r_ij) f_c(r_ik) / sqrt(s(x)).
-
-    Every triangle is counted from each of its atoms i whose two distances are within the cutoff.  Six orders for three
-    like atoms; two for like neighbours of another centre; one where the neighbours differ.
-
-    Parameters
-    ----------
-    cutoff : float
-        Å; applies to r_ij and r_ik.
-    length_scale : float
-        Å, of k0 in s(x): that of the term's kernel.
-    transition, cutoff_function, species
-        As of `TwoBody`.
-    blocks : sequence of sequences of str or int, or None
-        Species of the triplets, the centre first, that count, such as ``[("Si", "Si", "Si")]``; None: all.
-
-    Notes
-    -----
-    For like species what QUIP calls `distance_Nb` of order 3.
-    Source: Bartók and Csányi, Int. J. Quantum Chem. 115, 1051 (2015), section on symmetrised kernels.
-    """
-
-    _n_atoms = 3
-
-    def __init__(
-        self,
-        cutoff: float = 4.0,
-        length_scale: float = 1.0,
-        *,
-        transition: float | None = None,
-        cutoff_function: CutoffFunction | None = None,
-        species: Sequence[str | int] | None = None,
-        blocks: Sequence[Sequence[str | int]] | None = None,
-    ) -> None:
-        super().__init__(cutoff, transition=transition, cutoff_function=cutoff_function, species=species, blocks=blocks)
-        self.length_scale = length_scale
-
-    def engine(self, species: Sequence[int]) -> TripletDistancesEngine:
-        if not (isinstance(self.length_scale, Real) and 0.0 < self.length_scale < np.inf):
-            raise InputError(f"`length_scale` of TripletDistances must be one number > 0 Å, got {self.length_scale!r}")
-        return TripletDistancesEngine(
-            tuple(species), self.cutoff, self._switch(), self._chosen_blocks(), float(self.length_scale)
-        )
-
-    def default_n_sparse(self, n_blocks: int) -> int:
-        return 100 * n_blocks
 
 
 def orders_of(block: Block) -> IntArray:
@@ -84,28 +33,6 @@ def orders_of(block: Block) -> IntArray:
     if block[0] != block[1]:
         return np.array([[0, 1, 2], [1, 0, 2]])
     return np.array(list(permutations(range(3))))
-
-
-@dataclass(frozen=True, eq=False)
-class TripletDistancesEngine(InstanceEngine):
-    """Triplet distances for fixed species; `length_scale` in Å."""
-
-    length_scale: float
-
-    def make_view(self, numbers: IntArray, neighbours: NeighbourList) -> TripletDistancesView:
-        return TripletDistancesView(self, numbers, neighbours)
-
-    def self_kernel(self, x: FloatArray, orders: IntArray) -> tuple[FloatArray, FloatArray]:
-        """s(x) (n,) and ds/dx (n, 3) in 1/Å at x (n, 3)."""
-        s, slopes = np.zeros(len(x)), np.zeros_like(x)
-        for order in orders:
-            difference = (x - x[:, order]) / self.length_scale
-            k = np.exp(-0.5 * np.einsum("nd,nd->n", difference, difference))
-            change = k[:, None] * difference / self.length_scale
-            s += k
-            slopes -= change
-            slopes[:, order] += change
-        return s, slopes
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,3 +105,58 @@ class TripletDistancesView(TripletView):
         of_instances = InstanceEdges(np.arange(0, 2 * n * m + 1, 2), np.repeat(edges, m, axis=0).ravel())
         jacobian = Jacobian(of_instances, of_orders.reshape(-1, 3, 3), np.repeat(df, m, axis=0).reshape(-1, 3))
         return jacobian.projected(projection, workspace)
+
+
+@dataclass(frozen=True, eq=False)
+class TripletDistancesEngine(InstanceEngine):
+    """Triplet distances for fixed species; `length_scale` in Å."""
+
+    length_scale: float = 1.0
+
+    view_class = TripletDistancesView
+
+    def self_kernel(self, x: FloatArray, orders: IntArray) -> tuple[FloatArray, FloatArray]:
+        """s(x) (n,) and ds/dx (n, 3) in 1/Å at x (n, 3)."""
+        s, slopes = np.zeros(len(x)), np.zeros_like(x)
+        for order in orders:
+            difference = (x - x[:, order]) / self.length_scale
+            k = np.exp(-0.5 * np.einsum("nd,nd->n", difference, difference))
+            change = k[:, None] * difference / self.length_scale
+            s += k
+            slopes -= change
+            slopes[:, order] += change
+        return s, slopes
+
+
+@dataclass(eq=False, repr=False)
+class TripletDistances(_InstanceDescriptor, former=("Triangles",)):
+    """Distances x = (r_ij, r_ik, r_jk) in all orders of like atoms, factor f_c(r_ij) f_c(r_ik) / sqrt(s(x)).
+
+    Every triangle is counted from each of its atoms i whose two distances are within the cutoff.  Six orders for three
+    like atoms; two for like neighbours of another centre; one where the neighbours differ.
+
+    Parameters
+    ----------
+    cutoff : float
+        Å; applies to r_ij and r_ik.
+    length_scale : float
+        Å, of k0 in s(x): that of the term's kernel.
+    transition, cutoff_function, species
+        As of `TwoBody`.
+    blocks : sequence of sequences of str or int, or None
+        Species of the triplets, the centre first, that count, such as ``[("Si", "Si", "Si")]``; None: all.
+
+    Notes
+    -----
+    For like species what QUIP calls `distance_Nb` of order 3.
+    Source: Bartók and Csányi, Int. J. Quantum Chem. 115, 1051 (2015), section on symmetrised kernels.
+    """
+
+    length_scale: float = 1.0
+
+    _engine = TripletDistancesEngine
+
+    def engine(self, species: Sequence[int]) -> TripletDistancesEngine:
+        if not (isinstance(self.length_scale, Real) and 0.0 < self.length_scale < np.inf):
+            raise InputError(f"`length_scale` of TripletDistances must be one number > 0 Å, got {self.length_scale!r}")
+        return replace(super().engine(species), length_scale=float(self.length_scale))

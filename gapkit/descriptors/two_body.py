@@ -2,76 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from gapkit.descriptors.base import Block, Features, InstanceEdges, Jacobian
-from gapkit.descriptors.cutoffs import CutoffFunction
 from gapkit.descriptors.instances import InstanceEngine, InstanceView, _InstanceDescriptor, ranges
 from gapkit.kernels import GapKernel, SquaredExponential
-from gapkit.neighbours import NeighbourList
 from gapkit.sparse import SparseSelector, Uniform1D
 from gapkit.typing import FloatArray, IntArray
 from gapkit.workspace import Workspace
-
-
-class TwoBody(_InstanceDescriptor):
-    """Distances x = r_ij with instance factor f_c(r_ij); every pair is counted from both of its ends.
-
-    Parameters
-    ----------
-    cutoff : float
-        Å.
-    transition : float or None
-        Width in Å of the quintic switch; None: the whole cutoff.
-    cutoff_function : CutoffFunction or None
-        Another switch; then `transition` must be None.
-    species : sequence of str or int, or None
-        Chemical species; None: those of the data.
-    blocks : sequence of sequences of str or int, or None
-        Species of the pairs that count, such as ``[("Si", "O")]``; None: all.
-    """
-
-    _n_atoms = 2
-
-    def __init__(
-        self,
-        cutoff: float = 5.0,
-        *,
-        transition: float | None = None,
-        cutoff_function: CutoffFunction | None = None,
-        species: Sequence[str | int] | None = None,
-        blocks: Sequence[Sequence[str | int]] | None = None,
-    ) -> None:
-        super().__init__(cutoff, transition=transition, cutoff_function=cutoff_function, species=species, blocks=blocks)
-
-    def engine(self, species: Sequence[int]) -> PairEngine:
-        return PairEngine(tuple(species), self.cutoff, self._switch(), self._chosen_blocks())
-
-    def default_kernel(self) -> GapKernel:
-        return SquaredExponential(length_scale=0.7)
-
-    def default_selector(self) -> SparseSelector:
-        return Uniform1D()
-
-    def default_n_sparse(self, n_blocks: int) -> int:
-        return 15 * n_blocks
-
-
-@dataclass(frozen=True, eq=False)
-class PairEngine(InstanceEngine):
-    """Two-body descriptor for fixed species."""
-
-    n_atoms = 2
-
-    def centre_species(self, block: Block) -> tuple[int, ...]:
-        """Either species of the pair."""
-        return tuple(set(block))
-
-    def make_view(self, numbers: IntArray, neighbours: NeighbourList) -> PairView:
-        return PairView(self, numbers, neighbours)
 
 
 class PairView(InstanceView):
@@ -103,3 +43,47 @@ class PairView(InstanceView):
         return Jacobian(of_instances, unit[:, :, None], self._slopes[edges, None] * unit).projected(
             projection, workspace
         )
+
+
+@dataclass(frozen=True, eq=False)
+class PairEngine(InstanceEngine):
+    """Two-body descriptor for fixed species."""
+
+    view_class = PairView
+    n_atoms = 2
+
+    def centre_species(self, block: Block) -> tuple[int, ...]:
+        """Either species of the pair."""
+        return tuple(set(block))
+
+
+@dataclass(eq=False, repr=False)
+class TwoBody(_InstanceDescriptor):
+    """Distances x = r_ij with instance factor f_c(r_ij); every pair is counted from both of its ends.
+
+    Parameters
+    ----------
+    cutoff : float
+        Å.
+    transition : float or None
+        Width in Å of the quintic switch; None: the whole cutoff.
+    cutoff_function : CutoffFunction or None
+        Another switch; then `transition` must be None.
+    species : sequence of str or int, or None
+        Chemical species; None: those of the data.
+    blocks : sequence of sequences of str or int, or None
+        Species of the pairs that count, such as ``[("Si", "O")]``; None: all.
+    """
+
+    cutoff: float = 5.0
+
+    _engine = PairEngine
+
+    def default_kernel(self) -> GapKernel:
+        return SquaredExponential(length_scale=0.7)
+
+    def default_selector(self) -> SparseSelector:
+        return Uniform1D()
+
+    def default_n_sparse(self, n_blocks: int) -> int:
+        return 15 * n_blocks

@@ -35,18 +35,12 @@ class QuadraticForm:
 
 @dataclass(frozen=True, eq=False)
 class SecondSlopes:
-    """Second derivatives of kappa(q, n, n'), (N, M) each; the last three None where kappa depends on q alone.
-
-    Attributes
-    ----------
-    qq, qn, qm, nm : ndarray
-        By q twice, by q and n, by q and n', by n and n'.
-    """
+    """Second derivatives of kappa(q, n, n'), (N, M) each; the last three None where kappa depends on q alone."""
 
     qq: FloatArray
     qn: FloatArray | None = None
-    qm: FloatArray | None = None
-    nm: FloatArray | None = None
+    qm: FloatArray | None = None  # by q and n'
+    nm: FloatArray | None = None  # by n and n'
 
 
 class GapKernel(Kernel):
@@ -125,9 +119,7 @@ class GapKernel(Kernel):
 
     def unit_scale(self) -> GapKernel:
         """A copy with delta = 1, the scale in which rows and K_MM of the linear model are kept."""
-        copy = clone(self)
-        copy.set_params(delta=1.0)
-        return copy
+        return clone(self).set_params(delta=1.0)
 
     @overload
     def __call__(self, X: Any, Y: Any = None, eval_gradient: Literal[False] = False) -> FloatArray: ...
@@ -138,9 +130,7 @@ class GapKernel(Kernel):
     @overload
     def __call__(self, X: Any, *, eval_gradient: Literal[True]) -> tuple[FloatArray, FloatArray]: ...
 
-    def __call__(
-        self, X: Any, Y: Any = None, eval_gradient: bool = False
-    ) -> FloatArray | tuple[FloatArray, FloatArray]:
+    def __call__(self, X: Any, Y: Any = None, eval_gradient: bool = False) -> Any:
         """Kernel matrix k(X, Y) (n, m) of rows of X (n, d) and Y (m, d), or of X with itself.
 
         With `eval_gradient`, for `Y` None, also dK/dtheta (n, n, n_dims), theta the log of the free hyperparameters.
@@ -155,18 +145,15 @@ class GapKernel(Kernel):
             raise InputError("`eval_gradient=True` needs `Y=None`: the gradient is defined for K(X, X) only")
         centre = self._centre(X)
         A = self.scale_features(X if centre is None else X - centre)
-        if Y is None:
-            B = A
-        else:
+        n_a = np.einsum("ij,ij->i", A, A)
+        if Y is not None:
             Y = _as_matrix("Y", Y)
             if Y.shape[1] != X.shape[1]:
                 raise InputError(f"`Y` must have as many columns as `X`, expected {X.shape[1]}, got {Y.shape[1]}")
             B = self.scale_features(Y if centre is None else Y - centre)
-        n_a = np.einsum("ij,ij->i", A, A)
-        n_b = n_a if Y is None else np.einsum("ij,ij->i", B, B)
-        K = self.value(A @ B.T, n_a, n_b, overwrite_q=True)
-        if Y is None:
-            np.fill_diagonal(K, self.diag_value(n_a))
+            return self.value(A @ B.T, n_a, np.einsum("ij,ij->i", B, B), overwrite_q=True)
+        K = self.value(A @ A.T, n_a, n_a, overwrite_q=True)
+        np.fill_diagonal(K, self.diag_value(n_a))
         if not eval_gradient:
             return K
         gradients = self._log_gradients(X, K)
@@ -185,8 +172,7 @@ class GapKernel(Kernel):
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, GapKernel) or type(self) is not type(other):
             return False
-        mine, theirs = self.get_params(), other.get_params()
-        return all(np.array_equal(mine[name], theirs[name]) for name in mine)
+        return all(np.array_equal(value, getattr(other, name)) for name, value in self.get_params().items())
 
     __hash__ = None  # type: ignore[assignment]
 

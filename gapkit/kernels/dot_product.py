@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import KW_ONLY, dataclass
 from typing import ClassVar
 
 import numpy as np
@@ -18,6 +19,7 @@ _NO_VALUES = np.empty((0, 0))
 
 
 @registered("GapKernel")
+@dataclass(eq=False, repr=False)
 class DotProduct(GapKernel):
     """Polynomial kernel of the inner product: kappa(q) = delta^2 (q + sigma0^2)^zeta.
 
@@ -38,24 +40,15 @@ class DotProduct(GapKernel):
     Bartok, Kondor, Csanyi, Phys. Rev. B 87, 184115 (2013), eq. 36.
     """
 
-    uses_norms: ClassVar[bool] = False
+    delta: float = 1.0
+    zeta: float = 4.0
+    sigma0: float = 0.0
+    _: KW_ONLY
+    delta_bounds: tuple[float, float] | str = (1e-3, 1e3)
+    zeta_bounds: tuple[float, float] | str = "fixed"
+    sigma0_bounds: tuple[float, float] | str = "fixed"
 
-    def __init__(
-        self,
-        delta: float = 1.0,
-        zeta: float = 4.0,
-        sigma0: float = 0.0,
-        *,
-        delta_bounds: tuple[float, float] | str = (1e-3, 1e3),
-        zeta_bounds: tuple[float, float] | str = "fixed",
-        sigma0_bounds: tuple[float, float] | str = "fixed",
-    ) -> None:
-        self.delta = delta
-        self.zeta = zeta
-        self.sigma0 = sigma0
-        self.delta_bounds = delta_bounds
-        self.zeta_bounds = zeta_bounds
-        self.sigma0_bounds = sigma0_bounds
+    uses_norms: ClassVar[bool] = False
 
     @property
     def hyperparameter_zeta(self) -> Hyperparameter:
@@ -66,8 +59,7 @@ class DotProduct(GapKernel):
         return Hyperparameter("sigma0", "numeric", self.sigma0_bounds)
 
     def is_stationary(self) -> bool:
-        """False: the kernel is not a function of x - x'."""
-        return False
+        return False  # not a function of x - x'
 
     def _validate(self) -> None:
         super()._validate()
@@ -82,7 +74,6 @@ class DotProduct(GapKernel):
         return int(self.zeta) if float(self.zeta).is_integer() and self.zeta <= _LARGEST_INTEGER else None
 
     def scale_features(self, X: FloatArray) -> FloatArray:
-        """The features themselves."""
         self._validate()
         return X
 
@@ -93,8 +84,7 @@ class DotProduct(GapKernel):
             if not float(self.zeta).is_integer():
                 np.maximum(base, 0.0, out=base)
             np.power(base, self.zeta, out=base)
-            base *= self.delta**2
-            return base
+            return np.multiply(base, self.delta**2, out=base)
         out = q if overwrite_q else np.empty_like(q)
         integer_power(q, float(self.sigma0) ** 2, float(self.delta) ** 2, zeta, out, _NO_VALUES)
         return out
@@ -122,11 +112,8 @@ class DotProduct(GapKernel):
         zeta = self._integer_zeta()
         if zeta is None:
             return super().contract(q, n, n_s, weights, values, column)
-        energies = np.zeros(len(q))
-        contract_power(
-            q, float(self.sigma0) ** 2, float(self.delta) ** 2, zeta, weights, energies,
-            _NO_VALUES if values is None else values, column,
-        )  # fmt: skip
+        energies, out = np.zeros(len(q)), _NO_VALUES if values is None else values
+        contract_power(q, float(self.sigma0) ** 2, float(self.delta) ** 2, zeta, weights, energies, out, column)
         return energies, q, None
 
     def second_slopes(self, q: FloatArray, n: FloatArray, n_s: FloatArray) -> SecondSlopes:
@@ -153,8 +140,4 @@ class DotProduct(GapKernel):
         base = np.abs(q + self.sigma0**2) if self._integer_zeta() else np.maximum(q + self.sigma0**2, 0.0)
         log_base = np.log(base, out=np.zeros_like(base), where=base > 0)
         _, k_q, _ = self.value_and_slopes(q, q, q)
-        return {
-            "delta": 2.0 * K,
-            "zeta": self.zeta * K * log_base,
-            "sigma0": 2.0 * self.sigma0**2 * k_q,
-        }
+        return {"delta": 2.0 * K, "zeta": self.zeta * K * log_base, "sigma0": 2.0 * self.sigma0**2 * k_q}

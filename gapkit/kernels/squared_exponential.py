@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass
 
 import numpy as np
 from sklearn.gaussian_process.kernels import Hyperparameter
@@ -14,6 +15,7 @@ from gapkit.typing import FloatArray
 
 
 @registered("GapKernel")
+@dataclass(eq=False, repr=False)
 class SquaredExponential(GapKernel):
     """Gaussian kernel with one or several length scales: kappa(q, n, n') = delta^2 exp(q - n/2 - n'/2).
 
@@ -32,25 +34,17 @@ class SquaredExponential(GapKernel):
     Rasmussen and Williams, Gaussian Processes for Machine Learning (2006), eq. 4.9 and 5.1 (ARD).
     """
 
-    def __init__(
-        self,
-        delta: float = 1.0,
-        length_scale: float | Sequence[float] | FloatArray = 1.0,
-        *,
-        delta_bounds: tuple[float, float] | str = (1e-3, 1e3),
-        length_scale_bounds: tuple[float, float] | str = (1e-3, 1e3),
-    ) -> None:
-        self.delta = delta
-        self.length_scale = length_scale
-        self.delta_bounds = delta_bounds
-        self.length_scale_bounds = length_scale_bounds
+    delta: float = 1.0
+    length_scale: float | Sequence[float] | FloatArray = 1.0
+    _: KW_ONLY
+    delta_bounds: tuple[float, float] | str = (1e-3, 1e3)
+    length_scale_bounds: tuple[float, float] | str = (1e-3, 1e3)
 
     @property
     def hyperparameter_length_scale(self) -> Hyperparameter:
         return Hyperparameter("length_scale", "numeric", self.length_scale_bounds, np.size(self.length_scale))
 
     def is_stationary(self) -> bool:
-        """True: the kernel is a function of x - x'."""
         return True
 
     def _validate(self) -> None:
@@ -74,17 +68,15 @@ class SquaredExponential(GapKernel):
         self._validate()
         lengths = np.asarray(self.length_scale, dtype=np.float64)
         if lengths.size not in (1, X.shape[1]):
-            raise InputError(
-                f"`length_scale` must hold 1 or {X.shape[1]} values for these features, got {lengths.size}"
-            )
+            expected = f"1 or {X.shape[1]} values for these features"
+            raise InputError(f"`length_scale` must hold {expected}, got {lengths.size}")
         return X / lengths
 
     def value(self, q: FloatArray, n: FloatArray, n_s: FloatArray, *, overwrite_q: bool = False) -> FloatArray:
         k = np.subtract(q, 0.5 * n[:, None], out=q if overwrite_q else None)
         k -= 0.5 * n_s
         np.exp(k, out=k)
-        k *= self.delta**2
-        return k
+        return np.multiply(k, self.delta**2, out=k)
 
     def value_and_slopes(
         self, q: FloatArray, n: FloatArray, n_s: FloatArray, *, overwrite_q: bool = False

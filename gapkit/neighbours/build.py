@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import prod
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -28,9 +30,8 @@ def build_neighbour_list(batch: AtomsBatch, cutoff: float) -> NeighbourList:
     """
     check_cutoff(cutoff)
     cutoff = float(cutoff)
-    centres: list[IntArray] = [np.empty(0, dtype=np.int64)]
-    indices: list[IntArray] = [np.empty(0, dtype=np.int64)]
-    shifts: list[NDArray[np.int32]] = [np.empty((0, 3), dtype=np.int32)]
+    none = np.empty(0, dtype=np.int64)
+    found = [(none, none, np.empty((0, 3), dtype=np.int32))]
     for frame in range(batch.n_frames):
         start, stop = batch.offsets[frame], batch.offsets[frame + 1]
         positions, pbc = batch.positions[start:stop], batch.pbc[frame]
@@ -40,10 +41,15 @@ def build_neighbour_list(batch: AtomsBatch, cutoff: float) -> NeighbourList:
         _check_count(estimate_neighbours(len(positions), box, pbc, cutoff), frame, cutoff)
         i, j, s = find_pairs(positions, box, pbc, cutoff * _MARGIN, "ijS")
         _check_count(len(i) / len(positions), frame, cutoff)
-        centres.append(i.astype(np.int64) + start)
-        indices.append(j.astype(np.int64) + start)
-        shifts.append(s)
-    return _assemble(batch, np.concatenate(centres), np.concatenate(indices), np.concatenate(shifts), cutoff)
+        found.append((i.astype(np.int64) + start, j.astype(np.int64) + start, s))
+    centres, indices, shifts = map(np.concatenate, zip(*found, strict=True))
+    order = _edge_order(batch, centres, indices, shifts)
+    centres, indices, shifts = centres[order], indices[order], np.ascontiguousarray(shifts[order])
+    offsets = np.searchsorted(centres, np.arange(batch.n_atoms + 1))
+    vectors, distances = compute_edges(offsets, indices, shifts, batch)
+    edges = NeighbourList(offsets, indices, shifts, vectors, distances, cutoff)
+    inside = distances < cutoff
+    return edges if inside.all() else edges.subset(inside, cutoff)
 
 
 def _check_count(count: float, frame: int, cutoff: float) -> None:
@@ -52,26 +58,6 @@ def _check_count(count: float, frame: int, cutoff: float) -> None:
             f"`cutoff` must give at most {MAX_NEIGHBOURS} neighbours per atom, got about {count:.0f} in frame {frame} "
             f"with {cutoff:g} Å; use a smaller cutoff, or check that positions and cell are in Å"
         )
-
-
-def _assemble(
-    batch: AtomsBatch, centres: IntArray, indices: IntArray, shifts: NDArray[np.int32], cutoff: float
-) -> NeighbourList:
-    order = _edge_order(batch, centres, indices, shifts)
-    centres, indices, shifts = centres[order], indices[order], np.ascontiguousarray(shifts[order])
-    offsets = _offsets(centres, batch.n_atoms)
-    vectors, distances = compute_edges(offsets, indices, shifts, batch)
-    keep = distances < cutoff
-    if not keep.all():
-        centres, indices, shifts = centres[keep], indices[keep], shifts[keep]
-        vectors, distances = vectors[keep], distances[keep]
-        offsets = _offsets(centres, batch.n_atoms)
-    return NeighbourList(offsets, indices, shifts, vectors, distances, cutoff)
-
-
-def _offsets(centres: IntArray, n_atoms: int) -> IntArray:
-    counts = np.bincount(centres, minlength=n_atoms)
-    return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
 
 
 def _edge_order(batch: AtomsBatch, centres: IntArray, indices: IntArray, shifts: NDArray[np.int32]) -> IntArray:
@@ -83,11 +69,8 @@ def _edge_order(batch: AtomsBatch, centres: IntArray, indices: IntArray, shifts:
     low = shifts.min(axis=0)
     # Python integers: the test for overflow must not itself overflow.
     sizes = [len(batch.species), int(local.max()) + 1, *(int(n) + 1 for n in shifts.max(axis=0) - low)]
-    total = batch.n_atoms
-    for size in sizes:
-        total *= size
     columns = [species, local, *(shifts - low).T]
-    if total >= 2**63:
+    if batch.n_atoms * prod(sizes) >= 2**63:
         return np.lexsort((*columns[::-1], centres))
     key = centres.astype(np.int64)
     for size, column in zip(sizes, columns, strict=True):

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from gapkit._core.edges import edge_vectors
 from gapkit.exceptions import InputError
-from gapkit.structures.arrays import frozen
+from gapkit.structures.arrays import frozen, read_only
 from gapkit.structures.batch import AtomsBatch
 from gapkit.typing import BoolArray, FloatArray, IntArray
 
@@ -44,16 +44,12 @@ class NeighbourList:
     cutoff: float
 
     def __post_init__(self) -> None:
-        n_atoms, n_edges = len(self.offsets) - 1, len(self.indices)
-        shapes: dict[str, tuple[type, tuple[int, ...]]] = {
-            "offsets": (np.int64, (n_atoms + 1,)),
-            "indices": (np.int64, (n_edges,)),
-            "shifts": (np.int32, (n_edges, 3)),
-            "vectors": (float, (n_edges, 3)),
-            "distances": (float, (n_edges,)),
-        }
-        for name, (dtype, shape) in shapes.items():
-            object.__setattr__(self, name, frozen(getattr(self, name), dtype, shape, name))
+        n = len(self.indices)
+        for name, dtype, *shape in (
+            ("offsets", np.int64, len(self.offsets)), ("indices", np.int64, n), ("shifts", np.int32, n, 3),
+            ("vectors", float, n, 3), ("distances", float, n),
+        ):  # fmt: skip
+            object.__setattr__(self, name, frozen(getattr(self, name), dtype, tuple(shape), name))
 
     @property
     def n_atoms(self) -> int:
@@ -68,9 +64,7 @@ class NeighbourList:
     @cached_property
     def centres(self) -> IntArray:
         """(n_edges,) index of the centre of each edge."""
-        centres = np.repeat(np.arange(self.n_atoms, dtype=np.int64), np.diff(self.offsets))
-        centres.flags.writeable = False
-        return centres
+        return read_only(np.repeat(np.arange(self.n_atoms, dtype=np.int64), np.diff(self.offsets)))
 
     def within(self, cutoff: float) -> NeighbourList:
         """Return the edges shorter than a smaller cutoff (Å), in the same order.

@@ -6,13 +6,11 @@ This folder may import `io.registry`, NumPy and scikit-learn.
 
 from gapkit.sparse.allocate import allocate
 from gapkit.sparse.base import Selection, SparseSelector
-from gapkit.sparse.cur import CUR
 from gapkit.sparse.distinct import distinct_rows
-from gapkit.sparse.farthest import FarthestPoint
+from gapkit.sparse.drawn import CUR, Random
 from gapkit.sparse.fromlist import FromList
 from gapkit.sparse.grid import Grid, Uniform1D
-from gapkit.sparse.kmeans import KMeans
-from gapkit.sparse.random import Random
+from gapkit.sparse.spread import FarthestPoint, KMeans
 
 __all__ = [
     "CUR",

@@ -39,7 +39,7 @@ def allocate(
     InputError
         If a number is negative, `rule` is unknown, or a quota names an unknown group.
     """
-    quotas = {} if quotas is None else quotas
+    quotas = quotas or {}
     if rule not in ("sqrt", "proportional"):
         raise InputError(f"`rule` must be 'sqrt' or 'proportional', got {rule!r}")
     unknown = [group for group in quotas if group not in counts]

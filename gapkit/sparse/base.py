@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from abc import abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from sklearn.base import BaseEstimator
@@ -33,6 +33,7 @@ class Selection:
         return len(self.points)
 
 
+@dataclass(eq=False, repr=False)
 class SparseSelector(BaseEstimator):
     """Chooses sparse points for candidates; a subclass writes `_choose`.
 
@@ -42,8 +43,7 @@ class SparseSelector(BaseEstimator):
         Rows nearer to each other than this times the largest norm of a row count as one.
     """
 
-    def __init__(self, *, duplicate_tolerance: float = 1e-8) -> None:
-        self.duplicate_tolerance = duplicate_tolerance
+    duplicate_tolerance: float = field(default=1e-8, kw_only=True)
 
     def select(self, X: FloatArray, n_select: int, *, rng: np.random.Generator) -> Selection:
         """Distinct sparse points, at most `n_select`, of the candidates X (n, d); the same `rng` gives the same points.
@@ -69,10 +69,8 @@ class SparseSelector(BaseEstimator):
         if len(selection) < n_select:
             warnings.warn(
                 f"`n_sparse` = {n_select} points were asked for, but there are only {len(selection)} distinct ones "
-                f"among {len(X)} candidates; all of them are taken",
-                DataWarning,
-                stacklevel=2,
-            )
+                f"among {len(X)} candidates; all of them are taken", DataWarning, stacklevel=2,
+            )  # fmt: skip
         return selection
 
     @abstractmethod
@@ -84,7 +82,6 @@ class RowSelector(SparseSelector):
     """A selector whose points are rows of the candidates; a subclass writes `_select`, on distinct rows."""
 
     def _choose(self, X: FloatArray, n_select: int, rng: np.random.Generator) -> Selection:
-        """Remove duplicates, then let the subclass choose among distinct rows."""
         rows = distinct_rows(X, self.duplicate_tolerance)
         if len(rows) > n_select:
             rows = rows[self._select(X[rows], n_select, rng)]
@@ -93,15 +90,3 @@ class RowSelector(SparseSelector):
     @abstractmethod
     def _select(self, X: FloatArray, n_select: int, rng: np.random.Generator) -> IntArray:
         """`n_select` different row indices of `X`, which has more rows than that, all distinct."""
-
-
-def draw_without_replacement(probabilities: FloatArray, n_select: int, rng: np.random.Generator) -> IntArray:
-    """`n_select` indices with chances in proportion to `probabilities` (Efraimidis and Spirakis, 2006).
-
-    Entries that are zero are drawn only when all others are used up.
-    """
-    exponentials = rng.exponential(size=len(probabilities))
-    keys = np.full(len(probabilities), np.inf)
-    np.divide(exponentials, probabilities, out=keys, where=probabilities > 0)
-    order = np.lexsort((exponentials, keys))
-    return np.sort(order[:n_select])

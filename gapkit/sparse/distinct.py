@@ -10,27 +10,16 @@ from gapkit.typing import FloatArray, IntArray
 def distinct_rows(X: FloatArray, tolerance: float) -> IntArray:
     """Indices, ascending, of the first of each set of rows that agree to within `tolerance`.
 
-    Two rows agree when their distance is at most `tolerance` times the largest norm of any row. Candidates are found by
-    sorting a projection on a fixed random direction: rows that agree are neighbours there, to within the same distance.
-
-    Parameters
-    ----------
-    X : array of shape (n, d)
-    tolerance : float
-        Relative, >= 0.
-
-    Returns
-    -------
-    array of shape (n_distinct,), int64
+    Two rows of X (n, d) agree when their distance is at most `tolerance` >= 0 times the largest norm of any row. Pairs
+    are found by sorting a projection on a fixed random direction: rows that agree are neighbours there, to within the
+    same distance.
     """
-    n = X.shape[0]
-    if n < 2:
-        return np.arange(n)
+    if len(X) < 2:
+        return np.arange(len(X))
     largest = float(np.sqrt(np.einsum("ij,ij->i", X, X).max()))
     reach = tolerance * largest
-    direction = np.random.default_rng(0).standard_normal(
-        X.shape[1]
-    )  # not the caller's: the answer must not depend on it
+    # not the caller's generator: the answer must not depend on it
+    direction = np.random.default_rng(0).standard_normal(X.shape[1])
     direction /= np.linalg.norm(direction)
     projection = X @ direction
     slack = reach + 1e-13 * largest  # equal rows may be projected with different rounding
@@ -42,12 +31,9 @@ def distinct_rows(X: FloatArray, tolerance: float) -> IntArray:
         if len(near) == 0:
             break
         first, second = alive[near], alive[near + shift]
-        same = _distances(X, first, second) <= reach
-        removed = np.maximum(first, second)[same]
+        removed = np.maximum(first, second)[_distances(X, first, second) <= reach]
         if len(removed):
-            keep = np.ones(n, dtype=bool)
-            keep[removed] = False
-            alive = alive[keep[alive]]
+            alive = alive[~np.isin(alive, removed)]
             shift = 1
         else:
             shift += 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from gapkit.typing import FloatArray, IntArray
 
 
 @registered("SparseSelector", "from_list")
+@dataclass(eq=False, repr=False)
 class FromList(SparseSelector):
     """Takes given points, or given rows of the candidates; the first `n_select` distinct ones, in the order given.
 
@@ -27,16 +29,8 @@ class FromList(SparseSelector):
         As in `SparseSelector`.
     """
 
-    def __init__(
-        self,
-        points: FloatArray | None = None,
-        *,
-        indices: Sequence[int] | IntArray | None = None,
-        duplicate_tolerance: float = 1e-8,
-    ) -> None:
-        super().__init__(duplicate_tolerance=duplicate_tolerance)
-        self.points = points
-        self.indices = indices
+    points: FloatArray | None = None
+    indices: Sequence[int] | IntArray | None = field(default=None, kw_only=True)
 
     def _choose(self, X: FloatArray, n_select: int, rng: np.random.Generator) -> Selection:
         if (self.points is None) == (self.indices is None):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 
 from gapkit.exceptions import InputError
@@ -35,13 +37,9 @@ class Grid(RowSelector):
     of those `n_select` are drawn by `rng`, and each gives the row nearest to its middle.
     """
 
-    _largest_dimension = 4
-
     def _select(self, X: FloatArray, n_select: int, rng: np.random.Generator) -> IntArray:
-        if X.shape[1] > self._largest_dimension:
-            raise InputError(
-                f"Grid needs at most {self._largest_dimension} features, got {X.shape[1]}; use CUR instead"
-            )
+        if X.shape[1] > 4:
+            raise InputError(f"Grid needs at most 4 features, got {X.shape[1]}; use CUR instead")
         low, span = X.min(axis=0), np.ptp(X, axis=0)
         U = (X - low) / np.where(span > 0, span, 1.0)
         n_cells, step = 1, 1
@@ -53,8 +51,7 @@ class Grid(RowSelector):
             if len(np.unique(cell)) >= n_select or n_cells > 10**4:
                 break
         order = np.lexsort((distance, cell))
-        _, first = np.unique(cell[order], return_index=True)
-        rows = order[first]
+        rows = order[np.unique(cell[order], return_index=True)[1]]
         if len(rows) < n_select:  # rows nearer to each other than any sensible grid: fill up with the others
             rest = np.setdiff1d(np.arange(len(X)), rows)
             return np.sort(np.concatenate([rows, rng.choice(rest, n_select - len(rows), replace=False)]))
@@ -65,7 +62,5 @@ def _cells(U: FloatArray, n_cells: int) -> tuple[IntArray, FloatArray]:
     """Cell number of each row of U (in the unit cube) and its squared distance from the middle of the cell."""
     cells = np.minimum((U * n_cells).astype(np.int64), n_cells - 1)
     offsets = U * n_cells - cells - 0.5
-    number = np.zeros(len(U), dtype=np.int64)
-    for column in cells.T:
-        number = number * n_cells + column
+    number = functools.reduce(lambda number, column: number * n_cells + column, cells.T)
     return number, np.einsum("ij,ij->i", offsets, offsets)

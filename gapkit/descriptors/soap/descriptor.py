@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass
 
 import numpy as np
 
@@ -19,6 +20,7 @@ from gapkit.io.registry import classes
 MAX_L = 20
 
 
+@dataclass(eq=False, repr=False)
 class SOAP(Descriptor):
     """SOAP power spectrum of every atom's neighbourhood.
 
@@ -61,36 +63,20 @@ class SOAP(Descriptor):
     Source: Bartók, Kondor and Csányi, Phys. Rev. B 87, 184115 (2013), eqs 21-36.
     """
 
-    def __init__(
-        self,
-        cutoff: float = 5.0,
-        n_max: int = 8,
-        l_max: int = 6,
-        sigma: float = 0.5,
-        *,
-        transition: float | None = None,
-        cutoff_function: CutoffFunction | None = None,
-        basis: str = "gaussian",
-        central_weight: float = 1.0,
-        normalize: bool = True,
-        compression: Compression | None = None,
-        species: Sequence[str | int] | None = None,
-        centres: Sequence[str | int] | None = None,
-        centre_channels: str = "own",
-    ) -> None:
-        self.cutoff = cutoff
-        self.n_max = n_max
-        self.l_max = l_max
-        self.sigma = sigma
-        self.transition = transition
-        self.cutoff_function = cutoff_function
-        self.basis = basis
-        self.central_weight = central_weight
-        self.normalize = normalize
-        self.compression = compression
-        self.species = species
-        self.centres = centres
-        self.centre_channels = centre_channels
+    cutoff: float = 5.0
+    n_max: int = 8
+    l_max: int = 6
+    sigma: float = 0.5
+    _: KW_ONLY
+    transition: float | None = None
+    cutoff_function: CutoffFunction | None = None
+    basis: str = "gaussian"
+    central_weight: float = 1.0
+    normalize: bool = True
+    compression: Compression | None = None
+    species: Sequence[str | int] | None = None
+    centres: Sequence[str | int] | None = None
+    centre_channels: str = "own"
 
     def engine(self, species: Sequence[int]) -> SOAPEngine:
         switch = switch_of(self.cutoff, self.transition, self.cutoff_function)

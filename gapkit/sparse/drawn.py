@@ -1,18 +1,29 @@
-"""Sparse points by leverage scores (CUR decomposition)."""
+"""Sparse points drawn at random, uniformly or by leverage scores (CUR decomposition)."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from gapkit.exceptions import InputError
 from gapkit.io.registry import registered
-from gapkit.sparse.base import RowSelector, draw_without_replacement
+from gapkit.sparse.base import RowSelector
 from gapkit.typing import FloatArray, IntArray
 
 _DEFAULT_RANK = 60
 
 
+@registered("SparseSelector", "random")
+class Random(RowSelector):
+    """Draws distinct rows without replacement, uniformly."""
+
+    def _select(self, X: FloatArray, n_select: int, rng: np.random.Generator) -> IntArray:
+        return draw_without_replacement(np.ones(len(X)), n_select, rng)
+
+
 @registered("SparseSelector", "cur")
+@dataclass(eq=False, repr=False)
 class CUR(RowSelector):
     """Draws rows in proportion to their leverage on the leading singular subspace of the candidates.
 
@@ -33,21 +44,13 @@ class CUR(RowSelector):
     Mahoney and Drineas, PNAS 106, 697 (2009), eq. 3; Halko, Martinsson, Tropp, SIAM Rev. 53, 217 (2011), algorithm 4.4.
     """
 
-    def __init__(self, *, rank: int | None = None, duplicate_tolerance: float = 1e-8) -> None:
-        super().__init__(duplicate_tolerance=duplicate_tolerance)
-        self.rank = rank
+    rank: int | None = field(default=None, kw_only=True)
 
     def _select(self, X: FloatArray, n_select: int, rng: np.random.Generator) -> IntArray:
-        scores = leverage_scores(X, self._rank(X, n_select), rng)
-        return draw_without_replacement(scores, n_select, rng)
-
-    def _rank(self, X: FloatArray, n_select: int) -> int:
-        largest = min(X.shape)
-        if self.rank is None:
-            return min(n_select, largest, _DEFAULT_RANK)
-        if int(self.rank) != self.rank or self.rank < 1:
-            raise InputError(f"`rank` must be an integer >= 1, got {self.rank!r}")
-        return min(int(self.rank), largest)
+        rank = min(n_select, _DEFAULT_RANK) if self.rank is None else self.rank
+        if int(rank) != rank or rank < 1:
+            raise InputError(f"`rank` must be an integer >= 1, got {rank!r}")
+        return draw_without_replacement(leverage_scores(X, min(int(rank), *X.shape), rng), n_select, rng)
 
 
 def leverage_scores(X: FloatArray, rank: int, rng: np.random.Generator) -> FloatArray:
@@ -58,10 +61,20 @@ def leverage_scores(X: FloatArray, rank: int, rng: np.random.Generator) -> Float
     """
     width = rank + 10
     if X.shape[1] > max(500, 2 * width):
-        basis = np.linalg.qr(X.T @ (X @ rng.standard_normal((X.shape[1], width))))[0]
-        X = X @ basis
+        X = X @ np.linalg.qr(X.T @ (X @ rng.standard_normal((X.shape[1], width))))[0]
     values, vectors = np.linalg.eigh(X.T @ X)
     values, vectors = values[::-1][:rank], vectors[:, ::-1][:, :rank]
     kept = values > values[0] * np.finfo(np.float64).eps * max(X.shape)
     U = (X @ vectors[:, kept]) / np.sqrt(values[kept])
     return np.einsum("ij,ij->i", U, U)
+
+
+def draw_without_replacement(probabilities: FloatArray, n_select: int, rng: np.random.Generator) -> IntArray:
+    """`n_select` indices with chances in proportion to `probabilities` (Efraimidis and Spirakis, 2006).
+
+    Entries that are zero are drawn only when all others are used up.
+    """
+    exponentials = rng.exponential(size=len(probabilities))
+    keys = np.full(len(probabilities), np.inf)
+    np.divide(exponentials, probabilities, out=keys, where=probabilities > 0)
+    return np.sort(np.lexsort((exponentials, keys))[:n_select])
