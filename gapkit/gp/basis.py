@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TypeAlias
 
 import numpy as np
+from scipy.linalg import solve_triangular
 
 from gapkit.descriptors.base import Block, Engine
 from gapkit.gp.cholesky import cholesky
@@ -19,24 +21,21 @@ from gapkit.typing import FloatArray, IntArray
 SINGLE_BELOW = 1e-2
 # Too few of them do not pay for the copies.
 MIN_SINGLE = 24
+# A projection costs a product of its own: fewer directions than this part of the features pay for it.
+WORTHWHILE = 0.7
+
+# Species, points (m, d) and None, or species, reduced points (m, r) and their projection (d, r).
+PointsOfBlock: TypeAlias = tuple[Block, FloatArray, FloatArray | None]
 
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Features that are large and small in the sparse points.
-
-    Attributes
-    ----------
-    large, small : ndarray of int
-        Their indices.
-    large_points, small_points : ndarray
-        The points (m, n_large) in double and (m, n_small) in single precision.
-    """
+    """Indices of the features that are large and small in the sparse points, and the points' parts."""
 
     large: IntArray
     small: IntArray
-    large_points: FloatArray
-    small_points: np.ndarray
+    large_points: FloatArray  # (m, n_large)
+    small_points: np.ndarray  # (m, n_small), single precision
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +57,11 @@ class SparseBlock:
     projection: FloatArray | None = None
 
     @property
+    def as_given(self) -> PointsOfBlock:
+        """As `SparseBasis.restore` takes it."""
+        return self.species, self.points if self.projection is None else self.scaled, self.projection
+
+    @property
     def is_atomic(self) -> bool:
         """Whether every atom is one instance."""
         return self.engine.is_atomic
@@ -71,9 +75,8 @@ class SparseBlock:
         if n_small < MIN_SINGLE:
             return None
         small, large = np.sort(order[:n_small]), np.sort(order[n_small:])
-        return Split(
-            large, small, np.ascontiguousarray(self.scaled[:, large]), self.scaled[:, small].astype(np.float32)
-        )
+        points = np.ascontiguousarray(self.scaled[:, large])
+        return Split(large, small, points, self.scaled[:, small].astype(np.float32))
 
     def reduce(self, x: FloatArray, out: FloatArray | None = None) -> FloatArray:
         """Scaled features (n, d) as far as inner products with the points need them, (n, r)."""
@@ -82,6 +85,34 @@ class SparseBlock:
     def expand(self, gradient: FloatArray, out: FloatArray | None = None) -> FloatArray:
         """The gradient (n, d) with respect to scaled features from that with respect to reduced ones (n, r)."""
         return gradient if self.projection is None else np.dot(gradient, self.projection.T, out=out)
+
+
+@dataclass(frozen=True, eq=False)
+class Unseen:
+    """What the points of a block, L (m, m) their Cholesky factor, cannot see of its function, at unit scale."""
+
+    block: SparseBlock
+    x: FloatArray  # (n, d), scaled features
+    norms: FloatArray  # (n,)
+    white: FloatArray  # (m, n), L^-1 k_s
+    prior: FloatArray  # (n,), prior variances
+
+    @classmethod
+    def of(cls, block: SparseBlock, L: FloatArray, x: FloatArray) -> Unseen:
+        """At scaled features (n, d)."""
+        norms = np.einsum("nd,nd->n", x, x)
+        cross = block.kernel.value(block.scaled @ block.reduce(x).T, block.norms, norms)
+        return cls(block, x, norms, solve_triangular(L, cross, lower=True), block.kernel.diag_value(norms))
+
+    @property
+    def variances(self) -> FloatArray:
+        """Prior variances (n,) that the points leave."""
+        return self.prior - np.einsum("mn,mn->n", self.white, self.white)
+
+    def row(self, i: int) -> FloatArray:
+        """Covariances (n,) of one with all that the points leave."""
+        values = self.block.kernel.value(self.x[i : i + 1] @ self.x.T, self.norms[i : i + 1], self.norms)[0]
+        return np.asarray(values - self.white[:, i] @ self.white)
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,39 +145,29 @@ class SparseBasis:
 
     @classmethod
     def build(
-        cls,
-        engines: Sequence[Engine],
-        kernels: Sequence[GapKernel],
-        points: Sequence[Sequence[tuple[Block, FloatArray]]],
-        *,
-        tolerance: float = 0.0,
-    ) -> SparseBasis:
+        cls, engines: Sequence[Engine], kernels: Sequence[GapKernel],
+        points: Sequence[Sequence[tuple[Block, FloatArray]]], *, tolerance: float = 0.0,
+    ) -> SparseBasis:  # fmt: skip
         """Number the columns of the sparse points (species, (m, d)) of every term; blocks without points are left out.
 
-        Parameters
-        ----------
-        tolerance : float
-            Where the kernel is one of inner products, the points are replaced by their projection on their leading
-            directions; what is left out of them is at most this part of their norm (root mean square).  A sparse point
-            need not be the vector of any atom, so that the model stays exact; it is just another model.
+        Where the kernel is one of inner products, the points are replaced by their projection on their leading
+        directions, which leaves out at most the part `tolerance` of their norm (root mean square).  A sparse point need
+        not be the vector of any atom, so that the model stays exact; it is just another model.
         """
-        projected = []
-        for kernel, of_term in zip(kernels, points, strict=True):
-            found = []
-            for species, x in of_term:
-                projection = None if kernel.uses_norms else leading_directions(x, tolerance)
-                found.append((species, x if projection is None else x @ projection, projection))
-            projected.append([block for block in found if len(block[1])])
-        return cls.restore(engines, kernels, projected)
+
+        def projected(kernel: GapKernel, species: Block, x: FloatArray) -> PointsOfBlock:
+            projection = None if kernel.uses_norms else leading_directions(x, tolerance)
+            return species, x if projection is None else x @ projection, projection
+
+        pairs = zip(kernels, points, strict=True)
+        found = [[projected(kernel, *block) for block in blocks if len(block[1])] for kernel, blocks in pairs]
+        return cls.restore(engines, kernels, found)
 
     @classmethod
     def restore(
-        cls,
-        engines: Sequence[Engine],
-        kernels: Sequence[GapKernel],
-        points: Sequence[Sequence[tuple[Block, FloatArray, FloatArray | None]]],
+        cls, engines: Sequence[Engine], kernels: Sequence[GapKernel], points: Sequence[Sequence[PointsOfBlock]]
     ) -> SparseBasis:
-        """The basis of blocks (species, points (m, d), None) or (species, points (m, r), projection (d, r))."""
+        """The basis of given points."""
         terms: list[BasisTerm] = []
         index = start = 0
         for engine, kernel, of_term in zip(engines, kernels, points, strict=True):
@@ -168,12 +189,9 @@ class SparseBasis:
 
     @classmethod
     def from_arrays(
-        cls,
-        arrays: Mapping[str, np.ndarray],
-        species: Sequence[Sequence[Sequence[int]]],
-        engines: Sequence[Engine],
+        cls, arrays: Mapping[str, np.ndarray], species: Sequence[Sequence[Sequence[int]]], engines: Sequence[Engine],
         kernels: Sequence[GapKernel],
-    ) -> SparseBasis:
+    ) -> SparseBasis:  # fmt: skip
         """The basis whose `to_arrays` and `species` are given; engines as descriptors make them."""
         points = [
             [(tuple(z), arrays[f"points_{i}_{j}"], arrays.get(f"projection_{i}_{j}")) for j, z in enumerate(blocks)]
@@ -190,9 +208,8 @@ class SparseBasis:
         arrays = {}
         for i, term in enumerate(self.terms):
             for j, block in enumerate(term.blocks):
-                arrays[f"points_{i}_{j}"] = block.points if block.projection is None else block.scaled
-                if block.projection is not None:
-                    arrays[f"projection_{i}_{j}"] = block.projection
+                _, arrays[f"points_{i}_{j}"], projection = block.as_given
+                arrays |= {} if projection is None else {f"projection_{i}_{j}": projection}
             arrays |= {f"{name}_{i}": array for name, array in term.engine.to_arrays().items()}
         return arrays
 
@@ -228,17 +245,13 @@ class SparseBasis:
 
     def prior(self) -> list[PriorBlock]:
         """Cholesky factors of the unit-scale K_MM of every block, regularised as far as needed."""
-        found = []
-        for block in self.blocks:
+
+        def factor(block: SparseBlock) -> PriorBlock:
             name = f"K_MM of {type(block.engine).__name__.removesuffix('Engine')} {block.species}"
-            K = block.kernel.value(block.scaled @ block.scaled.T, block.norms, block.norms)
-            factor = cholesky(K, name=name)
-            found.append(PriorBlock(block.columns, factor.L, factor.jitter))
-        return found
+            found = cholesky(block.kernel.value(block.scaled @ block.scaled.T, block.norms, block.norms), name=name)
+            return PriorBlock(block.columns, found.L, found.jitter)
 
-
-# A projection costs a product of its own: fewer directions than this part of the features pay for it.
-WORTHWHILE = 0.7
+        return [factor(block) for block in self.blocks]
 
 
 def leading_directions(x: FloatArray, tolerance: float) -> FloatArray | None:

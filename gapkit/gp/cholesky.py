@@ -28,32 +28,8 @@ def cholesky(K: FloatArray, *, jitter: float = 1e-10, max_jitter: float = 1e-4, 
     """Factorise K + jitter * mean(diag K) * I, with the jitter raised by factors of ten until the factor is sound.
 
     Sound means: the factorisation succeeds, and the estimated reciprocal condition number in the 1-norm (LAPACK dpocon)
-    is above four units of rounding.
-
-    Parameters
-    ----------
-    K : array of shape (m, m)
-        Symmetric positive semi-definite; the lower triangle is read.
-    jitter : float, default=1e-10
-        First jitter to try, relative to the mean of the diagonal.
-    max_jitter : float, default=1e-4
-        Last jitter to try.
-    name : str, default="K_MM"
-        What to call the matrix in messages.
-
-    Returns
-    -------
-    JitteredCholesky
-
-    Raises
-    ------
-    InputError
-        If `K` is not square, not finite, has a mean diagonal <= 0, or cannot be factorised with `max_jitter`.
-
-    Warns
-    -----
-    ConditioningWarning
-        If more than the first jitter was needed.
+    is above four units of rounding.  Of K (m, m) the lower triangle is read; messages call it `name`.  More than the
+    first jitter gives a ConditioningWarning, more than the last an InputError.
     """
     K = np.asarray(K, dtype=np.float64)
     if K.ndim != 2 or K.shape[0] != K.shape[1]:
@@ -68,15 +44,9 @@ def cholesky(K: FloatArray, *, jitter: float = 1e-10, max_jitter: float = 1e-4, 
         raise InputError(f"`{name}` must be finite, but {bad} of its {size} rows hold NaN or inf; check the features")
     scale = float(np.mean(np.diagonal(K)))
     if scale <= 0:
-        raise InputError(
-            f"`{name}` must have a positive mean diagonal, got {scale:g}; check for features that are zero"
-        )
-
+        raise InputError(f"the mean diagonal of `{name}` must be > 0, got {scale:g}; check for features that are zero")
     step = float(jitter)
-    while True:
-        L = _try(K, step * scale)
-        if L is not None:
-            break
+    while (L := _try(K, step * scale)) is None:
         raised = max(10.0 * step, _SMALLEST_STEP)
         if raised > max_jitter * 1.000001:
             raise InputError(
@@ -97,28 +67,11 @@ def cholesky(K: FloatArray, *, jitter: float = 1e-10, max_jitter: float = 1e-4, 
 def pivoted_cholesky(
     diagonal: FloatArray, row: Callable[[int], FloatArray], limit: float, n_most: int
 ) -> tuple[IntArray, FloatArray]:
-    """Greedy choice of points: always the one whose variance, given those chosen before, is the largest.
+    """Greedy choice of points (p,) of the largest variance given those chosen before, and these variances (p,).
 
-    Parameters
-    ----------
-    diagonal : ndarray (n,)
-        Variance of every candidate.
-    row : callable
-        Covariances (n,) of a candidate with all.
-    limit : float
-        Variance at or below which no more points are chosen.
-    n_most : int
-        The most points.
-
-    Returns
-    -------
-    chosen : ndarray (p,) of int
-    variances : ndarray (p,)
-        What each had left when it was chosen.
-
-    References
-    ----------
-    Harbrecht, Peters and Schneider, Appl. Numer. Math. 62, 428 (2012), algorithm 1.
+    `diagonal` (n,) are the variances of all candidates, `row` gives the covariances (n,) of one with all; no point of a
+    variance up to `limit` is chosen.
+    Source: Harbrecht, Peters and Schneider, Appl. Numer. Math. 62, 428 (2012), algorithm 1.
     """
     residual = np.array(diagonal, dtype=np.float64)
     factors = np.empty((min(n_most, len(residual)), len(residual)))

@@ -9,10 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.linalg import solve_triangular
 
 from gapkit.descriptors.base import Block, Engine
-from gapkit.gp.basis import WORTHWHILE, BasisTerm, SparseBasis, SparseBlock
+from gapkit.gp.basis import WORTHWHILE, BasisTerm, PointsOfBlock, SparseBasis, SparseBlock, Unseen
 from gapkit.gp.cholesky import pivoted_cholesky
 from gapkit.typing import FloatArray, IntArray
 
@@ -34,16 +33,10 @@ def extend_basis(
     points: Sequence[Mapping[Block, FloatArray]],
     tolerance: float = 0.0,
 ) -> Extension:
-    """Add sparse points.
+    """Add points (m, d) to the blocks of every term, as its engine in `grown` makes vectors.
 
-    Parameters
-    ----------
-    grown : sequence of (engine, indices)
-        For every term its engine, which may know more species, and where the features of the old one are among its.
-    points : sequence of mapping of block to (m, d) vectors
-        New points of every term, as its engine makes vectors.
-    tolerance : float
-        Part of the norm of the points of a projected block that its projection may leave out (root mean square).
+    The engine may know more species; with it comes where the features of the old one are among its own.  A projection
+    may leave out the part `tolerance` of the norm of the points of its block (root mean square).
     """
     engines, kernels, blocks = [], [], []
     for term, (engine, indices), new in zip(basis.terms, grown, points, strict=True):
@@ -81,17 +74,14 @@ def _tail(block: SparseBlock, n_old: int, index: int, start: int) -> SparseBlock
     )  # fmt: skip
 
 
-def _union(
-    block: SparseBlock, indices: IntArray, x: FloatArray, tolerance: float
-) -> tuple[Block, FloatArray, FloatArray | None]:
-    """Old and new points of a block, as `SparseBasis.restore` takes them."""
+def _union(block: SparseBlock, indices: IntArray, x: FloatArray, tolerance: float) -> PointsOfBlock:
+    """Old and new points of a block."""
     d = x.shape[1]
-    if block.projection is None or len(x) == 0:
-        old = block.points if block.projection is None else block.scaled
-        projection = None if block.projection is None else _embed(block.projection.T, indices, d).T
-        old = _embed(old, indices, d) if projection is None else old
-        return block.species, np.concatenate([old, x]) if projection is None else old, projection
+    if block.projection is None:
+        return block.species, np.concatenate([_embed(block.points, indices, d), x]), None
     projection = _embed(block.projection.T, indices, d).T
+    if len(x) == 0:
+        return block.species, block.scaled, projection
     inside = x @ projection
     left = x - inside @ projection.T
     left -= (left @ projection) @ projection.T  # once more: directions must be orthogonal to rounding
@@ -126,31 +116,12 @@ def _embed(vectors: FloatArray, indices: IntArray, d: int) -> FloatArray:
 def most_novel(
     block: SparseBlock, L: FloatArray, x: FloatArray, *, limit: float, n_most: int
 ) -> tuple[IntArray, FloatArray]:
-    """Candidates x (n, d) that the sparse points of a block know least of, the most novel first.
+    """Candidates x (n, d) that the sparse points of a block know least of, most novel first, and their novelty (p,).
 
-    Parameters
-    ----------
-    L : ndarray (m, m)
-        Cholesky factor of the block's K_MM at unit scale.
-    limit : float
-        Novelty, the prior residual over the prior variance, at or below which no more are chosen.
-
-    Returns
-    -------
-    chosen : ndarray (p,) of int
-    novelty : ndarray (p,)
-        That of each given the sparse points and those chosen before it.
+    Novelty is the prior residual over the prior variance, given the sparse points and those chosen before; none up to
+    `limit` is chosen.  L (m, m) is the Cholesky factor of the block's K_MM at unit scale.
     """
-    kernel = block.kernel
-    scaled = kernel.scale_features(x)
-    norms = np.einsum("nd,nd->n", scaled, scaled)
-    prior = kernel.diag_value(norms)
-    cross = kernel.value(block.scaled @ block.reduce(scaled).T, block.norms, norms)
-    white = solve_triangular(L, cross, lower=True)
-    weights = 1.0 / np.sqrt(np.maximum(prior, 1e-300))
-
-    def row(i: int) -> FloatArray:
-        values = kernel.value(scaled[i : i + 1] @ scaled.T, norms[i : i + 1], norms)[0]
-        return np.asarray((values - white[:, i] @ white) * weights * weights[i])
-
-    return pivoted_cholesky((prior - np.einsum("mn,mn->n", white, white)) * weights**2, row, limit, n_most)
+    scaled = block.kernel.scale_features(x)
+    open_ = Unseen.of(block, L, scaled)
+    weights = 1.0 / np.sqrt(np.maximum(open_.prior, 1e-300))
+    return pivoted_cholesky(open_.variances * weights**2, lambda i: open_.row(i) * weights * weights[i], limit, n_most)

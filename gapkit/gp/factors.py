@@ -23,29 +23,15 @@ class TriangularFactor:
         |y - K a|^2 = |R[:, :M] a - R[:, M]|^2.
 
     It is made by orthogonal transformations (LAPACK dtpqrt), never from K^T K, so it keeps the accuracy of the rows.
-
-    Parameters
-    ----------
-    n_columns : int
-        M, the number of weights.
-
-    Attributes
-    ----------
-    R : array of shape (M + 1, M + 1)
-        The triangle, Fortran order, zero below the diagonal. The last column is Q^T y, the corner (up to sign) the norm
-        of the residual of the least-squares fit. Rows and targets have been divided by their relative sigma.
-    n_rows : int
-        Number of rows folded in.
-    log_weights : float
-        Sum over all rows of the log of their relative sigma, for the marginal likelihood.
     """
 
     def __init__(self, n_columns: int) -> None:
         if int(n_columns) != n_columns or n_columns < 0:
             raise InputError(f"`n_columns` must be an integer >= 0, got {n_columns!r}")
+        # zero below the diagonal; the last column is Q^T y, the corner (up to sign) the norm of the residual
         self.R: FloatArray = np.zeros((int(n_columns) + 1, int(n_columns) + 1), order="F")
         self.n_rows = 0
-        self.log_weights = 0.0
+        self.log_weights = 0.0  # sum over all rows of the log of their relative sigma, for the marginal likelihood
 
     @property
     def n_columns(self) -> int:
@@ -53,26 +39,9 @@ class TriangularFactor:
         return self.R.shape[0] - 1
 
     def update(self, rows: FloatArray, targets: FloatArray, sigmas: FloatArray | None = None) -> TriangularFactor:
-        """Fold in more rows.
+        """Fold in rows (B, M) and targets (B,), divided by sigmas (B,) relative to that of the kind; returns self.
 
-        Parameters
-        ----------
-        rows : array of shape (B, M)
-        targets : array of shape (B,)
-        sigmas : array of shape (B,), optional
-            Standard deviation of each row relative to that of its kind (no unit); rows and targets are divided by it.
-            Default: 1.
-
-        Returns
-        -------
-        self
-
-        Raises
-        ------
-        InputError
-            If shapes do not fit or a sigma is not > 0; nothing has been folded in then.
-        DataError
-            If a row or target is NaN or inf; nothing has been folded in then.
+        Nothing has been folded in where it raises: shapes do not fit, a sigma is not > 0, a row or target not finite.
         """
         rows = np.asarray(rows, dtype=np.float64)
         targets = np.asarray(targets, dtype=np.float64)
@@ -87,13 +56,11 @@ class TriangularFactor:
             if sigmas.shape != targets.shape or not np.all(np.isfinite(sigmas)) or np.any(sigmas <= 0):
                 raise InputError(f"`sigmas` must be {targets.shape[0]} finite numbers > 0, got {sigmas!r}")
             log_weights = float(np.log(sigmas).sum())
-        width = self.n_columns + 1
-        step = _PIECE_ROWS * width
-        for start in range(0, rows.shape[0], step):
-            piece = slice(start, min(start + step, rows.shape[0]))
-            buffer = np.empty((piece.stop - start, width), order="F")
-            buffer[:, :-1] = rows[piece]
-            buffer[:, -1] = targets[piece]
+        step = _PIECE_ROWS * len(self.R)
+        for start in range(0, len(rows), step):
+            piece = slice(start, min(start + step, len(rows)))
+            buffer = np.empty((piece.stop - start, len(self.R)), order="F")
+            buffer[:, :-1], buffer[:, -1] = rows[piece], targets[piece]
             if sigmas is not None:
                 buffer /= sigmas[piece, None]
             self._fold(buffer)
@@ -104,20 +71,10 @@ class TriangularFactor:
     def merge(self, other: TriangularFactor, *, overwrite_other: bool = False) -> TriangularFactor:
         """Fold in all rows of another factor, as though they had been given to `update` here; returns self.
 
-        Parameters
-        ----------
-        overwrite_other : bool
-            Destroy `other` instead of a copy of its triangle, which for thousands of columns is gigabytes.
-
-        Raises
-        ------
-        InputError
-            If the numbers of columns differ.
+        `overwrite_other` destroys it instead of a copy of its triangle, which for thousands of columns is gigabytes.
         """
         if other.n_columns != self.n_columns:
-            raise InputError(
-                f"factors must have the same columns to be merged, got {self.n_columns}, {other.n_columns}"
-            )
+            raise InputError(f"factors to be merged need the same columns, got {self.n_columns}, {other.n_columns}")
         fold_triangle(self.R, other.R if overwrite_other else other.R.copy(order="F"))
         self.n_rows += other.n_rows
         self.log_weights += other.log_weights
@@ -135,28 +92,19 @@ class TriangularFactor:
 
     def to_arrays(self) -> dict[str, np.ndarray]:
         """The state as arrays: "R" (M+1, M+1), "n_rows" () and "log_weights" ()."""
-        return {
-            "R": self.R.copy(order="F"),
-            "n_rows": np.asarray(self.n_rows, dtype=np.int64),
-            "log_weights": np.asarray(self.log_weights, dtype=np.float64),
-        }
+        counts = {"n_rows": np.asarray(self.n_rows, np.int64), "log_weights": np.asarray(self.log_weights, np.float64)}
+        return {"R": self.R.copy(order="F"), **counts}
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> TriangularFactor:
-        """The factor whose `to_arrays` gave these arrays (copied).
-
-        Raises
-        ------
-        InputError
-            If `R` is not square and upper triangular.
-        """
+        """The factor whose `to_arrays` gave these arrays (copied)."""
         R = np.array(arrays["R"], dtype=np.float64, order="F")
-        if R.ndim != 2 or R.shape[0] != R.shape[1] or R.shape[0] < 1 or _has_lower_part(R):
+        square = R.ndim == 2 and R.shape[0] == R.shape[1] >= 1
+        if not square or any(R[j + 1 :, j].any() for j in range(len(R))):  # by columns, without a copy
             raise InputError(f"`R` must be a square upper triangular matrix, got shape {R.shape}")
         factor = object.__new__(cls)
-        factor.R = R
-        factor.n_rows = int(np.asarray(arrays["n_rows"]).item())
-        factor.log_weights = float(np.asarray(arrays["log_weights"]).item())
+        n_rows, log_weights = (np.asarray(arrays[name]).item() for name in ("n_rows", "log_weights"))
+        factor.R, factor.n_rows, factor.log_weights = R, int(n_rows), float(log_weights)
         return factor
 
     def __repr__(self) -> str:
@@ -174,11 +122,6 @@ def fold_rows(R: FloatArray, rows: FloatArray) -> FloatArray:
 def fold_triangle(R: FloatArray, triangle: FloatArray) -> FloatArray:
     """The same for an upper triangular `triangle` of the same order, at a third of the cost."""
     return fold_trapezoid(R, triangle, R.shape[0], _BLOCK)
-
-
-def _has_lower_part(R: FloatArray) -> bool:
-    """Whether anything stands below the diagonal; column by column, without a copy."""
-    return any(R[j + 1 :, j].any() for j in range(R.shape[1]))
 
 
 def _check_finite(rows: FloatArray, targets: FloatArray) -> None:

@@ -55,33 +55,24 @@ def _rows(
     applied: AppliedBasis, few: list[SparseBlock], kinds: Collection[str], workspace: Workspace | None
 ) -> DesignRows:
     batch, n_columns = applied.batch, applied.basis.n_columns
-    rows = {"energy": np.zeros((batch.n_frames, 1, n_columns))}
-    if "forces" in kinds:
-        rows["forces"] = np.zeros((batch.n_atoms, 3, n_columns))
-    if "virial" in kinds:
-        rows["virial"] = np.zeros((batch.n_frames, 6, n_columns))
+    shapes = {"energy": (batch.n_frames, 1), "forces": (batch.n_atoms, 3), "virial": (batch.n_frames, 6)}
+    rows = {kind: np.zeros((*shapes[kind], n_columns)) for kind in shapes if kind in ("energy", *kinds)}
     others = [block for block in applied.basis.blocks if block not in few]
     if others:
-        for kind, made in design_rows(
-            _with_blocks(applied, others), kinds, single=False, workspace=workspace
-        ).rows.items():
-            rows[kind][..., _columns(others)] = made
+        columns = np.concatenate([np.arange(block.columns.start, block.columns.stop) for block in others])
+        made = design_rows(_with_blocks(applied, others), kinds, single=False, workspace=workspace)
+        for kind, of_others in made.rows.items():
+            rows[kind][..., columns] = of_others
     for block in few:
         alone = _with_blocks(applied, [block])
         plan = PredictionPlan.of(alone.basis, np.eye(len(block.points)))
         for column, found in enumerate(predict(alone, plan, n_jobs=1), block.columns.start):
             rows["energy"][:, 0, column] = np.add.reduceat(found.local_energies, batch.offsets[:-1])
             if "forces" in kinds:
-                assert found.forces is not None
                 rows["forces"][..., column] = found.forces
-            if "virial" in kinds:
-                assert found.virials is not None
+            if found.virials is not None and "virial" in kinds:
                 rows["virial"][..., column] = to_voigt(0.5 * (found.virials + found.virials.transpose(0, 2, 1)))
     return DesignRows(rows)
-
-
-def _columns(blocks: list[SparseBlock]) -> IntArray:
-    return np.concatenate([np.arange(block.columns.start, block.columns.stop) for block in blocks])
 
 
 def _with_blocks(applied: AppliedBasis, blocks: list[SparseBlock]) -> AppliedBasis:

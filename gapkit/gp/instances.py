@@ -55,31 +55,20 @@ class Chunk:
 
 
 def chunks(
-    view: View, block: SparseBlock, centres: IntArray, workspace: Workspace | None = None, at_once: int | None = None
-) -> Iterator[Chunk]:
-    """Instances of `block` with these centres, as many at a time as fit the cache; empty chunks are left out.
+    view: View, block: SparseBlock, centres: IntArray, workspace: Workspace | None = None, at_once: int | None = None,
+    kept: Features | None = None,
+) -> Iterator[Chunk]:  # fmt: skip
+    """Instances of `block` with these centres, as many at a time as fit the cache, or `at_once` if that is fewer.
 
-    Parameters
-    ----------
-    workspace : Workspace or None
-        Memory of the features, which the next chunk overwrites; None: each chunk has its own.
-    at_once : int or None
-        Most centres in a chunk; None: the view's own number.
+    Empty chunks are left out.  With a workspace the next chunk overwrites the features; `kept` holds them all.
     """
     step = view.centres_per_chunk if at_once is None else min(at_once, view.centres_per_chunk)
     for start in range(0, len(centres), step):
-        features = view.features(block.species, centres[start : start + step], workspace)
+        some = slice(start, start + step)
+        features = view.features(block.species, centres[some], workspace) if kept is None else kept.take(some)
         if len(features.x):
             x = block.kernel.scale_features(features.x)
             yield Chunk(block, view, features, x, np.einsum("nd,nd->n", x, x))
-
-
-def _divided(view: View, block: SparseBlock, features: Features, at_once: int | None) -> Iterator[Chunk]:
-    step = view.centres_per_chunk if at_once is None else min(at_once, view.centres_per_chunk)
-    for start in range(0, len(features.x), step):
-        part = features.take(slice(start, start + step))
-        x = block.kernel.scale_features(part.x)
-        yield Chunk(block, view, part, x, np.einsum("nd,nd->n", x, x))
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,13 +87,7 @@ class AppliedBasis:
     def of(
         cls, basis: SparseBasis, batch: AtomsBatch, neighbours: NeighbourList, *, keep: bool = False
     ) -> AppliedBasis:
-        """Apply the engine of every term.
-
-        Parameters
-        ----------
-        keep : bool
-            Make the features of atomic blocks at once and keep them for several walks, up to `ATOMS_KEPT` atoms.
-        """
+        """Apply the engine of every term; `keep` the features of atomic blocks for several walks (`ATOMS_KEPT`)."""
         views = [term.engine.view(batch.numbers, neighbours) for term in basis.terms]
         applied = cls(basis, batch, neighbours, views)
         for block in basis.blocks if keep and batch.n_atoms <= ATOMS_KEPT else ():
@@ -138,14 +121,12 @@ class AppliedBasis:
         at_once: int | None = None,
     ) -> Iterator[Chunk]:  # fmt: skip
         """Chunks of `block` with these centres (None: all); arguments as for `chunks`."""
-        chosen, view = self.centres(block) if centres is None else centres, self.views[block.term]
-        kept = self._kept.get(block.index)
-        if kept is None or not len(chosen):
-            return chunks(view, block, chosen, workspace, at_once)
-        first, last = np.searchsorted(kept.centres, (chosen[0], chosen[-1] + 1))
-        if last - first != len(chosen):  # with gaps: shared memory has none
-            return chunks(view, block, chosen, workspace, at_once)
-        return _divided(view, block, kept.take(slice(first, last)), at_once)
+        chosen, kept = self.centres(block) if centres is None else centres, self._kept.get(block.index)
+        if kept is not None and len(chosen):
+            first, last = np.searchsorted(kept.centres, (chosen[0], chosen[-1] + 1))
+            # those with gaps between are made anew: shared memory has none
+            kept = kept.take(slice(first, last)) if last - first == len(chosen) else None
+        return chunks(self.views[block.term], block, chosen, workspace, at_once, kept)
 
 
 def between(sorted_atoms: IntArray, first: int, last: int) -> IntArray:

@@ -21,22 +21,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Protocol
 
 import numpy as np
 
 from gapkit.exceptions import InputError
 from gapkit.io.registry import registered
+from gapkit.structures.labels import Labels
 from gapkit.targets import TARGETS
 from gapkit.typing import FloatArray, IntArray
-
-
-class SigmaLabels(Protocol):
-    """Labels' own sigmas, each under the name in the table of targets; NaN means not given."""
-
-    @property
-    def config_type(self) -> Sequence[str]:
-        """(n_frames,), name of each frame's configuration type."""
 
 
 @registered("Noise")
@@ -134,35 +126,12 @@ class Noise:
 
 
 def row_sigmas(
-    noise: Noise,
-    labels: SigmaLabels,
-    kind: str,
-    n_atoms: IntArray,
-    *,
-    reference: Noise | None = None,
+    noise: Noise, labels: Labels, kind: str, n_atoms: IntArray, *, reference: Noise | None = None
 ) -> FloatArray:
-    """Relative standard deviation of each label: absolute sigma divided by the global sigma of the kind.
+    """Relative standard deviation of each label, (n_frames,), or (n_atoms,) for forces: absolute over global sigma.
 
-    Parameters
-    ----------
-    noise : Noise
-    labels : SigmaLabels
-    kind : str
-        Name of the target.
-    n_atoms : array of shape (n_frames,)
-        Number of atoms of each frame.
-    reference : Noise, optional
-        Global sigma of the kinds that `noise` leaves to evidence. Default: that of the table.
-
-    Returns
-    -------
-    array of shape (n_frames,) for energies and virials, (n_atoms,) in all for forces
-        No unit, > 0. Repeat it for each component.
-
-    Raises
-    ------
-    InputError
-        If `kind` is unknown, shapes do not fit, or a sigma of the labels is not > 0.
+    `n_atoms` (n_frames,) are the numbers of atoms of the frames.  A global sigma that `noise` leaves to evidence is
+    that of `reference`, and else of the table of targets.
     """
     if kind not in TARGETS:
         raise InputError(f"`kind` must be one of {', '.join(TARGETS)}, got {kind!r}")

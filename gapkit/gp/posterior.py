@@ -21,28 +21,18 @@ class Posterior:
     """Posterior of the weights and the variances that follow from it.
 
     Rows phi are unit-scale kernel rows, as the solver's; the weights they multiply are a = delta^2 alpha.
-
-    Parameters
-    ----------
-    R : array of shape (M, M)
-        Upper triangular, R^T R the posterior precision of the weights (`Solution.R`).
-    prior : sequence of PriorBlock
-    scales : sequence of float, optional
-        delta of each block, eV. Needed only for `prior_residual`, whose result is at unit scale without it.
     """
 
-    R: FloatArray
+    R: FloatArray  # (M, M), upper triangular, R^T R the posterior precision of the weights (`Solution.R`)
     prior: Sequence[PriorBlock]
-    scales: Sequence[float] | None = None
+    scales: Sequence[float] | None = None  # delta of each block, eV; None: prior residuals are at unit scale
 
     def __post_init__(self) -> None:
         n_columns = self.prior[-1].columns.stop if len(self.prior) else 0
         if self.R.shape != (n_columns, n_columns):
             raise InputError(f"`R` must have shape ({n_columns}, {n_columns}) as the prior, got {self.R.shape}")
         if self.scales is not None and len(self.scales) != len(self.prior):
-            raise InputError(
-                f"`scales` must hold one delta per block, expected {len(self.prior)}, got {len(self.scales)}"
-            )
+            raise InputError(f"`scales` must hold a delta for each of {len(self.prior)} blocks, got {len(self.scales)}")
 
     def whiten(self, Phi: FloatArray) -> FloatArray:
         """R^-T Phi^T, shape (M, n): columns whose inner products are posterior covariances."""
@@ -69,15 +59,8 @@ class Posterior:
 
         It is a local energy's: near zero at a sparse point, the whole prior far from all of them. This is novelty.
         `k_diag` (n,) is k(x, x) at unit scale, `Phi_block` (n, m) the unit-scale kernel with the m points.
-
-        Warns
-        -----
-        VarianceWarning
-            If values had to be clipped at zero by more than rounding (1e-8 of k(x, x)); the message counts them.
-
-        References
-        ----------
-        Rasmussen and Williams (2006), eq. 8.27, first two terms.
+        A VarianceWarning counts the values that were clipped at zero by more than rounding.
+        Source: Rasmussen and Williams (2006), eq. 8.27, first two terms.
         """
         white = self._seen(Phi_block, block)
         residual = np.asarray(k_diag, dtype=np.float64) - np.einsum("ij,ij->j", white, white)
@@ -133,19 +116,11 @@ class SandwichPosterior(Posterior):
 
     It is the robust ("sandwich") covariance with leave-one-out residuals.  It sees data alone: what the prior leaves
     open between few configurations is not in it.
-
-    Parameters
-    ----------
-    scores : array of shape (n_configurations, M)
-        R (a - a_c) for every configuration.
-
-    References
-    ----------
-    MacKinnon and White, J. Econometrics 29, 305 (1985), HC3; by clusters: Cameron and Miller, J. Hum. Resour. 50, 317
-    (2015), eq. 11.
+    Source: MacKinnon and White, J. Econometrics 29, 305 (1985), HC3; by clusters: Cameron and Miller, J. Hum. Resour.
+    50, 317 (2015), eq. 11.
     """
 
-    scores: FloatArray = field(default_factory=lambda: np.zeros((0, 0)))
+    scores: FloatArray = field(default_factory=lambda: np.zeros((0, 0)))  # (n_configurations, M), R (a - a_c)
 
     def whiten(self, Phi: FloatArray) -> FloatArray:
         """S R^-T Phi^T, shape (n_configurations, n): columns whose inner products are the covariances."""

@@ -15,9 +15,7 @@ from gapkit.gp.inner_products import InnerProducts
 from gapkit.gp.instances import AppliedBasis, Chunk, between
 from gapkit.gp.variance.local import LocalVarianceForms
 from gapkit.kernels.base import QuadraticForm
-from gapkit.neighbours import NeighbourList
 from gapkit.parallel import map_blocks
-from gapkit.structures import AtomsBatch
 from gapkit.typing import BoolArray, FloatArray
 from gapkit.workspace import Workspace, WorkspacePool
 
@@ -91,8 +89,7 @@ class Wanted:
     forces: bool = True  # also forces and virials
     variances: LocalVarianceForms | None = None  # also variances of local energies, of a single member
     parts: bool = False  # both parts of the variances, at about twice the price of their total
-    # (n_atoms,), mask of atoms whose local energies count; the others have none, and feel forces as neighbours.  None:
-    # all.
+    # (n_atoms,), mask of atoms whose local energies count; the others have none, and feel forces.  None: all.
     centres: BoolArray | None = None
     # (n_atoms,), factors of the local energies in the sum whose gradient forces and virials are; None: 1
     upstream: FloatArray | None = None
@@ -102,27 +99,12 @@ def predict(
     applied: AppliedBasis, plan: PredictionPlan, wanted: Wanted | None = None, *, n_jobs: int | None = None,
     workspaces: WorkspacePool | None = None,
 ) -> list[LinearPrediction]:  # fmt: skip
-    """Evaluate the linear model with the weights of every member, in one pass over the descriptors.
+    """What the linear model says with the weights of every member, in one pass over the descriptors.
 
-    Parameters
-    ----------
-    applied : AppliedBasis
-    plan : PredictionPlan
-        Of the same basis.
-    wanted : Wanted or None
-        None: energies, forces and virials.
-    n_jobs : int or None
-        Threads over blocks of atoms.
-    workspaces : WorkspacePool or None
-        Kept by the caller, it saves allocations in the next call.
-
-    Returns
-    -------
-    list of LinearPrediction
-        One for each member.
+    Threads share blocks of atoms.  Workspaces that the caller keeps save allocations in the next call.
     """
     pass_ = _Pass(applied, plan, Wanted() if wanted is None else wanted)
-    batch, neighbours = applied.batch, applied.neighbours
+    batch = applied.batch
     pool = WorkspacePool() if workspaces is None else workspaces
     # Some for every thread in small structures, but whatever their number: it must not change the result.
     size = int(np.clip(-(-batch.n_atoms // BLOCKS), MIN_ATOMS_PER_BLOCK, ATOMS_PER_BLOCK))
@@ -135,25 +117,19 @@ def predict(
     variance = None if pass_.found is None else pass_.found.variance(pass_.wanted.parts)
     if pass_.gradients is None:
         return [LinearPrediction(local, None, None, variance) for local in pass_.local]
-    return [
-        LinearPrediction(local, *_to_atoms(batch, neighbours, gradients), variance)
-        for local, gradients in zip(pass_.local, pass_.gradients, strict=True)
-    ]
-
-
-def _to_atoms(batch: AtomsBatch, neighbours: NeighbourList, gradients: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Forces (n_atoms, 3) and virials (n_frames, 3, 3) from gradients (n_edges, 3)."""
-    forces, virials = np.zeros((batch.n_atoms, 3)), np.zeros((batch.n_frames, 3, 3))
-    edge_forces(
-        neighbours.offsets, neighbours.indices, neighbours.vectors, batch.frame_of_atom, gradients, forces, virials
-    )
-    return forces, virials
+    found, edges = [], applied.neighbours
+    for local, gradients in zip(pass_.local, pass_.gradients, strict=True):
+        forces, virials = np.zeros((batch.n_atoms, 3)), np.zeros((batch.n_frames, 3, 3))
+        edge_forces(edges.offsets, edges.indices, edges.vectors, batch.frame_of_atom, gradients, forces, virials)
+        found.append(LinearPrediction(local, forces, virials, variance))
+    return found
 
 
 @dataclass(frozen=True, eq=False)
 class _Variances:
     """Sums over terms, (n_atoms,) each, eV^2; `residual` of terms that are not atomic is a standard deviation, eV."""
 
+    forms: LocalVarianceForms
     prior: FloatArray
     reduction: FloatArray
     seen: FloatArray
@@ -188,14 +164,14 @@ class _Pass:
         if wanted.variances is not None:
             for species in applied.batch.species:  # made here, so that the threads find them
                 wanted.variances.of(int(species))
-            self.found = _Variances(*np.zeros((5, n_atoms)))
-            self._note_unseen_blocks(wanted.variances, self.found)
+            self.found = _Variances(wanted.variances, *np.zeros((5, n_atoms)))
+            self._note_unseen_blocks(self.found)
 
-    def _note_unseen_blocks(self, forms: LocalVarianceForms, found: _Variances) -> None:
+    def _note_unseen_blocks(self, found: _Variances) -> None:
         """Whole prior of instances of which the training set had none of their species."""
         for term in self.applied.basis.terms:
             for block in term.unseen_blocks:
-                scale = forms.posterior.variance_scale(term.blocks[0].index)
+                scale = found.forms.posterior.variance_scale(term.blocks[0].index)
                 for chunk in self.applied.walk(block):
                     if block.is_atomic:
                         found.prior[chunk.centres] += scale * chunk.prior()
@@ -205,15 +181,24 @@ class _Pass:
 
     def atoms(self, first: int, last: int, workspace: Workspace) -> None:
         """All terms for the atoms first .. last - 1."""
-        rows = None
-        if self.found is not None:
+        rows, found = None, self.found
+        if found is not None:
             rows = workspace.array("phi", last - first, self.applied.basis.n_columns)
             rows[:] = 0.0
         for block, centres in zip(self.applied.basis.blocks, self._centres, strict=True):
             for chunk in self.applied.walk(block, between(centres, first, last), workspace):
                 self._add(chunk, first, rows, workspace)
-        if rows is not None:
-            self._add_variances(first, last, rows, workspace)
+        if rows is None or found is None:
+            return
+        numbers = self.applied.batch.numbers[first:last]
+        for species in np.unique(numbers):
+            own = np.flatnonzero(numbers == species)
+            phi = rows if len(own) == len(rows) else rows[own]
+            form, at = found.forms.of(int(species)), first + own
+            if self.wanted.parts:
+                found.seen[at], found.data[at] = form.parts(phi, workspace)
+            else:
+                found.reduction[at] = form.total_reduction(phi, workspace)
 
     def _add(self, chunk: Chunk, first: int, rows: FloatArray | None, workspace: Workspace) -> None:
         """Energies and edge gradients of a chunk; with `rows` also theirs."""
@@ -258,8 +243,8 @@ class _Pass:
                 gy += piece
             if slopes is not None:
                 norm_slopes = slopes if norm_slopes is None else norm_slopes + slopes
-        if rows is not None and values is not None:
-            self._add_rows(chunk, first, rows, values)
+        if self.found is not None and rows is not None and values is not None:
+            self._add_rows(self.found, chunk, first, rows, values)
         self._collect(0, chunk, energies, gy, norm_slopes, workspace)
 
     def _share(self, chunk: Chunk, y: FloatArray, gy: FloatArray, workspace: Workspace) -> None:
@@ -299,36 +284,20 @@ class _Pass:
             gx, energies = gx * upstream[:, None], energies * upstream
         chunk.view.pullback(features, gx, energies, self.gradients[member])
 
-    def _add_rows(self, chunk: Chunk, first: int, rows: FloatArray, values: FloatArray) -> None:
+    @staticmethod
+    def _add_rows(found: _Variances, chunk: Chunk, first: int, rows: FloatArray, values: FloatArray) -> None:
         """Rows of the atoms from kernel values of instances; prior of atomic terms, residual of the others."""
-        assert self.found is not None
-        assert self.wanted.variances is not None
-        block, posterior = chunk.block, self.wanted.variances.posterior
-        where = chunk.centres - first
+        block, posterior, where = chunk.block, found.forms.posterior, chunk.centres - first
         if block.is_atomic:
             if values is not rows:
                 rows[where, block.columns] = values
-            self.found.prior[chunk.centres] += chunk.prior() * posterior.variance_scale(block.index)
+            found.prior[chunk.centres] += chunk.prior() * posterior.variance_scale(block.index)
             return
         factors = chunk.features.factors
         starts = np.flatnonzero(np.diff(where, prepend=-1))
         rows[where[starts], block.columns] += np.add.reduceat(factors[:, None] * values, starts, axis=0)
         residual = posterior.prior_residual(chunk.prior(), values, block.index)
-        np.add.at(self.found.residual, chunk.centres, np.abs(factors) * np.sqrt(residual))
-
-    def _add_variances(self, first: int, last: int, rows: FloatArray, workspace: Workspace) -> None:
-        found, forms = self.found, self.wanted.variances
-        assert found is not None
-        assert forms is not None
-        numbers = self.applied.batch.numbers[first:last]
-        for species in np.unique(numbers):
-            own = np.flatnonzero(numbers == species)
-            phi = rows if len(own) == len(rows) else rows[own]
-            form, at = forms.of(int(species)), first + own
-            if self.wanted.parts:
-                found.seen[at], found.data[at] = form.parts(phi, workspace)
-            else:
-                found.reduction[at] = form.total_reduction(phi, workspace)
+        np.add.at(found.residual, chunk.centres, np.abs(factors) * np.sqrt(residual))
 
 
 def _clipped(variance: FloatArray, prior: FloatArray) -> FloatArray:

@@ -65,16 +65,10 @@ class SparseGPRegressor(RegressorMixin, BaseEstimator):
     """
 
     def __init__(
-        self,
-        kernel: GapKernel | None = None,
-        *,
-        noise: float | str = 1e-2,
-        n_sparse: int | None = None,
-        selector: SparseSelector | None = None,
-        normalize_y: bool = False,
-        jitter: float = 1e-10,
+        self, kernel: GapKernel | None = None, *, noise: float | str = 1e-2, n_sparse: int | None = None,
+        selector: SparseSelector | None = None, normalize_y: bool = False, jitter: float = 1e-10,
         random_state: Any = None,
-    ) -> None:
+    ) -> None:  # fmt: skip
         self.kernel = kernel
         self.noise = noise
         self.n_sparse = n_sparse
@@ -84,16 +78,7 @@ class SparseGPRegressor(RegressorMixin, BaseEstimator):
         self.random_state = random_state
 
     def fit(self, X: Any, y: Any) -> SparseGPRegressor:
-        """Choose sparse points among the rows of X and fit.
-
-        Parameters
-        ----------
-        X : array-like of shape (n, n_features)
-        y : array-like of shape (n,)
-
-        Returns
-        -------
-        self
+        """Choose sparse points among the rows of X (n, n_features) and fit to y (n,).
 
         Raises
         ------
@@ -122,17 +107,7 @@ class SparseGPRegressor(RegressorMixin, BaseEstimator):
         return self
 
     def partial_fit(self, X: Any, y: Any) -> SparseGPRegressor:
-        """Add data to a fitted model, whose sparse points stay; on an unfitted one, the same as `fit`.
-
-        Parameters
-        ----------
-        X : array-like of shape (n, n_features)
-        y : array-like of shape (n,)
-
-        Returns
-        -------
-        self
-        """
+        """Add data to a fitted model, whose sparse points stay; on an unfitted one, the same as `fit`."""
         if not hasattr(self, "weights_"):
             return self.fit(X, y)
         X, y = validate_data(self, X, y, dtype=np.float64, y_numeric=True, reset=False)
@@ -179,27 +154,15 @@ class SparseGPRegressor(RegressorMixin, BaseEstimator):
         return mean
 
     def log_marginal_likelihood(self, noise: float | None = None, delta: float | None = None) -> float:
-        """The log of p(y), of all data so far, in the scaled unit of y, at the fitted or other hyperparameters.
-
-        Parameters
-        ----------
-        noise : float, optional
-            Default: `noise_`.
-        delta : float, optional
-            Default: that of `kernel_`.
-        """
+        """The log of p(y), of all data so far, in the scaled unit of y, at the fitted or other hyperparameters."""
         check_is_fitted(self)
         noise = self.noise_ if noise is None else noise
         delta = self.kernel_.delta if delta is None else delta
         return solve_weights({_KIND: self._factor}, {_KIND: noise}, self._prior, [delta]).log_marginal_likelihood
 
-    # ------------------------------------------------------------------ private
-
     def _check_parameters(self) -> None:
-        if isinstance(self.noise, str):
-            if self.noise != "evidence":
-                raise InputError(f"`noise` must be a number > 0 or 'evidence', got {self.noise!r}")
-        elif not (np.isfinite(self.noise) and self.noise > 0):
+        sound = self.noise == "evidence" if isinstance(self.noise, str) else 0 < self.noise < np.inf
+        if not sound:
             raise InputError(f"`noise` must be finite and > 0 (or 'evidence'), got {self.noise!r}")
         if self.n_sparse is not None and (int(self.n_sparse) != self.n_sparse or self.n_sparse < 1):
             raise InputError(f"`n_sparse` must be an integer >= 1, got {self.n_sparse!r}")

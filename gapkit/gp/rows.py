@@ -23,7 +23,6 @@ POINTS_PER_TILE = 512
 _NONE = np.empty((0, 0))
 _NO_SINGLE = np.empty((0, 0, 0), np.float32)
 
-
 FUNCTIONALS: dict[str, Callable[[AppliedBasis, IntArray | None], FloatArray]] = {}
 """Rows (n, c, M) of targets beyond energy, forces and virial, by name; arguments are those of `design_rows`."""
 
@@ -55,22 +54,12 @@ def design_rows(
     applied: AppliedBasis, kinds: Collection[str] = ("forces", "virial"), *, atoms: IntArray | None = None,
     single: bool = True, workspace: Workspace | None = None, n_jobs: int | None = 1,
 ) -> DesignRows:  # fmt: skip
-    """Rows of all frames of a batch.
+    """Rows of the energy and these targets for all frames of a batch; threads share tiles of sparse points.
 
-    Parameters
-    ----------
-    kinds : collection of str
-        Targets wanted beside the energy.
-    atoms : ndarray of int or None
-        Force rows of these atoms only, ascending, and their share as centres of the energy and virial rows: the shares
-        of parts that hold all atoms add up to the whole.
-    single : bool
-        Take features that are small in all sparse points in single precision: exact enough for weights, not for
-        variances, which are differences of large numbers.
-    workspace : Workspace or None
-        Memory that the rows are made with (not of the rows themselves).
-    n_jobs : int or None
-        Threads over tiles of sparse points; their number does not change the result.
+    With `atoms`, ascending, there are force rows of these only, and their share as centres of the energy and virial
+    rows: the shares of parts that hold all atoms add up to the whole.  With `single`, features that are small in all
+    sparse points are taken in single precision: exact enough for weights, not for variances, which are differences of
+    large numbers.  The rows themselves do not lie in the workspace.
     """
     made = _Rows(applied, kinds, atoms, single).made(Workspace() if workspace is None else workspace, n_jobs)
     others = {kind: functional(applied, atoms) for kind, functional in FUNCTIONALS.items() if kind in kinds}
@@ -80,9 +69,7 @@ def design_rows(
 class _Rows:
     """Rows of a batch that are being filled."""
 
-    def __init__(
-        self, applied: AppliedBasis, kinds: Collection[str], atoms: IntArray | None, single: bool
-    ) -> None:  # fmt: skip
+    def __init__(self, applied: AppliedBasis, kinds: Collection[str], atoms: IntArray | None, single: bool) -> None:
         forces, virial = (kind in kinds for kind in ("forces", "virial"))
         batch, m = applied.batch, applied.basis.n_columns
         self.applied, self.single = applied, single
@@ -106,17 +93,15 @@ class _Rows:
         return {kind: rows for kind, rows in found.items() if kind in self.kinds and rows is not None}
 
     def _fill(self, share: int, n_shares: int, workspace: Workspace) -> None:
-        neighbours, at_once, involved = self.applied.neighbours, None, None
+        neighbours, at_once = self.applied.neighbours, None
         if self.forces is not None:
             per_atom = neighbours.n_edges / max(neighbours.n_atoms, 1)
             at_once = max(1, int(EDGES_PER_CHUNK / max(per_atom, 1.0)))
         for block in self.applied.basis.blocks:
             centres = self.applied.centres(block)
             if not self.all_atoms:
-                involved = self.wanted
-                if self.forces is not None:
-                    involved = centres_seeing(self.wanted, neighbours, block.engine.n_layers)
-                centres = np.intersect1d(centres, involved, assume_unique=True)
+                n_layers = 0 if self.forces is None else block.engine.n_layers
+                centres = np.intersect1d(centres, centres_seeing(self.wanted, neighbours, n_layers), assume_unique=True)
             tiles = tiles_of(block)[share::n_shares]
             for chunk in self.applied.walk(block, centres, workspace, at_once) if tiles else ():
                 self._add(chunk, tiles, workspace)

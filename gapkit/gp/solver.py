@@ -10,17 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.linalg import solve_triangular
 
 from gapkit.exceptions import InputError
-from gapkit.gp.factors import fold_triangle
+from gapkit.gp.factors import TriangularFactor, fold_triangle
 from gapkit.typing import FloatArray
-
-if TYPE_CHECKING:
-    from gapkit.gp.factors import TriangularFactor
 
 
 @dataclass(frozen=True)
@@ -47,52 +43,19 @@ class Solution:
 
 
 def solve_weights(
-    factors: Mapping[str, TriangularFactor],
-    noise: Mapping[str, float],
-    prior: Sequence[PriorBlock],
+    factors: Mapping[str, TriangularFactor], noise: Mapping[str, float], prior: Sequence[PriorBlock],
     scales: Sequence[float],
-) -> Solution:
-    """Posterior of the weights by QR of all stacked triangles.
+) -> Solution:  # fmt: skip
+    """Posterior of the weights by QR of all stacked triangles: no normal equations, no inverse.
 
-    Minimises sum_kind |R_kind a - z_kind|^2 / sigma_kind^2 + sum_b |L_b^T a_b|^2 / delta_b^2 by folding each factor
-    into the block-diagonal triangle of the prior. No normal equations, no inverse.
+    Minimises sum_kind |R_kind a - z_kind|^2 / sigma_kind^2 + sum_b |L_b^T a_b|^2 / delta_b^2 by folding each factor,
+    which stays as it is, into the block-diagonal triangle of the prior.  `noise` has the sigma of each kind, `scales`
+    the delta of each block.
 
-    Parameters
-    ----------
-    factors : mapping of kind to TriangularFactor
-        All with the same M columns; they are not changed.
-    noise : mapping of kind to float
-        Noise sigma of each kind, > 0; may hold kinds without a factor.
-    prior : sequence of PriorBlock
-        Blocks that tile the M columns.
-    scales : sequence of float
-        delta of each block, > 0.
-
-    Returns
-    -------
-    Solution
-
-    Raises
-    ------
-    InputError
-        If the blocks do not tile the columns, or a noise or scale is missing or not > 0.
-
-    References
-    ----------
-    Foster et al., J. Mach. Learn. Res. 10, 857 (2009), the V method, with QR; evidence: Rasmussen and Williams (2006),
-    eq. 2.30, for the covariance K_NM K_MM^-1 K_MN + Lambda.
+    Source: Foster et al., J. Mach. Learn. Res. 10, 857 (2009), the V method, with QR; evidence: Rasmussen and Williams
+    (2006), eq. 2.30, for the covariance K_NM K_MM^-1 K_MN + Lambda.
     """
     n_columns = check_problem(factors, noise, prior, scales)
-    return _solve_weights(factors, noise, prior, scales, n_columns)
-
-
-def _solve_weights(
-    factors: Mapping[str, TriangularFactor],
-    noise: Mapping[str, float],
-    prior: Sequence[PriorBlock],
-    scales: Sequence[float],
-    n_columns: int,
-) -> Solution:
     T: FloatArray = np.zeros((n_columns + 1, n_columns + 1), order="F")
     log_det_prior = 0.0
     for block, delta in zip(prior, scales, strict=True):
@@ -115,27 +78,18 @@ def _solve_weights(
 
 def row_constants(factors: Mapping[str, TriangularFactor], noise: Mapping[str, float]) -> float:
     """The part of -2 log p(y) that belongs to the noise alone: sum over rows of log(2 pi sigma_row^2)."""
-    return float(
-        sum(
-            factor.n_rows * (np.log(2.0 * np.pi) + 2.0 * np.log(noise[kind])) + 2.0 * factor.log_weights
-            for kind, factor in factors.items()
-        )
+    terms = (
+        factor.n_rows * (np.log(2.0 * np.pi) + 2.0 * np.log(noise[kind])) + 2.0 * factor.log_weights
+        for kind, factor in factors.items()
     )
+    return float(sum(terms))
 
 
 def check_problem(
-    factors: Mapping[str, TriangularFactor],
-    noise: Mapping[str, float],
-    prior: Sequence[PriorBlock],
+    factors: Mapping[str, TriangularFactor], noise: Mapping[str, float], prior: Sequence[PriorBlock],
     scales: Sequence[float],
-) -> int:
-    """Check that factors, noise, prior and scales belong together; return the number of columns M.
-
-    Raises
-    ------
-    InputError
-        If they do not.
-    """
+) -> int:  # fmt: skip
+    """Check that factors, noise, prior and scales belong together; return the number of columns M."""
     stop = 0
     for i, block in enumerate(prior):
         size = block.columns.stop - block.columns.start

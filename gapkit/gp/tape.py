@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
-from typing import TypeAlias
+from typing import Any
 
 import numpy as np
 from scipy.linalg import qr
@@ -27,13 +27,7 @@ from gapkit.typing import FloatArray, IntArray
 
 
 class ArrayStore:
-    """Matrices that are written once: in memory, or one after another in a file.
-
-    Parameters
-    ----------
-    path : path or None
-        File, which is emptied; None: memory.
-    """
+    """Matrices that are written once: in memory (path None), or one after another in a file, which is emptied."""
 
     def __init__(self, path: str | os.PathLike[str] | None = None) -> None:
         self.path = None if path is None else Path(path)
@@ -51,13 +45,7 @@ class ArrayStore:
         return Stored(array.shape, offset)
 
     def get(self, stored: Stored) -> FloatArray:
-        """The matrix, which must not be changed.
-
-        Raises
-        ------
-        InputError
-            If the file is gone or cut short.
-        """
+        """The matrix, which must not be changed; InputError if the file is gone or cut short."""
         if not isinstance(stored.place, int):
             return stored.place
         rows, columns = stored.shape
@@ -80,47 +68,23 @@ class Stored:
 
 
 @dataclass(frozen=True, eq=False)
-class RowsFolded:
-    """Reflectors (n, width) and block factors of rows that were folded into the triangle."""
+class Step:
+    """Reflectors (n, width) and block factors of rows, of another triangle, or of what new columns have beyond ours."""
 
     reflectors: Stored
     factors: Stored
-
-
-@dataclass(frozen=True, eq=False)
-class TriangleFolded:
-    """The steps of another triangle that started with `width` columns, and the reflectors by which it was folded in."""
-
-    steps: tuple[Step, ...]
-    width: int
-    reflectors: Stored
-    factors: Stored
-
-
-@dataclass(frozen=True, eq=False)
-class ColumnsAppended:
-    """Reflectors of what p new columns have beyond the triangle, and the turn (p + 1, p + 1) of the rows below it."""
-
-    reflectors: Stored
-    factors: Stored
-    turn: FloatArray
-
-
-Step: TypeAlias = RowsFolded | TriangleFolded | ColumnsAppended
+    n_rows: int = 0  # that were given to `update`
+    # of another triangle: its steps, and the columns with which it started
+    steps: tuple[Step, ...] | None = None
+    width: int = 0
+    turn: FloatArray | None = None  # (p + 1, p + 1), of p new columns: turn of the rows below the triangle
 
 
 class RecordedFactor(TriangularFactor):
-    """A triangular factor to which columns can be appended.
+    """A triangular factor to which columns can be appended; `store` keeps 8 bytes for every row and column.
 
-    Its columns stand in the order in which they were appended; rows are given to `update` in the order of the model.
-
-    Parameters
-    ----------
-    n_columns : int
-    store : ArrayStore
-        Where reflectors are kept: 8 bytes for every row and column.
-    order : array of shape (n_columns,), optional
-        Column of the model for each column of the factor; None: the same.
+    Its columns stand in the order in which they were appended, of which `order` (n_columns,) gives the columns of the
+    model (None: the same); rows are given to `update` in the order of the model.
     """
 
     def __init__(self, n_columns: int, store: ArrayStore, order: IntArray | None = None) -> None:
@@ -144,31 +108,22 @@ class RecordedFactor(TriangularFactor):
             raise InputError(f"only a recorded factor of {self.n_columns} columns can be merged, got {other!r}")
         triangle = other.R if overwrite_other else other.R.copy(order="F")
         factors = fold_triangle(self.R, triangle)
-        kept = self._store.put(triangle), self._store.put(factors)
-        self._steps.append(TriangleFolded(tuple(other._steps), other._width, *kept))
+        self._keep(triangle, factors, n_rows=other.n_rows, steps=tuple(other._steps), width=other._width)
         self.n_rows += other.n_rows
         self.log_weights += other.log_weights
         return self
 
     def _fold(self, rows: FloatArray) -> None:
-        factors = fold_rows(self.R, rows)
-        self._steps.append(RowsFolded(self._store.put(rows), self._store.put(factors)))
+        self._keep(rows, fold_rows(self.R, rows), n_rows=len(rows))
+
+    def _keep(self, reflectors: FloatArray, factors: FloatArray, **step: Any) -> None:
+        self._steps.append(Step(self._store.put(reflectors), self._store.put(factors), **step))
 
     def append_columns(self, columns: FloatArray, order: IntArray) -> None:
-        """Append p columns.
+        """Append columns (n_rows, p); `order` (n_columns + p,) has the column of the model for each of the factor.
 
-        Parameters
-        ----------
-        columns : array of shape (n_rows, p)
-            The rows of the new columns in the order of the calls of `update` (those of merged factors where they were
-            merged), divided by their relative sigmas.
-        order : array of shape (n_columns + p,)
-            Column of the model for each column of the factor.
-
-        Raises
-        ------
-        InputError
-            If shapes do not fit; nothing has changed then.
+        Rows stand in the order of the calls of `update` (those of merged factors where they were merged), divided by
+        their relative sigmas.
         """
         columns = np.asarray(columns, dtype=np.float64)
         n_old = self.n_columns
@@ -187,7 +142,7 @@ class RecordedFactor(TriangularFactor):
         R: FloatArray = np.zeros((n_old + n_new + 1, n_old + n_new + 1), order="F")
         R[:n_old, :n_old], R[:n_old, n_old:-1], R[:n_old, -1] = self.R[:-1, :-1], top[:-1], self.R[:-1, -1]
         R[n_old:, n_old:] = corner
-        self._steps.append(ColumnsAppended(self._store.put(beyond), self._store.put(factors), turn))
+        self._keep(beyond, factors, turn=turn)
         self.R, self.order = R, np.asarray(order)
 
     def in_model_order(self) -> TriangularFactor:
@@ -218,36 +173,23 @@ def _replay(store: ArrayStore, steps: Sequence[Step], width: int, columns: Float
     position = 0
     for step in steps:
         reflectors, factors = store.get(step.reflectors), store.get(step.factors)
-        if isinstance(step, ColumnsAppended):
+        if step.turn is not None:
             beyond = np.asfortranarray(np.concatenate(others))
             own: FloatArray = np.zeros((reflectors.shape[1], p), order="F")
             apply_reflectors(reflectors, factors, 0, own, beyond)
             others = [beyond]
             top = np.asfortranarray(np.concatenate([top[:-1], step.turn.T @ np.concatenate([top[-1:], own])]))
             continue
-        if isinstance(step, RowsFolded):
-            below = np.array(columns[position : position + len(reflectors)], order="F")
-            position += len(reflectors)
-            apply_reflectors(reflectors, factors, 0, top, below)
+        own_columns = columns[position : position + step.n_rows]
+        position += step.n_rows
+        if step.steps is None:
+            below = np.array(own_columns, order="F")
         else:
-            n = _n_rows(step.steps)
-            below, rest = _replay(store, step.steps, step.width, columns[position : position + n])
-            position += n
-            apply_reflectors(reflectors, factors, len(reflectors), top, below)
+            below, rest = _replay(store, step.steps, step.width, own_columns)
             others.append(rest)
+        apply_reflectors(reflectors, factors, 0 if step.steps is None else len(reflectors), top, below)
         others.append(below)
     return top, np.asfortranarray(np.concatenate(others))
-
-
-def _n_rows(steps: Sequence[Step]) -> int:
-    """Rows that were given to `update` in these steps."""
-    count = 0
-    for step in steps:
-        if isinstance(step, RowsFolded):
-            count += step.reflectors.shape[0]
-        elif isinstance(step, TriangleFolded):
-            count += _n_rows(step.steps)
-    return count
 
 
 _WRITING = Lock()

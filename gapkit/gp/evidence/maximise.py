@@ -47,27 +47,10 @@ class EvidenceResult:
 
 
 def log_marginal_likelihood(
-    factors: Mapping[str, TriangularFactor],
-    noise: Mapping[str, float],
-    prior: Sequence[PriorBlock],
+    factors: Mapping[str, TriangularFactor], noise: Mapping[str, float], prior: Sequence[PriorBlock],
     scales: Sequence[float],
-) -> tuple[float, dict[str, float], FloatArray]:
-    """The log marginal likelihood log p(y) of the training rows and its gradient; arguments as for `solve_weights`.
-
-    Returns
-    -------
-    log_p : float
-        All constants included.
-    d_log_noise : dict of kind to float
-        d log p / d log sigma of each kind.
-    d_log_scales : array of shape (n_blocks,)
-        d log p / d log delta of each block.
-
-    Raises
-    ------
-    InputError
-        As `solve_weights`.
-    """
+) -> tuple[float, dict[str, float], FloatArray]:  # fmt: skip
+    """Log p(y) of the training rows, its derivative by log sigma of each kind, and that by log delta of each block."""
     check_problem(factors, noise, prior, scales)
     objective = EvidenceObjective(factors, prior, range(len(prior)))
     sigma = np.array([noise[kind] for kind in objective.kinds], dtype=np.float64)
@@ -76,60 +59,32 @@ def log_marginal_likelihood(
 
 
 def maximise_evidence(
-    factors: Mapping[str, TriangularFactor],
-    noise: Mapping[str, float],
-    prior: Sequence[PriorBlock],
-    scales: Sequence[float],
-    *,
-    groups: Sequence[int] | None = None,
-    freedom: Freedom | None = None,
+    factors: Mapping[str, TriangularFactor], noise: Mapping[str, float], prior: Sequence[PriorBlock],
+    scales: Sequence[float], *, groups: Sequence[int] | None = None, freedom: Freedom | None = None,
     settings: SearchSettings | None = None,
-) -> EvidenceResult:
+) -> EvidenceResult:  # fmt: skip
     """Maximise log p(y) over the log of noise and scales with L-BFGS-B and analytic gradients.
 
-    Parameters
-    ----------
-    factors, prior
-        As for `solve_weights`.
-    noise, scales
-        Start values, which fixed parameters keep.
-    groups : sequence of int, optional
-        For each block the index of the scale it shares. Blocks of a group must start with the same scale. Default: each
-        block has its own.
-    freedom : Freedom, optional
-        What may move. Default: everything, within wide bounds.
-    settings : SearchSettings, optional
-
-    Returns
-    -------
-    EvidenceResult
-
-    Raises
-    ------
-    InputError
-        If a name or index is unknown, start values of a group differ, or bounds are not ordered and > 0.
-
-    Warns
-    -----
-    ConvergenceWarning
-        If no start converged.
-
-    References
-    ----------
-    Rasmussen and Williams (2006), section 5.4.1; MacKay, Neural Computation 4, 415 (1992), for the traces.
+    Noise and scales are start values, which fixed parameters keep.  `groups` has for each block the index of the scale
+    it shares; None: each has its own.  A ConvergenceWarning says that no start converged.
+    Source: Rasmussen and Williams (2006), section 5.4.1; MacKay, Neural Computation 4, 415 (1992), for the traces.
     """
     check_problem(factors, noise, prior, scales)
     settings = SearchSettings() if settings is None else settings
     groups = list(range(len(prior))) if groups is None else list(groups)
     objective = EvidenceObjective(factors, prior, groups)
     n_kinds = len(objective.kinds)
-    start = np.log([noise[kind] for kind in objective.kinds] + _group_scales(groups, scales))
+    of_group: dict[int, float] = {}
+    for g, scale in zip(groups, scales, strict=True):
+        if of_group.setdefault(g, float(scale)) != float(scale):
+            raise InputError(f"`scales` of the blocks of group {g} must be equal, got {of_group[g]!r} and {scale!r}")
+    start = np.log([noise[kind] for kind in objective.kinds] + [of_group[g] for g in sorted(of_group)])
     search = EvidenceSearch(objective, start, Freedom() if freedom is None else freedom)
     rng = np.random.default_rng(settings.random_state)
     starts = [start] + [start + _START_WIDTH * rng.standard_normal(len(start)) for _ in range(settings.n_starts - 1)]
     tolerance = settings.tolerance * np.sqrt(sum(factor.n_rows for factor in factors.values()) or 1)
-    best = max((search.run(x, settings.max_iterations, tolerance) for x in starts), key=lambda run: run.value)
-    if not best.converged:
+    best = min((search.run(x, settings.max_iterations, tolerance) for x in starts), key=lambda run: run.fun)
+    if not best.success:
         warnings.warn(
             f"evidence maximisation did not converge within {settings.max_iterations} iterations of each of "
             f"{settings.n_starts} starts ({best.message}); raise `max_iterations` or set the noise",
@@ -144,15 +99,6 @@ def maximise_evidence(
         scales=tuple(float(values[n_kinds + g]) for g in groups),
         log_marginal_likelihood=log_p,
         n_evaluations=search.n_evaluations,
-        converged=best.converged,
-        message=best.message + (f"; at a bound: {', '.join(at_bound)}" if at_bound else ""),
+        converged=bool(best.success),
+        message=str(best.message) + (f"; at a bound: {', '.join(at_bound)}" if at_bound else ""),
     )
-
-
-def _group_scales(groups: Sequence[int], scales: Sequence[float]) -> list[float]:
-    """Start value of each group; its blocks must agree."""
-    start: dict[int, float] = {}
-    for g, scale in zip(groups, scales, strict=True):
-        if start.setdefault(g, float(scale)) != float(scale):
-            raise InputError(f"`scales` of the blocks of group {g} must be equal, got {start[g]!r} and {scale!r}")
-    return [start[g] for g in sorted(start)]

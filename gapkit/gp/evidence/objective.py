@@ -31,19 +31,7 @@ _NORMAL_EQUATIONS_LIMIT = 1e-3  # largest trace(A) * eps for which A is formed; 
 class EvidenceObjective:
     """Factors in the basis in which the prior is white; evaluates log p and its gradient for any noise and scales.
 
-    Parameters
-    ----------
-    factors : mapping of kind to TriangularFactor
-    prior : sequence of PriorBlock
-    groups : sequence of int
-        For each block the index of the scale it uses, 0 .. n_groups - 1.
-
-    Attributes
-    ----------
-    kinds : tuple of str
-        Order of the noise parameters.
-    n_groups : int
-        Number of scale parameters.
+    Noise parameters stand in the order of `kinds`; `groups` has for each block the index of its scale, from 0.
     """
 
     def __init__(
@@ -54,47 +42,25 @@ class EvidenceObjective:
             raise InputError(
                 f"`groups` must give each of the {len(prior)} blocks an index 0, 1, ..., got {list(groups)}"
             )
-        self.kinds = tuple(factors)
-        self.n_groups = len(set(groups))
-        self._counts = {kind: (factor.n_rows, factor.log_weights) for kind, factor in factors.items()}
+        self.kinds, self.n_groups = tuple(factors), len(set(groups))
         self._factors = dict(factors)
         sizes = [len(block.L) for block in prior]
         self.group_of_column: IntArray = np.repeat(np.asarray(groups, dtype=np.int64), sizes)
+        self.n_columns = len(self.group_of_column)
         self._rows: list[FloatArray] = []
-        self._targets: list[FloatArray] = []
-        self._grams: list[FloatArray] = []
+        self._targets = [factor.R[:, -1] for factor in factors.values()]
         for factor in factors.values():
             white = np.empty((factor.R.shape[0], factor.n_columns), order="F")
             for block in prior:
                 white[:, block.columns] = solve_triangular(block.L, factor.R[:, :-1][:, block.columns].T, lower=True).T
             self._rows.append(white)
-            self._targets.append(factor.R[:, -1])
-            self._grams.append(_gram(white))
-
-    @property
-    def n_columns(self) -> int:
-        """Number of weights, M."""
-        return len(self.group_of_column)
+        # lower triangles of white^T white, Fortran order, zero above the diagonal
+        self._grams: list[FloatArray] = [dsyrk(1.0, white, trans=1, lower=1) for white in self._rows]
 
     def evaluate(
         self, noise: FloatArray, scales: FloatArray, *, eval_gradient: bool = True
     ) -> tuple[float, FloatArray, FloatArray]:
-        """The log marginal likelihood log p(y) and its gradient.
-
-        Parameters
-        ----------
-        noise : array of shape (n_kinds,)
-            sigma of each kind, in the order of `kinds`.
-        scales : array of shape (n_groups,)
-            delta of each group.
-
-        Returns
-        -------
-        log_p : float
-        d_log_noise : array of shape (n_kinds,)
-        d_log_scales : array of shape (n_groups,)
-            Zeros unless `eval_gradient`.
-        """
+        """Log p(y) and its gradients by log noise (n_kinds,) and log scales (n_groups,), zeros if not wanted."""
         D = scales[self.group_of_column]
         precisions = noise**-2.0
         C = self._factor(D, precisions)
@@ -102,9 +68,8 @@ class EvidenceObjective:
         for white, z, p in zip(self._rows, self._targets, precisions, strict=True):
             v += p * (white.T @ z)
         w, _ = lapack.dpotrs(C, D * v, lower=1)
-        residuals = np.array(
-            [np.sum((white @ (D * w) - z) ** 2) for white, z in zip(self._rows, self._targets, strict=True)]
-        )
+        pairs = zip(self._rows, self._targets, strict=True)
+        residuals = np.array([np.sum((white @ (D * w) - z) ** 2) for white, z in pairs])
         log_det = 2.0 * float(np.sum(np.log(np.diagonal(C))))
         constants = row_constants(self._factors, dict(zip(self.kinds, noise, strict=True)))
         log_p = -0.5 * (constants + log_det + float(precisions @ residuals) + float(w @ w))
@@ -117,7 +82,7 @@ class EvidenceObjective:
         inverse[np.diag_indices_from(inverse)] *= 0.5
         inverse *= D[:, None]
         traces = np.array([np.vdot(inverse.ravel("K"), gram.ravel("K")) for gram in self._grams])
-        n_rows = np.array([self._counts[kind][0] for kind in self.kinds], dtype=np.float64)
+        n_rows = np.array([factor.n_rows for factor in self._factors.values()], dtype=np.float64)
         d_noise = -n_rows + precisions * (traces + residuals)
         d_scales = np.bincount(self.group_of_column, w**2 - (1.0 - diagonal), self.n_groups)
         return log_p, d_noise, d_scales.astype(np.float64)
@@ -139,8 +104,3 @@ class EvidenceObjective:
         for p, white in zip(precisions, self._rows, strict=True):
             fold_rows(R, np.asfortranarray(white * (np.sqrt(p) * D)))
         return np.asfortranarray((R * np.where(np.diagonal(R) < 0, -1.0, 1.0)[:, None]).T)
-
-
-def _gram(white: FloatArray) -> FloatArray:
-    """Lower triangle of white^T white, Fortran order, zero above the diagonal."""
-    return dsyrk(1.0, white, trans=1, lower=1)

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
-from scipy.optimize import minimize
+from scipy.optimize import OptimizeResult, minimize
 
 from gapkit.exceptions import InputError
 from gapkit.gp.evidence.objective import EvidenceObjective
@@ -28,29 +28,12 @@ class Freedom:
     ties: Mapping[str, tuple[str, float]] = field(default_factory=dict)
 
 
-@dataclass
-class SearchRun:
-    """Where one start of the optimiser ended: log parameters, log p(y), and how."""
-
-    x: FloatArray
-    value: float
-    converged: bool
-    message: str
-
-
 class EvidenceSearch:
-    """log p(y) over the log parameters (noise of each kind, then scale of each group) that are free to move.
-
-    Raises
-    ------
-    InputError
-        If `freedom` names an unknown kind or group, or bounds are not ordered and > 0.
-    """
+    """log p(y) over the log parameters (noise of each kind, then scale of each group) that are free to move."""
 
     def __init__(self, objective: EvidenceObjective, start: FloatArray, freedom: Freedom) -> None:
         kinds, groups = objective.kinds, range(objective.n_groups)
-        self.objective = objective
-        self.n_evaluations = 0
+        self.objective, self.n_evaluations = objective, 0
         self.names = [f"noise of {kind}" for kind in kinds] + [f"scale {g}" for g in groups]
         leaders = [leader for leader, _ in freedom.ties.values()]
         for name, given, known in (
@@ -79,8 +62,8 @@ class EvidenceSearch:
         limits = zip(self.names, x, self.lower, self.upper, strict=True)
         return [name for name, value, a, b in limits if a < b and value in (a, b)]
 
-    def run(self, start: FloatArray, max_iterations: int, gradient_tolerance: float) -> SearchRun:
-        """One start of L-BFGS-B."""
+    def run(self, start: FloatArray, max_iterations: int, gradient_tolerance: float) -> OptimizeResult:
+        """One start of L-BFGS-B: all log parameters `x`, `fun` = -log p(y), `success`, `message`."""
         free = self.lower < self.upper
         x = np.clip(start, self.lower, self.upper)
         # SciPy caps the gradient that it tests by the distance to the bounds: scaled, the tested number is small.
@@ -92,18 +75,14 @@ class EvidenceSearch:
             return -value / unit, -gradient[free] / unit
 
         if not free.any():
-            return SearchRun(x, self._evaluate(x)[0], True, "nothing to optimise")
-        found = minimize(
-            objective,
-            x[free],
-            jac=True,
-            method="L-BFGS-B",
-            bounds=np.column_stack([self.lower[free], self.upper[free]]),
-            options={"maxiter": max_iterations, "gtol": _SCALED_TOLERANCE, "ftol": 1e-7},
-        )
+            return OptimizeResult(x=x, fun=-self._evaluate(x)[0], success=True, message="nothing to optimise")
+        options = {"maxiter": max_iterations, "gtol": _SCALED_TOLERANCE, "ftol": 1e-7}
+        bounds = np.column_stack([self.lower[free], self.upper[free]])
+        found = minimize(objective, x[free], jac=True, method="L-BFGS-B", bounds=bounds, options=options)
         x[free] = found.x
         self._apply_ties(x)
-        return SearchRun(x, -unit * float(found.fun), bool(found.success), str(found.message))
+        found.update(x=x, fun=unit * float(found.fun))
+        return found
 
     def _apply_ties(self, x: FloatArray) -> None:
         for i, leader, log_ratio in self._ties:

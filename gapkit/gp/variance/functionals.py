@@ -40,32 +40,21 @@ class Functional:
     @property
     def n_targets(self) -> int:
         """T."""
-        part = self.values if self.values is not None else self.gradients
-        assert part is not None
-        return len(part)
+        return next(len(part) for part in (self.values, self.gradients) if part is not None)
 
     @classmethod
     def join(cls, parts: Sequence[Functional]) -> Functional:
         """The sum of functionals of different instances."""
         if len(parts) == 1:
             return parts[0]
-        values = None if parts[0].values is None else np.concatenate([p.values for p in parts], axis=1)
-        gradients = None
-        if parts[0].gradients is not None:
-            gradients = np.concatenate([p.gradients for p in parts], axis=1)
-        return cls(np.concatenate([part.x for part in parts]), values, gradients)
-
-    def and_also(self, other: Functional) -> Functional:
-        """The sum with a functional of further instances."""
-        return Functional.join([part for part in (self, other) if len(part.x)])
+        columns = zip(*((part.values, part.gradients) for part in parts), strict=True)
+        joined = (None if of_parts[0] is None else np.concatenate(of_parts, axis=1) for of_parts in columns)
+        return cls(np.concatenate([part.x for part in parts]), *joined)
 
     def part(self, rows: slice) -> Functional:
         """Those of some of the instances."""
-        return Functional(
-            self.x[rows],
-            None if self.values is None else self.values[:, rows],
-            None if self.gradients is None else self.gradients[:, rows],
-        )
+        parts = (None if part is None else part[:, rows] for part in (self.values, self.gradients))
+        return Functional(self.x[rows], *parts)
 
 
 def prior_covariance(kernel: GapKernel, a: Functional, b: Functional) -> FloatArray:
@@ -141,8 +130,7 @@ class InstanceDerivatives:
     @classmethod
     def of(cls, instances: Iterable[Chunk]) -> InstanceDerivatives | None:
         """Chunks of one block together; None: there are none."""
-        parts = []
-        count = 0
+        parts, count = [], 0
         for chunk in instances:
             jacobian = chunk.view.jacobian(chunk.features)
             of_chunk, shape = jacobian.edges, jacobian.dx.shape
@@ -168,7 +156,8 @@ class InstanceDerivatives:
             into = coming[slice(*np.searchsorted(head[coming], (a, a + 1)))]
             if len(out) + len(into):
                 starts = np.flatnonzero(np.diff(self.owner[out], prepend=-1))
-                yield int(a), self._derivatives(out, one, starts).and_also(self._derivatives(into, -one))
+                parts = self._derivatives(out, one, starts), self._derivatives(into, -one)
+                yield int(a), Functional.join([part for part in parts if len(part.x)])
 
     def virial(self, neighbours: NeighbourList) -> Functional | None:
         """The sum over all instances; T = 6, order xx, yy, zz, yz, xz, xy; None: no instance has any edge."""

@@ -40,40 +40,22 @@ class LeftOut:
 
 
 class LeaveOut:
-    """Leaves configurations out of a fitted model, one at a time.
-
-    Parameters
-    ----------
-    basis : SparseBasis
-    posterior : Posterior
-    weights : ndarray (M,)
-    """
+    """Leaves configurations out of a fitted model with weights (M,), one at a time."""
 
     def __init__(self, basis: SparseBasis, posterior: Posterior, weights: FloatArray) -> None:
-        self._basis = basis
-        self._posterior = posterior
-        self._weights = weights
+        self._basis, self._posterior, self._weights = basis, posterior, weights
         self._white_weights = posterior.R @ weights
 
     def residuals(self, rows: FloatArray, targets: FloatArray, sigmas: FloatArray, removed: IntArray) -> LeftOut:
-        """Leave out one configuration.
+        """Leave out a configuration of labelled rows (n, M), and the columns `removed` of the points that it gave.
 
-        Parameters
-        ----------
-        rows : ndarray (n, M)
-            Its labelled rows.
-        targets, sigmas : ndarray (n,)
-            Labels (less reference energies and baseline) and the noise that they were fitted with.
-        removed : ndarray of int
-            Columns of the sparse points that it gave.
+        Targets (n,) are labels less what is not learned, `sigmas` (n,) the noise that they were fitted with.
         """
         white = self._posterior.whiten(rows)
         residual = targets - rows @ self._weights
         score, _, _ = _solve(white, residual, sigmas)
         if len(removed):
-            unit = np.zeros((len(self._weights), len(removed)))
-            unit[removed, np.arange(len(removed))] = 1.0
-            Q = np.linalg.qr(solve_triangular(self._posterior.R, unit, trans="T"))[0]
+            Q = _whitened_columns(self._posterior.R.T, removed)
             along = Q.T @ white
             residual = residual + along.T @ (Q.T @ self._white_weights)
             white = white - Q @ along
@@ -83,19 +65,21 @@ class LeaveOut:
     def unseen(self, seen: FloatArray, removed: IntArray) -> FloatArray:
         """Whitened columns `variances.seen_by_points` (m, n) without what the removed points see."""
         out, start = seen.copy(), 0
-        for block in self._basis.blocks:
-            if not block.is_atomic:
-                continue
-            size = block.columns.stop - block.columns.start
-            own = removed[(removed >= block.columns.start) & (removed < block.columns.stop)] - block.columns.start
+        for block in (block for block in self._basis.blocks if block.is_atomic):
+            first, size = block.columns.start, len(block.points)
+            own = removed[(removed >= first) & (removed < first + size)] - first
             if len(own):
-                unit = np.zeros((size, len(own)))
-                unit[own, np.arange(len(own))] = 1.0
-                Q = np.linalg.qr(solve_triangular(self._posterior.prior[block.index].L, unit, lower=True))[0]
+                Q = _whitened_columns(self._posterior.prior[block.index].L, own)
                 part = out[start : start + size]
                 part -= Q @ (Q.T @ part)
             start += size
         return out
+
+
+def _whitened_columns(lower: FloatArray, columns: IntArray) -> FloatArray:
+    """Orthonormal basis (m, p) of L^-1 e_s of p columns s."""
+    unit = (np.arange(len(lower))[:, None] == columns).astype(float)
+    return np.linalg.qr(solve_triangular(lower, unit, lower=True))[0]
 
 
 def _solve(white: FloatArray, residual: FloatArray, sigmas: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:

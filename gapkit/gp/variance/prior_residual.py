@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.linalg import solve_triangular
 
-from gapkit.gp.basis import BasisTerm, SparseBasis, SparseBlock
+from gapkit.gp.basis import BasisTerm, SparseBasis, SparseBlock, Unseen
 from gapkit.gp.cholesky import cholesky, pivoted_cholesky
 from gapkit.gp.instances import AppliedBasis
 from gapkit.gp.posterior import Posterior
@@ -53,11 +53,11 @@ class ResidualBasis:
                     continue
                 columns = slice(start, start + len(points))
                 start = columns.stop
-                norms = np.einsum("pd,pd->p", points, points)
-                cross = _whitened(block, L, points, norms)
-                residual = block.kernel.value(points @ points.T, norms, norms) - cross.T @ cross
+                unseen = Unseen.of(block, L, points)
+                norms, white = unseen.norms, unseen.white
+                residual = block.kernel.value(points @ points.T, norms, norms) - white.T @ white
                 factor = cholesky(residual, name="the prior residual").L
-                back = solve_triangular(L, cross, lower=True, trans="T").T
+                back = solve_triangular(L, white, lower=True, trans="T").T
                 parts.append((columns, block.columns, back, factor / scale))
                 extra = replace(block, term=len(terms), index=index, points=points, scaled=points)
                 blocks.append(replace(extra, norms=norms, columns=columns))
@@ -82,22 +82,15 @@ def _pivots(applied: AppliedBasis, block: SparseBlock, L: FloatArray) -> FloatAr
     x = _candidates(applied, block, L)
     if len(x) == 0:
         return x
-    norms = np.einsum("nd,nd->n", x, x)
-    white, residual = _residual(block, L, x)
-    limit = TOLERANCE * float(block.kernel.diag_value(norms).max())
-
-    def row(i: int) -> FloatArray:
-        values = block.kernel.value(x[i : i + 1] @ x.T, norms[i : i + 1], norms)[0]
-        return np.asarray(values - white[:, i] @ white)
-
-    return x[pivoted_cholesky(residual, row, limit, MAX_PIVOTS)[0]]
+    unseen = Unseen.of(block, L, x)
+    return x[pivoted_cholesky(unseen.variances, unseen.row, TOLERANCE * float(unseen.prior.max()), MAX_PIVOTS)[0]]
 
 
 def _candidates(applied: AppliedBasis, block: SparseBlock, L: FloatArray) -> FloatArray:
     """Instances at or beside which the sparse points leave something open, and the points beside them."""
     parts = []
     for chunk in applied.walk(block):
-        residual = _residual(block, L, _beside(chunk.x))[1].reshape(-1, len(chunk.x)).max(axis=0)
+        residual = Unseen.of(block, L, _beside(chunk.x)).variances.reshape(-1, len(chunk.x)).max(axis=0)
         parts.append(chunk.x[residual > TOLERANCE * chunk.prior()])
     x = np.concatenate([np.zeros((0, block.scaled.shape[1])), *parts])
     return _beside(x[:: max(1, -(-len(x) // MAX_INSTANCES))])
@@ -107,15 +100,3 @@ def _beside(x: FloatArray) -> FloatArray:
     """The points (n, d), then those beside them along every feature, ((2 d + 1) n, d)."""
     steps = BESIDE * np.eye(x.shape[1])
     return np.concatenate([x, *(x + sign * step for step in steps for sign in (1.0, -1.0))])
-
-
-def _whitened(block: SparseBlock, L: FloatArray, x: FloatArray, norms: FloatArray) -> FloatArray:
-    """L^-1 k_s, (m, n)."""
-    return solve_triangular(L, block.kernel.value(block.scaled @ x.T, block.norms, norms), lower=True)
-
-
-def _residual(block: SparseBlock, L: FloatArray, x: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """L^-1 k_s (m, n), and the prior variances (n,) that the sparse points leave."""
-    norms = np.einsum("nd,nd->n", x, x)
-    white = _whitened(block, L, x, norms)
-    return white, block.kernel.diag_value(norms) - np.einsum("mn,mn->n", white, white)

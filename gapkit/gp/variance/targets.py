@@ -88,11 +88,9 @@ class TargetVariances:
         """Those of frames one part after another."""
         joined = {}
         for kind in parts[0].parts:
-            if any(kind not in part.parts for part in parts):
-                continue
-            of_kind = [part.parts[kind] for part in parts]
-            data, prior = (np.concatenate([getattr(part, name) for part in of_kind]) for name in ("data", "prior"))
-            joined[kind] = VarianceParts(data, prior)
+            if all(kind in part.parts for part in parts):
+                data, prior = zip(*((part.parts[kind].data, part.parts[kind].prior) for part in parts), strict=True)
+                joined[kind] = VarianceParts(np.concatenate(data), np.concatenate(prior))
         return cls(joined)
 
 
@@ -109,15 +107,7 @@ class TargetRows:
         cls, applied: AppliedBasis, posterior: Posterior, kinds: Collection[str], prior_of: BoolArray,
         n_jobs: int | None = 1,
     ) -> TargetRows:  # fmt: skip
-        """Targets of a batch.
-
-        Parameters
-        ----------
-        kinds : collection of {"forces", "virial"}
-            Those wanted beside the energy.
-        prior_of : ndarray (n_atoms,) of bool
-            Mask of atoms: their forces, and energy and virial of their frames, get a prior.
-        """
+        """Targets of a batch; forces of the mask `prior_of` of atoms, energy and virial of their frames get a prior."""
         rows = target_rows(applied, kinds, n_jobs=n_jobs)
         extra = ResidualBasis.of(applied, posterior) if prior_of.any() else None
         n_columns = 0 if extra is None else extra.applied.basis.n_columns
@@ -128,9 +118,7 @@ class TargetRows:
                 hidden[kind] = extra.whiten(part.reshape(-1, n_columns), flat).T.reshape(part.shape)
         prior = {kind: np.zeros((len(part), part.shape[1], part.shape[1])) for kind, part in rows.items()}
         for found in functionals(applied, posterior, kinds, prior_of):
-            prior[found.kind][found.index] += found.scale * prior_covariance(
-                found.block.kernel, found.functional, found.functional
-            )
+            prior[found.kind][found.index] += found.covariance(found)
         return cls(rows, hidden, prior)
 
     def residual(self, basis: SparseBasis, posterior: Posterior, kind: str, which: IntArray) -> tuple[FloatArray, int]:
@@ -165,9 +153,8 @@ def seen_by_points(basis: SparseBasis, posterior: Posterior, rows: FloatArray) -
     white = [np.zeros((0, len(rows)))]
     for block in basis.blocks:
         if block.is_atomic:
-            part = solve_triangular(
-                posterior.prior[block.index].L, rows[:, block.columns].T, lower=True, check_finite=False
-            )
+            L, phi = posterior.prior[block.index].L, rows[:, block.columns]
+            part = solve_triangular(L, phi.T, lower=True, check_finite=False)
             white.append(part * np.sqrt(posterior.variance_scale(block.index)))
     return np.concatenate(white)
 
@@ -182,6 +169,10 @@ class TargetFunctional:
     block: SparseBlock  # with the engine of all features: what a truncated one leaves out is a part of the prior, too
     scale: float  # delta^2, eV^2
     functional: Functional
+
+    def covariance(self, other: TargetFunctional) -> FloatArray:
+        """Prior covariance (T, T') with another of the same block, eV^2."""
+        return self.scale * prior_covariance(self.block.kernel, self.functional, other.functional)
 
 
 def functionals(
@@ -216,37 +207,23 @@ def _of_frame(
     view: View, block: SparseBlock, centres: IntArray, neighbours: NeighbourList, *, virial: bool
 ) -> Iterator[tuple[str, Functional]]:
     """Energy and virial of a frame, as far as they depend on the instances of a block with these centres."""
-    energies, virials = [], []
+    parts: dict[str, list[Functional]] = {"energy": [], "virial": []}
     for chunk in chunks(view, block, centres):
-        energies.append(Functional(np.array(chunk.x), chunk.features.factors[None]))
+        parts["energy"].append(Functional(np.array(chunk.x), chunk.features.factors[None]))
         found = InstanceDerivatives.of([chunk]) if virial else None
         part = None if found is None else found.virial(neighbours)
-        if part is not None:
-            virials.append(part)
-    if energies:
-        yield "energy", Functional.join(energies)
-    if virials:
-        yield "virial", Functional.join(virials)
+        parts["virial"] += [] if part is None else [part]
+    yield from ((kind, Functional.join(of_kind)) for kind, of_kind in parts.items() if of_kind)
 
 
 def target_variances(
     applied: AppliedBasis, posterior: Posterior, *, kinds: Collection[str] = ("forces", "virial"),
     prior_of: BoolArray | None = None, n_jobs: int | None = None,
 ) -> TargetVariances:  # fmt: skip
-    """Posterior covariances of all targets of a batch.
+    """Posterior covariances of the energy and these targets of a batch.
 
-    Parameters
-    ----------
-    kinds : collection of {"forces", "virial"}
-        Those wanted beside the energy.
-    prior_of : ndarray (n_atoms,) of bool or None
-        Mask of atoms: their forces, and energy and virial of their frames, get a prior residual; it is zero for the
-        others.  None: all.
-
-    Warns
-    -----
-    VarianceWarning
-        If prior residuals were negative by more than rounding and had to be clipped; the message counts them.
+    `prior_of` (n_atoms,) is a mask of atoms: their forces, and energy and virial of their frames, get a prior residual,
+    which is zero for the others.  A VarianceWarning counts those that were negative by more than rounding.
     """
     batch = applied.batch
     spans = list(frame_chunks(batch, ATOMS_PER_CHUNK))
@@ -269,9 +246,13 @@ def variances_of(
     """The same of a small batch, and how many prior residuals were clipped; arguments as for `TargetRows.of`."""
     basis, targets = applied.basis, TargetRows.of(applied, posterior, kinds, prior_of, n_jobs)
     found, n_clipped = {}, 0
+
+    def data_part(rows: FloatArray) -> FloatArray:
+        return inner(posterior.whiten(rows.reshape(-1, rows.shape[2])), rows.shape)
+
     for kind, rows in targets.rows.items():
         some = [rows[start : start + TARGETS_AT_ONCE] for start in range(0, len(rows), TARGETS_AT_ONCE)]
-        data = np.concatenate(map_blocks(lambda part: _data(posterior, part), some, n_jobs))
+        data = np.concatenate(map_blocks(data_part, some, n_jobs))
         unseen = np.zeros_like(data)
         atoms = np.flatnonzero(prior_of)
         which = atoms if TARGETS[kind].per_atom else np.unique(applied.batch.frame_of_atom[atoms])
@@ -280,11 +261,6 @@ def variances_of(
             n_clipped += n
         found[kind] = VarianceParts(data, unseen)
     return TargetVariances(found), n_clipped
-
-
-def _data(posterior: Posterior, rows: FloatArray) -> FloatArray:
-    """Data part (n, c, c) of targets with rows (n, c, M)."""
-    return inner(posterior.whiten(rows.reshape(-1, rows.shape[2])), rows.shape)
 
 
 def covariance_of(applied: AppliedBasis, posterior: Posterior, kinds: Sequence[str]) -> FloatArray:
@@ -304,7 +280,7 @@ def covariance_of(applied: AppliedBasis, posterior: Posterior, kinds: Sequence[s
     for parts in by_block.values():
         for n, (rows, one) in enumerate(parts):
             for columns, other in parts[n:]:
-                part = one.scale * prior_covariance(one.block.kernel, one.functional, other.functional)
+                part = one.covariance(other)
                 prior[rows, columns] += part
                 if columns != rows:
                     prior[columns, rows] += part.T
