@@ -5,21 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-import numpy as np
 from ase import Atoms
-from ase.calculators.calculator import Calculator, all_changes
+from ase.calculators.calculator import all_changes
 
-from gapkit.calculator.neighbours import SkinnedNeighbours
-from gapkit.calculator.results import plain_results
+from gapkit.calculator.base import PLAIN, PotentialCalculator, plain_results
 from gapkit.exceptions import InputError
 from gapkit.potential.committee import Committee
-from gapkit.structures import to_batch
 
 SPREADS = ("energy_std", "forces_std", "stress_std")
 MEMBERS = ("energy_committee", "forces_committee")
 
 
-class CommitteeCalculator(Calculator):
+class CommitteeCalculator(PotentialCalculator):
     """Energy, forces and stress of a potential, and their spread over a committee.
 
     Parameters
@@ -41,34 +38,20 @@ class CommitteeCalculator(Calculator):
     `energy_committee` (n_members,; eV) and `forces_committee` (n_members, n_atoms, 3; eV/Å).
     """
 
-    implemented_properties: ClassVar[list[str]] = [
-        "energy",
-        "free_energy",
-        "energies",
-        "forces",
-        "stress",
-        *SPREADS,
-        *MEMBERS,
-    ]
+    implemented_properties: ClassVar[list[str]] = [*PLAIN, *SPREADS, *MEMBERS]
 
     def __init__(self, committee: Committee, *, skin: float = 0.5, n_jobs: int | None = None, **kwargs: Any) -> None:
-        if not (np.isfinite(skin) and skin >= 0.0):
-            raise InputError(f"`skin` must be >= 0 Å, got {skin}; 0.3 to 1 Å is usual")
         if not isinstance(committee, Committee):
             raise InputError(
                 f"`committee` must be a Committee, got {type(committee).__name__}; make one with `sample_committee`"
             )
         self.committee = committee
-        self.n_jobs = committee.model.n_jobs if n_jobs is None else n_jobs
-        self._neighbours = SkinnedNeighbours(committee.model.state_, skin)
-        super().__init__(**kwargs)
+        super().__init__(committee.model, skin, n_jobs, **kwargs)
 
     def calculate(
-        self,
-        atoms: Atoms | None = None,
-        properties: Sequence[str] = ("energy",),
+        self, atoms: Atoms | None = None, properties: Sequence[str] = ("energy",),
         system_changes: Sequence[str] = all_changes,
-    ) -> None:
+    ) -> None:  # fmt: skip
         """Compute what the model says, and what its members say if that is asked for.
 
         Raises
@@ -79,21 +62,17 @@ class CommitteeCalculator(Calculator):
             If `atoms` holds a species that the model was not fitted to; nothing is computed then.
         """
         super().calculate(atoms, properties, system_changes)
-        batch = to_batch(self.atoms, labels=False)
-        applied = self.committee.model.state_.apply(batch, self._neighbours.of(batch))
+        batch, state = self._batch, self.committee.model.state_
+        applied = state.apply(batch, self._neighbours.of(batch))
         # the same atoms again, now for their error bars: what is known stays
         if system_changes or "energy" not in self.results:
-            self.results: dict[str, Any] = plain_results(
-                self.committee.model.state_.evaluate(applied, n_jobs=self.n_jobs)
-            )
+            self.results: dict[str, Any] = plain_results(state.evaluate(applied, n_jobs=self.n_jobs))
         with_spread = any(name in SPREADS for name in properties)
         if not with_spread and not any(name in MEMBERS for name in properties):
             return
         p = self.committee.evaluate(applied, n_jobs=self.n_jobs)
-        self.results["energy_committee"] = p.energy[:, 0]
-        self.results["forces_committee"] = p.forces
+        self.results |= {"energy_committee": p.energy[:, 0], "forces_committee": p.forces}
         if with_spread or len(self.committee) > 1:
-            self.results["energy_std"] = float(p.energy_std[0])
-            self.results["forces_std"] = p.forces_std
+            self.results |= {"energy_std": float(p.energy_std[0]), "forces_std": p.forces_std}
             if "stress" in self.results:
                 self.results["stress_std"] = p.stress_std[0]

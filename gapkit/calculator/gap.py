@@ -8,23 +8,20 @@ from typing import Any, ClassVar
 
 import numpy as np
 from ase import Atoms
-from ase.calculators.calculator import Calculator, all_changes
+from ase.calculators.calculator import all_changes
 
-from gapkit.calculator.neighbours import SkinnedNeighbours
-from gapkit.calculator.results import plain_results
-from gapkit.exceptions import InputError
+from gapkit.calculator.base import PLAIN, PotentialCalculator, plain_results
 from gapkit.gp.prediction import Uncertainty
 from gapkit.potential import GAP, load
 from gapkit.potential.error_bars.standard_deviations import Std, check_std, predict_with_error_bars
 from gapkit.potential.state import state_of
-from gapkit.structures import to_batch
 from gapkit.typing import FloatArray
 
 PARTS = ("energies_data_std", "energies_prior_std", "novelty")
 ERROR_BARS = ("energy_std", "forces_std", "stress_std", "extrapolating")
 
 
-class GAPCalculator(Calculator):
+class GAPCalculator(PotentialCalculator):
     """Energy, forces, stress and per-atom uncertainty from a fitted `GAP`.
 
     Parameters
@@ -56,43 +53,21 @@ class GAPCalculator(Calculator):
     the training set, where no error bar was ever checked.  Request them with ``atoms.calc.get_property("forces_std")``.
     """
 
-    implemented_properties: ClassVar[list[str]] = [
-        "energy",
-        "free_energy",
-        "energies",
-        "forces",
-        "stress",
-        "energies_std",
-        *PARTS,
-        *ERROR_BARS,
-    ]
+    implemented_properties: ClassVar[list[str]] = [*PLAIN, "energies_std", *PARTS, *ERROR_BARS]
 
     def __init__(
-        self,
-        model: GAP | str | os.PathLike[str],
-        *,
-        skin: float = 0.5,
-        single_precision: bool = False,
-        std: Std | None = None,
-        n_jobs: int | None = None,
-        **kwargs: Any,
-    ) -> None:
-        if not (np.isfinite(skin) and skin >= 0.0):
-            raise InputError(f"`skin` must be >= 0 Å, got {skin}; 0.3 to 1 Å is usual")
+        self, model: GAP | str | os.PathLike[str], *, skin: float = 0.5, single_precision: bool = False,
+        std: Std | None = None, n_jobs: int | None = None, **kwargs: Any,
+    ) -> None:  # fmt: skip
         self.model = model if isinstance(model, GAP) else load(model)
-        state = state_of(self.model)
         self.single_precision = single_precision
-        self.std = check_std(state, std)
-        self.n_jobs = self.model.n_jobs if n_jobs is None else n_jobs
-        self._neighbours = SkinnedNeighbours(state, skin)
-        super().__init__(**kwargs)
+        self.std = check_std(state_of(self.model), std)
+        super().__init__(self.model, skin, n_jobs, **kwargs)
 
     def calculate(
-        self,
-        atoms: Atoms | None = None,
-        properties: Sequence[str] = ("energy",),
+        self, atoms: Atoms | None = None, properties: Sequence[str] = ("energy",),
         system_changes: Sequence[str] = all_changes,
-    ) -> None:
+    ) -> None:  # fmt: skip
         """Compute all cheap properties, and the uncertainties if they are asked for.
 
         Raises
@@ -101,30 +76,27 @@ class GAPCalculator(Calculator):
             If `atoms` holds a species that the model was not fitted to; nothing is computed then.
         """
         super().calculate(atoms, properties, system_changes)
-        batch = to_batch(self.atoms, labels=False)
+        batch, state = self._batch, self.model.state_
         neighbours = self._neighbours.of(batch)
-        uncertainty: Uncertainty = "total" if "energies_std" in properties else "none"
-        with_error_bars = any(name in ERROR_BARS for name in properties)
-        if any(name in PARTS for name in properties):
-            uncertainty = "parts"
-        fitted = self.model.state_
         options: dict[str, Any] = {"single": self.single_precision, "n_jobs": self.n_jobs}
-        if with_error_bars:
-            p = predict_with_error_bars(fitted, batch, neighbours, self.std, **options)
+        if any(name in ERROR_BARS for name in properties):
+            p = predict_with_error_bars(state, batch, neighbours, self.std, **options)
         else:
-            p = fitted.predict(batch, neighbours, uncertainty=uncertainty, **options)
+            uncertainty: Uncertainty = "total" if "energies_std" in properties else "none"
+            if any(name in PARTS for name in properties):
+                uncertainty = "parts"
+            p = state.predict(batch, neighbours, uncertainty=uncertainty, **options)
         self.results = plain_results(p)
-        if p.local_energies_std is not None:
-            self.results["energies_std"] = p.local_energies_std
+        found = {
+            "energies_std": p.local_energies_std, "novelty": p.novelty, "forces_std": p.forces_std,
+            "extrapolating": p.extrapolating,
+        }  # fmt: skip
+        self.results |= {name: values for name, values in found.items() if values is not None}
         if p.local_data_variance is not None and p.local_prior_variance is not None:
             self.results["energies_data_std"] = np.sqrt(p.local_data_variance)
             self.results["energies_prior_std"] = np.sqrt(p.local_prior_variance)
-            self.results["novelty"] = p.novelty
         if p.energy_std is not None:
             self.results["energy_std"] = float(p.energy_std[0])
-        for name, values in (("forces_std", p.forces_std), ("extrapolating", p.extrapolating)):
-            if values is not None:
-                self.results[name] = values
         if p.stress_std is not None and np.isfinite(p.stress_std[0]).all():
             self.results["stress_std"] = p.stress_std[0]
 

@@ -19,13 +19,7 @@ _OBJECTS = ("terms", "energy_terms", "noise", "label_keys")  # in files these ha
 
 
 def check_parameters(parameters: Mapping[str, Any]) -> None:
-    """Check the parameters of a `GAP`: plain ones as options are, objects by their classes.
-
-    Raises
-    ------
-    InputError
-        If one is of the wrong kind or out of range.
-    """
+    """Raise InputError where a parameter of a `GAP` is of the wrong kind or out of range."""
     terms = parameters["terms"]
     if terms is not None:
         if not isinstance(terms, Sequence) or isinstance(terms, str) or len(terms) == 0:

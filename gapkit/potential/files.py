@@ -24,17 +24,9 @@ from gapkit.uncertainty.novelty import NoveltyDetector
 def write_state(
     path: str | os.PathLike[str], state: FittedState, parameters: Mapping[str, Any], *, factors: bool
 ) -> None:
-    """Write a state and the parameters of its estimator; with `factors` also the triangles of the training rows.
-
-    Raises
-    ------
-    InputError
-        If factors are asked for and the state has none.
-    """
+    """Write a state and the parameters of its estimator; with `factors` also the triangles of the training rows."""
     if factors and state.factors is None:
-        raise InputError(
-            "`factors=True` needs a model that has its factors: one that was fitted here or saved with them"
-        )
+        raise InputError("`factors=True` needs a model that has its factors: one fitted here or saved with them")
     kept = (state.factors or {}) if factors else {}
     arrays = state.sparse.to_arrays() | {"origins": state.origins}
     parts: dict[str, Any] = {f"factor_{kind}_": factor for kind, factor in kept.items()}
@@ -71,13 +63,7 @@ def write_state(
 
 
 def read_state(path: str | os.PathLike[str]) -> tuple[FittedState, dict[str, Any]]:
-    """State and parameters of a model file.
-
-    Raises
-    ------
-    ModelFileError
-        If the file is missing, truncated, edited, not a model file, or written by a newer version of gapkit.
-    """
+    """State and parameters of a model file; ModelFileError where it is damaged or of a newer version."""
     header, arrays = read_archive(path)
     try:
         parameters = {name: decode(value) for name, value in header["parameters"].items()}

@@ -194,7 +194,7 @@ class FittedPotential(BaseEstimator):
         applied = state.apply(to_batch(frames, labels=False))
         p = state.evaluate(applied, uncertainty="parts", n_jobs=self.n_jobs)
         assert p.novelty is not None
-        return compare_with_training(state, applied, p.novelty, false_alarm).extrapolation
+        return compare_with_training(state, applied, p.novelty, false_alarm)[0]
 
     def is_extrapolating(self, frames: Atoms | Sequence[Atoms], false_alarm: float = FALSE_ALARM) -> BoolArray:
         """Whether any atom of a frame is unlike the training set, (n_frames,); see `extrapolation`."""

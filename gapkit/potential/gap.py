@@ -109,21 +109,13 @@ class GAP(FittedPotential):
     """
 
     def __init__(
-        self,
-        terms: Sequence[Term | Descriptor] | None = None,
-        *,
-        n_sparse: int | None = None,
-        truncation: float = 1e-7,
-        noise: Noise | None = None,
-        reference_energies: ReferenceEnergies = "auto",
-        energy_terms: EnergyTerm | Sequence[EnergyTerm] = (),
-        label_keys: LabelKeys | None = None,
+        self, terms: Sequence[Term | Descriptor] | None = None, *, n_sparse: int | None = None,
+        truncation: float = 1e-7, noise: Noise | None = None, reference_energies: ReferenceEnergies = "auto",
+        energy_terms: EnergyTerm | Sequence[EnergyTerm] = (), label_keys: LabelKeys | None = None,
         random_state: int | np.random.RandomState | None = 0,
-        calibration: Literal["leave-one-out"] | None = "leave-one-out",
-        memory_limit: float | None = None,
-        n_jobs: int | None = None,
-        progress: bool = False,
-    ) -> None:
+        calibration: Literal["leave-one-out"] | None = "leave-one-out", memory_limit: float | None = None,
+        n_jobs: int | None = None, progress: bool = False,
+    ) -> None:  # fmt: skip
         self.terms = terms
         self.n_sparse = n_sparse
         self.truncation = truncation
@@ -190,9 +182,7 @@ class GAP(FittedPotential):
         done = time.perf_counter()
         if self.calibration is not None:
             state = learn_uncertainty(state, batch, rng, self.n_jobs)
-        times = {
-            "select": begun - begin + times.pop("select"), **times, "calibrate": time.perf_counter() - done,
-        }  # fmt: skip
+        times = {"select": begun - begin + times.pop("select"), **times, "calibrate": time.perf_counter() - done}
         metadata = describe_fit(batch, report, times) | {"training_set": source.training_set()}
         self.state_ = replace(state, metadata=metadata)
         self.report_: DataReport | None = report

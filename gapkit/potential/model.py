@@ -22,20 +22,11 @@ from gapkit.workspace import WorkspacePool
 
 @dataclass(frozen=True, eq=False)
 class SparseModel:
-    """Sum over instances and sparse points.
-
-    Attributes
-    ----------
-    basis : SparseBasis
-    posterior : Posterior
-        With the scales delta of every block, eV.
-    weights : ndarray (M,)
-        Multiply unit-scale kernel values, eV.
-    """
+    """Sum over instances and sparse points."""
 
     basis: SparseBasis
-    posterior: Posterior
-    weights: FloatArray
+    posterior: Posterior  # with the scales delta of every block, eV
+    weights: FloatArray  # (M,), of unit-scale kernel values, eV
     workspaces: WorkspacePool = field(default_factory=WorkspacePool, repr=False)
 
     @classmethod
@@ -68,16 +59,10 @@ class SparseModel:
         single: bool = False, centres: BoolArray | None = None, upstream: FloatArray | None = None,
         n_jobs: int | None = None,
     ) -> LinearPrediction:  # fmt: skip
-        """Evaluate where the basis has been applied.
+        """Evaluate where the basis has been applied, with local variances: none, their total, or also its two parts.
 
-        Parameters
-        ----------
-        uncertainty : {"none", "total", "parts"}
-            Local variances in the same pass: their total, or also its two parts.
-        single : bool
-            Small features in single precision.
-        centres, upstream
-            As for `gp.prediction.Wanted`.
+        `single`: small features in single precision; `centres` (n_atoms,) masks the atoms whose local energies count,
+        `upstream` (n_atoms,) are factors of these in forces and virials.
         """
         variances = None if uncertainty == "none" else self._variances
         wanted = Wanted(True, variances, uncertainty == "parts", centres, upstream)
@@ -93,11 +78,7 @@ class SparseModel:
 
     @classmethod
     def from_arrays(
-        cls,
-        arrays: Mapping[str, np.ndarray],
-        blocks: list[list[list[int]]],
-        engines: list[Any],
-        kernels: list[Any],
+        cls, arrays: Mapping[str, np.ndarray], blocks: list[list[list[int]]], engines: list[Any], kernels: list[Any]
     ) -> SparseModel:
         """The model whose `to_arrays` and `basis.species` are given."""
         basis = SparseBasis.from_arrays(arrays, blocks, engines, kernels)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -81,29 +82,21 @@ class Predictions:
         assert learned.virials is not None
         local, virials = learned.local_energies + known.local_energies, learned.virials + known.virials
         virials = 0.5 * (virials + virials.transpose(0, 2, 1))
-        variance = learned.variance
+        variances: dict[str, Any] = {}
+        if (variance := learned.variance) is not None:
+            variances = {
+                "local_energies_std": np.sqrt(variance.total), "local_data_variance": variance.data,
+                "local_prior_variance": variance.prior_residual, "novelty": variance.novelty,
+            }  # fmt: skip
         return cls(
-            energy=np.add.reduceat(local, batch.offsets[:-1]),
-            forces=learned.forces + known.forces,
-            stress=-to_voigt(virials) / batch.volumes[:, None],
-            virial=virials,
-            local_energies=local,
-            offsets=batch.offsets,
-            local_energies_std=None if variance is None else np.sqrt(variance.total),
-            local_data_variance=None if variance is None else variance.data,
-            local_prior_variance=None if variance is None else variance.prior_residual,
-            novelty=None if variance is None else variance.novelty,
-        )
+            energy=np.add.reduceat(local, batch.offsets[:-1]), forces=learned.forces + known.forces,
+            stress=-to_voigt(virials) / batch.volumes[:, None], virial=virials, local_energies=local,
+            offsets=batch.offsets, **variances,
+        )  # fmt: skip
 
 
 def coefficient_of_determination(batch: AtomsBatch, p: Predictions) -> float:
-    """R^2 of the force components of a labelled batch, or of energies per atom where there are no forces.
-
-    Raises
-    ------
-    DataError
-        If the frames have neither.
-    """
+    """R^2 of the force components of a labelled batch, or of energies per atom where there are no forces."""
     labels = batch.labels
     assert labels is not None
     has = labels.has_forces

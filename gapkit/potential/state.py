@@ -27,44 +27,19 @@ from gapkit.uncertainty.novelty import NoveltyDetector
 
 @dataclass(frozen=True, eq=False)
 class FittedState:
-    """E = known energies + sum over instances and sparse points.
+    """E = known energies + sum over instances and sparse points."""
 
-    Attributes
-    ----------
-    terms : tuple of Term
-        Descriptors, kernels and selectors of the sparse model.
-    sparse : SparseModel
-        Basis, posterior and weights.
-    known : KnownEnergy
-        Reference energies and all other energies that are not learned.
-    noise : dict of str to float
-        Sigma of each kind of target that was fitted: eV/atom, eV/Å, eV/atom.
-    given_noise : Noise
-        The noise given to the fit, to which the sigmas of rows are relative.
-    origins : ndarray (M,) of int
-        Training frame of every sparse point; -1: none.
-    factors : dict of str to TriangularFactor, or None
-        Triangle of the training rows of each kind; None: not kept, and the model cannot be updated.
-    rows : KeptRows or None
-        Training frames and the reflectors of their rows; None: not kept, and new sparse points need the frames again.
-    calibration : Calibration or None
-    detector : NoveltyDetector or None
-    metadata : dict
-        Times, digest of the training set, versions, report.
-    log_marginal_likelihood : float
-    """
-
-    terms: tuple[Term, ...]
+    terms: tuple[Term, ...]  # descriptors, kernels and selectors of the sparse model
     sparse: SparseModel
-    known: KnownEnergy
-    noise: dict[str, float]
-    given_noise: Noise
-    origins: IntArray
-    factors: dict[str, TriangularFactor] | None = None
-    rows: KeptRows | None = None
+    known: KnownEnergy  # all that is not learned, reference energies included
+    noise: dict[str, float]  # sigma of each kind of target that was fitted: eV/atom, eV/Å, eV/atom
+    given_noise: Noise  # as given to the fit; sigmas of rows are relative to it
+    origins: IntArray  # training frame of every sparse point (M,); -1: none
+    factors: dict[str, TriangularFactor] | None = None  # of the training rows of each kind; None: no update is possible
+    rows: KeptRows | None = None  # training frames and reflectors of their rows; None: new points need the frames again
     calibration: Calibration | None = None
     detector: NoveltyDetector | None = None
-    metadata: dict[str, Any] = field(default_factory=dict)
+    metadata: dict[str, Any] = field(default_factory=dict)  # times, digest of the training set, versions, report
     log_marginal_likelihood: float = float("nan")
 
     @property
@@ -103,18 +78,7 @@ class FittedState:
         single: bool = False, centres: BoolArray | None = None, upstream: FloatArray | None = None,
         n_jobs: int | None = None,
     ) -> Predictions:  # fmt: skip
-        """Evaluate on a batch with its neighbour list.
-
-        Parameters
-        ----------
-        uncertainty : {"none", "total", "parts"}
-            Local variances: their total, or also its two parts.
-        single : bool
-            Small features in single precision.
-        centres : ndarray (n_atoms,) of bool or None
-            Mask of atoms whose local energies count; forces are their gradient.  None: all.
-        upstream : ndarray (n_atoms,) or None
-            Factors of the local energies in forces and virials; None: 1.
+        """Evaluate on a batch with its neighbour list; keywords as for `SparseModel.predict`.
 
         Raises
         ------
@@ -173,13 +137,7 @@ class Potential(Protocol):
 
 
 def state_of(model: Potential) -> FittedState:
-    """The state of a fitted potential.
-
-    Raises
-    ------
-    NotFittedModelError
-        If it is not fitted.
-    """
+    """The state of a fitted potential; NotFittedModelError if it is not fitted."""
     state: FittedState | None = getattr(model, "state_", None)
     if state is None:
         raise NotFittedModelError("this GAP is not fitted yet; call `fit` with labelled frames, or `load` a model file")

@@ -90,7 +90,6 @@ def reweighted(state: FittedState, batch: AtomsBatch, counts: IntArray, n_jobs: 
             continue
         frame_of_row = np.repeat(list(some), [sum(len(wanted) for _, wanted, _ in of_frame) for of_frame in made])
         rows, wanted, sigmas = (np.concatenate(columns) for columns in zip(*parts, strict=True))
-
         _fold(factors, counts[:, frame_of_row], (rows, wanted, sigmas), n_jobs)
 
     def solve(factor: TriangularFactor) -> FloatArray:

@@ -1,15 +1,10 @@
-"""Committees: several weight vectors over one sparse basis, so that any property of a potential gets an error bar.
-
-Members differ in their weights alone.  Descriptors, inner products and kernel values are therefore made once for all of
-them.  The spread of any property over members, however indirect, is what the data leave open of it: an elastic
-constant, a phonon, a barrier, a melting point.
-"""
+"""Committees: several weight vectors over one sparse basis, so that any property of a potential gets an error bar."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -36,6 +31,9 @@ P = TypeVar("P", bound=Potential)
 @dataclass(frozen=True, eq=False)
 class Committee(Generic[P]):
     """Several weight vectors around a fitted potential.
+
+    Descriptors, inner products and kernel values are made once for all members.  The spread of any property over them,
+    such as an elastic constant, is what the data leave open of it.
 
     Attributes
     ----------
@@ -114,12 +112,7 @@ class Committee(Generic[P]):
         for some in frame_chunks(batch, ATOMS_AT_ONCE):
             part = batch.select(np.arange(some.start, some.stop))
             found.append(self.evaluate(AppliedBasis.of(state.sparse.basis, part, state.neighbours(part))))
-        return CommitteePredictions(
-            np.concatenate([p.energy for p in found], axis=1),
-            np.concatenate([p.forces for p in found], axis=1),
-            np.concatenate([p.stress for p in found], axis=1),
-            batch.offsets,
-        )
+        return CommitteePredictions.of(found, batch.offsets, partial(np.concatenate, axis=1))
 
     def evaluate(self, applied: AppliedBasis, *, n_jobs: int | None = None) -> CommitteePredictions:
         """The same where the sparse basis has been applied to a batch; `n_jobs` None: as the model."""
@@ -128,23 +121,15 @@ class Committee(Generic[P]):
         learned = predict(applied, self._plan, n_jobs=n_jobs, workspaces=state.sparse.workspaces)
         known = state.known.evaluate(applied.batch, applied.neighbours)
         members = [Predictions.of(applied.batch, member, known) for member in learned]
-        return CommitteePredictions(
-            np.stack([p.energy for p in members]), np.stack([p.forces for p in members]),
-            np.stack([p.stress for p in members]), applied.batch.offsets,
-        )  # fmt: skip
+        return CommitteePredictions.of(members, applied.batch.offsets, np.stack)
 
     def error_bar(self, function: Callable[[P], ArrayLike]) -> tuple[FloatArray, FloatArray]:
-        """Mean and standard deviation over members of any property.
+        """Mean and standard deviation (with n_members - 1) over members of any property.
 
         Parameters
         ----------
         function : callable
             Takes a fitted GAP, returns a number or an array, of the same shape for all members.
-
-        Returns
-        -------
-        mean, std : ndarray
-            Of the shape that `function` returns, over members, the std with n_members - 1.
 
         Raises
         ------

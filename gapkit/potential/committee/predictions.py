@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -32,6 +34,12 @@ class CommitteePredictions:
     forces: FloatArray
     stress: FloatArray
     offsets: IntArray
+
+    @classmethod
+    def of(cls, parts: Sequence[Any], offsets: IntArray, join: Callable[..., FloatArray]) -> CommitteePredictions:
+        """Joined from parts that have energies, forces and stresses."""
+        joined = {name: join([getattr(part, name) for part in parts]) for name in ("energy", "forces", "stress")}
+        return cls(**joined, offsets=offsets)
 
     energy_mean = property(lambda self: self.energy.mean(axis=0), doc="(n_frames,), eV.")
     energy_std = property(lambda self: spread(self.energy), doc="(n_frames,), eV.")

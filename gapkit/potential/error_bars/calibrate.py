@@ -37,13 +37,7 @@ _Residuals = dict[str, tuple[IntArray, FloatArray, FloatArray]]
 def learn_uncertainty(
     state: FittedState, batch: AtomsBatch, rng: np.random.Generator, n_jobs: int | None
 ) -> FittedState:
-    """The state with thresholds of novelty, and a calibration from training frames left out.
-
-    Warns
-    -----
-    CalibrationWarning
-        If there are too few labelled configurations for a calibration.
-    """
+    """The state with thresholds of novelty, and a calibration from training frames left out if they are enough."""
     try:
         frames = choose_frames(batch, ATOMS_LEFT_OUT, rng)
         found = leave_one_out(state, batch, frames, n_jobs=n_jobs)
@@ -55,13 +49,7 @@ def learn_uncertainty(
 
 
 def choose_frames(batch: AtomsBatch, n_atoms: int, rng: np.random.Generator) -> IntArray:
-    """Random frames of about `n_atoms` atoms together, ascending; very large frames are left out.
-
-    Raises
-    ------
-    CalibrationError
-        If all are very large.
-    """
+    """Random frames of about `n_atoms` atoms together, ascending; very large frames are left out."""
     order = rng.permutation(np.flatnonzero(batch.n_atoms_per_frame <= LARGEST_FRAME))
     if len(order) == 0:
         raise CalibrationError(
@@ -75,13 +63,7 @@ def choose_frames(batch: AtomsBatch, n_atoms: int, rng: np.random.Generator) -> 
 def learn_novelty(
     state: FittedState, batch: AtomsBatch, frames: IntArray, novelty: FloatArray, rng: np.random.Generator
 ) -> NoveltyDetector:
-    """Thresholds from the training set.
-
-    Parameters
-    ----------
-    frames : ndarray of int
-        Frames left out; `novelty` (n_atoms of them,) is that without their own sparse points.
-    """
+    """Thresholds from the training set; `novelty` of the atoms of `frames`, without their own sparse points."""
     numbers = batch.select(frames).numbers
     remembered = choose_frames(batch, ATOMS_REMEMBERED, rng)
     vectors: dict[int, list[tuple[IntArray, FloatArray]]] = {}
@@ -107,30 +89,23 @@ def learn_novelty(
 def calibrate_left_out(state: FittedState, part: AtomsBatch, found: LeaveOneOut) -> Calibration:
     """Calibrate on the training frames `part` that were left out."""
     residuals = {name: (one.frames, one.errors, one.variances) for name, one in found.residuals.items()}
-    applied = AppliedBasis.of(state.sparse.basis, part, build_neighbour_list(part, state.reach))
-    vectors = local_vectors(applied)
+    vectors = local_vectors(AppliedBasis.of(state.sparse.basis, part, build_neighbour_list(part, state.reach)))
     novelty = np.zeros(part.n_atoms)
     assert state.detector is not None
     for z, (limit, _) in state.detector.thresholds().items():
         own = part.numbers == z
         novelty[own] = found.novelty[own] / limit
-    return _fit(residuals, found.atoms, part, novelty, vectors, "leave-one-out")
+    return _fit(residuals, found.forces.rows, part, novelty, vectors, "leave-one-out")
 
 
 def calibrate_on(state: FittedState, batch: AtomsBatch, n_jobs: int | None = None) -> Calibration:
-    """Calibrate on labelled frames that the model was not fitted to.
-
-    Raises
-    ------
-    CalibrationError
-        If there are fewer than ten labelled configurations.
-    """
+    """Calibrate on labelled frames that the model was not fitted to."""
     labels = batch.labels
     assert labels is not None
     applied = state.apply(batch)
     p = state.evaluate(applied, uncertainty="parts", n_jobs=n_jobs)
     assert p.novelty is not None
-    known = compare_with_training(state, applied, p.novelty)
+    found, vectors = compare_with_training(state, applied, p.novelty)
     has = batch.comparable
     variances = target_variances(
         applied, state.sparse.posterior, kinds=[kind for kind, mask in has.items() if mask.any()],
@@ -146,8 +121,8 @@ def calibrate_on(state: FittedState, batch: AtomsBatch, n_jobs: int | None = Non
         of_row = batch.frame_of_atom[rows] if target.per_atom else rows
         factor = target.shown.factor(batch.n_atoms_per_frame, batch.volumes)[of_row, None]
         residuals[target.shown.name] = (of_row, errors * factor, data * factor**2)
-    novelty = np.nan_to_num(known.extrapolation.novelty, nan=0.0)
-    return _fit(residuals, np.flatnonzero(has["forces"]), batch, novelty, known.vectors, "frames")
+    novelty = np.nan_to_num(found.novelty, nan=0.0)
+    return _fit(residuals, np.flatnonzero(has["forces"]), batch, novelty, vectors, "frames")
 
 
 def _fit(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from gapkit.exceptions import NotFittedModelError
@@ -17,31 +15,10 @@ from gapkit.uncertainty.calibration import Vectors
 from gapkit.uncertainty.novelty import FALSE_ALARM, Extrapolation
 
 
-@dataclass(frozen=True, eq=False)
-class Neighbourhoods:
-    """Descriptor vectors of atoms, and their comparison with the training set.
-
-    Attributes
-    ----------
-    vectors : dict
-        By species: atoms and descriptor vectors.
-    extrapolation : Extrapolation
-    """
-
-    vectors: Vectors
-    extrapolation: Extrapolation
-
-
 def compare_with_training(
     state: FittedState, applied: AppliedBasis, novelty: FloatArray, false_alarm: float = FALSE_ALARM
-) -> Neighbourhoods:
-    """Compare the atoms of a batch with the training set; `novelty` (n_atoms,) from the model's prediction.
-
-    Raises
-    ------
-    NotFittedModelError
-        If the model has no thresholds of novelty.
-    """
+) -> tuple[Extrapolation, Vectors]:
+    """Signs of extrapolation and descriptor vectors of atoms; `novelty` (n_atoms,) from the model's prediction."""
     detector = state.detector
     if detector is None:
         raise NotFittedModelError(
@@ -50,19 +27,17 @@ def compare_with_training(
     batch, vectors = applied.batch, local_vectors(applied)
     pair = pair_ratios(batch, applied.neighbours, detector.pairs)
     found = detector.detect(batch.numbers, novelty, vectors, pair, batch.frame_of_atom, batch.n_frames, false_alarm)
-    return Neighbourhoods(vectors, found)
+    return found, vectors
 
 
 def pair_ratios(batch: AtomsBatch, neighbours: NeighbourList, closest: dict[tuple[int, int], float]) -> FloatArray:
     """Smallest ratio (n_atoms,) of a pair's distance to the closest such pair known; 0 for pairs that are unknown."""
-    ratios = np.full(batch.n_atoms, np.inf)
-    if neighbours.n_edges:
-        owners = np.repeat(np.arange(batch.n_atoms), np.diff(neighbours.offsets))
-        a, b = batch.numbers[owners], batch.numbers[neighbours.indices]
-        table = np.full((128, 128), np.inf)
-        for (one, other), distance in closest.items():
-            table[one, other] = table[other, one] = distance
-        np.minimum.at(ratios, owners, neighbours.distances / table[a, b])
+    ratios, table = np.full(batch.n_atoms, np.inf), np.full((128, 128), np.inf)
+    for (one, other), distance in closest.items():
+        table[one, other] = table[other, one] = distance
+    owners = np.repeat(np.arange(batch.n_atoms), np.diff(neighbours.offsets))
+    a, b = batch.numbers[owners], batch.numbers[neighbours.indices]
+    np.minimum.at(ratios, owners, neighbours.distances / table[a, b])
     return ratios
 
 

@@ -11,27 +11,20 @@ from gapkit.exceptions import InputError, NotFittedModelError
 from gapkit.gp.instances import AppliedBasis
 from gapkit.gp.variance.targets import target_variances
 from gapkit.neighbours import NeighbourList
-from gapkit.potential.error_bars.extrapolation import Neighbourhoods, compare_with_training
+from gapkit.potential.error_bars.extrapolation import compare_with_training
 from gapkit.potential.predictions import Predictions
 from gapkit.potential.state import FittedState
 from gapkit.structures import AtomsBatch
 from gapkit.targets import TARGETS
-from gapkit.uncertainty.calibration import NEGLIGIBLE
+from gapkit.uncertainty.calibration import NEGLIGIBLE, Vectors
+from gapkit.uncertainty.novelty import Extrapolation
 
 Std = Literal["calibrated", "epistemic", "total"]
 STDS: tuple[Std, ...] = ("calibrated", "epistemic", "total")
 
 
 def check_std(state: FittedState, std: Std | None) -> Std:
-    """The kind of standard deviations that `std` means; None: calibrated if the model is.
-
-    Raises
-    ------
-    InputError
-        If there is no such kind.
-    NotFittedModelError
-        If calibrated ones are asked for and the model has no calibration.
-    """
+    """The kind of standard deviations that `std` means, after a check; None: calibrated if the model is."""
     if std is not None and std not in STDS:
         raise InputError(f"`std` must be one of {', '.join(STDS)}, or None, got {std!r}")
     if std == "calibrated" and state.calibration is None:
@@ -46,15 +39,7 @@ def predict_with_error_bars(
     state: FittedState, batch: AtomsBatch, neighbours: NeighbourList, std: Std | None = None,
     interval: float | None = None, *, single: bool = False, n_jobs: int | None = None,
 ) -> Predictions:  # fmt: skip
-    """Predictions with standard deviations, intervals at a level, novelties and flags of extrapolation.
-
-    Descriptors are made once for all of them.
-
-    Raises
-    ------
-    InputError, NotFittedModelError
-        As `check_std`; also if an interval is asked for of uncalibrated standard deviations.
-    """
+    """Predictions with standard deviations, intervals at a level, novelties and flags of extrapolation in one pass."""
     kind = check_std(state, std)
     if interval is not None and kind != "calibrated":
         raise InputError(f"`interval` needs calibrated standard deviations, these are {kind}")
@@ -63,10 +48,10 @@ def predict_with_error_bars(
     known = None
     if state.detector is not None and p.novelty is not None:
         known = compare_with_training(state, applied, p.novelty)
-        p = replace(p, extrapolating=known.extrapolation.atoms)
+        p = replace(p, extrapolating=known[0].atoms)
     if kind == "calibrated":
         assert known is not None
-        bars = _calibrated(state, applied, known, interval, n_jobs)
+        bars = _calibrated(state, applied, *known, interval, n_jobs)
     else:
         bars = _epistemic(state, applied, kind == "total", n_jobs)
     return replace(p, std=kind, **bars)
@@ -91,12 +76,13 @@ def _epistemic(state: FittedState, applied: AppliedBasis, noisy: bool, n_jobs: i
 
 
 def _calibrated(
-    state: FittedState, applied: AppliedBasis, known: Neighbourhoods, interval: float | None, n_jobs: int | None
-) -> dict[str, Any]:
+    state: FittedState, applied: AppliedBasis, signs: Extrapolation, vectors: Vectors, interval: float | None,
+    n_jobs: int | None,
+) -> dict[str, Any]:  # fmt: skip
     """Calibrated standard deviations, and intervals at the level `interval`, of the kinds with a calibration."""
     batch, calibration = applied.batch, state.calibration
     assert calibration is not None
-    novelty = np.nan_to_num(known.extrapolation.novelty, nan=np.inf)
+    novelty = np.nan_to_num(signs.novelty, nan=np.inf)
     has_volume = bool(np.isfinite(batch.volumes).any())
     shown = {kind: target.shown for kind, target in TARGETS.items() if target.shown.name in calibration.scales}
     kinds = [
@@ -104,9 +90,8 @@ def _calibrated(
         for kind, quantity in shown.items()
         if f"{quantity.name}_std" in Predictions.__dataclass_fields__ and (has_volume or quantity.per != "volume")
     ]
-    found = target_variances(
-        applied, state.sparse.posterior, kinds=kinds, prior_of=novelty > NEGLIGIBLE, n_jobs=n_jobs
-    )  # fmt: skip
+    posterior = state.sparse.posterior
+    found = target_variances(applied, posterior, kinds=kinds, prior_of=novelty > NEGLIGIBLE, n_jobs=n_jobs)
     of_frame = np.maximum.reduceat(novelty, batch.offsets[:-1])
     n_atoms = batch.n_atoms_per_frame
     bars: dict[str, Any] = {"energy_std": np.full(batch.n_frames, np.nan)}
@@ -114,7 +99,7 @@ def _calibrated(
         parts, target, name = found.parts[kind], TARGETS[kind], shown[kind].name
         factor = 1.0 if target.per_atom else target.shown.factor(n_atoms, batch.volumes)[:, None] ** 2
         data, prior = (np.einsum("ncc->nc", part) * factor for part in (parts.data, parts.prior))
-        difficulty = calibration.factors(known.vectors, batch.n_atoms) if kind == "forces" else None
+        difficulty = calibration.factors(vectors, batch.n_atoms) if kind == "forces" else None
         novelties = novelty if target.per_atom else of_frame
         std = np.sqrt(calibration.variances(name, data, prior, novelties, difficulty))
         if target.shown.per == "atom":

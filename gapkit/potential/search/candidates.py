@@ -27,49 +27,26 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Scores:
-    """Objectives of a candidate, larger is better; None without labels of the kind.
+    """Objectives of a candidate, larger is better; None without labels of the kind."""
 
-    Attributes
-    ----------
-    evidence : float
-        Log marginal likelihood of the labels.
-    loo_energy, loo_forces : float or None
-        Minus the root mean square error of frames left out, eV/atom and eV/Å.
-    loo_log_score : float
-        Log pseudo-likelihood: sum over all labelled components (of energies per atom in eV/atom, forces in eV/Å and
-        stresses in eV/Å^3) of the log of their Gaussian predictive density when their frame is left out.
-    """
-
-    evidence: float
-    loo_energy: float | None
-    loo_forces: float | None
+    evidence: float  # log marginal likelihood of the labels
+    loo_energy: float | None  # minus the root mean square error of frames left out, eV/atom
+    loo_forces: float | None  # the same, eV/Å
+    # Log pseudo-likelihood: sum over all labelled components (of energies per atom in eV/atom, forces in eV/Å and
+    # stresses in eV/Å^3) of the log of their Gaussian predictive density when their frame is left out.
     loo_log_score: float
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """One set of settings with its scores.
-
-    Attributes
-    ----------
-    settings : dict of str to value
-    objective : float or None
-        Larger is better; None if the candidate failed.
-    scores : Scores or None
-    n_sparse : int or None
-        Sparse points of all terms.
-    seconds : float
-        Of the fit and its scores; the one thing that differs between two runs.
-    error : str or None
-        Why the candidate failed.
-    """
+    """One set of settings with its scores."""
 
     settings: dict[str, Any]
-    objective: float | None
+    objective: float | None  # larger is better; None if the candidate failed
     scores: Scores | None
-    n_sparse: int | None
-    seconds: float = field(compare=False)
-    error: str | None = None
+    n_sparse: int | None  # sparse points of all terms
+    seconds: float = field(compare=False)  # of the fit and its scores; the one thing that differs between two runs
+    error: str | None = None  # why the candidate failed
 
 
 class UnknownSettingError(InputError):
@@ -77,23 +54,10 @@ class UnknownSettingError(InputError):
 
 
 def with_settings(model: GAP, settings: Mapping[str, Any]) -> GAP:
-    """An unfitted copy of a potential with some settings changed.
+    """An unfitted copy of a potential with some settings changed; UnknownSettingError where a name does not exist.
 
-    Parameters
-    ----------
-    model : GAP
-        Stays as it is.
-    settings : mapping of str to value
-        Names with double underscores between levels: `n_sparse`, `noise__forces`, `terms__0__n_sparse`,
-        `terms__1__descriptor__cutoff`, `terms__1__kernel__zeta`.  Whole parts come before what is inside them, whatever
-        their order.  Parts of noise, kernel and selector that are None are those that a fit would take.
-
-    Raises
-    ------
-    UnknownSettingError
-        If a name does not exist; the message lists those that do.
-    InputError
-        If a term or the noise refuses a value.
+    Whole parts come before what is inside them, whatever their order.  A noise, kernel or selector that is None is the
+    one that a fit would take.
     """
     # A copy of the parameters, with them a RandomState's: draws for the copy leave it where it was.
     changed = type(model)(**deepcopy(_parameters(model)))
@@ -142,25 +106,14 @@ def _inside(part: Any, name: str) -> Any:
     if isinstance(part, list | tuple):
         item = part[int(name)]
         return as_term(item) if isinstance(item, Descriptor) else item
-    if isinstance(part, Term) and name == "kernel":
-        return part.resolved_kernel()
-    if isinstance(part, Term) and name == "selector":
-        return part.resolved_selector()
+    if isinstance(part, Term) and name in ("kernel", "selector"):
+        return part.resolved_kernel() if name == "kernel" else part.resolved_selector()
     inside = getattr(part, name)
     return Noise() if isinstance(part, GAP) and name == "noise" and inside is None else inside
 
 
 def score_candidate(model: GAP, batch: AtomsBatch, found: LeaveOneOut) -> Scores:
-    """All objectives of a fitted model.
-
-    Parameters
-    ----------
-    model : GAP
-    batch : AtomsBatch
-        The frames that it was fitted to.
-    found : LeaveOneOut
-        The same frames left out.
-    """
+    """All objectives of a model fitted to a batch, whose frames were left out in `found`."""
     labels = batch.labels
     assert labels is not None
     log_score = 0.0
@@ -173,16 +126,16 @@ def score_candidate(model: GAP, batch: AtomsBatch, found: LeaveOneOut) -> Scores
         sigma = model.state_.noise[kind] * relative * factor
         variance = residuals.variances + sigma[:, None] ** 2
         log_score -= 0.5 * float(np.sum(np.log(2.0 * np.pi * variance) + residuals.errors**2 / variance))
-    return Scores(
-        evidence=float(model.log_marginal_likelihood_),
-        loo_energy=_minus_rms(found.energy.errors),
-        loo_forces=_minus_rms(found.forces.errors),
-        loo_log_score=log_score,
-    )
+    errors = (found.energy.errors, found.forces.errors)
+    energy, forces = (-float(np.sqrt(np.mean(e**2))) if e.size else None for e in errors)
+    return Scores(float(model.log_marginal_likelihood_), energy, forces, log_score)
 
 
-def _minus_rms(errors: np.ndarray) -> float | None:
-    return -float(np.sqrt(np.mean(errors**2))) if errors.size else None
+# Heading of every score, its factor and digits.
+_COLUMNS: dict[str, tuple[str, tuple[float, int]]] = {
+    "evidence": ("\nevidence", (1.0, 1)), "loo_log_score": ("LOO\nlog score", (1.0, 1)),
+    "loo_energy": ("LOO energy\nmeV/atom", (-1e3, 2)), "loo_forces": ("LOO forces\neV/Å", (-1.0, 4)),
+}  # fmt: skip
 
 
 def table_of(results: Sequence[Candidate], objective: str) -> Table:
@@ -197,18 +150,14 @@ def table_of(results: Sequence[Candidate], objective: str) -> Table:
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("\nrank", justify="right", no_wrap=True)
     table.add_column("\nsettings", overflow="fold")
-    scored = ("\nevidence", "LOO\nlog score", "LOO energy\nmeV/atom", "LOO forces\neV/Å")
-    for heading in (*scored, "sparse\npoints", "\ns"):
+    for heading in (*(heading for heading, _ in _COLUMNS.values()), "sparse\npoints", "\ns"):
         table.add_column(heading, justify="right", no_wrap=True)
     for rank, one in enumerate(ranked + failed, start=1):
         lines = [f"{name} = {value!r}" for name, value in one.settings.items()] + ([one.error] if one.error else [])
-        found: list[float | None] = [None] * len(scored)
-        if (s := one.scores) is not None:
-            found = [s.evidence, s.loo_log_score, s.loo_energy, s.loo_forces]
         table.add_row(
             "failed" if one.objective is None else "best" if rank == 1 else str(rank),
             Text("\n".join(lines)),  # not markup: values may hold brackets
-            *(_number(*cell) for cell in zip(found, (1.0, 1.0, -1e3, -1.0), (1, 1, 2, 4), strict=True)),
+            *(_number(getattr(one.scores, name, None), *how) for name, (_, how) in _COLUMNS.items()),
             "-" if one.n_sparse is None else f"{one.n_sparse:,}",
             f"{one.seconds:.2f}",
         )

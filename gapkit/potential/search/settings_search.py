@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, TypeAlias
+from functools import partial
+from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 from ase import Atoms
@@ -25,7 +26,7 @@ from gapkit.terms.known import KnownEnergy, as_energy_terms
 
 Objective: TypeAlias = Literal["evidence", "loo_energy", "loo_forces", "loo_log_score"]
 Grid: TypeAlias = Mapping[str, Any]
-OBJECTIVES: tuple[Objective, ...] = ("evidence", "loo_energy", "loo_forces", "loo_log_score")
+OBJECTIVES: tuple[Objective, ...] = get_args(Objective)
 
 
 class SettingsSearch(BaseEstimator):
@@ -84,17 +85,10 @@ class SettingsSearch(BaseEstimator):
     """
 
     def __init__(
-        self,
-        estimator: GAP,
-        settings: Grid | Sequence[Grid],
-        *,
-        n_iter: int | None = None,
-        objective: Objective = "loo_log_score",
-        n_frames: int | None = None,
-        refit: bool = True,
-        random_state: int | np.random.RandomState | None = 0,
-        progress: bool = False,
-    ) -> None:
+        self, estimator: GAP, settings: Grid | Sequence[Grid], *, n_iter: int | None = None,
+        objective: Objective = "loo_log_score", n_frames: int | None = None, refit: bool = True,
+        random_state: int | np.random.RandomState | None = 0, progress: bool = False,
+    ) -> None:  # fmt: skip
         self.estimator = estimator
         self.settings = settings
         self.n_iter = n_iter
@@ -131,14 +125,8 @@ class SettingsSearch(BaseEstimator):
         taken = KnownEnergy(terms=as_energy_terms(estimator.energy_terms)).energies_of_potentials(batch)
         energies = reference_energies(batch, estimator.reference_energies, describe(batch).isolated_atoms, taken)
         # One set of reference energies for all, also where some of the frames would give others.
-        base = with_settings(
-            estimator,
-            {
-                "reference_energies": {chemical_symbols[z]: e for z, e in energies.items()},
-                "calibration": None,
-                "progress": False,
-            },
-        )
+        shared = {"reference_energies": {chemical_symbols[z]: e for z, e in energies.items()}}
+        base = with_settings(estimator, shared | {"calibration": None, "progress": False})
         candidates = self._candidates(base, int(seeds[1]))
         which = self._chosen_frames(batch.n_frames, int(seeds[2]))
         part = batch.select(which)
@@ -151,7 +139,7 @@ class SettingsSearch(BaseEstimator):
             for settings in candidates:
                 self.results_.append(self._try(base, settings, some, part))
                 bar.update()
-        if self._best is None:
+        if all(one.objective is None for one in self.results_):
             raise InputError(
                 f"`settings` must hold a candidate that can be fitted, got {len(candidates)} that cannot, the first "
                 f"because: {self.results_[0].error}; the others are in `results_`"
@@ -168,9 +156,7 @@ class SettingsSearch(BaseEstimator):
     @property
     def best_objective_(self) -> float:
         """Objective of the best candidate so far."""
-        objective = self._done().objective
-        assert objective is not None
-        return objective
+        return float(self._done().objective or 0.0)
 
     def report(self) -> str:
         """A table of all candidates, the best first and those that failed last."""
@@ -182,17 +168,12 @@ class SettingsSearch(BaseEstimator):
         Console(file=text, width=120).print(table_of(self.results_, self.objective))
         return text.getvalue().rstrip("\n")
 
-    @property
-    def _best(self) -> Candidate | None:
+    def _done(self) -> Candidate:
         """The first of the best candidates."""
         done = [one for one in getattr(self, "results_", []) if one.objective is not None]
-        return max(done, key=lambda one: one.objective or 0.0, default=None)
-
-    def _done(self) -> Candidate:
-        best = self._best
-        if best is None:
+        if not done:
             raise NotFittedModelError("this search has no candidate yet; call `fit` with labelled frames")
-        return best
+        return max(done, key=lambda one: one.objective or 0.0)
 
     def _check(self) -> None:
         if not isinstance(self.estimator, GAP):
@@ -215,20 +196,15 @@ class SettingsSearch(BaseEstimator):
 
     def _resolved(self, batch: AtomsBatch, seed: int) -> GAP:
         """The estimator with terms that settings can name, and with a seed that all candidates share."""
-        changes: dict[str, Any] = {}
-        if self.estimator.terms is None:
-            changes["terms"] = default_terms(batch)
-        if self.estimator.random_state is None:
-            changes["random_state"] = seed
-        return with_settings(self.estimator, changes)
+        terms, given = self.estimator.terms, self.estimator.random_state
+        changes = {"terms": default_terms(batch) if terms is None else terms}
+        return with_settings(self.estimator, changes | {"random_state": seed if given is None else given})
 
     def _candidates(self, base: GAP, seed: int) -> list[dict[str, Any]]:
         """Settings of all candidates; raises InputError where a name is unknown."""
         try:
-            if self.n_iter is None:
-                found = list(ParameterGrid(self.settings))
-            else:
-                found = list(ParameterSampler(self.settings, self.n_iter, random_state=seed))
+            sampler = partial(ParameterSampler, n_iter=self.n_iter, random_state=seed)
+            found = list((ParameterGrid if self.n_iter is None else sampler)(self.settings))
         except (TypeError, ValueError) as error:
             raise InputError(
                 f"`settings` must map names to lists of values (or to distributions, with `n_iter`): {error}"
@@ -249,19 +225,17 @@ class SettingsSearch(BaseEstimator):
             return list(range(n_frames))
         if self.n_frames > n_frames:
             raise InputError(f"`n_frames` must be at most the {n_frames} frames given, got {self.n_frames}")
-        chosen = np.random.default_rng(seed).choice(n_frames, self.n_frames, replace=False)
-        return [int(i) for i in np.sort(chosen)]
+        return sorted(np.random.default_rng(seed).choice(n_frames, self.n_frames, replace=False).tolist())
 
     def _try(self, base: GAP, settings: dict[str, Any], frames: Sequence[Atoms], batch: AtomsBatch) -> Candidate:
         begin = time.perf_counter()
+        objective = scores = n_sparse = error = None
         try:
             model = with_settings(base, settings).fit(frames)
-            scores = score_candidate(model, batch, model.leave_one_out(frames))
-        except GapkitError as error:
-            reason = f"{type(error).__name__}: {error}"
-            return Candidate(settings, None, None, None, time.perf_counter() - begin, reason)
-        seconds = time.perf_counter() - begin
-        objective = getattr(scores, self.objective)
-        if not np.isfinite(objective):
-            return Candidate(settings, None, scores, model.n_sparse_, seconds, f"the objective is {objective}")
-        return Candidate(settings, objective, scores, model.n_sparse_, seconds)
+            scores, n_sparse = score_candidate(model, batch, model.leave_one_out(frames)), model.n_sparse_
+            objective = getattr(scores, self.objective)
+            if not np.isfinite(objective):
+                objective, error = None, f"the objective is {objective}"
+        except GapkitError as reason:
+            error = f"{type(reason).__name__}: {reason}"
+        return Candidate(settings, objective, scores, n_sparse, time.perf_counter() - begin, error)

@@ -38,25 +38,14 @@ def merge_shares(sinks: Sequence[RowAccumulator], factors: dict[str, TriangularF
 
 
 class RowAccumulator:
-    """Triangles of one share of the frames; rows wait until there are enough of them to be folded at speed.
-
-    Attributes
-    ----------
-    factors : dict of kind to TriangularFactor
-    waiting : dict of kind to list of (rows (n, M), targets (n,), relative sigmas (n,))
-    position : int
-        Chunks of the share that are done.
-    design : callable
-        Makes the rows; arguments are those of `design_rows`.
-    sound : bool
-        False while a chunk is half in, and for good if it failed there.
-    """
+    """Triangles of one share of the frames; rows wait until there are enough of them to be folded at speed."""
 
     def __init__(self, n_columns: int, factors: dict[str, TriangularFactor] | None = None) -> None:
         self.factors: dict[str, TriangularFactor] = {} if factors is None else factors
+        # rows (n, M), targets (n,) and relative sigmas (n,) of every kind
         self.waiting: dict[str, list[tuple[FloatArray, FloatArray, FloatArray]]] = {kind: [] for kind in TARGETS}
-        self.position = 0
-        self.sound = True
+        self.position = 0  # chunks of the share that are done
+        self.sound = True  # not while a chunk is half in, and never more if it failed there
         self.lock = Lock()
         self.n_columns = n_columns
         self.design: Callable[..., DesignRows] = design_rows

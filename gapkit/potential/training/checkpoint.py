@@ -1,9 +1,7 @@
 """Checkpoints of a fit: sparse points, and the triangles of every share with the frames that they hold.
 
-A checkpoint is an archive of a JSON header, plain arrays, and packed upper triangles, written beside the old one and
-put in its place in one step.  Each share is written between two of its chunks; what it has folded, and the rows that
-wait to be folded, then depend on its position alone, and a fit that goes on from there is the uninterrupted one to the
-last bit.
+Each share is written between two of its chunks; what it has folded, and the rows that wait to be folded, then depend on
+its position alone, and a fit that goes on from there is the uninterrupted one to the last bit.
 """
 
 from __future__ import annotations
@@ -67,31 +65,11 @@ def fit_digest(parameters: Mapping[str, Any], data: Mapping[str, Any]) -> dict[s
 
 
 class Checkpoint:
-    """The state of a fit on disk.
-
-    Parameters
-    ----------
-    path : path
-        An existing file must be a checkpoint of the same fit, which then goes on from there.
-    digest : dict of str to str
-        From `fit_digest`.
-
-    Attributes
-    ----------
-    interrupted : bool
-        Whether a Ctrl-C or SIGTERM came within `signals`.
-
-    Raises
-    ------
-    InputError
-        If the file is the checkpoint of other data or parameters, or its folder does not exist.
-    ModelFileError
-        If the file is no checkpoint, or damaged.
-    """
+    """The state of a fit on disk; a file that exists must be of the same fit, by its `fit_digest`."""
 
     def __init__(self, path: str | os.PathLike[str], digest: Mapping[str, str]) -> None:
         self.path = Path(path)
-        self.interrupted = False
+        self.interrupted = False  # whether a Ctrl-C or SIGTERM came within `signals`
         self._digest = dict(digest)
         self._selection: dict[str, Any] | None = None
         self._arrays: dict[str, np.ndarray] = {}
@@ -102,14 +80,13 @@ class Checkpoint:
                 f"`checkpoint` must be a file in a folder that exists, got {str(path)!r}; name a file, or create "
                 f"{self.path.parent} first"
             )
-        if self.path.exists():
-            header = self._read_header()
-            for name, what in (("data", "data"), ("parameters", "parameters")):
-                if header["digest"][name] != self._digest[name]:
-                    raise InputError(
-                        f"`checkpoint` must be of the same fit, but {str(path)!r} is of other {what}; give the frames "
-                        "and parameters that it was begun with, or another file, or delete it to begin anew"
-                    )
+        self._header = self._read_header() if self.path.exists() else {}
+        for name, own in self._header.get("digest", {}).items():
+            if own != self._digest[name]:
+                raise InputError(
+                    f"`checkpoint` must be of the same fit, but {str(path)!r} is of other {name}; give the frames "
+                    "and parameters that it was begun with, or another file, or delete it to begin anew"
+                )
 
     def selection(
         self, engines: Sequence[Engine], kernels: Sequence[GapKernel], rng: np.random.Generator
@@ -118,16 +95,14 @@ class Checkpoint:
 
         `rng` is set to its state after the choice.
         """
-        if not self.path.exists():
+        if not self._header:
             return None
         with self._open() as archive:
-            self._selection = json.loads(archive.read("header.json"))["selection"]
             names = [name for name in archive.namelist() if name.startswith("basis/")]
-            self._arrays = {name[6:-4]: read_array(archive, name) for name in names}
-        assert self._selection is not None
-        arrays = self._arrays
-        rng.bit_generator.state = self._selection["rng"]
-        return SparseBasis.from_arrays(arrays, self._selection["blocks"], engines, kernels), arrays["origins"]
+            self._arrays = arrays = {name[6:-4]: read_array(archive, name) for name in names}
+        self._selection = selection = self._header["selection"]
+        rng.bit_generator.state = selection["rng"]
+        return SparseBasis.from_arrays(arrays, selection["blocks"], engines, kernels), arrays["origins"]
 
     def keep_selection(self, basis: SparseBasis, origins: IntArray, rng: np.random.Generator) -> None:
         """Take over the sparse points, and write them."""
@@ -137,14 +112,12 @@ class Checkpoint:
 
     def rows(self) -> Rows | None:
         """The rows that were saved, None if there are none."""
-        if not self.path.exists():
-            return None
-        header = self._read_header()
-        if header["rows"] is None:
+        saved = self._header.get("rows")
+        if saved is None:
             return None
         with self._open() as archive:
-            shares = [read_share(archive, i, share) for i, share in enumerate(header["rows"]["shares"])]
-        return Rows(shares, header["rows"]["atoms_at_once"], header["rows"]["complete"])
+            shares = [read_share(archive, i, share) for i, share in enumerate(saved["shares"])]
+        return Rows(shares, saved["atoms_at_once"], saved["complete"])
 
     @property
     def due(self) -> bool:
@@ -153,24 +126,16 @@ class Checkpoint:
 
     def save_if_due(self, shares: Sequence[RowAccumulator], atoms_at_once: int) -> None:
         """Save from one of the threads that fill shares, where it is time and no other one does."""
-        if not self.due:
-            return
-        if self._saving.acquire(blocking=False):
+        if self.due and self._saving.acquire(blocking=False):
             try:
                 self.save(shares, atoms_at_once)
             finally:
                 self._saving.release()
-        else:  # a thread that went on at once would take its share again before the one that saves could
+        elif self.due:  # a thread that went on at once would take its share again before the one that saves could
             time.sleep(1e-3)
 
     def save(self, shares: Sequence[RowAccumulator], atoms_at_once: int, *, complete: bool = False) -> None:
-        """Write the state of all shares, each between two of its chunks; the old file stays if that fails.
-
-        Warns
-        -----
-        GapkitWarning
-            If the disk is full, or gone: no reason to lose the fit.
-        """
+        """Write the state of all shares, each between two of its chunks; a full disk is no reason to lose the fit."""
         begin = time.monotonic()
         try:
             self._write(Rows(list(shares), atoms_at_once, complete))
@@ -198,8 +163,8 @@ class Checkpoint:
             yield
             return
         received: list[int] = []
-        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-        before = {number: old for number, old in before.items() if old not in (signal.SIG_IGN, None)}
+        found = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        before = {number: old for number, old in found.items() if old not in (signal.SIG_IGN, None)}
 
         def restore() -> None:
             for number, old in before.items():
@@ -224,12 +189,10 @@ class Checkpoint:
         with replacing(self.path, tag=TAG) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
             for name, array in self._arrays.items():
                 write_array(archive, f"basis/{name}.npy", array)
-            described = [] if rows is None else [write_share(archive, *item) for item in enumerate(rows.shares)]
-            header = {
-                "format": FORMAT, "digest": self._digest, "selection": self._selection,
-                "rows": rows and {
-                    "shares": described, "atoms_at_once": rows.atoms_at_once, "complete": rows.complete,
-                },
+            header: dict[str, Any] = {"format": FORMAT, "digest": self._digest, "selection": self._selection}
+            header["rows"] = rows and {
+                "shares": [write_share(archive, i, share) for i, share in enumerate(rows.shares)],
+                "atoms_at_once": rows.atoms_at_once, "complete": rows.complete,
             }  # fmt: skip
             archive.writestr("header.json", json.dumps(header))
 

@@ -25,24 +25,13 @@ RATE = 2.5e10
 
 @dataclass(frozen=True)
 class FitEstimate:
-    """What a fit will cost, within a factor of about two.
+    """What a fit will cost, within a factor of about two."""
 
-    Attributes
-    ----------
-    n_rows, n_columns : int
-        Labelled energies, force components and virial components; sparse points.
-    memory : float
-        Peak memory of the arrays, bytes.
-    seconds : float
-    least : float
-        Memory that remains with one thread and small parts of frames, bytes.
-    """
-
-    n_rows: int
-    n_columns: int
-    memory: float
+    n_rows: int  # labelled energies, force components and virial components
+    n_columns: int  # sparse points
+    memory: float  # at the peak, bytes
     seconds: float
-    least: float
+    least: float  # memory that remains with one thread and small parts of frames, bytes
 
     def __str__(self) -> str:
         return (
@@ -92,19 +81,15 @@ class Resources:
 
     def for_rows(self, n_columns: int) -> dict[str, Any]:
         """Options of `training.rows.accumulate`."""
-        memory = memory_for_rows(n_columns, self.memory_limit)
+        total = available_memory() if self.memory_limit is None else 1e9 * self.memory_limit - PROGRAM
+        memory = None if total is None else max(total - 2 * 8.0 * n_columns**2, 0.0)
         return {"memory": memory, "n_jobs": self.n_jobs, "progress": self.progress}
 
 
-def memory_for_rows(n_columns: int, limit: float | None) -> float | None:
-    """Bytes that threads may use for rows and triangles; `limit` in GB, None: what is free."""
-    total = available_memory() if limit is None else 1e9 * limit - PROGRAM
-    return None if total is None else max(total - 2 * 8.0 * n_columns**2, 0.0)
-
-
-def check_memory(estimate: FitEstimate, limit: float | None, announce: bool) -> float | None:
-    """Say what a fit will take, and warn where it is more than the limit (GB; None: what is free); bytes for rows."""
-    if announce:
+def announce(estimate: FitEstimate, resources: Resources) -> None:
+    """Show what a fit will take, and warn where it is more memory than there is."""
+    limit = resources.memory_limit
+    if resources.progress:
         from tqdm.auto import tqdm
 
         tqdm.write(f"fit: {estimate}", file=sys.stderr)
@@ -117,7 +102,6 @@ def check_memory(estimate: FitEstimate, limit: float | None, announce: bool) -> 
             DataWarning,
             stacklevel=4,
         )
-    return memory_for_rows(estimate.n_columns, limit)
 
 
 def available_memory() -> float | None:

@@ -20,7 +20,7 @@ from gapkit.potential.model import SparseModel
 from gapkit.potential.state import FittedState
 from gapkit.potential.term import Term, TermPlan, as_term
 from gapkit.potential.training.checkpoint import Checkpoint
-from gapkit.potential.training.estimate import Resources, check_memory, estimate_fit
+from gapkit.potential.training.estimate import Resources, announce, estimate_fit
 from gapkit.potential.training.hyperparameters import Hyperparameters, choose_hyperparameters
 from gapkit.potential.training.kept_rows import KeptRows
 from gapkit.potential.training.row_maker import RowMaker
@@ -33,17 +33,10 @@ from gapkit.typing import IntArray
 
 @dataclass(frozen=True, eq=False)
 class FitPlan:
-    """The plan of every term, with engines of all features.
-
-    Attributes
-    ----------
-    of_terms : list of TermPlan
-    truncation : float
-        Part of a vector's length that may be left out.
-    """
+    """The plan of every term, with engines of all features."""
 
     of_terms: list[TermPlan]
-    truncation: float
+    truncation: float  # part of a vector's length that may be left out
 
     @classmethod
     def of(
@@ -68,7 +61,7 @@ class FitPlan:
     ) -> tuple[SparseBasis, IntArray]:
         """Basis of adapted engines and sparse points, and the frames (M,) that gave the points."""
         plans = [adapted(plan, batch, self.truncation) for plan in self.of_terms]
-        check_memory(estimate_fit(batch, plans, resources.n_jobs), resources.memory_limit, resources.progress)
+        announce(estimate_fit(batch, plans, resources.n_jobs), resources)
         points = select_points(plans, batch, rng)
         engines = [plan.engine for plan in plans]
         vectors = [[(block, chosen.x) for block, chosen in of_term] for of_term in points]
@@ -81,15 +74,9 @@ def fit_state(
     source: LocalSource, plan: FitPlan, known: KnownEnergy, noise: Noise, rng: np.random.Generator,
     resources: Resources, checkpoint: Checkpoint | None = None, store: ArrayStore | None = None,
 ) -> tuple[FittedState, Hyperparameters, dict[str, float]]:  # fmt: skip
-    """Fit a plan to the frames of a source; with a store, frames and reflectors of the rows are kept.
+    """State without calibration and metadata, hyperparameters and seconds of every step of a fit.
 
-    Returns
-    -------
-    FittedState
-        Without calibration and metadata.
-    Hyperparameters
-    dict of str to float
-        Seconds of every step.
+    With a store, frames and reflectors of the rows are kept.
     """
     times = [time.perf_counter()]
     engines = [of_term.engine for of_term in plan.of_terms]
@@ -116,15 +103,7 @@ def fit_state(
         sparse, evidence = SparseModel.solve(basis, prior, factors, found.noise, found.scales)
     times.append(time.perf_counter())
     state = FittedState(
-        tuple(plan.terms),
-        sparse,
-        known,
-        found.noise,
-        noise,
-        origins,
-        factors,
-        rows,
-        log_marginal_likelihood=evidence,
+        tuple(plan.terms), sparse, known, found.noise, noise, origins, factors, rows, log_marginal_likelihood=evidence
     )
     steps = ("select", "rows", "evidence", "solve")
     return state, found, dict(zip(steps, np.diff(times).tolist(), strict=True))

@@ -41,13 +41,9 @@ class Hyperparameters:
 
 
 def choose_hyperparameters(
-    factors: Mapping[str, TriangularFactor],
-    prior: Sequence[PriorBlock],
-    term_of_block: Sequence[int],
-    terms: Sequence[Term],
-    noise: Noise,
-    rng: np.random.Generator,
-) -> Hyperparameters:
+    factors: Mapping[str, TriangularFactor], prior: Sequence[PriorBlock], term_of_block: Sequence[int],
+    terms: Sequence[Term], noise: Noise, rng: np.random.Generator,
+) -> Hyperparameters:  # fmt: skip
     """Maximise the evidence over everything that was not given.
 
     Force and virial noise and the kernel scales are free; the energy noise follows the force noise at a fixed ratio (it
@@ -59,25 +55,23 @@ def choose_hyperparameters(
     fixed_scales = [i for i, term in enumerate(used) if kernels[term].hyperparameter_delta.fixed]
     scales = [float(kernels[term].delta) for term in term_of_block]
     start = {kind: v for kind, v in noise.filled(DEFAULT_NOISE).as_dict().items() if kind in factors}
-    tied = {"energy": ENERGY_TO_FORCE} if "forces" in factors else {}
-    tied = {kind: ratio for kind, ratio in tied.items() if kind in factors and kind in noise.free}
+    tied = {"energy", "forces"} <= set(factors) and "energy" in noise.free
     given = [kind for kind in factors if kind not in noise.free]
     if len(given) == len(factors) and len(fixed_scales) == len(used):
         return Hyperparameters(start, scales, float("nan"), 0, True, "all were given")
     freedom = Freedom(
         fixed_noise=given, fixed_scales=fixed_scales, noise_bounds=(1e-5, 1e2),
-        ties={kind: ("forces", ratio) for kind, ratio in tied.items()},
+        ties={"energy": ("forces", ENERGY_TO_FORCE)} if tied else {},
     )  # fmt: skip
-    n_starts = 2 if prior[-1].columns.stop <= SEVERAL_STARTS_UP_TO else 1
     settings = SearchSettings(
-        n_starts=n_starts, random_state=rng, max_iterations=MAX_ITERATIONS, tolerance=TOLERANCE
+        n_starts=2 if prior[-1].columns.stop <= SEVERAL_STARTS_UP_TO else 1, random_state=rng,
+        max_iterations=MAX_ITERATIONS, tolerance=TOLERANCE,
     )  # fmt: skip
     result = maximise_evidence(factors, start, prior, scales, groups=groups, freedom=freedom, settings=settings)
     # The search works in logarithms, which round: what was given is returned as it was given.
-    found = [
-        delta if group in fixed_scales else new for delta, new, group in zip(scales, result.scales, groups, strict=True)
-    ]
-    sigmas = {**result.noise, **{kind: start[kind] for kind in given}}
+    both = zip(scales, result.scales, groups, strict=True)
     return Hyperparameters(
-        sigmas, found, result.log_marginal_likelihood, result.n_evaluations, result.converged, result.message
-    )
+        {**result.noise, **{kind: start[kind] for kind in given}},
+        [delta if group in fixed_scales else new for delta, new, group in both],
+        result.log_marginal_likelihood, result.n_evaluations, result.converged, result.message,
+    )  # fmt: skip

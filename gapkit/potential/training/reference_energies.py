@@ -28,14 +28,9 @@ def reference_energies(
         atoms where every species has one, else least squares.  A mapping may leave out species: least squares then
         fits those.
     isolated_frames : mapping of symbol to tuple of int
-        Frames of isolated atoms (``DataReport.isolated_atoms``).
+        ``DataReport.isolated_atoms``.
     taken : ndarray (n_frames,) or 0
         Energies in eV of energy terms that have a zero of their own: e0 is found from the labels less these.
-
-    Raises
-    ------
-    DataError
-        If a species is in no frame with an energy, or "isolated" lacks an atom.
     """
     species = batch.species
     energy = None if batch.labels is None else batch.labels.energy - taken
@@ -54,9 +49,9 @@ def reference_energies(
             f'`reference_energies="isolated"` needs a frame of one atom with an energy for every species, got none '
             f'for {", ".join(missing)}; add them, use "least_squares", or give the values'
         )
-    if given == "isolated" or (given == "auto" and not missing):
-        return {z: isolated[z] for z in species}
-    return _least_squares(batch, energy, {})
+    if given == "least_squares" or missing:
+        return _least_squares(batch, energy, {})
+    return {z: isolated[z] for z in species}
 
 
 def _number(symbol: str) -> int:
@@ -91,8 +86,7 @@ def _least_squares(batch: AtomsBatch, energy: FloatArray | None, fixed: dict[int
     energy = energy[use] - batch.compositions(list(fixed))[use] @ np.array(list(fixed.values()), float)
     n_atoms = counts.sum(axis=1)
     inside = n_atoms > 0
-    per_atom = energy[inside] / n_atoms[inside]
+    per_atom, fractions = energy[inside] / n_atoms[inside], counts[inside] / n_atoms[inside, None]
     mean = per_atom.mean()
-    fractions = counts[inside] / n_atoms[inside, None]
     deviation, *_ = np.linalg.lstsq(fractions, per_atom - mean, rcond=1e-8)
     return {z: float(mean + d) for z, d in zip(free, deviation, strict=True)}

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from threading import Event
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -25,24 +27,23 @@ from gapkit.terms.known import KnownEnergy
 from gapkit.typing import BoolArray, FloatArray, IntArray
 from gapkit.workspace import Workspace
 
+# Kind, rows (n, M), targets (n,) and relative sigmas (n,).
+KindRows: TypeAlias = tuple[str, FloatArray, FloatArray, FloatArray]
+
 
 @dataclass(frozen=True, eq=False)
 class TrainingTargets:
-    """Labels less the known energies, by target; n frames or atoms of c components.
+    """Labels less the known energies, by target; n frames or atoms of c components."""
 
-    Attributes
-    ----------
-    values : mapping of str to ndarray (n, c)
-        eV for energies and virials, eV/Å for forces.
-    has : mapping of str to ndarray (n,)
-        Masks of labels.
-    sigmas : mapping of str to ndarray (n,)
-        Relative sigmas.
-    """
+    values: Mapping[str, FloatArray]  # (n, c), eV for energies and virials, eV/Å for forces
+    has: Mapping[str, BoolArray]  # (n,)
+    sigmas: Mapping[str, FloatArray]  # (n,), relative
 
-    values: Mapping[str, FloatArray]
-    has: Mapping[str, BoolArray]
-    sigmas: Mapping[str, FloatArray]
+    def of_frames(self, offsets: IntArray, start: int, stop: int) -> TrainingTargets:
+        """Those of a range of frames."""
+        spans = {kind: target.span(offsets, start, stop) for kind, target in TARGETS.items()}
+        wholes: tuple[Mapping[str, Any], ...] = (self.values, self.has, self.sigmas)
+        return TrainingTargets(*({kind: whole[kind][own] for kind, own in spans.items()} for whole in wholes))
 
 
 def make_targets(batch: AtomsBatch, labels: Labels, known: KnownEnergy, noise: Noise) -> TrainingTargets:
@@ -56,43 +57,22 @@ def make_targets(batch: AtomsBatch, labels: Labels, known: KnownEnergy, noise: N
 
 
 def accumulate(
-    basis: SparseBasis,
-    batch: AtomsBatch,
-    targets: TrainingTargets,
-    factors: dict[str, TriangularFactor],
-    *,
-    memory: float | None = None,
-    n_jobs: int | None = None,
-    progress: bool = False,
+    basis: SparseBasis, batch: AtomsBatch, targets: TrainingTargets, factors: dict[str, TriangularFactor], *,
+    memory: float | None = None, n_jobs: int | None = None, progress: bool = False,
     checkpoint: Checkpoint | None = None,
-) -> None:
+) -> None:  # fmt: skip
     """Fold all labelled rows of `batch` into `factors` (made where a kind is new).
 
     The frames are dealt out in shares, always the same for the same `n_jobs`, each with triangles of its own, which are
     merged at the end: the order of threads does not change the result, and memory does not grow with the data.
 
-    Parameters
-    ----------
-    memory : float or None
-        Bytes that threads may use; frames too large for their share are taken in parts.
-    checkpoint : Checkpoint or None
-        Where shares are saved at intervals and, when they are there already, taken from: a share goes on where it was,
-        so that the result is the same to the last bit.  Only with `factors` that are empty.
-
-    Raises
-    ------
-    KeyboardInterrupt
-        After a Ctrl-C; with a checkpoint the chunks under way are finished and saved first, likewise on SIGTERM.
+    `memory` in bytes is for all threads; frames too large for their share are taken in parts.  A checkpoint, only with
+    `factors` that are empty, has shares saved at intervals; those it has go on where they were, so that the result is
+    the same to the last bit.  On a Ctrl-C or SIGTERM the chunks under way are finished and saved first.
     """
     chunks = list(frame_chunks(batch, ATOMS_PER_CHUNK))
     n_threads = min(resolve_n_jobs(n_jobs), len(chunks))
-    if checkpoint is None:
-        plan = plan_memory(basis.n_columns, n_threads, memory)
-        sinks = [RowAccumulator(basis.n_columns) for _ in range(plan.n_threads)]
-        fill_shares(basis, batch, targets, chunks, sinks, plan, progress=progress)
-        merge_shares(sinks, factors, n_jobs)
-        return
-    state = checkpoint.rows()
+    state = None if checkpoint is None else checkpoint.rows()
     if state is None:
         plan = plan_memory(basis.n_columns, n_threads, memory)
         sinks = [RowAccumulator(basis.n_columns) for _ in range(plan.n_threads)]
@@ -100,12 +80,12 @@ def accumulate(
         sinks = state.shares
         plan = MemoryPlan(min(n_threads, len(sinks)), state.atoms_at_once)
     if state is None or not state.complete:
-        with checkpoint.signals():
+        with nullcontext() if checkpoint is None else checkpoint.signals():
             fill_shares(basis, batch, targets, chunks, sinks, plan, progress=progress, checkpoint=checkpoint)
-            if checkpoint.interrupted:
+            if checkpoint is not None and checkpoint.interrupted:
                 checkpoint.save(sinks, plan.atoms_at_once)
     merge_shares(sinks, factors, n_jobs)
-    if state is None or not state.complete:
+    if checkpoint is not None and (state is None or not state.complete):
         checkpoint.save([RowAccumulator(basis.n_columns, factors)], plan.atoms_at_once, complete=True)
 
 
@@ -126,9 +106,8 @@ def fill_shares(
                         return
                     chunk = share[sink.position]
                     with sink.changing():
-                        for rows in training_rows(
-                            basis, batch, targets, chunk, plan.atoms_at_once, workspace, sink.design
-                        ):
+                        options = plan.atoms_at_once, workspace, sink.design
+                        for rows in training_rows(basis, batch, targets, chunk, *options):
                             sink.add(*rows)
                         sink.position += 1
                     bar.update(len(chunk))
@@ -143,24 +122,20 @@ def fill_shares(
 def training_rows(
     basis: SparseBasis, batch: AtomsBatch, targets: TrainingTargets, frames: range, atoms_at_once: int,
     workspace: Workspace, design: Callable[..., DesignRows] = design_rows,
-) -> Iterator[tuple[str, FloatArray, FloatArray, FloatArray]]:  # fmt: skip
-    """Labelled design rows of a range of frames: kind, rows (n, M), targets (n,) and relative sigmas (n,)."""
-    spans = {kind: target.span(batch.offsets, frames.start, frames.stop) for kind, target in TARGETS.items()}
-    has = {kind: targets.has[kind][span] for kind, span in spans.items()}
+) -> Iterator[KindRows]:  # fmt: skip
+    """Labelled design rows of a range of frames."""
+    own = targets.of_frames(batch.offsets, frames.start, frames.stop)
     part = batch.select(np.arange(frames.start, frames.stop))
     applied = AppliedBasis.of(basis, part, build_neighbour_list(part, basis.reach))
 
-    def labelled(
-        kind: str, design: FloatArray, which: IntArray | slice = slice(None)
-    ) -> Iterator[tuple[str, FloatArray, FloatArray, FloatArray]]:
-        use = has[kind][which]
+    def labelled(kind: str, design: FloatArray, which: IntArray | slice = slice(None)) -> Iterator[KindRows]:
+        use = own.has[kind][which]
         if use.any():
             rows = (design if use.all() else design[use]).reshape(-1, basis.n_columns)
-            sigmas = targets.sigmas[kind][spans[kind]][which][use]
-            values = targets.values[kind][spans[kind]][which][use]
-            yield kind, rows, values.ravel(), np.repeat(sigmas, TARGETS[kind].components)
+            sigmas = np.repeat(own.sigmas[kind][which][use], TARGETS[kind].components)
+            yield kind, rows, own.values[kind][which][use].ravel(), sigmas
 
-    kinds = [kind for kind, mask in has.items() if mask.any()]
+    kinds = [kind for kind, mask in own.has.items() if mask.any()]
     of_frames: dict[str, FloatArray] = {}
     for atoms in frame_parts(part, atoms_at_once):
         for kind, rows in design(applied, kinds, atoms=atoms, workspace=workspace).rows.items():
@@ -181,13 +156,10 @@ class MemoryPlan:
 
 
 def plan_memory(n_columns: int, n_threads: int, memory: float | None) -> MemoryPlan:
-    """Threads and atoms at once for a number of bytes; None: no limit.
-
-    Every thread has a triangle for each kind of label; rows of an atom exist in some four copies while they are folded.
-    """
+    """Threads and atoms at once for a number of bytes; None: no limit."""
     if memory is None:
         return MemoryPlan(n_threads, 2**62)
-    triangles = len(TARGETS) * 8.0 * (n_columns + 1) ** 2
+    triangles = len(TARGETS) * 8.0 * (n_columns + 1) ** 2  # of a thread; rows exist in some four copies in the fold
     per_atom = 4.0 * 3.0 * 8.0 * n_columns
     least = triangles + per_atom * 2 * ATOMS_PER_CHUNK + 4.0 * 8.0 * ROWS_AT_ONCE * n_columns
     n_threads = int(np.clip(memory // least, 1, n_threads))

@@ -32,9 +32,8 @@ def write_share(archive: zipfile.ZipFile, index: int, share: RowAccumulator) -> 
             for i, arrays in enumerate(zip(*parts, strict=True)):
                 write_array(archive, f"rows/{index}/waiting/{kind}/{i}.npy", np.concatenate(arrays))
         waiting = [kind for kind, parts in share.waiting.items() if parts]
-        return {
-            "position": share.position, "n_columns": share.n_columns, "triangles": triangles, "waiting": waiting,
-        }  # fmt: skip
+        header = {"position": share.position, "n_columns": share.n_columns}
+        return header | {"triangles": triangles, "waiting": waiting}
 
 
 def read_share(archive: zipfile.ZipFile, index: int, described: Mapping[str, Any]) -> RowAccumulator:

@@ -22,16 +22,10 @@ PLUGINS = {"distributed": "gapkit.interop.dask"}
 
 
 class LocalSource:
-    """Frames and rows in this process; the base of sources that fold rows elsewhere.
-
-    Attributes
-    ----------
-    batch : AtomsBatch
-        All frames, or as many as stand for them where sparse points are chosen and errors are learnt.
-    """
+    """Frames and rows in this process; the base of sources that fold rows elsewhere."""
 
     def __init__(self, batch: AtomsBatch) -> None:
-        self.batch = batch
+        self.batch = batch  # all frames, or a part for the choice of sparse points and for error bars
 
     def describe(self) -> DataReport:
         """What all frames hold."""
@@ -72,26 +66,15 @@ class Executor(Protocol):
 
 
 def open_source(frames: Any, keys: LabelKeys | None, client: Any) -> LocalSource:
-    """The source of a fit; `client` is None, an Executor, or a client of one of `PLUGINS`.
-
-    Raises
-    ------
-    InputError
-        If there is no executor for such a client.
-    """
+    """The source of a fit; `client` is None, an Executor, or a client of one of `PLUGINS`."""
     if client is None:
         return LocalSource(labelled_batch(frames, keys))
-    return executor_of(client).source(frames, keys or LabelKeys())
-
-
-def executor_of(client: Any) -> Executor:
-    """The executor that a client stands for."""
-    if isinstance(client, Executor):
-        return client
-    for base in type(client).__mro__:
+    executor: Any = client if isinstance(client, Executor) else None
+    for base in type(client).__mro__ if executor is None else ():
         plugin = PLUGINS.get(base.__module__.partition(".")[0])
-        if plugin is not None:
-            return cast(Executor, import_module(plugin).DaskExecutor(client))
+        executor = executor or (plugin and import_module(plugin).DaskExecutor(client))
+    if executor is not None:
+        return cast(LocalSource, executor.source(frames, keys or LabelKeys()))
     raise InputError(
         f"`client` must be a dask.distributed Client, an Executor or None, got {type(client).__name__}; connect with "
         "`distributed.Client(address)`"

@@ -161,15 +161,7 @@ def _in_kernel_order(engine: Engine, found: Environments, selection: Selection) 
 def select_points(
     plans: Sequence[TermPlan], batch: AtomsBatch, rng: np.random.Generator
 ) -> list[list[tuple[Block, Environments]]]:
-    """Sparse points of every term and block.
-
-    Raises
-    ------
-    InputError
-        If the user asked for more points than there are environments.
-    DataError
-        If no frame has an instance of any term.
-    """
+    """Sparse points of every term and block."""
     points: list[list[tuple[Block, Environments]]] = []
     for plan in plans:
         chosen: dict[Block, list[Environments]] = {}
