@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from ase.calculators.calculator import Calculator
+from ase import Atoms
+from ase.calculators.calculator import Calculator, all_changes
 
 from gapkit.calculator.neighbours import SkinnedNeighbours
 from gapkit.exceptions import InputError
+from gapkit.neighbours import NeighbourList
 from gapkit.potential import Predictions
 from gapkit.potential.state import Potential, state_of
 from gapkit.structures import AtomsBatch, to_batch
@@ -27,9 +30,25 @@ class PotentialCalculator(Calculator):
         self._neighbours = SkinnedNeighbours(state_of(model), skin)
         super().__init__(**kwargs)
 
-    @property
-    def _batch(self) -> AtomsBatch:
-        return to_batch(self.atoms, labels=False)
+    def calculate(
+        self, atoms: Atoms | None = None, properties: Sequence[str] = ("energy",),
+        system_changes: Sequence[str] = all_changes,
+    ) -> None:  # fmt: skip
+        """Compute all that is cheap, and what else is asked for.
+
+        Raises
+        ------
+        InputError
+            If a standard deviation is asked for of a committee of fewer than two members.
+        UnknownSpeciesError
+            If `atoms` holds a species that the model was not fitted to; nothing is computed then.
+        """
+        super().calculate(atoms, properties, system_changes)
+        batch = to_batch(self.atoms, labels=False)
+        self._compute(batch, self._neighbours.of(batch), properties, bool(system_changes))
+
+    def _compute(self, batch: AtomsBatch, neighbours: NeighbourList, properties: Sequence[str], changed: bool) -> None:
+        raise NotImplementedError
 
 
 def plain_results(p: Predictions) -> dict[str, Any]:

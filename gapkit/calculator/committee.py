@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-from ase import Atoms
-from ase.calculators.calculator import all_changes
-
 from gapkit.calculator.base import PLAIN, PotentialCalculator, plain_results
 from gapkit.exceptions import InputError
+from gapkit.neighbours import NeighbourList
 from gapkit.potential.committee import Committee
+from gapkit.structures import AtomsBatch
 
 SPREADS = ("energy_std", "forces_std", "stress_std")
 MEMBERS = ("energy_committee", "forces_committee")
@@ -48,24 +47,11 @@ class CommitteeCalculator(PotentialCalculator):
         self.committee = committee
         super().__init__(committee.model, skin, n_jobs, **kwargs)
 
-    def calculate(
-        self, atoms: Atoms | None = None, properties: Sequence[str] = ("energy",),
-        system_changes: Sequence[str] = all_changes,
-    ) -> None:  # fmt: skip
-        """Compute what the model says, and what its members say if that is asked for.
-
-        Raises
-        ------
-        InputError
-            If a standard deviation is asked for of fewer than two members.
-        UnknownSpeciesError
-            If `atoms` holds a species that the model was not fitted to; nothing is computed then.
-        """
-        super().calculate(atoms, properties, system_changes)
-        batch, state = self._batch, self.committee.model.state_
-        applied = state.apply(batch, self._neighbours.of(batch))
+    def _compute(self, batch: AtomsBatch, neighbours: NeighbourList, properties: Sequence[str], changed: bool) -> None:
+        state = self.committee.model.state_
+        applied = state.apply(batch, neighbours)
         # the same atoms again, now for their error bars: what is known stays
-        if system_changes or "energy" not in self.results:
+        if changed or "energy" not in self.results:
             self.results: dict[str, Any] = plain_results(state.evaluate(applied, n_jobs=self.n_jobs))
         with_spread = any(name in SPREADS for name in properties)
         if not with_spread and not any(name in MEMBERS for name in properties):

@@ -8,13 +8,14 @@ from typing import Any, ClassVar
 
 import numpy as np
 from ase import Atoms
-from ase.calculators.calculator import all_changes
 
 from gapkit.calculator.base import PLAIN, PotentialCalculator, plain_results
 from gapkit.gp.prediction import Uncertainty
+from gapkit.neighbours import NeighbourList
 from gapkit.potential import GAP, load
 from gapkit.potential.error_bars.standard_deviations import Std, check_std, predict_with_error_bars
 from gapkit.potential.state import state_of
+from gapkit.structures import AtomsBatch
 from gapkit.typing import FloatArray
 
 PARTS = ("energies_data_std", "energies_prior_std", "novelty")
@@ -64,20 +65,8 @@ class GAPCalculator(PotentialCalculator):
         self.std = check_std(state_of(self.model), std)
         super().__init__(self.model, skin, n_jobs, **kwargs)
 
-    def calculate(
-        self, atoms: Atoms | None = None, properties: Sequence[str] = ("energy",),
-        system_changes: Sequence[str] = all_changes,
-    ) -> None:  # fmt: skip
-        """Compute all cheap properties, and the uncertainties if they are asked for.
-
-        Raises
-        ------
-        UnknownSpeciesError
-            If `atoms` holds a species that the model was not fitted to; nothing is computed then.
-        """
-        super().calculate(atoms, properties, system_changes)
-        batch, state = self._batch, self.model.state_
-        neighbours = self._neighbours.of(batch)
+    def _compute(self, batch: AtomsBatch, neighbours: NeighbourList, properties: Sequence[str], changed: bool) -> None:
+        state = self.model.state_
         options: dict[str, Any] = {"single": self.single_precision, "n_jobs": self.n_jobs}
         if any(name in ERROR_BARS for name in properties):
             p = predict_with_error_bars(state, batch, neighbours, self.std, **options)

@@ -10,13 +10,13 @@ from typing import Any, Literal
 
 import numpy as np
 from ase import Atoms
-from sklearn.utils import check_random_state
 
 from gapkit.descriptors import Descriptor
 from gapkit.exceptions import InputError
 from gapkit.gp.noise import Noise
 from gapkit.gp.tape import ArrayStore
 from gapkit.potential.checks import check_parameters, check_reach
+from gapkit.potential.committee.draws import generator
 from gapkit.potential.error_bars.calibrate import learn_uncertainty
 from gapkit.potential.files import read_state
 from gapkit.potential.fitted import FittedPotential
@@ -169,7 +169,7 @@ class GAP(FittedPotential):
         batch = source.batch
         digest = fit_digest(self.get_params(deep=False), source.identity()) if checkpoint is not None else {}
         saved = None if checkpoint is None else Checkpoint(checkpoint, digest)
-        rng = self._generator()
+        rng = generator(self.random_state)
         report = source.describe()
         noise = self.noise or Noise()
         known = KnownEnergy(terms=as_energy_terms(self.energy_terms))
@@ -236,7 +236,7 @@ class GAP(FittedPotential):
         batch = labelled_batch(frames, self.label_keys)
         update = Update(n_new, selector, reference_energies, calibrate, self.truncation)
         self.state_ = update.partial_fit(
-            self.state_, batch, self._training(training_frames), self._generator(), self._resources
+            self.state_, batch, self._training(training_frames), generator(self.random_state), self._resources
         )
         return self
 
@@ -264,15 +264,12 @@ class GAP(FittedPotential):
             found = to_batch(items, keys=self.label_keys or LabelKeys())
         update = Update(n_new, selector, reference_energies, calibrate, self.truncation)
         training = self._training(training_frames)
-        self.state_ = update.extend(state, found, training, self._generator(), self._resources)
+        self.state_ = update.extend(state, found, training, generator(self.random_state), self._resources)
         return self
 
     @property
     def _resources(self) -> Resources:
         return Resources(self.memory_limit, self.n_jobs, self.progress)
-
-    def _generator(self) -> np.random.Generator:
-        return np.random.default_rng(check_random_state(self.random_state).randint(2**31 - 1))
 
     def _training(self, frames: Sequence[Atoms] | None) -> AtomsBatch | None:
         return None if frames is None else labelled_batch(frames, self.label_keys)
