@@ -20,7 +20,7 @@ from gapkit.gp.factors import TriangularFactor
 from gapkit.gp.noise import Noise
 from gapkit.parallel import limit_blas
 from gapkit.potential import GAP
-from gapkit.potential.training.rows import accumulate
+from gapkit.potential.training.estimate import Resources
 from gapkit.structures import to_batch
 from gapkit.targets import TARGETS, shown_quantities
 from gapkit.typing import FloatArray
@@ -176,7 +176,7 @@ def _test_triangles(model: GAP, frames: Atoms | Sequence[Atoms]) -> dict[str, Tr
     if not any(targets.has[kind].any() for kind in TARGETS):
         raise DataError("`frames_test` must have energies, forces or stresses to compare with, found none")
     factors: dict[str, TriangularFactor] = {}
-    accumulate(state.sparse.basis, batch, targets, factors, n_jobs=model.n_jobs)
+    state.row_maker.fold(batch, factors, Resources(n_jobs=model.n_jobs), targets=targets)
     return {target.shown.name: factors[kind] for kind, target in TARGETS.items() if kind in factors}
 
 

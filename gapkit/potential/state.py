@@ -17,7 +17,7 @@ from gapkit.potential.model import SparseModel
 from gapkit.potential.predictions import Predictions
 from gapkit.potential.term import Term
 from gapkit.potential.training.kept_rows import KeptRows
-from gapkit.potential.training.row_maker import RowMaker
+from gapkit.potential.training.rows import RowMaker
 from gapkit.structures import AtomsBatch, LabelKeys
 from gapkit.terms.known import KnownEnergy
 from gapkit.typing import BoolArray, FloatArray, IntArray

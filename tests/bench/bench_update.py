@@ -72,7 +72,7 @@ def main(n_frames: int = 200, n_sparse: int = 1000, n_new: int = 10) -> None:
     union = to_batch(frames + new)
     rows = timed(
         "rows of the union alone",
-        lambda: KeptRows(ArrayStore()).with_frames(state.row_maker, union, memory=None, n_jobs=1),
+        lambda: KeptRows(ArrayStore()).with_frames(state.row_maker, union, Resources(n_jobs=1)),
     )
     factors = rows.model_factors()
     scales = [state.scales[term] for term in state.sparse.basis.term_of_block]

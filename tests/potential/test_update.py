@@ -13,8 +13,9 @@ from gapkit.exceptions import DataWarning, InputError, NotFittedModelError, Unkn
 from gapkit.gp.tape import ArrayStore
 from gapkit.kernels import DotProduct, SquaredExponential
 from gapkit.potential.model import SparseModel
+from gapkit.potential.training.estimate import Resources
 from gapkit.potential.training.kept_rows import KeptRows
-from gapkit.potential.training.row_maker import RowMaker
+from gapkit.potential.training.rows import RowMaker
 from gapkit.sparse import CUR, FromList
 from gapkit.structures import to_batch
 from gapkit.terms import KnownEnergy
@@ -58,9 +59,9 @@ def batch_fit(model, frames):
     maker = RowMaker(state.sparse.basis, state.known, state.given_noise)
     factors = {}
     if state.rows is None:
-        maker.fold(to_batch(frames), factors, n_jobs=1)
+        maker.fold(to_batch(frames), factors, Resources(n_jobs=1))
     else:
-        factors = KeptRows(ArrayStore()).with_frames(maker, to_batch(frames), memory=None, n_jobs=1).model_factors()
+        factors = KeptRows(ArrayStore()).with_frames(maker, to_batch(frames), Resources(n_jobs=1)).model_factors()
     scales = [state.scales[term] for term in state.sparse.basis.term_of_block]
     sparse, evidence = SparseModel.solve(state.sparse.basis, state.sparse.basis.prior(), factors, state.noise, scales)
     return model.with_state(replace(state, sparse=sparse, log_marginal_likelihood=evidence))

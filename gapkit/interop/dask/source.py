@@ -15,7 +15,8 @@ from gapkit.interop.dask.connect import given, submit
 from gapkit.interop.dask.triangles import Triangles, atoms_per_chunk, fold_chunk, merge_tree
 from gapkit.potential.training.accumulator import RowAccumulator, merge_shares
 from gapkit.potential.training.checkpoint import Checkpoint
-from gapkit.potential.training.row_maker import RowMaker
+from gapkit.potential.training.estimate import Resources
+from gapkit.potential.training.rows import RowMaker
 from gapkit.potential.training.source import LocalSource
 from gapkit.progress import track
 from gapkit.structures import AtomsBatch
@@ -53,9 +54,8 @@ class ClusterSource(LocalSource):
         return super().identity() | {"chunks": [self.cluster.atoms_per_chunk, CHUNKS_PER_ROUND]}
 
     def accumulate(
-        self, maker: RowMaker, factors: Triangles, *, memory: float | None, n_jobs: int | None, progress: bool,
-        checkpoint: Checkpoint | None = None,
-    ) -> None:  # fmt: skip
+        self, maker: RowMaker, factors: Triangles, resources: Resources, checkpoint: Checkpoint | None
+    ) -> None:
         client, m = self.cluster.client, maker.basis.n_columns
         chunks = self.chunks(self.cluster.atoms_per_chunk or atoms_per_chunk(self.n_atoms, m))
         rounds = [chunks[i : i + CHUNKS_PER_ROUND] for i in range(0, len(chunks), CHUNKS_PER_ROUND)]
@@ -70,12 +70,12 @@ class ClusterSource(LocalSource):
         # the next round is under way while this one is merged here
         waiting = [start(some) for some in rounds[sink.position : sink.position + 2]]
         signals = nullcontext() if checkpoint is None else checkpoint.signals()
-        with track(sum(count), "training rows", "frame", progress) as bar, signals:
+        with track(sum(count), "training rows", "frame", resources.progress) as bar, signals:
             bar.update(sum(count[: sink.position]))
             while waiting and _wait(waiting[0], checkpoint):
                 found = waiting.pop(0).result()
                 with sink.changing():
-                    merge_shares([RowAccumulator(m, found)], sink.factors, n_jobs)
+                    merge_shares([RowAccumulator(m, found)], sink.factors, resources.n_jobs)
                     sink.position += 1
                 bar.update(count[sink.position - 1])
                 waiting += [start(some) for some in rounds[sink.position + len(waiting) : sink.position + 2]]
@@ -84,7 +84,7 @@ class ClusterSource(LocalSource):
             if checkpoint is not None and checkpoint.interrupted:
                 client.cancel(waiting)
                 checkpoint.save([sink], 0, complete=not waiting)
-        merge_shares([sink], factors, n_jobs)
+        merge_shares([sink], factors, resources.n_jobs)
 
 
 def _wait(future: Future, checkpoint: Checkpoint | None) -> bool:

@@ -17,7 +17,8 @@ from distributed import Client, Future
 from gapkit.gp.factors import TriangularFactor
 from gapkit.interop.dask.connect import submit
 from gapkit.potential.training.accumulator import ROWS_AT_ONCE
-from gapkit.potential.training.row_maker import RowMaker
+from gapkit.potential.training.estimate import PROGRAM, Resources
+from gapkit.potential.training.rows import RowMaker
 from gapkit.structures import concatenate
 from gapkit.targets import TARGETS
 
@@ -33,9 +34,9 @@ def fold_chunk(maker: RowMaker, pieces: Sequence[Any], spans: Sequence[range]) -
     parts = [batch.select(np.asarray(span)) for batch, span in zip(batches, spans, strict=True)]
     m = maker.basis.n_columns
     # always the same bytes, not those that happen to be free: parts of frames must not depend on the worker
-    memory = 8.0 * (len(TARGETS) * (m + 1) ** 2 + 4 * ROWS_AT_ONCE * m) + ROOM
+    memory = 8.0 * (len(TARGETS) * (m + 1) ** 2 + 4 * ROWS_AT_ONCE * m + 2 * m**2) + ROOM + PROGRAM
     factors: Triangles = {}
-    maker.fold(concatenate(parts), factors, memory=memory, n_jobs=1)
+    maker.fold(concatenate(parts), factors, Resources(memory / 1e9, n_jobs=1))
     return factors
 
 

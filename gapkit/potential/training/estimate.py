@@ -7,7 +7,6 @@ import sys
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -79,11 +78,10 @@ class Resources:
     n_jobs: int | None = None
     progress: bool = False
 
-    def for_rows(self, n_columns: int) -> dict[str, Any]:
-        """Options of `training.rows.accumulate`."""
+    def memory_for_rows(self, n_columns: int) -> float | None:
+        """Bytes for the rows and triangles of all threads; None: the system does not tell."""
         total = available_memory() if self.memory_limit is None else 1e9 * self.memory_limit - PROGRAM
-        memory = None if total is None else max(total - 2 * 8.0 * n_columns**2, 0.0)
-        return {"memory": memory, "n_jobs": self.n_jobs, "progress": self.progress}
+        return None if total is None else max(total - 2 * 8.0 * n_columns**2, 0.0)
 
 
 def announce(estimate: FitEstimate, resources: Resources) -> None:

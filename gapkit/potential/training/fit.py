@@ -23,7 +23,7 @@ from gapkit.potential.training.checkpoint import Checkpoint
 from gapkit.potential.training.estimate import Resources, announce, estimate_fit
 from gapkit.potential.training.hyperparameters import Hyperparameters, choose_hyperparameters
 from gapkit.potential.training.kept_rows import KeptRows
-from gapkit.potential.training.row_maker import RowMaker
+from gapkit.potential.training.rows import RowMaker
 from gapkit.potential.training.source import LocalSource
 from gapkit.potential.training.sparse_points import adapted, select_points
 from gapkit.structures import AtomsBatch
@@ -89,11 +89,11 @@ def fit_state(
     times.append(time.perf_counter())
     factors: dict[str, TriangularFactor] = {}
     rows = None
-    maker, options = RowMaker(basis, known, noise), resources.for_rows(basis.n_columns)
+    maker = RowMaker(basis, known, noise)
     if store is None:
-        source.accumulate(maker, factors, checkpoint=checkpoint, **options)
+        source.accumulate(maker, factors, resources, checkpoint)
     else:
-        rows = KeptRows(store).with_frames(maker, source.batch, **options)
+        rows = KeptRows(store).with_frames(maker, source.batch, resources)
         factors = rows.model_factors()
     times.append(time.perf_counter())
     with limit_blas(resources.n_jobs, basis.n_columns):

@@ -17,8 +17,8 @@ from gapkit.gp.rows import design_rows
 from gapkit.gp.tape import ArrayStore, RecordedFactor
 from gapkit.parallel import resolve_n_jobs
 from gapkit.potential.training.accumulator import ATOMS_PER_CHUNK, RowAccumulator, merge_shares
-from gapkit.potential.training.row_maker import RowMaker
-from gapkit.potential.training.rows import MemoryPlan, fill_shares, plan_memory
+from gapkit.potential.training.estimate import Resources
+from gapkit.potential.training.rows import MemoryPlan, RowMaker, fill_shares, plan_memory
 from gapkit.structures import AtomsBatch, concatenate
 from gapkit.terms.known import KnownEnergy
 from gapkit.typing import FloatArray, IntArray
@@ -59,18 +59,16 @@ class KeptRows:
         """Factors with their columns in the order of the model."""
         return {kind: factor.in_model_order() for kind, factor in self.factors.items()}
 
-    def with_frames(
-        self, maker: RowMaker, batch: AtomsBatch, *, memory: float | None, n_jobs: int | None, progress: bool = False
-    ) -> KeptRows:
-        """Further labelled frames; options as for `training.rows.accumulate`."""
-        n = maker.basis.n_columns
+    def with_frames(self, maker: RowMaker, batch: AtomsBatch, resources: Resources) -> KeptRows:
+        """Further labelled frames."""
+        n, n_jobs = maker.basis.n_columns, resources.n_jobs
         chunks = list(frame_chunks(batch, ATOMS_PER_CHUNK))
-        plan = plan_memory(n, min(resolve_n_jobs(n_jobs), len(chunks)), memory)
+        plan = plan_memory(n, min(resolve_n_jobs(n_jobs), len(chunks)), resources.memory_for_rows(n))
         factors: dict[str, TriangularFactor] = {kind: factor.copy() for kind, factor in self.factors.items()}
         # a single share goes straight into the factors
         own = [factors] if plan.n_threads == 1 else [{} for _ in range(plan.n_threads)]
         shares = [_Recorder(n, self.store, self.order, into) for into in own]
-        fill_shares(maker.basis, batch, maker.targets(batch), chunks, shares, plan, progress=progress)
+        fill_shares(maker.basis, batch, maker.targets(batch), chunks, shares, plan, progress=resources.progress)
         if plan.n_threads > 1:
             merge_shares(shares, factors, n_jobs)
         recorded = {kind: factor for kind, factor in factors.items() if isinstance(factor, RecordedFactor)}

@@ -20,8 +20,9 @@ from gapkit.neighbours import build_neighbour_list
 from gapkit.parallel import resolve_n_jobs, run_workers
 from gapkit.potential.training.accumulator import ATOMS_PER_CHUNK, ROWS_AT_ONCE, RowAccumulator, merge_shares
 from gapkit.potential.training.checkpoint import Checkpoint
+from gapkit.potential.training.estimate import Resources
 from gapkit.progress import track
-from gapkit.structures import AtomsBatch, Labels
+from gapkit.structures import AtomsBatch
 from gapkit.targets import TARGETS
 from gapkit.terms.known import KnownEnergy
 from gapkit.typing import BoolArray, FloatArray, IntArray
@@ -46,47 +47,56 @@ class TrainingTargets:
         return TrainingTargets(*({kind: whole[kind][own] for kind, own in spans.items()} for whole in wholes))
 
 
-def make_targets(batch: AtomsBatch, labels: Labels, known: KnownEnergy, noise: Noise) -> TrainingTargets:
-    """Labels less the known energies; `noise` as given to the fit."""
-    part = known.targets(batch)
-    return TrainingTargets(
-        {kind: target.to_components(labels.values[kind] - part.get(kind, 0.0)) for kind, target in TARGETS.items()},
-        labels.has,
-        {kind: row_sigmas(noise, labels, kind, batch.n_atoms_per_frame) for kind in TARGETS},
-    )
+@dataclass(frozen=True, eq=False)
+class RowMaker:
+    """Makes training rows of labelled frames."""
 
+    basis: SparseBasis
+    known: KnownEnergy  # subtracted from the labels
+    noise: Noise  # as given to the fit: sigmas of rows are relative to it
 
-def accumulate(
-    basis: SparseBasis, batch: AtomsBatch, targets: TrainingTargets, factors: dict[str, TriangularFactor], *,
-    memory: float | None = None, n_jobs: int | None = None, progress: bool = False,
-    checkpoint: Checkpoint | None = None,
-) -> None:  # fmt: skip
-    """Fold all labelled rows of `batch` into `factors` (made where a kind is new).
+    def targets(self, batch: AtomsBatch) -> TrainingTargets:
+        """Labels less the known energies, with masks and relative sigmas."""
+        labels, part = batch.all_labels, self.known.targets(batch)
+        return TrainingTargets(
+            {kind: target.to_components(labels.values[kind] - part.get(kind, 0.0)) for kind, target in TARGETS.items()},
+            labels.has,
+            {kind: row_sigmas(self.noise, labels, kind, batch.n_atoms_per_frame) for kind in TARGETS},
+        )
 
-    The frames are dealt out in shares, always the same for the same `n_jobs`, each with triangles of its own, which are
-    merged at the end: the order of threads does not change the result, and memory does not grow with the data.
+    def fold(
+        self, batch: AtomsBatch, factors: dict[str, TriangularFactor], resources: Resources, *,
+        targets: TrainingTargets | None = None, checkpoint: Checkpoint | None = None,
+    ) -> None:  # fmt: skip
+        """Fold all labelled rows of a batch into `factors` (made where a kind is new).
 
-    `memory` in bytes is for all threads; frames too large for their share are taken in parts.  A checkpoint, only with
-    `factors` that are empty, has shares saved at intervals; those it has go on where they were, so that the result is
-    the same to the last bit.  On a Ctrl-C or SIGTERM the chunks under way are finished and saved first.
-    """
-    chunks = list(frame_chunks(batch, ATOMS_PER_CHUNK))
-    n_threads = min(resolve_n_jobs(n_jobs), len(chunks))
-    state = None if checkpoint is None else checkpoint.rows()
-    if state is None:
-        plan = plan_memory(basis.n_columns, n_threads, memory)
-        sinks = [RowAccumulator(basis.n_columns) for _ in range(plan.n_threads)]
-    else:  # as many shares, and parts of frames, as at the start: others would round otherwise
-        sinks = state.shares
-        plan = MemoryPlan(min(n_threads, len(sinks)), state.atoms_at_once)
-    if state is None or not state.complete:
-        with nullcontext() if checkpoint is None else checkpoint.signals():
-            fill_shares(basis, batch, targets, chunks, sinks, plan, progress=progress, checkpoint=checkpoint)
-            if checkpoint is not None and checkpoint.interrupted:
-                checkpoint.save(sinks, plan.atoms_at_once)
-    merge_shares(sinks, factors, n_jobs)
-    if checkpoint is not None and (state is None or not state.complete):
-        checkpoint.save([RowAccumulator(basis.n_columns, factors)], plan.atoms_at_once, complete=True)
+        The frames are dealt out in shares, always the same for the same `n_jobs`, each with triangles of its own, which
+        are merged at the end: the order of threads does not change the result, and memory does not grow with the data.
+        Frames too large for the memory of a thread are taken in parts.
+
+        A checkpoint, only with `factors` that are empty, has shares saved at intervals; those it has go on where they
+        were, so that the result is the same to the last bit.  On a Ctrl-C or SIGTERM the chunks under way are finished
+        and saved first.
+        """
+        targets = self.targets(batch) if targets is None else targets
+        chunks, n = list(frame_chunks(batch, ATOMS_PER_CHUNK)), self.basis.n_columns
+        n_threads = min(resolve_n_jobs(resources.n_jobs), len(chunks))
+        state = None if checkpoint is None else checkpoint.rows()
+        if state is None:
+            plan = plan_memory(n, n_threads, resources.memory_for_rows(n))
+            sinks = [RowAccumulator(n) for _ in range(plan.n_threads)]
+        else:  # as many shares, and parts of frames, as at the start: others would round otherwise
+            sinks = state.shares
+            plan = MemoryPlan(min(n_threads, len(sinks)), state.atoms_at_once)
+        if state is None or not state.complete:
+            show = resources.progress
+            with nullcontext() if checkpoint is None else checkpoint.signals():
+                fill_shares(self.basis, batch, targets, chunks, sinks, plan, progress=show, checkpoint=checkpoint)
+                if checkpoint is not None and checkpoint.interrupted:
+                    checkpoint.save(sinks, plan.atoms_at_once)
+        merge_shares(sinks, factors, resources.n_jobs)
+        if checkpoint is not None and (state is None or not state.complete):
+            checkpoint.save([RowAccumulator(n, factors)], plan.atoms_at_once, complete=True)
 
 
 def fill_shares(

@@ -10,9 +10,10 @@ from gapkit.exceptions import InputError
 from gapkit.gp.factors import TriangularFactor
 from gapkit.potential.metadata import training_set
 from gapkit.potential.training.checkpoint import Checkpoint
+from gapkit.potential.training.estimate import Resources
 from gapkit.potential.training.labels import labelled_batch
 from gapkit.potential.training.reference_energies import ReferenceEnergies, reference_energies
-from gapkit.potential.training.row_maker import RowMaker
+from gapkit.potential.training.rows import RowMaker
 from gapkit.structures import AtomsBatch, DataReport, LabelKeys, describe
 from gapkit.terms.known import KnownEnergy
 
@@ -49,11 +50,10 @@ class LocalSource:
         return {"kind": type(self).__name__, "sigmas": digest.hexdigest(), **self.training_set()}
 
     def accumulate(
-        self, maker: RowMaker, factors: dict[str, TriangularFactor], *, memory: float | None, n_jobs: int | None,
-        progress: bool, checkpoint: Checkpoint | None = None,
-    ) -> None:  # fmt: skip
-        """Fold the rows of all frames into `factors`; options as for `training.rows.accumulate`."""
-        maker.fold(self.batch, factors, memory=memory, n_jobs=n_jobs, progress=progress, checkpoint=checkpoint)
+        self, maker: RowMaker, factors: dict[str, TriangularFactor], resources: Resources, checkpoint: Checkpoint | None
+    ) -> None:
+        """Fold the rows of all frames into `factors`."""
+        maker.fold(self.batch, factors, resources, checkpoint=checkpoint)
 
 
 @runtime_checkable

@@ -30,7 +30,7 @@ from gapkit.potential.model import SparseModel
 from gapkit.potential.state import FittedState
 from gapkit.potential.training.estimate import Resources
 from gapkit.potential.training.new_points import NewPoints, Number, choose_points, grow_energies, scales_of_terms
-from gapkit.potential.training.row_maker import RowMaker
+from gapkit.potential.training.rows import RowMaker
 from gapkit.sparse import SparseSelector
 from gapkit.structures import AtomsBatch, concatenate
 from gapkit.terms.known import KnownEnergy
@@ -134,14 +134,13 @@ def add_frames(state: FittedState, batch: AtomsBatch, resources: Resources) -> F
         If the model was loaded from a file that was saved without its factors.
     """
     n_columns = state.sparse.basis.n_columns
-    options = resources.for_rows(n_columns)
     if state.rows is not None:
-        rows = state.rows.with_frames(state.row_maker, batch, **options)
+        rows = state.rows.with_frames(state.row_maker, batch, resources)
         factors = rows.model_factors()
     else:
         factors = {kind: factor.copy() for kind, factor in state.factors_for("`partial_fit`").items()}
         rows = None
-        state.row_maker.fold(batch, factors, **options)
+        state.row_maker.fold(batch, factors, resources)
     with limit_blas(resources.n_jobs, n_columns):
         state = replace(state.solved(factors), rows=rows)
     return _noted(state, "partial_fit", training_set(batch))
@@ -168,18 +167,17 @@ def add_points(
     extension = extend_basis(state.sparse.basis, new.grown, new.vectors, tolerance)
     basis, scales = extension.basis, scales_of_terms(state)
     maker = RowMaker(basis, known, state.given_noise)
-    options = resources.for_rows(basis.n_columns)
     rows = state.rows
     factors: dict[str, TriangularFactor] = {}
     if rows is not None:
         rows = rows.with_columns(extension, state.given_noise, resources.n_jobs)
         if labelled is not None:
-            rows = rows.with_frames(maker, labelled, **options)
+            rows = rows.with_frames(maker, labelled, resources)
         factors = rows.model_factors()
     else:
         for batch in (training_batch(state, training), labelled):
             if batch is not None:
-                maker.fold(batch, factors, **options)
+                maker.fold(batch, factors, resources)
     times.append(time.perf_counter())
     with limit_blas(resources.n_jobs, basis.n_columns):
         of_block = [scales[term] for term in basis.term_of_block]

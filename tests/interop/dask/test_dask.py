@@ -15,6 +15,7 @@ from ase.io import write
 from gapkit import SOAP, LabelKeys, Noise, Term, TwoBody
 from gapkit.exceptions import DataError, InputError
 from gapkit.kernels import DotProduct
+from gapkit.potential.training.estimate import Resources
 from gapkit.structures import describe, to_batch
 from gapkit.terms import ZBL, CalculatorTerm, EnergyTerm, TermValues
 from gapkit.validation import evaluate as evaluate_here
@@ -174,7 +175,7 @@ def test_files_that_this_process_does_not_hold(client, paths, from_files, test_f
     assert model.state_.factors["forces"].n_rows == 3 * labels.has_forces.sum()
     # everything but the sparse points is that of the whole: the same points fitted here give the same model
     factors = {}
-    model.state_.row_maker.fold(to_batch(from_files), factors)
+    model.state_.row_maker.fold(to_batch(from_files), factors, Resources())
     here = model.with_state(model.state_.solved(factors))
     assert_same(model.predict(test_frames), here.predict(test_frames), ("energy", "forces", "stress"))
     assert model.reference_energies_ == pytest.approx(small_model().fit(from_files).reference_energies_, abs=1e-9)
@@ -195,7 +196,7 @@ def test_energy_terms_of_files_elsewhere(client, paths, from_files, test_frames,
     assert model.reference_energies_ == pytest.approx(here.reference_energies_, abs=1e-9)
     assert abs(here.reference_energies_["Cu"] - small_model().fit(from_files).reference_energies_["Cu"]) > 0.1
     factors = {}
-    model.state_.row_maker.fold(to_batch(from_files), factors)
+    model.state_.row_maker.fold(to_batch(from_files), factors, Resources())
     again = model.with_state(model.state_.solved(factors))
     assert_same(model.predict(test_frames), again.predict(test_frames), ("energy", "forces"))
 
