@@ -32,9 +32,9 @@ class SkinnedNeighbours:
 
     def _still_valid(self, batch: AtomsBatch) -> bool:
         old = self._batch
-        if old is None or self._skin == 0.0 or not np.array_equal(old.numbers, batch.numbers):
+        if old is None or self._skin == 0.0:
             return False
-        if not np.array_equal(old.pbc, batch.pbc):
+        if not (np.array_equal(old.numbers, batch.numbers) and np.array_equal(old.pbc, batch.pbc)):
             return False
         # Positions follow the cell (r -> r F) but for displacements u. A pair that is not listed was at least
         # reach + skin apart, whatever its cell shift, so that now it is at least (reach + skin) s - 2 |u| apart, with s

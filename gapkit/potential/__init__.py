@@ -15,22 +15,7 @@ from gapkit.potential.term import Term
 from gapkit.terms import ZBL, CalculatorTerm, EnergyTerm, LennardJones, PairTables
 
 __all__ = [
-    "GAP",
-    "SOAP",
-    "ZBL",
-    "CalculatorTerm",
-    "Committee",
-    "EnergyTerm",
-    "LennardJones",
-    "ModelTerm",
-    "PairTables",
-    "Predictions",
-    "SettingsSearch",
-    "Term",
-    "ThreeBody",
-    "TwoBody",
-    "bootstrap_committee",
-    "label_noise_committee",
-    "load",
-    "sample_committee",
-]
+    "GAP", "SOAP", "ZBL", "CalculatorTerm", "Committee", "EnergyTerm", "LennardJones", "ModelTerm", "PairTables",
+    "Predictions", "SettingsSearch", "Term", "ThreeBody", "TwoBody", "bootstrap_committee", "label_noise_committee",
+    "load", "sample_committee",
+]  # fmt: skip

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import numpy as np
 
+from gapkit import __version__
 from gapkit.exceptions import InputError, ModelFileError
 from gapkit.gp.factors import TriangularFactor
 from gapkit.gp.noise import Noise
@@ -34,10 +34,6 @@ def write_state(
     for prefix, part in parts.items():
         if part is not None:
             arrays |= {prefix + name: array for name, array in part.to_arrays().items()}
-    try:
-        own_version = version("gapkit")
-    except PackageNotFoundError:
-        own_version = "unknown"
     calibration = state.calibration
     plain = {
         name: None if isinstance(value, np.random.RandomState) else encode(value)
@@ -45,20 +41,15 @@ def write_state(
         if name != "energy_terms"  # they are those of the state
     }
     header = {
-        "gapkit_version": own_version,
-        "parameters": plain,
-        "terms": [encode(term) for term in state.terms],
-        "species": list(state.species),
-        "blocks": state.sparse.basis.species,
+        "gapkit_version": __version__, "parameters": plain, "terms": [encode(term) for term in state.terms],
+        "species": list(state.species), "blocks": state.sparse.basis.species,
         "reference_energies": {str(z): e for z, e in state.known.reference.items()},
         "energy_terms": [encode(term) for term in state.known.terms],
-        "noise": state.noise,
-        "given_noise": encode(state.given_noise),
+        "noise": state.noise, "given_noise": encode(state.given_noise),
         "log_marginal_likelihood": state.log_marginal_likelihood,
         "calibration": calibration and {"n": calibration.n_configurations, "source": calibration.source},
-        "factors": sorted(kept),
-        "metadata": state.metadata,
-    }
+        "factors": sorted(kept), "metadata": state.metadata,
+    }  # fmt: skip
     write_archive(path, header, arrays)
 
 

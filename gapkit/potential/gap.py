@@ -99,7 +99,7 @@ class GAP(FittedPotential):
         Times, digest of the training set, versions, report.
     report_ : DataReport or None
         What the training data hold; None for a loaded model, whose `metadata_` has it in words.
-    evidence_ : Hyperparameters
+    evidence_ : EvidenceResult
         How `fit` chose noise and scales.
 
     Examples
@@ -235,9 +235,8 @@ class GAP(FittedPotential):
             self.state_.factors_for("`partial_fit`")  # before the frames are read
         batch = labelled_batch(frames, self.label_keys)
         update = Update(n_new, selector, reference_energies, calibrate, self.truncation)
-        self.state_ = update.partial_fit(
-            self.state_, batch, self._training(training_frames), generator(self.random_state), self._resources
-        )
+        training = self._training(training_frames)
+        self.state_ = update.apply(self.state_, batch, batch, training, generator(self.random_state), self._resources)
         return self
 
     def extend(
@@ -264,7 +263,7 @@ class GAP(FittedPotential):
             found = to_batch(items, keys=self.label_keys or LabelKeys())
         update = Update(n_new, selector, reference_energies, calibrate, self.truncation)
         training = self._training(training_frames)
-        self.state_ = update.extend(state, found, training, generator(self.random_state), self._resources)
+        self.state_ = update.apply(state, found, None, training, generator(self.random_state), self._resources)
         return self
 
     @property

@@ -24,6 +24,7 @@ from gapkit import GAP, SOAP, Term, TwoBody
 from gapkit.gp.tape import ArrayStore
 from gapkit.kernels import SquaredExponential
 from gapkit.potential.model import SparseModel
+from gapkit.potential.training.estimate import Resources
 from gapkit.potential.training.kept_rows import KeptRows
 from gapkit.structures import to_batch
 

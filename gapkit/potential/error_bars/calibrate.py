@@ -95,7 +95,7 @@ def calibrate_left_out(state: FittedState, part: AtomsBatch, found: LeaveOneOut)
     for z, (limit, _) in state.detector.thresholds().items():
         own = part.numbers == z
         novelty[own] = found.novelty[own] / limit
-    return _fit(residuals, found.forces.rows, part, novelty, vectors, "leave-one-out")
+    return _fit(residuals, found.atoms, part, novelty, vectors, "leave-one-out")
 
 
 def calibrate_on(state: FittedState, batch: AtomsBatch, n_jobs: int | None = None) -> Calibration:

@@ -44,6 +44,7 @@ class LeaveOneOut:
     energy = property(lambda self: self.residuals["energy"], doc="Residuals of energies, eV/atom.")
     forces = property(lambda self: self.residuals["forces"], doc="Residuals of forces, eV/Å.")
     stress = property(lambda self: self.residuals["stress"], doc="Residuals of stresses, eV/Å^3.")
+    atoms = property(lambda self: self.forces.rows, doc="Atoms of the batch to which the rows of `forces` belong.")
 
     def of(self, target: Target) -> Residuals:
         """Residuals of a target."""

@@ -7,6 +7,7 @@ its position alone, and a fit that goes on from there is the uninterrupted one t
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import signal
@@ -27,11 +28,11 @@ import numpy as np
 from gapkit.descriptors.base import Engine
 from gapkit.exceptions import GapkitWarning, InputError, ModelFileError
 from gapkit.gp.basis import SparseBasis
+from gapkit.gp.factors import TriangularFactor
 from gapkit.io.atomic import replacing, temporary_path
 from gapkit.io.codec import encode
 from gapkit.kernels import GapKernel
 from gapkit.potential.training.accumulator import ATOMS_PER_CHUNK, ROWS_AT_ONCE, RowAccumulator
-from gapkit.potential.training.saved_rows import HalfwayError, read_array, read_share, write_array, write_share
 from gapkit.typing import IntArray
 
 FORMAT = "gapkit-checkpoint-1"
@@ -41,6 +42,10 @@ INTERVAL = 300.0
 WRITING = 0.1
 # Parameters of GAP that do not change the model.
 HARMLESS = ("n_jobs", "memory_limit", "progress")
+
+
+class HalfwayError(Exception):
+    """A share has half of a chunk, and cannot be saved."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +104,7 @@ class Checkpoint:
             return None
         with self._open() as archive:
             names = [name for name in archive.namelist() if name.startswith("basis/")]
-            self._arrays = arrays = {name[6:-4]: read_array(archive, name) for name in names}
+            self._arrays = arrays = {name[6:-4]: _read_array(archive, name) for name in names}
         self._selection = selection = self._header["selection"]
         rng.bit_generator.state = selection["rng"]
         return SparseBasis.from_arrays(arrays, selection["blocks"], engines, kernels), arrays["origins"]
@@ -116,7 +121,7 @@ class Checkpoint:
         if saved is None:
             return None
         with self._open() as archive:
-            shares = [read_share(archive, i, share) for i, share in enumerate(saved["shares"])]
+            shares = [_read_share(archive, i, share) for i, share in enumerate(saved["shares"])]
         return Rows(shares, saved["atoms_at_once"], saved["complete"])
 
     @property
@@ -188,10 +193,10 @@ class Checkpoint:
     def _write(self, rows: Rows | None) -> None:
         with replacing(self.path, tag=TAG) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
             for name, array in self._arrays.items():
-                write_array(archive, f"basis/{name}.npy", array)
+                _write_array(archive, f"basis/{name}.npy", array)
             header: dict[str, Any] = {"format": FORMAT, "digest": self._digest, "selection": self._selection}
             header["rows"] = rows and {
-                "shares": [write_share(archive, i, share) for i, share in enumerate(rows.shares)],
+                "shares": [_write_share(archive, i, share) for i, share in enumerate(rows.shares)],
                 "atoms_at_once": rows.atoms_at_once, "complete": rows.complete,
             }  # fmt: skip
             archive.writestr("header.json", json.dumps(header))
@@ -214,3 +219,51 @@ class Checkpoint:
             if header.get("format") != FORMAT:
                 raise ValueError(f"expected {FORMAT}, got {header.get('format')!r}")
         return header
+
+
+def _write_share(archive: zipfile.ZipFile, index: int, share: RowAccumulator) -> dict[str, Any]:
+    """Write a share under its lock; what is to be said of it in the header."""
+    with share.lock:
+        if not share.sound:
+            raise HalfwayError
+        triangles = []
+        for kind, factor in share.factors.items():
+            with archive.open(f"rows/{index}/{kind}", "w", force_zip64=True) as stream:
+                for j in range(len(factor.R)):  # by columns: no copy of gigabytes, and no zeros
+                    stream.write(factor.R[: j + 1, j].tobytes())
+            triangles.append([kind, len(factor.R), factor.n_rows, factor.log_weights.hex()])
+        for kind, parts in share.waiting.items():
+            for i, arrays in enumerate(zip(*parts, strict=True)):
+                _write_array(archive, f"rows/{index}/waiting/{kind}/{i}.npy", np.concatenate(arrays))
+        waiting = [kind for kind, parts in share.waiting.items() if parts]
+        header = {"position": share.position, "n_columns": share.n_columns}
+        return header | {"triangles": triangles, "waiting": waiting}
+
+
+def _read_share(archive: zipfile.ZipFile, index: int, described: Mapping[str, Any]) -> RowAccumulator:
+    """The share of which `_write_share` said this."""
+    share = RowAccumulator(described["n_columns"])
+    share.position = described["position"]
+    for kind, order, n_rows, log_weights in described["triangles"]:
+        factor = TriangularFactor(order - 1)
+        with archive.open(f"rows/{index}/{kind}") as stream:
+            for j in range(order):
+                factor.R[: j + 1, j] = np.frombuffer(stream.read(8 * (j + 1)))
+        factor.n_rows, factor.log_weights = n_rows, float.fromhex(log_weights)
+        share.factors[kind] = factor
+    for kind in described["waiting"]:
+        rows, targets, sigmas = (_read_array(archive, f"rows/{index}/waiting/{kind}/{i}.npy") for i in range(3))
+        share.waiting[kind].append((rows, targets, sigmas))
+    return share
+
+
+def _write_array(archive: zipfile.ZipFile, name: str, array: np.ndarray) -> None:
+    """Write an array without a copy."""
+    # The order of memory is kept: BLAS rounds by it.
+    with archive.open(name, "w", force_zip64=True) as stream:
+        np.lib.format.write_array(stream, array, allow_pickle=False)
+
+
+def _read_array(archive: zipfile.ZipFile, name: str) -> np.ndarray:
+    """The array of that name."""
+    return np.load(io.BytesIO(archive.read(name)), allow_pickle=False)

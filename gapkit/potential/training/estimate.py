@@ -93,13 +93,12 @@ def announce(estimate: FitEstimate, resources: Resources) -> None:
         tqdm.write(f"fit: {estimate}", file=sys.stderr)
     available = available_memory() if limit is None else 1e9 * limit
     if available is not None and estimate.least > available:
-        warnings.warn(
+        message = (
             f"a fit with {estimate.n_columns:,} sparse points needs at least {estimate.least / 1e9:.1f} GB, and "
             f"{available / 1e9:.1f} GB are {'free' if limit is None else 'allowed by `memory_limit`'}; "
-            "lower `n_sparse` if it does not fit",
-            DataWarning,
-            stacklevel=4,
+            "lower `n_sparse` if it does not fit"
         )
+        warnings.warn(message, DataWarning, stacklevel=4)
 
 
 def available_memory() -> float | None:

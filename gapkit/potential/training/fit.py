@@ -10,6 +10,7 @@ import numpy as np
 
 from gapkit.descriptors import Descriptor
 from gapkit.gp.basis import SparseBasis
+from gapkit.gp.evidence.maximise import EvidenceResult
 from gapkit.gp.factors import TriangularFactor
 from gapkit.gp.noise import Noise
 from gapkit.gp.tape import ArrayStore
@@ -21,7 +22,7 @@ from gapkit.potential.state import FittedState
 from gapkit.potential.term import Term, TermPlan, as_term
 from gapkit.potential.training.checkpoint import Checkpoint
 from gapkit.potential.training.estimate import Resources, announce, estimate_fit
-from gapkit.potential.training.hyperparameters import Hyperparameters, choose_hyperparameters
+from gapkit.potential.training.hyperparameters import choose_hyperparameters
 from gapkit.potential.training.kept_rows import KeptRows
 from gapkit.potential.training.rows import RowMaker
 from gapkit.potential.training.source import LocalSource
@@ -47,14 +48,9 @@ class FitPlan:
         return cls(plan_terms(listed, n_sparse, batch), truncation)
 
     @property
-    def terms(self) -> list[Term]:
-        """Terms of the model."""
-        return [plan.term for plan in self.of_terms]
-
-    @property
     def kernels(self) -> list[GapKernel]:
         """Kernel of every term."""
-        return [term.resolved_kernel() for term in self.terms]
+        return [plan.term.resolved_kernel() for plan in self.of_terms]
 
     def choose_points(
         self, batch: AtomsBatch, rng: np.random.Generator, resources: Resources
@@ -73,13 +69,13 @@ class FitPlan:
 def fit_state(
     source: LocalSource, plan: FitPlan, known: KnownEnergy, noise: Noise, rng: np.random.Generator,
     resources: Resources, checkpoint: Checkpoint | None = None, store: ArrayStore | None = None,
-) -> tuple[FittedState, Hyperparameters, dict[str, float]]:  # fmt: skip
+) -> tuple[FittedState, EvidenceResult, dict[str, float]]:  # fmt: skip
     """State without calibration and metadata, hyperparameters and seconds of every step of a fit.
 
     With a store, frames and reflectors of the rows are kept.
     """
     times = [time.perf_counter()]
-    engines = [of_term.engine for of_term in plan.of_terms]
+    terms, engines = zip(*((of_term.term, of_term.engine) for of_term in plan.of_terms), strict=True)
     chosen = None if checkpoint is None else checkpoint.selection(engines, plan.kernels, rng)
     if chosen is None:
         chosen = plan.choose_points(source.batch, rng, resources)
@@ -98,12 +94,12 @@ def fit_state(
     times.append(time.perf_counter())
     with limit_blas(resources.n_jobs, basis.n_columns):
         prior = basis.prior()
-        found = choose_hyperparameters(factors, prior, basis.term_of_block, plan.terms, noise, rng)
+        found = choose_hyperparameters(factors, prior, basis.term_of_block, terms, noise, rng)
         times.append(time.perf_counter())
         sparse, evidence = SparseModel.solve(basis, prior, factors, found.noise, found.scales)
     times.append(time.perf_counter())
     state = FittedState(
-        tuple(plan.terms), sparse, known, found.noise, noise, origins, factors, rows, log_marginal_likelihood=evidence
+        terms, sparse, known, found.noise, noise, origins, factors, rows, log_marginal_likelihood=evidence
     )
     steps = ("select", "rows", "evidence", "solve")
     return state, found, dict(zip(steps, np.diff(times).tolist(), strict=True))

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 
 import numpy as np
 
-from gapkit.gp.evidence.maximise import SearchSettings, maximise_evidence
+from gapkit.gp.evidence.maximise import EvidenceResult, SearchSettings, maximise_evidence
 from gapkit.gp.evidence.search import Freedom
 from gapkit.gp.factors import TriangularFactor
 from gapkit.gp.noise import DEFAULT_NOISE, Noise
@@ -25,26 +25,11 @@ MAX_ITERATIONS = 40
 SEVERAL_STARTS_UP_TO = 1200
 
 
-@dataclass(frozen=True)
-class Hyperparameters:
-    """Noise sigma by kind (eV/atom, eV/Å, eV/atom), delta of every prior block in eV, and how they were found.
-
-    The evidence is NaN where nothing had to be found.
-    """
-
-    noise: dict[str, float]
-    scales: list[float]
-    log_marginal_likelihood: float
-    n_evaluations: int
-    converged: bool
-    message: str
-
-
 def choose_hyperparameters(
     factors: Mapping[str, TriangularFactor], prior: Sequence[PriorBlock], term_of_block: Sequence[int],
     terms: Sequence[Term], noise: Noise, rng: np.random.Generator,
-) -> Hyperparameters:  # fmt: skip
-    """Maximise the evidence over everything that was not given.
+) -> EvidenceResult:  # fmt: skip
+    """Maximise the evidence over everything that was not given; it is NaN where all was.
 
     Force and virial noise and the kernel scales are free; the energy noise follows the force noise at a fixed ratio (it
     is free when there are no forces).
@@ -58,7 +43,7 @@ def choose_hyperparameters(
     tied = {"energy", "forces"} <= set(factors) and "energy" in noise.free
     given = [kind for kind in factors if kind not in noise.free]
     if len(given) == len(factors) and len(fixed_scales) == len(used):
-        return Hyperparameters(start, scales, float("nan"), 0, True, "all were given")
+        return EvidenceResult(start, tuple(scales), float("nan"), 0, True, "all were given")
     freedom = Freedom(
         fixed_noise=given, fixed_scales=fixed_scales, noise_bounds=(1e-5, 1e2),
         ties={"energy": ("forces", ENERGY_TO_FORCE)} if tied else {},
@@ -70,8 +55,5 @@ def choose_hyperparameters(
     result = maximise_evidence(factors, start, prior, scales, groups=groups, freedom=freedom, settings=settings)
     # The search works in logarithms, which round: what was given is returned as it was given.
     both = zip(scales, result.scales, groups, strict=True)
-    return Hyperparameters(
-        {**result.noise, **{kind: start[kind] for kind in given}},
-        [delta if group in fixed_scales else new for delta, new, group in both],
-        result.log_marginal_likelihood, result.n_evaluations, result.converged, result.message,
-    )  # fmt: skip
+    found = tuple(delta if group in fixed_scales else new for delta, new, group in both)
+    return replace(result, noise={**result.noise, **{kind: start[kind] for kind in given}}, scales=found)

@@ -33,22 +33,13 @@ class KeptRows:
 
     Rows are made in double precision throughout: single precision of small features would tell columns that are made
     later from those made with the others.
-
-    Attributes
-    ----------
-    store : ArrayStore
-        8 bytes for every row and sparse point.
-    frames : tuple of (AtomsBatch, MemoryPlan)
-        Frames that were folded together, and the shares in which they were: rows have that order.
-    factors : mapping of kind to RecordedFactor
-    order : ndarray (M,) of int, or None
-        Column of the model for each column of the factors; None: the same.
     """
 
-    store: ArrayStore
+    store: ArrayStore  # 8 bytes for every row and sparse point
+    # frames that were folded together, and the shares in which they were: rows have that order
     frames: tuple[tuple[AtomsBatch, MemoryPlan], ...] = ()
     factors: Mapping[str, RecordedFactor] = field(default_factory=dict)
-    order: IntArray | None = None
+    order: IntArray | None = None  # column (M,) of the model for each column of the factors; None: the same
 
     @property
     def batch(self) -> AtomsBatch:

@@ -15,7 +15,7 @@ from gapkit.exceptions import DataWarning, InputError, NotFittedModelError
 from gapkit.gp.basis import SparseBasis, SparseBlock
 from gapkit.gp.extension import extend_basis, most_novel
 from gapkit.potential.state import FittedState
-from gapkit.potential.training.reference_energies import reference_energies
+from gapkit.potential.training.reference_energies import energies_of_isolated, reference_energies
 from gapkit.potential.training.sparse_points import Environments, sample_environments
 from gapkit.sparse import SparseSelector, allocate
 from gapkit.structures import AtomsBatch, describe
@@ -32,21 +32,16 @@ Number = int | Literal["novel"]
 
 # Sparse points of a block, and the Cholesky factor of their K_MM.
 _Known = tuple[SparseBlock, FloatArray]
+# Index of a term, and one of its blocks.
+_Key = tuple[int, Block]
 
 
 @dataclass(frozen=True, eq=False)
 class NewPoints:
-    """Sparse points to be added to a model.
+    """Sparse points to be added to a model."""
 
-    Attributes
-    ----------
-    grown : sequence of (engine, indices)
-        For every term the engine, and where the features of the old engine are among its.
-    points : sequence of mapping of block to Environments
-    """
-
-    grown: Sequence[tuple[Engine, IntArray]]
-    points: Sequence[Mapping[Block, Environments]]
+    grown: Sequence[tuple[Engine, IntArray]]  # of every term, and where the features of the old engine are among its
+    points: Sequence[Mapping[Block, Environments]]  # of every term
 
     @property
     def is_empty(self) -> bool:
@@ -77,13 +72,7 @@ def scales_of_terms(state: FittedState) -> list[float]:
 
 
 def grow_engines(state: FittedState, species: Sequence[int]) -> list[tuple[Engine, IntArray]]:
-    """Engines of all terms for the species of the model and more, and where the old features are among theirs.
-
-    Raises
-    ------
-    InputError
-        If the features of a term depend on the list of species in such a way that old points have no counterpart.
-    """
+    """Engines of all terms for the species of the model and more, and where the old features are among theirs."""
     union = tuple(sorted({*state.species, *species}))
     grown = []
     for term, basis in zip(state.terms, state.sparse.basis.terms, strict=True):
@@ -94,41 +83,23 @@ def grow_engines(state: FittedState, species: Sequence[int]) -> list[tuple[Engin
 
 
 def grow_energies(state: FittedState, batch: AtomsBatch, given: Mapping[str, float] | None) -> KnownEnergy:
-    """Reference energies of new species: given, of isolated atoms in the batch, or by least squares.
-
-    Raises
-    ------
-    DataError
-        If there is no energy to take them from.
-    """
-    known = {chemical_symbols[z]: energy for z, energy in state.known.reference.items()}
-    fixed = {symbol: energy for symbol, energy in (given or {}).items() if symbol not in known}
-    if batch.labels is not None:
-        for symbol, frames in describe(batch).isolated_atoms.items():
-            energies = batch.labels.energy[[f for f in frames if batch.labels.has_energy[f]]]
-            if len(energies) and symbol not in known:
-                fixed.setdefault(symbol, float(energies.mean()))
-    found = reference_energies(batch, known | fixed)
+    """Reference energies of new species: given, of isolated atoms in the batch, or by least squares."""
+    of_isolated = energies_of_isolated(batch, batch.all_labels.energy, describe(batch).isolated_atoms)
+    isolated, known = (
+        {chemical_symbols[z]: energy for z, energy in of.items()} for of in (of_isolated, state.known.reference)
+    )
+    found = reference_energies(batch, isolated | dict(given or {}) | known)
     return KnownEnergy({**found, **state.known.reference}, state.known.terms)
 
 
 def choose_points(
-    state: FittedState, batch: AtomsBatch, n_new: Number, selector: SparseSelector | None, rng: np.random.Generator
-) -> NewPoints:
+    state: FittedState, batch: AtomsBatch, n_new: Number | None, selector: SparseSelector | None,
+    rng: np.random.Generator,
+) -> NewPoints:  # fmt: skip
     """Sparse points among the environments of a batch.
 
     Without a selector a point is the environment with the largest prior residual (eV^2) given the points before it,
     over all terms; with one, points are those of the atomic terms.
-
-    Raises
-    ------
-    NotFittedModelError
-        If all novel ones are wanted and the model has no thresholds.
-
-    Warns
-    -----
-    DataWarning
-        If there are fewer new environments than points wanted.
     """
     if n_new == "novel":
         if selector is not None:
@@ -142,30 +113,28 @@ def choose_points(
         raise InputError(f'`n_new` must be an integer >= 1 or "novel", got {n_new!r}')
     grown = grow_engines(state, batch.species)
     known = _known_blocks(state, grown)
-    found = [sample_environments(engine, batch, rng)[0] for engine, _ in grown]
+    found = {
+        (i, block): points
+        for i, (engine, _) in enumerate(grown)
+        for block, points in sample_environments(engine, batch, rng)[0].items()
+    }
     if selector is not None:
-        points = _selected(state, known, found, int(n_new), selector, rng)
+        points = _selected(known, found, int(n_new), selector, rng)
     else:
         points = _most_novel(state, known, found, n_new)
-    chosen = sum(len(part.x) for of_term in points for part in of_term.values())
+    chosen = sum(len(part.x) for part in points.values())
     if n_new != "novel" and chosen < n_new:
-        warnings.warn(
+        message = (
             f"`n_new` = {n_new} sparse points were asked for, but only {chosen} environments are not known already; "
-            "all of them are taken",
-            DataWarning,
-            stacklevel=3,
+            "all of them are taken"
         )
-    return NewPoints(grown, points)
+        warnings.warn(message, DataWarning, stacklevel=3)
+    of_terms = [{block: part for (i, block), part in points.items() if i == term} for term in range(len(grown))]
+    return NewPoints(grown, of_terms)
 
 
 def given_points(state: FittedState, points: Sequence[Mapping[str, Any]]) -> NewPoints:
-    """Sparse points that a user gives: for every term a mapping of species, such as "Si" or "O-Si", to vectors (m, d).
-
-    Raises
-    ------
-    InputError
-        If there is no such block, shapes do not fit, or the term's engine is truncated.
-    """
+    """Sparse points that a user gives: for every term a mapping of species ("Si" or "O-Si") to vectors (m, d)."""
     terms = state.sparse.basis.terms
     if len(points) != len(terms):
         raise InputError(f"points must be one mapping for each of the {len(terms)} terms, got {len(points)}")
@@ -189,67 +158,57 @@ def given_points(state: FittedState, points: Sequence[Mapping[str, Any]]) -> New
     return NewPoints([(term.engine, np.arange(term.engine.n_features)) for term in terms], found)
 
 
-def _known_blocks(state: FittedState, grown: Sequence[tuple[Engine, IntArray]]) -> list[dict[Block, _Known]]:
+def _known_blocks(state: FittedState, grown: Sequence[tuple[Engine, IntArray]]) -> dict[_Key, _Known]:
     """What the model has of every block of every term, in the features of the grown engines."""
     basis = extend_basis(state.sparse.basis, grown, [{} for _ in grown]).basis
-    known: list[dict[Block, _Known]] = []
+    known: dict[_Key, _Known] = {}
     for i, term in enumerate(basis.terms):
         none = np.zeros((0, term.engine.n_features))
-        of_term = {
-            species: (
-                SparseBlock(i, -1, species, term.engine, term.kernel, none, none, np.zeros(0), slice(0, 0)),
-                np.zeros((0, 0)),
-            )
-            for species in term.engine.blocks
-        }
-        known.append(
-            of_term | {block.species: (block, state.sparse.posterior.prior[block.index].L) for block in term.blocks}
-        )
-    return known
+        for species in term.engine.blocks:
+            empty = SparseBlock(i, -1, species, term.engine, term.kernel, none, none, np.zeros(0), slice(0, 0))
+            known[i, species] = empty, np.zeros((0, 0))
+    prior = state.sparse.posterior.prior
+    return known | {(block.term, block.species): (block, prior[block.index].L) for block in basis.blocks}
 
 
 def _most_novel(
-    state: FittedState, known: list[dict[Block, _Known]], found: list[dict[Block, Environments]], n_new: Number
-) -> list[dict[Block, Environments]]:
+    state: FittedState, known: Mapping[_Key, _Known], found: Mapping[_Key, Environments], n_new: Number
+) -> dict[_Key, Environments]:
     limits = {} if n_new != "novel" or state.detector is None else state.detector.thresholds()
     least = min((novelty for novelty, _ in limits.values()), default=LEAST_NOVELTY)
     scales = scales_of_terms(state)
-    ranked: list[tuple[float, int, Block, int]] = []
-    for i, (term, of_term) in enumerate(zip(state.sparse.basis.terms, found, strict=True)):
-        for species, points in of_term.items():
-            block, L = known[i][species]
-            limit = limits.get(species[0], (least, 0.0))[0] if term.engine.is_atomic else least
-            n_most = MOST_NOVEL if n_new == "novel" else int(n_new)
-            chosen, novelty = most_novel(block, L, points.x, limit=limit, n_most=n_most)
-            # a later point of a block is no reason to leave out an earlier one
-            variances = np.minimum.accumulate(scales[i] ** 2 * novelty)
-            ranked += [(variance, i, species, row) for variance, row in zip(variances, chosen, strict=True)]
+    ranked: list[tuple[float, _Key, int]] = []
+    for key, points in found.items():
+        block, L = known[key]
+        limit = limits.get(block.species[0], (least, 0.0))[0] if block.is_atomic else least
+        n_most = MOST_NOVEL if n_new == "novel" else int(n_new)
+        chosen, novelty = most_novel(block, L, points.x, limit=limit, n_most=n_most)
+        # a later point of a block is no reason to leave out an earlier one
+        variances = np.minimum.accumulate(scales[block.term] ** 2 * novelty)
+        ranked += [(variance, key, row) for variance, row in zip(variances, chosen, strict=True)]
     ranked.sort(key=lambda item: -item[0])
-    rows: list[dict[Block, list[int]]] = [{} for _ in found]
-    for _, i, species, row in ranked if n_new == "novel" else ranked[: int(n_new)]:
-        rows[i].setdefault(species, []).append(row)
-    return [
-        {species: found[i][species].take(np.array(chosen)) for species, chosen in of_term.items()}
-        for i, of_term in enumerate(rows)
-    ]
+    rows: dict[_Key, list[int]] = {}
+    for _, key, row in ranked if n_new == "novel" else ranked[: int(n_new)]:
+        rows.setdefault(key, []).append(row)
+    return {key: found[key].take(np.array(chosen)) for key, chosen in rows.items()}
 
 
 def _selected(
-    state: FittedState, known: list[dict[Block, _Known]], found: list[dict[Block, Environments]], n_new: int,
-    selector: SparseSelector, rng: np.random.Generator,
-) -> list[dict[Block, Environments]]:  # fmt: skip
-    strange: dict[tuple[int, Block], Environments] = {}
-    for i, (term, of_term) in enumerate(zip(state.sparse.basis.terms, found, strict=True)):
-        for species, points in of_term.items() if term.engine.is_atomic else ():
-            block, L = known[i][species]
+    known: Mapping[_Key, _Known], found: Mapping[_Key, Environments], n_new: int, selector: SparseSelector,
+    rng: np.random.Generator,
+) -> dict[_Key, Environments]:  # fmt: skip
+    strange: dict[_Key, Environments] = {}
+    for key, points in found.items():
+        block, L = known[key]
+        if block.is_atomic:
             rows, _ = most_novel(block, L, points.x, limit=LEAST_NOVELTY, n_most=len(points.x))
             if len(rows):
-                strange[i, species] = points.take(np.sort(rows))
+                strange[key] = points.take(np.sort(rows))
     share = allocate({key: len(points.x) for key, points in strange.items()}, n_new)
-    chosen: list[dict[Block, Environments]] = [{} for _ in found]
-    for (i, species), points in strange.items():
-        if share[i, species]:
-            selection = selector.select(points.x, share[i, species], rng=rng)
+    chosen: dict[_Key, Environments] = {}
+    for key, points in strange.items():
+        if share[key]:
+            selection = selector.select(points.x, share[key], rng=rng)
             origins = np.where(selection.indices < 0, -1, points.frames[selection.indices])
-            chosen[i][species] = Environments(selection.points, origins)
+            chosen[key] = Environments(selection.points, origins)
     return chosen

@@ -35,14 +35,17 @@ def reference_energies(
     species = batch.species
     energy = None if batch.labels is None else batch.labels.energy - taken
     if isinstance(given, Mapping):
-        fixed = {_number(symbol): float(value) for symbol, value in given.items()}
+        for symbol in given:
+            if symbol not in atomic_numbers:
+                raise InputError(f"`reference_energies` must have chemical symbols as keys, got {symbol!r}")
+        fixed = {atomic_numbers[symbol]: float(value) for symbol, value in given.items()}
         return {**_least_squares(batch, energy, fixed), **{z: fixed[z] for z in species if z in fixed}}
     if given not in ("auto", "isolated", "least_squares"):
         raise InputError(
             f'`reference_energies` must be "auto", "isolated", "least_squares" or a mapping such as {{"Si": -1.2}}, '
             f"got {given!r}"
         )
-    isolated = _isolated(batch, energy, isolated_frames or {})
+    isolated = energies_of_isolated(batch, energy, isolated_frames or {})
     missing = [chemical_symbols[z] for z in species if z not in isolated]
     if given == "isolated" and missing:
         raise DataError(
@@ -54,13 +57,9 @@ def reference_energies(
     return {z: isolated[z] for z in species}
 
 
-def _number(symbol: str) -> int:
-    if symbol not in atomic_numbers:
-        raise InputError(f"`reference_energies` must have chemical symbols as keys, got {symbol!r}")
-    return atomic_numbers[symbol]
-
-
-def _isolated(batch: AtomsBatch, energy: FloatArray | None, frames: Mapping[str, tuple[int, ...]]) -> dict[int, float]:
+def energies_of_isolated(
+    batch: AtomsBatch, energy: FloatArray | None, frames: Mapping[str, tuple[int, ...]]
+) -> dict[int, float]:
     """Mean energy of the isolated atoms of each species."""
     labels = batch.labels
     if labels is None or energy is None:

@@ -39,7 +39,7 @@ from gapkit.typing import FloatArray
 
 @dataclass(frozen=True)
 class Update:
-    """What is wanted of an update; parameters are those of `GAP.partial_fit`, and the truncation of the fit."""
+    """What is wanted of an update; names are those of `GAP.partial_fit`, and the truncation of the fit."""
 
     n_new: Number | None = None
     selector: SparseSelector | None = None
@@ -47,56 +47,36 @@ class Update:
     calibrate: bool = False
     truncation: float = 0.0
 
-    def partial_fit(
-        self, state: FittedState, batch: AtomsBatch, training: AtomsBatch | None, rng: np.random.Generator,
-        resources: Resources,
+    def apply(
+        self, state: FittedState, found: AtomsBatch | NewPoints, labelled: AtomsBatch | None,
+        training: AtomsBatch | None, rng: np.random.Generator, resources: Resources,
     ) -> FittedState:  # fmt: skip
-        """Labelled frames and sparse points among them; `training`: all frames so far, if the model keeps none."""
-        if self.n_new is None:
-            if self.selector is not None:
-                raise InputError("`selector` needs the number of points, `n_new`")
-            check_species(batch.species, state.species)
-            updated = add_frames(state, batch, resources)
-        else:
-            new, known = self._choose(state, batch, rng)
-            if new.is_empty and known is state.known:
-                updated = add_frames(state, batch, resources)
-            else:
-                updated = add_points(state, new, known, self.truncation, resources, labelled=batch, training=training)
-            updated = remember(updated, batch)
-        if not self.calibrate:
-            return updated
-        return relearn(updated, _all_frames(state, updated, training, batch), rng, resources.n_jobs)
+        """Labelled frames, and sparse points given or among the environments found.
 
-    def extend(
-        self, state: FittedState, found: AtomsBatch | NewPoints, training: AtomsBatch | None,
-        rng: np.random.Generator, resources: Resources,
-    ) -> FittedState:  # fmt: skip
-        """Sparse points alone, given or chosen among the environments of a batch."""
-        new, known = (found, state.known) if isinstance(found, NewPoints) else self._choose(state, found, rng)
+        `training`: all frames so far, where the model keeps none.
+        """
+        known, new = state.known, found if isinstance(found, NewPoints) else None
+        if isinstance(found, AtomsBatch) and (self.n_new is not None or labelled is None):
+            if set(found.species) - set(state.species):
+                known = grow_energies(state, found, self.reference_energies)
+            new = choose_points(state, found, self.n_new, self.selector, rng)
         updated = state
-        if not new.is_empty:
-            updated = add_points(state, new, known, self.truncation, resources, training=training)
+        if new is not None and not (new.is_empty and (labelled is None or known is state.known)):
+            updated = add_points(state, new, known, self.truncation, resources, labelled=labelled, training=training)
+        elif labelled is not None:
+            if self.n_new is None and self.selector is not None:
+                raise InputError("`selector` needs the number of points, `n_new`")
+            check_species(labelled.species, state.species)
+            updated = add_frames(state, labelled, resources)
+        if labelled is not None and new is not None:
+            updated = remember(updated, labelled)
         if not self.calibrate:
             return updated
-        return relearn(updated, _all_frames(state, updated, training, None), rng, resources.n_jobs)
-
-    def _choose(self, state: FittedState, batch: AtomsBatch, rng: np.random.Generator) -> tuple[NewPoints, KnownEnergy]:
-        assert self.n_new is not None
-        known = state.known
-        if set(batch.species) - set(state.species):
-            known = grow_energies(state, batch, self.reference_energies)
-        return choose_points(state, batch, self.n_new, self.selector, rng), known
+        return relearn(updated, _all_frames(state, updated, training, labelled), rng, resources.n_jobs)
 
 
 def training_batch(state: FittedState, batch: AtomsBatch | None) -> AtomsBatch:
-    """The frames of the fit and of all updates: kept ones, or `batch` after a check.
-
-    Raises
-    ------
-    InputError
-        If the model keeps none and none, or other ones, are given.
-    """
+    """The frames of the fit and of all updates: kept ones, or `batch` after a check."""
     if state.rows is not None:
         return state.rows.batch
     if batch is None:
@@ -104,7 +84,7 @@ def training_batch(state: FittedState, batch: AtomsBatch | None) -> AtomsBatch:
             "this needs the frames that the model was fitted to, and this model does not keep them: pass them as "
             "`training_frames`, or fit with `keep_rows`"
         )
-    parts = [state.metadata.get("training_set", {}), *state.metadata.get("partial_fit", [])]
+    parts = _parts(state)
     stops = np.cumsum([part.get("n_frames", 0) for part in parts])
     digests = [
         training_digest(batch.select(np.arange(stop - part.get("n_frames", 0), stop)))
@@ -121,18 +101,16 @@ def training_batch(state: FittedState, batch: AtomsBatch | None) -> AtomsBatch:
 
 def n_training_frames(state: FittedState) -> int:
     """Frames of the fit and of all updates."""
-    parts = [state.metadata.get("training_set", {}), *state.metadata.get("partial_fit", [])]
-    return sum(part.get("n_frames", 0) for part in parts)
+    return sum(part.get("n_frames", 0) for part in _parts(state))
+
+
+def _parts(state: FittedState) -> list[dict[str, Any]]:
+    """Digest and size of the training set of the fit, and of each update."""
+    return [state.metadata.get("training_set", {}), *state.metadata.get("partial_fit", [])]
 
 
 def add_frames(state: FittedState, batch: AtomsBatch, resources: Resources) -> FittedState:
-    """Further labelled frames of known species, the sparse points staying as they are.
-
-    Raises
-    ------
-    NotFittedModelError
-        If the model was loaded from a file that was saved without its factors.
-    """
+    """Further labelled frames of known species, the sparse points staying as they are."""
     n_columns = state.sparse.basis.n_columns
     if state.rows is not None:
         rows = state.rows.with_frames(state.row_maker, batch, resources)
@@ -150,19 +128,7 @@ def add_points(
     state: FittedState, new: NewPoints, known: KnownEnergy, tolerance: float, resources: Resources, *,
     labelled: AtomsBatch | None = None, training: AtomsBatch | None = None,
 ) -> FittedState:  # fmt: skip
-    """Further sparse points and, with them, labelled frames.
-
-    Parameters
-    ----------
-    known : KnownEnergy
-        With reference energies of new species.
-    tolerance : float
-        Part of a vector's length that may be left out, as in the fit.
-    labelled : AtomsBatch or None
-        Frames to add; origins of the points are among them.
-    training : AtomsBatch or None
-        All frames so far, where the model keeps no rows.
-    """
+    """Further sparse points and, with them, labelled frames; `known` with reference energies of new species."""
     times = [time.perf_counter()]
     extension = extend_basis(state.sparse.basis, new.grown, new.vectors, tolerance)
     basis, scales = extension.basis, scales_of_terms(state)
