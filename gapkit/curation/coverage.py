@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 
 from gapkit.descriptors.base import Descriptor
 from gapkit.exceptions import InputError
+from gapkit.io.plain import plain
 from gapkit.neighbours import build_neighbour_list
 from gapkit.selection.fingerprints import FingerprintSpace
 from gapkit.structures import AtomsBatch, to_batch
@@ -65,17 +66,7 @@ class Coverage:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain lists, numbers and strings, for JSON; NaN becomes None."""
-        return {
-            "edges": self.edges.tolist(),
-            "pairs": {f"{a}-{b}": counts.tolist() for (a, b), counts in self.pairs.items()},
-            "volumetric_strain": _plain(self.volumetric_strain),
-            "shear_strain": _plain(self.shear_strain),
-            "volume_per_atom": self.volume_per_atom and list(self.volume_per_atom),
-            "energy_per_atom": self.energy_per_atom and list(self.energy_per_atom),
-            "reach": dict(zip(self.reach, _plain(list(self.reach.values())), strict=True)),
-            "covered": self.covered,
-            "covered_frames": self.covered_frames,
-        }
+        return dict(plain(asdict(self)))
 
 
 def measure_coverage(
@@ -215,7 +206,3 @@ def _descriptor_space(
 def _range(values: FloatArray) -> Range | None:
     values = values[np.isfinite(values)]
     return (float(values.min()), float(values.max())) if len(values) else None
-
-
-def _plain(values: ArrayLike) -> list[float | None]:
-    return [float(v) if np.isfinite(v) else None for v in np.asarray(values, float)]

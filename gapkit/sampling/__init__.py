@@ -6,19 +6,15 @@ Nothing here fits, selects or labels. It may import `structures` and what is bel
 """
 
 from gapkit.sampling.allocation import Allocation, plan
-from gapkit.sampling.alloys import alloys
+from gapkit.sampling.alloys import Shells, alloys, find_shells
 from gapkit.sampling.cells import strain_invariants, strains, volume_scan
-from gapkit.sampling.correlations import Shells, find_shells
 from gapkit.sampling.decorrelate import autocorrelation_time, decorrelated
-from gapkit.sampling.defects import interstitials, vacancies
-from gapkit.sampling.hessian import finite_difference_hessian
+from gapkit.sampling.defects import Void, find_voids, interstitials, vacancies
 from gapkit.sampling.molecules import dimers, isolated_atoms
-from gapkit.sampling.monte_carlo import monte_carlo_rattle
 from gapkit.sampling.random_cells import random_search
-from gapkit.sampling.rattling import rattle
+from gapkit.sampling.rattling import monte_carlo_rattle, rattle
 from gapkit.sampling.slabs import stacking_faults, surfaces
-from gapkit.sampling.thermal import thermal_isotropic, thermal_modes
-from gapkit.sampling.voids import Void, find_voids
+from gapkit.sampling.thermal import finite_difference_hessian, thermal_isotropic, thermal_modes
 
 __all__ = [
     "Allocation", "Shells", "Void", "alloys", "autocorrelation_time", "decorrelated", "dimers", "find_shells",

@@ -1,8 +1,9 @@
-"""Random alloys, and special quasirandom structures."""
+"""Random alloys, special quasirandom structures, and the pair correlations that these minimise."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from ase import Atoms
@@ -10,13 +11,59 @@ from ase.data import atomic_numbers
 
 from gapkit.exceptions import InputError
 from gapkit.sampling.allocation import largest_remainder
-from gapkit.sampling.correlations import Shells, find_shells
-from gapkit.sampling.inputs import check_count, check_number, check_symbols, sites_of
-from gapkit.sampling.provenance import Made, clean_copy, sampler, streams
+from gapkit.sampling.distances import pairs_within
+from gapkit.sampling.inputs import check_number, check_symbols, sites_of
+from gapkit.sampling.provenance import Made, sampler, streams
 from gapkit.typing import FloatArray, IntArray
 
-# Deviations below this are the rounding errors of zero.
-_PERFECT = 1e-15
+_PERFECT = 1e-15  # deviations below are the rounding errors of zero
+_SAME_SHELL = 0.05  # Å, between distances of one shell
+
+
+@dataclass(frozen=True, eq=False)
+class Shells:
+    """Pairs of sites, each from both ends and images included, sorted by shells of neighbours."""
+
+    i: IntArray  # (n_pairs,)
+    j: IntArray
+    shell: IntArray  # (n_pairs,)
+    radii: FloatArray  # (n_shells,), Å
+
+    def pair_fractions(self, species: IntArray, n_species: int) -> FloatArray:
+        """Fractions p_ab (n_shells, n_species, n_species) of the pairs of each shell by species of their ends.
+
+        A random alloy has x_a x_b. `species` (n_sites,) are 0 .. n_species - 1.
+        """
+        n_shells = len(self.radii)
+        key = (self.shell * n_species + species[self.i]) * n_species + species[self.j]
+        counts = np.bincount(key, minlength=n_shells * n_species**2).reshape(n_shells, n_species, n_species)
+        return counts / counts.sum(axis=(1, 2), keepdims=True)
+
+    def deviation(self, species: IntArray, fractions: FloatArray) -> float:
+        """Sum over shells and pairs of species of (p_ab - x_a x_b)^2, x the `fractions` (n_species,)."""
+        found = self.pair_fractions(species, len(fractions))
+        return float(np.sum((found - np.outer(fractions, fractions)) ** 2))
+
+
+def find_shells(lattice: Atoms, n_shells: int) -> Shells:
+    """First shells of neighbours of the sites of a lattice, at least two or periodic; InputError if there are fewer."""
+    cutoff = 3.0
+    while True:
+        i, j, distances, _ = pairs_within(lattice, cutoff, full_list=True)
+        order = np.sort(distances)
+        starts = np.flatnonzero(np.diff(order, prepend=-np.inf) > _SAME_SHELL)
+        # The last shell may be cut in two by the cutoff, so one more has to begin inside it.
+        if len(starts) > n_shells:
+            break
+        if cutoff > 50.0:
+            raise InputError(
+                f"`n_shells` must be at most {len(starts)}, the shells within {cutoff:.0f} Å, got {n_shells}"
+            )
+        cutoff *= 1.5
+    edges = order[starts] - 0.5 * _SAME_SHELL
+    shell = np.searchsorted(edges, distances, side="right") - 1
+    kept = shell < n_shells
+    return Shells(i[kept], j[kept], shell[kept], order[starts[:n_shells]])
 
 
 @sampler()
@@ -37,10 +84,8 @@ def alloys(
         of pair correlations from those of an infinite random alloy, by simulated annealing of swaps.
     symbol : str, optional
         Species of the sites to occupy, a sublattice; default: all sites.
-    n_shells : int
-        Shells of neighbours in the sum of `sqs`.
-    n_steps : int
-        Swaps tried by `sqs`.
+    n_shells, n_steps : int
+        Shells of neighbours in the sum of `sqs`, and swaps tried.
 
     Returns
     -------
@@ -56,18 +101,16 @@ def alloys(
     -----
     Zunger, Wei, Ferreira and Bernard, Phys. Rev. Lett. 65, 353 (1990), for pairs only.
     """
-    n_shells, n_steps = check_count("n_shells", n_shells), check_count("n_steps", n_steps)
-    start = clean_copy(lattice, "lattice")
-    sites = sites_of(start, symbol)
+    sites = sites_of(lattice, symbol)
     species, counts = _counts(composition, len(sites))
     numbers = np.array([atomic_numbers[s] for s in species])
-    shells = find_shells(start[sites], n_shells) if sqs else None
+    shells = find_shells(lattice[sites], n_shells) if sqs else None
     for rng in streams(random_state, "alloys", n):
         occupation, details = rng.permutation(np.repeat(np.arange(len(species)), counts)), {}
         if shells is not None:
             occupation, deviation = _shuffle(occupation, shells, counts / len(sites), n_steps, rng)
             details = {"deviation": deviation}
-        alloy = start.copy()
+        alloy = lattice.copy()
         alloy.numbers[sites] = numbers[occupation]
         # Masses and moments of the lattice belong to other species.
         for key in ("masses", "initial_magmoms", "initial_charges"):

@@ -11,8 +11,8 @@ from scipy.special import ndtri
 from scipy.stats import qmc
 
 from gapkit.exceptions import InputError
-from gapkit.sampling.inputs import check_count, check_number, check_periodic
-from gapkit.sampling.provenance import Made, clean_copy, generator, sampler
+from gapkit.sampling.inputs import check_number, check_periodic
+from gapkit.sampling.provenance import Made, generator, sampler
 from gapkit.typing import FloatArray
 
 StrainKind = Literal["mixed", "hydrostatic", "deviatoric", "shear"]
@@ -59,37 +59,26 @@ def strains(atoms: Atoms, largest: float, n: int, *, kind: StrainKind = "mixed",
     -----
     Sequence: Sobol, USSR Comput. Math. Math. Phys. 7, 86 (1967), scrambled after Owen, as in `scipy.stats.qmc`.
     """
-    largest, n = check_number("largest", largest, ""), check_count("n", n)
     if largest >= _LARGEST:
         raise InputError(f"`largest` must be a strain below {_LARGEST:g}, got {largest:g}; 0.05 is 5 %")
     if kind not in get_args(StrainKind):
         raise InputError(f"`kind` must be one of {get_args(StrainKind)}, got {kind!r}")
-    start = clean_copy(atoms)
-    if not start.pbc.any():
+    if not atoms.pbc.any():
         raise InputError("`atoms` must be periodic to be strained, got pbc False in all directions; set cell and pbc")
     for strain in _design(largest, n, kind, generator(random_state, "strains", 0)):
         i1, j2 = strain_invariants(strain)
-        yield _deformed(start, np.eye(3) + strain), {"strain": strain, "I1": i1, "J2": j2}
+        yield _deformed(atoms, np.eye(3) + strain), {"strain": strain, "I1": i1, "J2": j2}
 
 
 @sampler()
 def volume_scan(atoms: Atoms, factors: Sequence[float]) -> Made:
-    """Scale the volume, not the length, by each factor; fractional coordinates stay.
-
-    Parameters
-    ----------
-    atoms : Atoms
-        Periodic in all directions.
-    factors : sequence of float
-        Volumes in units of that of `atoms`.
-    """
-    start = clean_copy(atoms)
-    check_periodic("atoms", start, "a scan of the volume")
+    """Scale the volume, not the length, of a fully periodic structure by each factor; fractional coordinates stay."""
+    check_periodic("atoms", atoms, "a scan of the volume")
     scales = [check_number(f"factors[{index}]", factor, "") for index, factor in enumerate(factors)]
     if not scales:
         raise InputError("`factors` must hold at least one factor of the volume, got none; try [0.9, 1.0, 1.1]")
     for factor in scales:
-        yield _deformed(start, factor ** (1 / 3) * np.eye(3))
+        yield _deformed(atoms, factor ** (1 / 3) * np.eye(3))
 
 
 def _design(largest: float, n: int, kind: StrainKind, rng: np.random.Generator) -> FloatArray:

@@ -13,15 +13,9 @@ from gapkit.typing import FloatArray, IntArray
 
 
 def pairs_within(atoms: Atoms, cutoff: float, *, full_list: bool = False) -> tuple[IntArray, IntArray, FloatArray, Any]:
-    """Pairs closer than `cutoff`.
+    """Pairs closer than `cutoff`, each once or from both ends (`full_list`): i, j, distances and offsets (n, 3) in Å.
 
-    Returns
-    -------
-    i, j : (n_pairs,) int
-        Each pair once, or from both ends with `full_list`.
-    distances : (n_pairs,) float, Å
-    offsets : (n_pairs, 3) float, Å
-        Shift of the image: the vector from i to j is positions[j] + offset - positions[i].
+    The vector from i to j is positions[j] + offset - positions[i].
     """
     box = search_box(atoms.positions, atoms.cell.array, atoms.pbc)
     i, j, distances, shifts = find_pairs(atoms.positions, box, atoms.pbc, cutoff, "ijdS", full_list=full_list)

@@ -38,7 +38,7 @@ def dimers(symbols: Iterable[str], distances: Sequence[float], *, box: float | N
     lengths = [check_number(f"distances[{index}]", distance, "Å") for index, distance in enumerate(distances)]
     if not lengths:
         raise InputError("`distances` must hold at least one distance in Å, got none")
-    if box is not None and check_number("box", box, "Å") <= 2.0 * max(lengths):
+    if box is not None and box <= 2.0 * max(lengths):
         raise InputError(
             f"`box` must be longer than {2.0 * max(lengths):g} Å, twice the largest distance, so that images are "
             f"further apart than the pair, got {box:g} Å"
@@ -50,15 +50,7 @@ def dimers(symbols: Iterable[str], distances: Sequence[float], *, box: float | N
 
 @sampler(config_type="isolated_atom")
 def isolated_atoms(symbols: Iterable[str], *, box: float | None = None) -> Made:
-    """Place one free atom of each species; parameters and errors are those of `dimers`.
-
-    Returns
-    -------
-    structures : list of Atoms, one for each species
-        `config_type` is "isolated_atom".
-    """
-    if box is not None:
-        check_number("box", box, "Å")
+    """Place one free atom of each species, of `config_type` "isolated_atom"; see `dimers`."""
     for symbol in dict.fromkeys(check_symbols("symbols", symbols)):
         yield _boxed(Atoms(symbol, positions=[(0.0, 0.0, 0.0)]), box)
 

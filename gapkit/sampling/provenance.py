@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import wraps
 from typing import Any, ParamSpec
 
@@ -11,7 +11,8 @@ import numpy as np
 from ase import Atoms
 
 from gapkit.exceptions import InputError
-from gapkit.sampling.inputs import check_count
+from gapkit.io.plain import plain
+from gapkit.sampling.inputs import check_count, check_number
 from gapkit.structures import to_batch
 
 P = ParamSpec("P")
@@ -20,17 +21,21 @@ Made = Iterator[Atoms | tuple[Atoms, Mapping[str, Any]]]
 
 # Per-atom data of the atoms rather than of one arrangement of them.
 _KEPT_ARRAYS = ("tags", "masses", "initial_magmoms", "initial_charges")
-# Arguments of samplers that are no part of the record.
-_NOT_RECORDED = {"atoms", "bulk", "lattice", "calculator_or_hessian", "n"}
+# Arguments of samplers: structures, which are copied, least values of integers, and units of numbers.
+_STRUCTURES = {"atoms", "bulk", "lattice"}
+_COUNTS = {"n": 1, "n_shells": 1, "n_steps": 1, "n_vacancies": 1, "random_state": 0}
+_NUMBERS = {
+    "amplitude": "Å", "box": "Å", "floor": "eV/Å^2", "largest": "", "minimum_distance": "Å", "sigma": "Å",
+    "temperature": "K", "vacuum": "Å", "width": "Å",
+}  # fmt: skip
+_MAY_BE_ZERO = {"minimum_distance"}
+_NOT_RECORDED = {*_STRUCTURES, "calculator_or_hessian", "n"}
 
 
 def sampler(config_type: str | None = None) -> Callable[[Callable[P, Made]], Callable[P, list[Atoms]]]:
-    """Turn a generator of structures into a sampler: a function that returns them, each with its record.
+    """Turn a generator of structures into a sampler: it checks its arguments and returns them, each with its record.
 
-    Parameters
-    ----------
-    config_type : str, optional
-        Configuration type of the structures; default: the name of the generator.
+    Their configuration type is the name of the generator by default.
     """
 
     def decorate(make: Callable[P, Made]) -> Callable[P, list[Atoms]]:
@@ -43,6 +48,7 @@ def sampler(config_type: str | None = None) -> Callable[[Callable[P, Made]], Cal
             for key, value in bound.arguments.items():  # what can be read once only is read here
                 bound.arguments[key] = list(value) if isinstance(value, Iterator) else value
             parameters = {key: value for key, value in bound.arguments.items() if key not in _NOT_RECORDED}
+            bound.arguments.update({key: _checked(key, value) for key, value in bound.arguments.items()})
             structures = []
             for index, made in enumerate(make(*bound.args, **bound.kwargs)):
                 atoms, details = made if isinstance(made, tuple) else (made, None)
@@ -53,6 +59,16 @@ def sampler(config_type: str | None = None) -> Callable[[Callable[P, Made]], Cal
         return sample
 
     return decorate
+
+
+def _checked(name: str, value: Any) -> Any:
+    if name in _STRUCTURES:
+        return clean_copy(value, name)
+    if name in _COUNTS:
+        return check_count(name, value, _COUNTS[name])
+    if name in _NUMBERS and (name, value) != ("box", None):
+        return check_number(name, value, _NUMBERS[name], inclusive=name in _MAY_BE_ZERO)
+    return value
 
 
 def clean_copy(atoms: Atoms, name: str = "atoms") -> Atoms:
@@ -73,12 +89,12 @@ def clean_copy(atoms: Atoms, name: str = "atoms") -> Atoms:
 
 def generator(random_state: int, name: str, index: int) -> np.random.Generator:
     """Random stream of structure number `index` of a sampler: other structures and samplers have other streams."""
-    return np.random.default_rng([check_count("random_state", random_state, 0), index, *name.encode()])
+    return np.random.default_rng([random_state, index, *name.encode()])
 
 
 def streams(random_state: int, name: str, n: int) -> Iterator[np.random.Generator]:
     """Random streams of the `n` structures of a sampler."""
-    return (generator(random_state, name, index) for index in range(check_count("n", n)))
+    return (generator(random_state, name, index) for index in range(n))
 
 
 def record(
@@ -94,14 +110,3 @@ def record(
     held = {"name": name, "parameters": parameters, "index": index, **({"details": details} if details else {})}
     atoms.info["sampling"] = plain(held)
     return atoms
-
-
-def plain(value: Any) -> Any:
-    """Return `value` in the types that JSON knows."""
-    if isinstance(value, Mapping):
-        return {key if isinstance(key, str) else "-".join(key): plain(item) for key, item in value.items()}
-    if isinstance(value, np.ndarray | np.generic):
-        return value.tolist()
-    if isinstance(value, Iterable) and not isinstance(value, str):
-        return [plain(item) for item in value]
-    return value

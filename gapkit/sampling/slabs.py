@@ -13,7 +13,7 @@ from ase.build import surface
 from numpy.typing import ArrayLike
 
 from gapkit.exceptions import InputError
-from gapkit.sampling.inputs import check_count, check_number, check_periodic
+from gapkit.sampling.inputs import check_count, check_periodic
 from gapkit.sampling.provenance import Made, clean_copy, sampler
 from gapkit.typing import FloatArray
 
@@ -47,15 +47,13 @@ def surfaces(
     InputError
         If a plane is not three integers, of which one is not zero, or another argument is out of range.
     """
-    start = clean_copy(bulk, "bulk")
-    check_periodic("bulk", start, "cutting surfaces")
+    check_periodic("bulk", bulk, "cutting surfaces")
     planes = [_checked_plane(plane) for plane in miller_indices]
     counts = [check_count("layers", count) for count in (layers if isinstance(layers, Sequence) else [layers])]
     if not planes or not counts:
         raise InputError("`miller_indices` and `layers` must hold at least one entry each, got none")
-    vacuum = check_number("vacuum", vacuum, "Å")
     for plane, count in product(planes, counts):
-        slab = clean_copy(surface(start, plane, count, vacuum, periodic=True))
+        slab = clean_copy(surface(bulk, plane, count, vacuum, periodic=True))
         yield slab, {"miller_index": plane, "layers": count}
 
 
@@ -74,7 +72,6 @@ def stacking_faults(
     displacements : (n, 2) float
         Fractions of the slab's two in-plane cell vectors. For (1, 1, 1) of a primitive fcc cell, (1/3, 1/3) and
         (2/3, 2/3) are the intrinsic fault and atop stacking, in the order that the handedness of the cell decides.
-    miller_index : three int
     layers : int
         As in `surfaces`, at least 2.
     vacuum : float, Å

@@ -1,4 +1,4 @@
-"""Thermal displacements: a classical harmonic solid at a temperature, with or without the shape of its modes."""
+"""Thermal displacements of a classical harmonic solid, with or without the shape of its modes, and its Hessian."""
 
 from __future__ import annotations
 
@@ -11,12 +11,15 @@ from ase import Atoms
 from ase.calculators.calculator import BaseCalculator
 from ase.units import kB
 from numpy.typing import ArrayLike
+from scipy.linalg import null_space
 
 from gapkit.exceptions import DataWarning, InputError
-from gapkit.sampling.hessian import finite_difference_hessian, internal_basis
 from gapkit.sampling.inputs import check_number
 from gapkit.sampling.provenance import Made, clean_copy, sampler, streams
 from gapkit.typing import FloatArray
+
+# Singular values of unit-sized rigid motions below this are those of a rotation that moves no atom (linear molecules).
+_NO_MOTION = 1e-6
 
 
 @sampler()
@@ -42,12 +45,10 @@ def thermal_isotropic(
     -----
     Equipartition: <k u^2 / 2> = kB T / 2 for each component u; zero-point motion is left out.
     """
-    temperature = check_number("temperature", temperature, "K")
-    start = clean_copy(atoms)
-    sigma = np.sqrt(kB * temperature / _force_constants(start, k_eff))[:, None]
+    sigma = np.sqrt(kB * temperature / _force_constants(atoms, k_eff))[:, None]
     for rng in streams(random_state, "thermal_isotropic", n):
-        moved = start.copy()
-        moved.positions += sigma * rng.normal(size=(len(start), 3))
+        moved = atoms.copy()
+        moved.positions += sigma * rng.normal(size=(len(atoms), 3))
         yield moved
 
 
@@ -93,15 +94,13 @@ def thermal_modes(
     The classical density of positions, exp(-u H u / 2 kB T), knows no masses: the modes are those of H, and
     u = sum_k sqrt(kB T / c_k) xi_k e_k with standard normal xi_k.
     """
-    temperature, floor = check_number("temperature", temperature, "K"), check_number("floor", floor, "eV/Å^2")
-    start = clean_copy(atoms)
-    basis = internal_basis(start)
+    basis = internal_basis(atoms)
     if basis.shape[1] == 0:
-        raise InputError(f"`atoms` must be able to vibrate, got {len(start)} atom(s) with rigid motion only; add atoms")
+        raise InputError(f"`atoms` must be able to vibrate, got {len(atoms)} atom(s) with rigid motion only; add atoms")
     if isinstance(calculator_or_hessian, BaseCalculator):
-        hessian = finite_difference_hessian(start, calculator_or_hessian, step=step)
+        hessian = finite_difference_hessian(atoms, calculator_or_hessian, step=step)
     else:
-        hessian = _checked_hessian(calculator_or_hessian, 3 * len(start))
+        hessian = _checked_hessian(calculator_or_hessian, 3 * len(atoms))
     curvatures, vectors = np.linalg.eigh(basis.T @ hessian @ basis)
     n_raised, n_imaginary = int(np.sum(np.abs(curvatures) < floor)), int(np.sum(curvatures < 0.0))
     if n_raised or n_imaginary:
@@ -114,7 +113,7 @@ def thermal_modes(
     amplitudes = basis @ (vectors * np.sqrt(kB * temperature / np.maximum(np.abs(curvatures), floor)))
     details = {"n_modes": len(curvatures), "n_raised": n_raised, "n_imaginary": n_imaginary}
     for rng in streams(random_state, "thermal_modes", n):
-        moved = start.copy()
+        moved = atoms.copy()
         moved.positions += (amplitudes @ rng.normal(size=len(curvatures))).reshape(-1, 3)
         yield moved, details
 
@@ -148,3 +147,49 @@ def _checked_hessian(values: Any, size: int) -> FloatArray:
             "transposes; symmetrise it if that is noise"
         )
     return 0.5 * (hessian + hessian.T)
+
+
+def finite_difference_hessian(atoms: Atoms, calculator: BaseCalculator, *, step: float = 0.01) -> FloatArray:
+    """Second derivatives of the energy in eV/Å^2, (3 n_atoms, 3 n_atoms), ordered as atom 0 x, y, z, atom 1 x, ...
+
+    They are central differences of forces at 6 n_atoms displacements by `step`, in Å, symmetrised.
+    """
+    step = check_number("step", step, "Å")
+    moved = clean_copy(atoms)
+    start = moved.positions.copy()
+    moved.calc = calculator
+    hessian = np.empty((start.size, start.size))
+    for component in range(start.size):
+        forces = []
+        for sign in (1.0, -1.0):
+            positions = start.copy()
+            positions.flat[component] += sign * step
+            moved.positions = positions
+            forces.append(np.array(moved.get_forces()).ravel())
+        hessian[component] = (forces[1] - forces[0]) / (2.0 * step)
+    return 0.5 * (hessian + hessian.T)
+
+
+def internal_basis(atoms: Atoms) -> FloatArray:
+    """Orthonormal basis (3 n_atoms, n_internal) of the displacements that are not rigid.
+
+    It is orthogonal to the translations and, as far as periodicity leaves them free, to the rotations: all three of a
+    molecule (two of a linear one), the one about its axis of a wire, none of a slab or a crystal.
+    """
+    n_atoms = len(atoms)
+    motions = [np.tile(axis, (n_atoms, 1)) / np.sqrt(n_atoms) for axis in np.eye(3)]
+    centred = atoms.positions - atoms.positions.mean(axis=0)
+    size = max(float(np.linalg.norm(centred)), 1.0)
+    motions += [np.cross(axis, centred) / size for axis in _free_axes(atoms)]
+    rigid = np.array([motion.ravel() for motion in motions])
+    return null_space(rigid, rcond=_NO_MOTION)
+
+
+def _free_axes(atoms: Atoms) -> FloatArray:
+    """(n, 3) axes about which the structure can turn without meeting its images differently."""
+    periodic = atoms.cell.array[atoms.pbc]
+    if len(periodic) == 0:
+        return np.eye(3)
+    if len(periodic) == 1:
+        return periodic / np.linalg.norm(periodic)
+    return np.empty((0, 3))

@@ -20,8 +20,8 @@ from gapkit.sampling import (
     thermal_modes,
 )
 from gapkit.sampling.distances import shortest_distance
-from gapkit.sampling.hessian import internal_basis
-from gapkit.sampling.monte_carlo import acceptance
+from gapkit.sampling.rattling import acceptance
+from gapkit.sampling.thermal import internal_basis
 
 
 def displacements(structures: list[Atoms], atoms: Atoms) -> np.ndarray:

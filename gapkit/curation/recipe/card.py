@@ -6,13 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-import numpy as np
-
 from gapkit.curation.coverage import Coverage
 from gapkit.curation.pruning import Pruned
 from gapkit.curation.recipe.ledger import LEFT_OUT, TEST, TRAIN, Entry, Ledger, batch_of
 from gapkit.curation.recipe.recipe import Recipe, public_file
 from gapkit.curation.recipe.sources import SourceFile
+from gapkit.io.plain import plain
 from gapkit.structures import describe
 
 FORMAT = 1
@@ -43,7 +42,7 @@ def card(
         "config_types": ledger.counts(),
         "steps": [{"step": s, "what": what, "left_out": out, "remain": left} for s, what, out, left in ledger.steps],
         "coverage": {name: spanned[name] for name in kept},
-        "outliers": pruned and _plain({"before": pruned.before, "after": pruned.after}, MODEL_DIGITS),
+        "outliers": pruned and plain({"before": pruned.before, "after": pruned.after}, MODEL_DIGITS),
         "frames": [
             {
                 "id": e.id, "config_type": e.config_type, "n_atoms": len(e.atoms), "place": e.place, "step": e.step,
@@ -57,7 +56,7 @@ def card(
     if recipe.outliers is not None and recipe.outliers.crystal is not None:
         options["outliers"]["crystal"] = public_file(recipe.outliers.crystal)
     # what was asked for is not rounded
-    return {**_plain(content), "recipe": _plain(options, None)}
+    return {**plain(content, DIGITS), "recipe": plain(options)}
 
 
 def _source(file: SourceFile) -> dict[str, Any]:
@@ -111,17 +110,3 @@ def markdown(content: dict[str, Any]) -> str:
 
 def _row(*cells: object) -> str:
     return "| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |"
-
-
-def _plain(value: Any, digits: int | None = DIGITS) -> Any:
-    if isinstance(value, dict):
-        return {str(k): _plain(v, digits) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(v, digits) for v in value]
-    if isinstance(value, np.integer):
-        return int(value)
-    if isinstance(value, float):
-        if not np.isfinite(value):
-            return None
-        return float(value) if digits is None else float(f"{value:.{digits}g}")
-    return value
