@@ -190,10 +190,7 @@ def convert(
 
     check_output(output, source)
     if (source.suffix == ".xml") == (output.suffix == ".xml"):
-        raise InputError(
-            f"`convert` goes from a gap.xml to a model file or back, got {source.name} and {output.name}; one of them, "
-            "and only one, must end in .xml"
-        )
+        raise InputError(f"one of the two files, and only one, must end in .xml, got {source.name} and {output.name}")
     if source.suffix == ".xml":
         model = quip.load(source)
         model.save(output)

@@ -4,23 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gapkit.exceptions import ConfigError
+from gapkit.gp.noise import Noise
 from gapkit.io.registry import made_arguments, make, make_all
 from gapkit.options.fit import FitConfig, LabelOptions
 from gapkit.options.values import NOISE_NAMES
-
-if TYPE_CHECKING:
-    from gapkit.gp.noise import Noise
-    from gapkit.potential import GAP, Term
-    from gapkit.structures import LabelKeys
+from gapkit.potential import GAP, Term
+from gapkit.structures import LabelKeys
 
 
 def build_estimator(config: FitConfig) -> GAP:
     """The unfitted potential that a configuration describes; ConfigError where one of its objects cannot be made."""
-    from gapkit.potential import GAP
-
     plain = {item.metadata["sets"]: getattr(config, item.name) for item in fields(config) if item.metadata["sets"]}
     made = {
         "terms": build_terms(config),
@@ -35,8 +31,6 @@ def build_estimator(config: FitConfig) -> GAP:
 
 def build_keys(options: LabelOptions, default: LabelKeys | None = None) -> LabelKeys:
     """`default` (or the library's) with the keys that are given in place of its own."""
-    from gapkit.structures import LabelKeys
-
     given, keys = options.keys(), default or LabelKeys()
     own: dict[str, Any] = {item.name: given.pop(item.name) for item in fields(LabelKeys) if item.name in given}
     return replace(keys, **{"others": {**keys.others, **given}, **own})
@@ -44,7 +38,6 @@ def build_keys(options: LabelOptions, default: LabelKeys | None = None) -> Label
 
 def build_noise(config: FitConfig) -> Noise:
     """The noise levels of a configuration; those not given are left to evidence."""
-    from gapkit.gp.noise import Noise
 
     def levels(of: Mapping[str, Any]) -> dict[str, Any]:
         return {name.removesuffix("_sigma"): of[name] for name in NOISE_NAMES if name in of}
@@ -64,8 +57,6 @@ def build_terms(config: FitConfig) -> list[Term] | None:
 
 
 def _build_term(mapping: Mapping[str, Any], where: str) -> Term:
-    from gapkit.potential import Term
-
     names = [item.name for item in fields(Term) if item.name != "descriptor"]
     of_term = made_arguments(Term, {name: mapping[name] for name in names if name in mapping}, where)
     of_descriptor = {name: value for name, value in mapping.items() if name not in names}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -32,11 +33,8 @@ def guarded(command: Callable[Parameters, None]) -> Callable[Parameters, None]:
                 command(*args, **kwargs)
         except BrokenPipeError:  # `gapkit info ... | head`: typer ends it quietly
             raise
-        except (GapkitError, OSError) as error:
+        except (GapkitError, OSError, MemoryError) as error:
             say(f"Error: {_one_paragraph(error)}")
-            raise typer.Exit(EXIT_BAD_INPUT) from error
-        except MemoryError as error:
-            say("Error: out of memory; use fewer sparse points (--n-sparse) or fewer frames")
             raise typer.Exit(EXIT_BAD_INPUT) from error
         except KeyboardInterrupt:
             say("Interrupted; no file was left half-written")
@@ -62,12 +60,12 @@ def show(item: Any) -> None:
 
 def show_json(content: dict[str, Any]) -> None:
     """Write exactly one JSON object to stdout."""
-    import json
-
     typer.echo(json.dumps(content, indent=2, allow_nan=False))
 
 
 def _one_paragraph(error: Exception) -> str:
+    if isinstance(error, MemoryError):
+        return "out of memory; use fewer sparse points (--n-sparse) or fewer frames"
     if isinstance(error, OSError) and error.strerror and not isinstance(error, GapkitError):
         names = " -> ".join(str(name) for name in (error.filename, error.filename2) if name is not None)
         return f"{names}: {error.strerror}" if names else error.strerror

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from ase import Atoms
 
 from gapkit.cli.build import build_estimator
 from gapkit.cli.console import say, show, show_json
@@ -14,9 +16,6 @@ from gapkit.options.fit import FitConfig
 from gapkit.potential.defaults import default_terms
 from gapkit.structures import LabelKeys, read_frames, to_batch
 from gapkit.validation import evaluate
-
-if TYPE_CHECKING:
-    from ase import Atoms
 
 
 def run(train: Path, config: FitConfig) -> None:

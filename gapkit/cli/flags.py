@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from dataclasses import Field, fields
+from inspect import Parameter, signature
 from typing import Annotated, Any, TypeVar
 
 import typer
@@ -19,16 +19,14 @@ def flags(options: type[Options]) -> Callable[[Command], Command]:
     """Give a command, in place of its ``**given``, a flag for each option that fits one; None where it is not given."""
 
     def decorate(command: Command) -> Command:
-        signature = inspect.signature(command, eval_str=True)
-        own = [item for item in signature.parameters.values() if item.kind is not inspect.Parameter.VAR_KEYWORD]
+        declared = signature(command, eval_str=True)
+        own = [item for item in declared.parameters.values() if item.kind is not Parameter.VAR_KEYWORD]
         new = [
-            inspect.Parameter(
-                item.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, _flag(item)]
-            )
+            Parameter(item.name, Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, _flag(item)])
             for item in fields(options)  # type: ignore[arg-type]
             if (kind := _TYPES.get(str(item.type).split(" | ")[0])) is not None
         ]
-        command.__signature__ = signature.replace(parameters=[*own, *new])  # type: ignore[attr-defined]
+        command.__signature__ = declared.replace(parameters=[*own, *new])  # type: ignore[attr-defined]
         return command
 
     return decorate

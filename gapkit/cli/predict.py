@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 
 from gapkit.cli.console import say
 from gapkit.io.atomic import check_output, replacing
-from gapkit.potential import load
+from gapkit.potential import Predictions, load
 from gapkit.structures import read_frames
-
-if TYPE_CHECKING:
-    from ase import Atoms
-
-    from gapkit.potential import Predictions
 
 RESULTS = ("energy", "free_energy", "forces", "stress", "virial", "local_energy")
 # "std" tells the kind of the standard deviations, "calibrated" or "epistemic".

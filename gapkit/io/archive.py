@@ -47,10 +47,8 @@ def read_archive(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str
             if header.get("format") != FORMAT:
                 raise ModelFileError(f"`{path}` is not a gapkit model file; expected one written by `model.save`")
             if header["format_version"] > FORMAT_VERSION:
-                raise ModelFileError(
-                    f"`{path}` is of format {header['format_version']}, this gapkit reads up to {FORMAT_VERSION}: "
-                    "it was written by a newer version: upgrade gapkit"
-                )
+                found = header["format_version"]
+                raise ModelFileError(f"`{path}` was written by a newer version, in format {found}; upgrade gapkit")
             if _digest(text) != archive.read("seal.txt").decode():
                 raise ModelFileError(f"the header of `{path}` was edited after it was written; copy or fit it again")
             arrays = {}
@@ -65,9 +63,7 @@ def read_archive(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str
         raise
     # Damage anywhere in an archive surfaces as whatever zipfile, json or numpy trip over.
     except (zipfile.BadZipFile, zlib.error, KeyError, ValueError, EOFError, OSError, RuntimeError, OverflowError) as e:
-        raise ModelFileError(
-            f"`{path}` is not a complete gapkit model file ({e}); it may be truncated: copy or fit it again"
-        ) from e
+        raise ModelFileError(f"`{path}` is not a complete gapkit model file ({e}); copy or fit it again") from e
     return header, arrays
 
 

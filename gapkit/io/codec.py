@@ -27,10 +27,8 @@ def encode(value: Any) -> Any:
         return {str(key): encode(item) for key, item in value.items()}
     cls = type(value)
     if getattr(find(cls.__name__), "__module__", None) != cls.__module__:
-        raise InputError(
-            f"a model file cannot hold a {cls.__name__}, which is not registered; use gapkit's own classes, or "
-            "register it with gapkit.io.registry.registered"
-        )
+        remedy = "use gapkit's own classes, or register it with gapkit.io.registry.registered"
+        raise InputError(f"a model file cannot hold a {cls.__name__}, which is not registered; {remedy}")
     if hasattr(value, "to_plain"):
         arguments = value.to_plain()
     elif is_dataclass(value):
@@ -51,9 +49,7 @@ def decode(value: Any) -> Any:
             if cls is None:
                 module = value.get("module")
                 own = f"import {module}, which defines it (gapkit --import {module} ...)"
-                raise InputError(
-                    f"unknown class {value['class']!r}; {own if module else 'it may be of a newer gapkit'}"
-                )
+                raise InputError(f"unknown class {value['class']!r}; {own if module else 'is it of a newer gapkit?'}")
             arguments = {key: decode(item) for key, item in value["arguments"].items()}
             return getattr(cls, "from_plain", cls)(**arguments)
         return {key: decode(item) for key, item in value.items()}

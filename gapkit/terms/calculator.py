@@ -57,17 +57,13 @@ class CalculatorTerm(EnergyTerm):
         given, parameters = self.calculator, self.parameters
         if isinstance(given, str):
             if not all(part.isidentifier() for part in given.split(".")) or "." not in given:
-                raise InputError(
-                    f'`calculator` must be an import path such as "ase.calculators.emt.EMT", got {given!r}'
-                )
+                raise InputError(f'`calculator` must be a path such as "ase.calculators.emt.EMT", got {given!r}')
         elif not isinstance(given, BaseCalculator):
             raise InputError(f"`calculator` must be an ASE calculator or its import path, got {type(given).__name__}")
         elif parameters:
             raise InputError("`parameters` must be empty where `calculator` is a calculator, which has its own")
         if not _is_plain(dict(parameters)):
-            raise InputError(
-                f"`parameters` must be numbers, strings, booleans, lists and mappings of these, got {parameters!r}"
-            )
+            raise InputError(f"`parameters` must be plain values, lists and mappings of these, got {parameters!r}")
 
     def __getstate__(self) -> dict[str, Any]:
         return self.get_params()
@@ -75,10 +71,8 @@ class CalculatorTerm(EnergyTerm):
     def to_plain(self) -> dict[str, Any]:
         """Import path and parameters."""
         if not isinstance(self.calculator, str):
-            raise InputError(
-                f"a model file cannot hold the calculator {type(self.calculator).__name__}; give "
-                'CalculatorTerm its import path and parameters, such as ("ase.calculators.emt.EMT", {})'
-            )
+            name = type(self.calculator).__name__
+            raise InputError(f"a model file cannot hold the calculator {name}; give its import path and parameters")
         return {"calculator": self.calculator, "parameters": dict(self.parameters)}
 
     @property
@@ -99,10 +93,7 @@ class CalculatorTerm(EnergyTerm):
         if not (isinstance(found, type) and issubclass(found, BaseCalculator)):
             raise InputError(f"`{self.calculator}` must be a subclass of ASE's Calculator, got {found!r}")
         if issubclass(found, FileIOCalculator | GenericFileIOCalculator) or "command" in self.parameters:
-            raise InputError(
-                f"`{self.calculator}` starts a program, which no model file may do; make the calculator yourself and "
-                "pass it in place of its import path"
-            )
+            raise InputError(f"`{self.calculator}` starts a program, which no model file may do; pass it ready made")
         return found(**self.parameters)
 
     def evaluate(

@@ -172,8 +172,6 @@ def as_energy_terms(given: EnergyTerm | Sequence[EnergyTerm]) -> tuple[EnergyTer
 def _needed(term: EnergyTerm, quantities: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
     missing = [name for name in term.needs if name not in quantities]
     if missing:
-        raise InputError(
-            f"{type(term).__name__} needs {' and '.join(missing)} of the atoms, which no term before it provides; "
-            "put such a term into `energy_terms`, or give `inputs`"
-        )
+        needed = f"{type(term).__name__} needs {' and '.join(missing)} of the atoms"
+        raise InputError(f"{needed}, which no term before it provides; add one to `energy_terms`, or give `inputs`")
     return {name: quantities[name] for name in term.needs}

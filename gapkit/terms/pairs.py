@@ -185,13 +185,7 @@ class PairTable:
 @registered("EnergyTerm")
 @dataclass(frozen=True)
 class PairTables(PairTerm):
-    """Tabulated pair potentials, such as a short-range repulsion.
-
-    Parameters
-    ----------
-    tables : sequence of PairTable
-        One at most for each pair of species; pairs without one have no energy.
-    """
+    """Tabulated pair potentials, such as a short-range repulsion; a pair of species without a table has no energy."""
 
     tables: Sequence[PairTable] = ()
 

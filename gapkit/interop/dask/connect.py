@@ -34,8 +34,8 @@ def connect(address: str, timeout: float = 10.0) -> Client:
         return Client(address, timeout=timeout)
     except (OSError, ValueError) as error:
         raise InputError(
-            f"`scheduler` must be the address of a running Dask scheduler, such as tcp://host:8786, got {address!r} "
-            f"({error}); start one with `dask scheduler`, and workers with `dask worker {address}`"
+            f"`scheduler` must be the address of a running Dask scheduler, got {address!r} ({error}); start one with "
+            f"`dask scheduler`, and workers with `dask worker {address}`"
         ) from error
 
 

@@ -13,14 +13,7 @@ from gapkit.structures import LabelKeys
 
 
 class DaskExecutor(Cluster):
-    """Fits on the workers of a client.
-
-    Parameters
-    ----------
-    client : distributed.Client
-    atoms_per_chunk : int or None
-        What is lost with a worker, and one task; None: from the sizes of data and model.
-    """
+    """Fits on the workers of a `client`, chunk by chunk of `atoms_per_chunk` atoms: what is lost with a worker."""
 
     def source(self, frames: Any, keys: LabelKeys) -> LocalSource:
         """A source of frames, or of files, whose rows are folded on the workers."""

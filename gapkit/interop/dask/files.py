@@ -21,6 +21,7 @@ from gapkit.potential.training.labels import require_labels
 from gapkit.potential.training.reference_energies import ReferenceEnergies, reference_energies
 from gapkit.potential.training.source import LocalSource
 from gapkit.structures import AtomsBatch, DataReport, LabelKeys, concatenate, describe, read_frames, to_batch
+from gapkit.structures.frame_labels import results_of
 from gapkit.terms.known import KnownEnergy
 from gapkit.typing import BoolArray, FloatArray, IntArray
 
@@ -63,14 +64,8 @@ def read_file(path: str, keys: LabelKeys) -> FrameFile:
         batch = to_batch(frames, keys=keys, strict=False)
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
-    names = {
-        name
-        for name, key in keys.given().items()
-        for atoms in frames
-        if key is not None
-        and (key in atoms.info or key in atoms.arrays or (atoms.calc is not None and key in atoms.calc.results))
-    }
-    return batch, frozenset(names)
+    present = {key for atoms in frames for key in (*atoms.info, *atoms.arrays, *results_of(atoms))}
+    return batch, frozenset(name for name, key in keys.changed().items() if key in present)
 
 
 def summarise(file: FrameFile) -> Summary:
@@ -100,10 +95,7 @@ def open_files(cluster: Cluster, paths: Sequence[str], keys: LabelKeys) -> Clust
     summaries: list[Summary] = client.gather([submit(client, summarise, file) for file in files])
     for name, key in keys.changed().items():
         if not any(name in one.found for one in summaries):
-            raise InputError(
-                f"`{name}` of LabelKeys must be a key of at least one frame, got {key!r}, found in none of "
-                f"{len(paths)} files"
-            )
+            raise InputError(f"`{name}` of LabelKeys must be a key of at least one frame, got {key!r}, found in none")
     require_labels(any(one.labelled for one in summaries))
     if sum(int(one.sizes.sum()) for one in summaries) <= ATOMS_HERE:
         batches = client.gather([submit(client, frames_of, file, None) for file in files])
@@ -121,17 +113,10 @@ def choose_frames(summaries: Sequence[Summary], n_atoms: int) -> IntArray:
     order = np.random.default_rng(0).permutation(len(sizes))
     place = np.argsort(order)
     chosen = place < int(np.searchsorted(np.cumsum(sizes[order]), n_atoms)) + 1
-    of_type: dict[object, list[IntArray]] = {}
-    start = 0
-    for one in summaries:
-        for column, z in enumerate(one.species):
-            of_type.setdefault(z, []).append(start + np.flatnonzero(one.compositions[:, column]))
-        types = np.array(one.config_type)
-        for name in set(one.config_type):
-            of_type.setdefault(name, []).append(start + np.flatnonzero(types == name))
-        start += len(one.sizes)
-    for found in of_type.values():
-        frames = np.concatenate(found)
+    totals = Totals.of(summaries)
+    types = np.array([name for one in summaries for name in one.config_type])
+    for members in (*totals.compositions(totals.species).T, *(types == name for name in np.unique(types))):
+        frames = np.flatnonzero(members)
         chosen[frames[np.argsort(place[frames])[:AT_LEAST]]] = True
     return np.flatnonzero(chosen)
 

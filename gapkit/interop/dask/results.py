@@ -5,9 +5,10 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import fields, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
+from ase import Atoms
 from distributed import Client
 
 from gapkit.exceptions import DataError
@@ -20,9 +21,6 @@ from gapkit.structures import LabelKeys, read_frames, to_batch
 from gapkit.targets import TARGETS, Target
 from gapkit.validation import Comparison, ErrorTable, Pairs, compare
 
-if TYPE_CHECKING:
-    from ase import Atoms
-
 # Atoms of a task: seconds of work.
 ATOMS_PER_TASK = 2000
 
@@ -31,15 +29,9 @@ def predict(
     model: GAP, frames: Sequence[Atoms] | Sequence[str], client: Client, return_std: bool | Literal["local"] = False, *,
     std: Std | None = None, interval: float | None = None,
 ) -> Predictions:  # fmt: skip
-    """What ``model.predict`` gives for frames, or for all frames of some files, computed on the workers.
+    """What ``model.predict`` gives for frames, or for all frames of files that the workers read, computed on these.
 
-    Parameters
-    ----------
-    frames : list of Atoms, or list of paths
-        Files are read by the workers.
-    client : distributed.Client
-    return_std, std, interval
-        As for `GAP.predict`.
+    Options are those of `GAP.predict`.
     """
     options = {"return_std": return_std, "std": std, "interval": interval}
     return join_predictions(_run(model, frames, client, predict_part, options))
@@ -50,11 +42,7 @@ def evaluate(
 ) -> ErrorTable:
     """What `gapkit.validation.evaluate` gives for labelled frames or files, computed on the workers.
 
-    Parameters
-    ----------
-    frames : list of Atoms, or list of paths
-    keys : LabelKeys, optional
-        Where the labels are; by default, where the model found those that it was fitted to.
+    Labels are under `keys`; None: where the model found those that it was fitted to.
 
     Raises
     ------
@@ -63,10 +51,7 @@ def evaluate(
     """
     found = join_comparisons(_run(model, frames, client, compare_part, {"keys": keys}))
     if not found.labelled:
-        raise DataError(
-            f"none of the {len(found.n_atoms)} frames has an energy, forces or a stress to compare with; name the keys "
-            "of the labels (`keys`)"
-        )
+        raise DataError(f"none of the {len(found.n_atoms)} frames has a label to compare with; name them in `keys`")
     return found.errors()
 
 

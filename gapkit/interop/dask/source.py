@@ -27,7 +27,7 @@ CHUNKS_PER_ROUND = 32
 
 @dataclass(frozen=True, eq=False)
 class Cluster:
-    """A client, and the atoms of a chunk (None: from the sizes of data and model)."""
+    """A client, and the atoms of a chunk, which is one task (None: from the sizes of data and model)."""
 
     client: Client
     atoms_per_chunk: int | None = None

@@ -73,10 +73,7 @@ def attach(
     fitted = model if isinstance(model, GAP) else load(model)
     state = state_of(fitted)
     if not state.known.is_local:
-        raise InputError(
-            "ranks know the neighbours of their atoms only, which is too little for an energy term of long range such "
-            "as CalculatorTerm; fit without it, or run with GAPCalculator"
-        )
+        raise InputError("LAMMPS cannot have energy terms of long range; fit without them, or run with GAPCalculator")
     thresholds = _thresholds(state)
     every = _check_novelty(thresholds, per_atom, halt_on_novelty, novelty_every)
     _check_instance(lmp)
@@ -138,8 +135,7 @@ def _check_instance(lmp: Any) -> None:
         raise InputError(f"`lmp` must have no pair style, got {pair}; leave out pair_style and pair_coeff")
     if bonds := lmp.extract_global("nbonds"):
         raise InputError(
-            f"a GAP takes all pairs, but LAMMPS leaves bonded ones out of its list, got {bonds} bonds; use atom_style "
-            "atomic or charge"
+            f"LAMMPS leaves bonded pairs out of its list, got {bonds} bonds; use atom_style atomic or charge"
         )
 
 
@@ -151,9 +147,7 @@ def _numbers_of_type(lmp: Any, species: Sequence[int], types: Sequence[str | int
             raise InputError(f"`types` must name the species of the {n_types} atom types, as the model knows several")
         types = [species[0]] * n_types
     if isinstance(types, str) or len(types) != n_types:
-        raise InputError(
-            f"`types` must name the species of each of the {n_types} atom types, such as ('Si', 'O'), got {types!r}"
-        )
+        raise InputError(f"`types` must name the species of each of the {n_types} atom types, got {types!r}")
     numbers = atomic_numbers(types)
     check_species(numbers, species)
     return np.array([0, *numbers])

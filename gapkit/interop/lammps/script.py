@@ -32,10 +32,7 @@ def split_script(text: str) -> tuple[str, str]:
         raise InputError(f"the script must have one line `{MARK}` at most, got {len(marks)}")
     places = marks or [(stop, stop) for word, _, stop in commands if word in _MAKES_BOX]
     if not places:
-        raise InputError(
-            f"the script must have a line `{MARK}` after the command that makes the box, or one of "
-            f"{', '.join(_MAKES_BOX)}; it has none"
-        )
+        raise InputError(f"the script must have a line `{MARK}`, or one of {', '.join(_MAKES_BOX)}; it has none")
     lines = text.splitlines(keepends=True)
     start, stop = places[0]
     return "".join(lines[:start]), "".join(lines[stop:])

@@ -89,9 +89,7 @@ def convert_distance_nb(item: Coordinates, species: Species) -> list[Part]:
     if order == 2:
         return [_cluster(item, TwoBody, z, 1)]
     if len(set(z)) > 1:
-        raise options.unsupported(
-            "Z", "QUIP's own energy of three atoms that are not all alike depends on the order of the atoms in the file"
-        )
+        raise options.unsupported("Z", "QUIP's energy of unlike atoms depends on the order of the atoms in the file")
     if not np.allclose(item.theta, item.theta[0], rtol=1e-12):
         raise options.unsupported("theta", "the three distances of like atoms must have one length scale")
     part = _cluster(item, TripletDistances, z, 3)
@@ -104,10 +102,8 @@ def _cluster(item: Coordinates, cls: type[TwoBody | ThreeBody | TripletDistances
     if item.covariance != ARD_SE:
         raise options.unsupported("covariance_type", f"gapkit takes ard_se for {options.name}")
     if item.points.shape[1] != d or len(theta) != d:
-        raise ModelFileError(
-            f"descriptor {options.name} has {d} elements, its sparse points have {item.points.shape[1]} and theta has "
-            f"{len(theta)}; the file was edited"
-        )
+        sizes = f"its sparse points have {item.points.shape[1]} and theta has {len(theta)}"
+        raise ModelFileError(f"descriptor {options.name} has {d} elements, {sizes}; the file was edited")
     descriptor = cls(
         options.number("cutoff"), cutoff_function=CosineCutoff(options.number("cutoff_transition_width", 0.5)),
         species=sorted(set(block)), blocks=[list(block)],
@@ -124,8 +120,8 @@ def convert_soap(item: Coordinates, species: Species) -> list[Part]:
     options.check(SOAP_OPTIONS, SOAP_NEUTRAL)
     if item.version < WITH_DEGREES:
         raise InputError(
-            f"descriptor soap of gap_version {item.version} lacks the factor 1/sqrt(2 l + 1), which gapkit's SOAP "
-            f"always has; files from {WITH_DEGREES} on can be read: fit the model again"
+            f"soap of gap_version {item.version} lacks the factor 1/sqrt(2 l + 1) of gapkit's SOAP; files from "
+            f"{WITH_DEGREES} on can be read: fit the model again"
         )
     if item.covariance != DOT_PRODUCT:
         raise options.unsupported("covariance_type", "gapkit takes dot_product for soap")
@@ -133,10 +129,8 @@ def convert_soap(item: Coordinates, species: Species) -> list[Part]:
     sigma0 = options.number("covariance_sigma0", 0.0)
     engine = descriptor.engine(descriptor.resolve_species(()))
     if item.points.shape[1] != engine.n_features + 1:
-        raise ModelFileError(
-            f"descriptor soap with these options has {engine.n_features + 1} elements, the sparse points have "
-            f"{item.points.shape[1]}; the file was edited"
-        )
+        sizes = f"{engine.n_features + 1} elements, its sparse points have {item.points.shape[1]}"
+        raise ModelFileError(f"descriptor soap with these options has {sizes}; the file was edited")
     if not np.allclose(item.points[:, -1], sigma0, rtol=0, atol=1e-12):
         raise ModelFileError(f"the last element of soap's sparse points must be covariance_sigma0 = {sigma0}")
     points = np.empty_like(item.points[:, :-1])

@@ -139,26 +139,22 @@ def _points(item: Element, sparse: list[Element], folder: Path, n: int, d: int) 
             content = path.read_bytes()
         except FileNotFoundError:
             raise ModelFileError(
-                f"the sparse points are in `{folder / name}`, which does not exist; copy it beside the gap.xml"
+                f"`{folder / name}`, of sparse points, is missing; copy it beside the gap.xml"
             ) from None
         wanted = item.get("sparseX_md5sum", "").strip()
         found = hashlib.md5(content, usedforsecurity=False).hexdigest()
         if wanted and wanted != found:
-            raise ModelFileError(
-                f"`{path}` has the md5 sum {found}, expected {wanted}: it is of another model or damaged; copy it again"
-            )
+            raise ModelFileError(f"`{path}` must have the md5 sum {wanted}, got {found}; copy it again")
         numbers = np.loadtxt(io.BytesIO(content), ndmin=1).ravel()
     else:
-        numbers = np.array([float(word) for s in sparse for text in _texts(s) for word in text.split()])
+        # the numbers of a point may stand in slices
+        items = [part for s in sparse for part in sorted(s.findall("sparseX_slice"), key=_start) or [s]]
+        numbers = np.array([float(word) for part in items for word in (part.text or "").split()])
     if len(numbers) != n * d or not np.isfinite(numbers).all():
-        raise ModelFileError(
-            f"the sparse points of {item.get('label')} must be {n} x {d} finite numbers, got {len(numbers)} numbers; "
-            "copy the file again"
-        )
+        expected = f"{n} x {d} finite numbers, got {len(numbers)} numbers"
+        raise ModelFileError(f"the sparse points of {item.get('label')} must be {expected}; copy the file again")
     return numbers.reshape(n, d)
 
 
-def _texts(item: Element) -> list[str]:
-    """Numbers of a sparse point, which may stand in slices."""
-    slices = sorted(item.findall("sparseX_slice"), key=lambda s: int(s.get("start", 0)))
-    return [s.text or "" for s in slices] if slices else [item.text or ""]
+def _start(item: Element) -> int:
+    return int(item.get("start", 0))

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from gapkit.exceptions import InputError, ModelFileError
 
 _PAIR = re.compile(r"""(\w+)(?:\s*=\s*(\{[^}]*\}|"[^"]*"|'[^']*'|\S+))?""")
-_TRUE, _FALSE = ("t", "true", ".true.", "1", "yes"), ("f", "false", ".false.", "0", "no")
+# Values of options, in lower case.
+ON, OFF = ("t", "true", ".true.", "1", "yes"), ("f", "false", ".false.", "0", "no")
+ZERO, ONE, EMPTY = ("0", "0.0", "0.", "0.0d0", "0.00"), ("1", "1.0", "1.", "1.0d0"), ("",)
 
 # What tells gap_fit how to choose and weigh sparse points; its result stands elsewhere in the file.
 OF_THE_FIT = frozenset({
@@ -65,9 +67,9 @@ class Options:
     def flag(self, key: str, default: bool) -> bool:
         """T or F."""
         text = self.values.get(key, "T" if default else "F").lower()
-        if text not in (*_TRUE, *_FALSE):
+        if text not in (*ON, *OFF):
             raise ModelFileError(f"`{key}` of descriptor {self.name} must be T or F, got {text!r}")
-        return text in _TRUE
+        return text in ON
 
     def unsupported(self, key: str, why: str) -> InputError:
         """The error for an option that gapkit cannot express."""
@@ -83,10 +85,3 @@ class Options:
                 raise self.unsupported(key, "gapkit does not know this option")
             if value.lower() not in neutral[key]:
                 raise self.unsupported(key, f"gapkit has only {' or '.join(neutral[key])} for it")
-
-
-OFF = _FALSE
-ON = _TRUE
-ZERO = ("0", "0.0", "0.", "0.0d0", "0.00")
-ONE = ("1", "1.0", "1.", "1.0d0")
-EMPTY = ("",)

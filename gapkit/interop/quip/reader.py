@@ -29,7 +29,7 @@ EXACT = 1e12
 
 
 def load(path: str | os.PathLike[str], *, species: Sequence[str | int] | None = None) -> GAP:
-    """Read a model that QUIP's gap_fit wrote.
+    """Read a gap.xml that QUIP's gap_fit wrote; files of sparse points are looked for beside it.
 
     The file holds weights without their posterior: they count as exact, and standard deviations are what the sparse
     points cannot see, as in QUIP's `local_gap_variance` (see `gap_variance` for exactly that).  There are no
@@ -37,8 +37,6 @@ def load(path: str | os.PathLike[str], *, species: Sequence[str | int] | None = 
 
     Parameters
     ----------
-    path : path
-        The gap.xml; files of sparse points are looked for beside it.
     species : sequence of str or int, or None
         All species of the model, where it names none (Z=0); None: those with an e0 or in a descriptor.
 
@@ -61,20 +59,17 @@ def load(path: str | os.PathLike[str], *, species: Sequence[str | int] | None = 
     basis = SparseBasis.build(engines, kernels, [[(p.block, p.points) for p in of_term] for of_term in of_terms])
     core = read_core(file)
     energy_terms = () if core is None else (core,)
+    metadata = {
+        "source": {"file": str(path), "gap_version": file.version, "command_line": file.command_line},
+        "training_set": {"sha256": None} | dict.fromkeys(("n_frames", "n_atoms"), "an unknown number of"),
+        "report": f"Read from {path}, which QUIP wrote (gap_version {file.version}).",
+        "seconds": {},
+    }
     state = FittedState(
-        terms=tuple(terms),
-        sparse=_sparse_model(basis, kernels, of_terms),
-        known=KnownEnergy({z: file.energies.get(z, 0.0) for z in numbers}, energy_terms),
-        noise=(noise or Noise()).as_dict(),
-        given_noise=noise or Noise(),
-        origins=np.full(basis.n_columns, -1, dtype=np.int64),
-        metadata={
-            "source": {"file": str(path), "gap_version": file.version, "command_line": file.command_line},
-            "training_set": {"sha256": None} | dict.fromkeys(("n_frames", "n_atoms"), "an unknown number of"),
-            "report": f"Read from {path}, which QUIP wrote (gap_version {file.version}).",
-            "seconds": {},
-        },
-    )
+        tuple(terms), _sparse_model(basis, kernels, of_terms),
+        KnownEnergy({z: file.energies.get(z, 0.0) for z in numbers}, energy_terms), noise=(noise or Noise()).as_dict(),
+        given_noise=noise or Noise(), origins=np.full(basis.n_columns, -1, dtype=np.int64), metadata=metadata,
+    )  # fmt: skip
     return GAP.from_state(state, terms=terms, energy_terms=energy_terms, truncation=0.0, noise=noise, calibration=None)
 
 

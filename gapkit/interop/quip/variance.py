@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 from ase import Atoms
@@ -17,15 +16,13 @@ from gapkit.gp.basis import SparseBlock
 from gapkit.gp.cholesky import cholesky
 from gapkit.gp.instances import AppliedBasis, Chunk
 from gapkit.neighbours import NeighbourList
+from gapkit.potential import GAP
 from gapkit.potential.state import state_of
 from gapkit.structures import to_batch
 from gapkit.typing import FloatArray
 
-if TYPE_CHECKING:
-    from gapkit.potential import GAP
-
+# QUIP's `gap_variance_regularisation`, eV.
 REGULARISATION = 1e-3
-"""QUIP's `gap_variance_regularisation`, eV."""
 # A sparse point that is no instance, such as a mean of some, may lie beyond the cutoff: its alpha takes the weight.
 SMALLEST = 1e-6
 
@@ -36,14 +33,7 @@ def gap_variance(model: GAP, frames: Atoms | Sequence[Atoms], *, regularisation:
     Every instance has v = delta^2 + rho^2 - k^T (K_MM + rho^2)^-1 k, where k and K_MM contain the cutoff factors of the
     sparse points.  With f its own factor, v f^2 is shared by the atoms of a pair or triangle, and is the centre's for
     soap and angle_3b.  No data and no noise are in it.  As delta^2 stands for k(x, x), it may be negative where soap
-    has a `covariance_sigma0`; QUIP then stops.
-
-    Parameters
-    ----------
-    model : GAP
-    frames : Atoms or list of Atoms
-    regularisation : float
-        rho, eV.
+    has a `covariance_sigma0`; QUIP then stops.  `regularisation` is rho, eV.
     """
     state = state_of(model)
     sparse = state.sparse

@@ -24,16 +24,10 @@ N_ELEMENTS = 118
 
 
 def write(model: GAP, path: str | os.PathLike[str]) -> None:
-    """Write a model for QUIP: `path`, and beside it one file of sparse points for each descriptor.
+    """Write a model for QUIP: `path`, such as ``gap.xml``, and beside it a file of sparse points for each descriptor.
 
+    Terms are SOAP (gaussian basis), TwoBody and ThreeBody with `CosineCutoff`; see README.md of this package.
     Predictions are the same to rounding.  The posterior, its calibration and thresholds of novelty have no place there.
-
-    Parameters
-    ----------
-    model : GAP
-        Fitted, of SOAP (gaussian basis), TwoBody and ThreeBody with `CosineCutoff`; see README.md of this package.
-    path : path
-        Such as ``gap.xml``.
 
     Raises
     ------
