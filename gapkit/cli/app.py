@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from gapkit.cli.console import guarded, say, show
+from gapkit.cli.console import guarded, say, show, show_json
 from gapkit.cli.flags import flags
 from gapkit.exceptions import InputError
 from gapkit.options.fit import FitConfig, LabelOptions
@@ -107,9 +107,32 @@ def evaluate(
 
     Labels are looked for under the keys that the model was fitted with, unless others are given.
     """
-    from gapkit.cli.evaluate import run
+    from gapkit.cli.build import build_keys
+    from gapkit.io.atomic import check_output, replacing
+    from gapkit.potential import load
+    from gapkit.structures import read_frames
+    from gapkit.validation import compare, uncertainty_of
 
-    run(model, structures, LabelOptions(**keys), uncertainty=uncertainty, as_json=json, picture=plot)
+    if plot is not None:
+        from gapkit.report.picture import check_picture
+
+        check_picture(plot)
+        check_output(plot, model, structures)
+    potential = load(model)
+    of_labels = build_keys(LabelOptions(**keys), potential.label_keys)
+    comparison = compare(potential, read_frames(structures), of_labels, uncertainty=uncertainty)
+    if plot is not None:
+        from gapkit.report import parity_figure, uncertainty_figure
+
+        draw = uncertainty_figure if uncertainty else parity_figure
+        with replacing(plot) as temporary:
+            draw(comparison).savefig(temporary, dpi=200)
+        say(f"Wrote {plot}")
+    table = uncertainty_of(comparison) if uncertainty else comparison.errors()
+    if json:
+        show_json(table.to_dict())
+    else:
+        show(table)
 
 
 @app.command()

@@ -21,10 +21,7 @@ Parameters = ParamSpec("Parameters")
 
 
 def guarded(command: Callable[Parameters, None]) -> Callable[Parameters, None]:
-    """Turn what a user can cause into one paragraph on stderr and an exit code; bugs keep their traceback.
-
-    A command that fails with GapkitError or OSError leaves existing output files as they were.
-    """
+    """Turn what a user can cause into one paragraph on stderr and an exit code; bugs keep their traceback."""
 
     @functools.wraps(command)
     def wrapper(*args: Parameters.args, **kwargs: Parameters.kwargs) -> None:

@@ -63,7 +63,7 @@ def read_archive(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str
         raise
     # Damage anywhere in an archive surfaces as whatever zipfile, json or numpy trip over.
     except (zipfile.BadZipFile, zlib.error, KeyError, ValueError, EOFError, OSError, RuntimeError, OverflowError) as e:
-        raise ModelFileError(f"`{path}` is not a complete gapkit model file ({e}); copy or fit it again") from e
+        raise ModelFileError(f"`{path}` is not a complete model file, perhaps truncated ({e}); copy it again") from e
     return header, arrays
 
 

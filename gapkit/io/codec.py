@@ -45,11 +45,11 @@ def decode(value: Any) -> Any:
         return [decode(item) for item in value]
     if isinstance(value, Mapping):
         if {"class", "arguments"} <= set(value) <= {"class", "arguments", "module"}:
-            cls = find(value["class"])
+            cls = find(name := value["class"])
             if cls is None:
                 module = value.get("module")
                 own = f"import {module}, which defines it (gapkit --import {module} ...)"
-                raise InputError(f"unknown class {value['class']!r}; {own if module else 'is it of a newer gapkit?'}")
+                raise InputError(f"unknown class {name!r}; {own if module else 'it may be of a newer gapkit'}")
             arguments = {key: decode(item) for key, item in value["arguments"].items()}
             return getattr(cls, "from_plain", cls)(**arguments)
         return {key: decode(item) for key, item in value.items()}

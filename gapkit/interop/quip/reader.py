@@ -1,31 +1,34 @@
-"""From a gap.xml to a fitted `GAP`."""
+"""From a gap.xml to a fitted `GAP`, with a core potential that is QUIP's Glue of pair tables."""
 
 from __future__ import annotations
 
 import os
 import re
 from collections.abc import Sequence
+from xml.etree.ElementTree import Element
 
 import numpy as np
 
 from gapkit.descriptors.species import atomic_numbers
-from gapkit.exceptions import InputError
+from gapkit.exceptions import InputError, ModelFileError
 from gapkit.gp.basis import SparseBasis
 from gapkit.gp.noise import Noise
 from gapkit.gp.posterior import Posterior
 from gapkit.gp.solver import PriorBlock
-from gapkit.interop.quip.core import read_core
 from gapkit.interop.quip.descriptors import CONVERTERS, Part, with_centres
 from gapkit.interop.quip.file import GapFile, read
+from gapkit.interop.quip.options import Options
 from gapkit.interop.quip.variance import REGULARISATION, prior_factor
 from gapkit.potential import GAP
 from gapkit.potential.model import SparseModel
 from gapkit.potential.state import FittedState
 from gapkit.potential.term import Term
-from gapkit.terms import KnownEnergy
+from gapkit.terms import KnownEnergy, PairTable, PairTables
 
 # Precision of the weights of a model whose data are not known: they count as exact, as in QUIP.
 EXACT = 1e12
+# A slope as large as this at the end of a table stands for "second derivative zero".
+NATURAL = 1e30
 
 
 def load(path: str | os.PathLike[str], *, species: Sequence[str | int] | None = None) -> GAP:
@@ -57,7 +60,7 @@ def load(path: str | os.PathLike[str], *, species: Sequence[str | int] | None = 
     engines = [term.descriptor.engine(term.descriptor.resolve_species(numbers)) for term in terms]
     kernels = [term.resolved_kernel() for term in terms]
     basis = SparseBasis.build(engines, kernels, [[(p.block, p.points) for p in of_term] for of_term in of_terms])
-    core = read_core(file)
+    core = _core(file)
     energy_terms = () if core is None else (core,)
     metadata = {
         "source": {"file": str(path), "gap_version": file.version, "command_line": file.command_line},
@@ -123,3 +126,38 @@ def _sparse_model(basis: SparseBasis, kernels: list, of_terms: list[list[Part]])
         prior.append(PriorBlock(block.columns, prior_factor(block, jitter), jitter, given=True))
     posterior = Posterior(EXACT * np.eye(basis.n_columns), prior, scales)
     return SparseModel(basis, posterior, np.concatenate([part.weights for of_term in of_terms for part in of_term]))
+
+
+def _core(file: GapFile) -> PairTables | None:
+    """The core potential as an energy term, None where there is none; InputError if it has more than pair tables."""
+    if file.core is None:
+        return None
+    kind, *words = file.core.split(maxsplit=1)
+    rest = Options.parse(*words) if kind == "IP" and words else None
+    if rest is None or rest.name != "Glue" or set(rest.values) - {"label"}:
+        raise InputError(f"the core potential {file.core!r} cannot be read; gapkit has the pair tables of `IP Glue`")
+    label = rest.values.get("label")
+    found = [g for g in file.root.iter("Glue_params") if label is None or g.get("label") == label]
+    if len(found) != 1:
+        raise ModelFileError(f"`{file.path}` must hold one <Glue_params> for its core potential, found {len(found)}")
+    if any(float(p.get("E", "nan")) != 0.0 for p in found[0].findall(".//per_type_data/potential_density/point")):
+        raise InputError("the core potential has an embedding energy (potential_density); gapkit has pair tables only")
+    types = {item.get("type", ""): int(item.get("atomic_num", "0")) for item in found[0].iter("per_type_data")}
+    return PairTables([_table(item, types) for item in found[0].iter("per_pair_data")])
+
+
+def _table(item: Element, types: dict[str, int]) -> PairTable:
+    table = item.find("potential_pair")
+    if table is None:
+        raise ModelFileError("<per_pair_data> of the core potential lacks <potential_pair>; copy the file again")
+    unknown = (set(item.keys()) - {"type1", "type2"}) | (set(table.keys()) - {"num_points", "y1", "yn"})
+    if unknown:
+        raise InputError(f"the core potential has {', '.join(sorted(unknown))}, which gapkit does not know")
+    try:
+        species = [types[item.get(key, "")] for key in ("type1", "type2")]
+        points = sorted((float(p.attrib["r"]), float(p.attrib["E"])) for p in table.findall("point"))
+        ends = [float(table.get(key, "1e50")) for key in ("y1", "yn")]
+    except (KeyError, ValueError) as error:
+        raise ModelFileError(f"a pair table of the core potential is not complete ({error}); copy it again") from None
+    slopes = [None if abs(end) > NATURAL else end for end in ends]
+    return PairTable(species, [r for r, _ in points], [energy for _, energy in points], slopes)
