@@ -4,27 +4,54 @@ from __future__ import annotations
 
 import gc
 import sys
+from collections.abc import Callable
+from dataclasses import Field, fields
 from importlib import import_module
+from inspect import Parameter, signature
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 
 from gapkit.cli.console import guarded, say, show, show_json
-from gapkit.cli.flags import flags
 from gapkit.exceptions import InputError
+from gapkit.options import Options
 from gapkit.options.fit import FitConfig, LabelOptions
 
 app = typer.Typer(
-    name="gapkit",
+    name="gapkit", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
     help="Gaussian-process interatomic potentials. Units: eV, Å, eV/Å, eV/Å³ (ASE's sign of the stress).",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
+)  # fmt: skip
 
 Model = Annotated[Path, typer.Argument(metavar="MODEL", help="Model file.")]
 Labelled = typer.Argument(help="Labelled structures in any format that ASE reads.")
+Command = TypeVar("Command", bound=Callable[..., None])
+_TYPES = {"str": str, "int": int, "float": float, "bool": bool}
+
+
+def flags(options: type[Options]) -> Callable[[Command], Command]:
+    """Give a command, in place of its ``**given``, a flag for each option that fits one; None where it is not given."""
+
+    def decorate(command: Command) -> Command:
+        declared = signature(command, eval_str=True)
+        own = [item for item in declared.parameters.values() if item.kind is not Parameter.VAR_KEYWORD]
+        new = [
+            Parameter(item.name, Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, _flag(item)])
+            for item in fields(options)  # type: ignore[arg-type]
+            if (kind := _TYPES.get(str(item.type).split(" | ")[0])) is not None
+        ]
+        command.__signature__ = declared.replace(parameters=[*own, *new])  # type: ignore[attr-defined]
+        return command
+
+    return decorate
+
+
+def _flag(item: Field[Any]) -> Any:
+    name, has_default = item.name.replace("_", "-"), item.default is not None and item.default is not False
+    text = item.metadata["help"] + (f" Default: {item.default}." if has_default else "")
+    declared = f"--{name}/--no-{name}" if isinstance(item.default, bool) else f"--{name}"
+    panel = "Labels" if item.metadata["sets"] == "label_keys" else None
+    return typer.Option(declared, help=text, metavar=item.metadata["metavar"], rich_help_panel=panel)
 
 
 def main() -> None:

@@ -107,13 +107,12 @@ def made_arguments(
 
 def _fits(value: Any, annotation: str) -> bool:
     """Whether a value has one of the types of an annotation; True where a file cannot hold one of them."""
-    for name in annotation.split(" | "):
+
+    def one(name: str) -> bool:
         if mapping := re.fullmatch(r"(?:Mapping|dict)\[str, (\w+)\]", name):
-            if isinstance(value, Mapping) and all(_fits(each, mapping[1]) for each in value.values()):
-                return True
-        elif name not in _PLAIN or (
-            # Python takes a bool for an int
-            isinstance(value, _PLAIN[name]) and (name == "bool" or not isinstance(value, bool))
-        ):
-            return True
-    return False
+            return isinstance(value, Mapping) and all(_fits(each, mapping[1]) for each in value.values())
+        if isinstance(value, bool):  # which Python takes for an int
+            return name == "bool" or name not in _PLAIN
+        return isinstance(value, _PLAIN.get(name, object))
+
+    return any(map(one, annotation.split(" | ")))

@@ -50,6 +50,7 @@ class CalculatorTerm(EnergyTerm):
     """
 
     is_potential: ClassVar[bool] = True
+    reach: ClassVar[None] = None  # a calculator has neighbour lists of its own
     calculator: Any
     parameters: Mapping[str, Any] = field(default_factory=dict)
 
@@ -57,13 +58,13 @@ class CalculatorTerm(EnergyTerm):
         given, parameters = self.calculator, self.parameters
         if isinstance(given, str):
             if not all(part.isidentifier() for part in given.split(".")) or "." not in given:
-                raise InputError(f'`calculator` must be a path such as "ase.calculators.emt.EMT", got {given!r}')
+                raise InputError(f'`calculator` must be an import path like "ase.calculators.emt.EMT", got {given!r}')
         elif not isinstance(given, BaseCalculator):
             raise InputError(f"`calculator` must be an ASE calculator or its import path, got {type(given).__name__}")
         elif parameters:
             raise InputError("`parameters` must be empty where `calculator` is a calculator, which has its own")
         if not _is_plain(dict(parameters)):
-            raise InputError(f"`parameters` must be plain values, lists and mappings of these, got {parameters!r}")
+            raise InputError(f"`parameters` must be numbers, strings, booleans, lists and mappings, got {parameters!r}")
 
     def __getstate__(self) -> dict[str, Any]:
         return self.get_params()
@@ -74,11 +75,6 @@ class CalculatorTerm(EnergyTerm):
             name = type(self.calculator).__name__
             raise InputError(f"a model file cannot hold the calculator {name}; give its import path and parameters")
         return {"calculator": self.calculator, "parameters": dict(self.parameters)}
-
-    @property
-    def reach(self) -> None:
-        """None: a calculator has neighbour lists of its own."""
-        return
 
     @cached_property
     def _made(self) -> BaseCalculator:

@@ -58,8 +58,9 @@ def evaluate(
 def _run(model: GAP, frames: Any, client: Client, task: Any, options: dict[str, Any]) -> list[Any]:
     """Results of a task for all parts of the frames, in order."""
     state_of(model)
+    parts: list[Any] = as_paths(frames) or _chunks(frames)
     sent = submit(client, given, _light(model))
-    tasks = [submit(client, task, sent, part, options) for part in as_paths(frames) or _chunks(frames)]
+    tasks = [submit(client, task, sent, part, options) for part in parts]
     results: list[Any] = client.gather(tasks)
     return results
 

@@ -197,8 +197,6 @@ def vector_order(engine: SOAPEngine) -> IntArray:
 
 
 CONVERTERS: dict[str, Callable[[Coordinates, Species], list[Part]]] = {
-    "soap": convert_soap,
-    "distance_2b": convert_distance_2b,
-    "angle_3b": convert_angle_3b,
+    "soap": convert_soap, "distance_2b": convert_distance_2b, "angle_3b": convert_angle_3b,
     "distance_Nb": convert_distance_nb,
-}
+}  # fmt: skip
