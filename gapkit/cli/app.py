@@ -91,7 +91,7 @@ def common(
 def fit(
     train: Annotated[Path, Labelled],
     config: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="YAML or TOML file with any of these options; flags win.")
+        Path | None, typer.Option(metavar="FILE", help="YAML or TOML file of options; flags win.")
     ] = None,
     **given: Any,
 ) -> None:
@@ -122,12 +122,10 @@ def evaluate(
     model: Model,
     structures: Annotated[Path, Labelled],
     uncertainty: Annotated[
-        bool, typer.Option("--uncertainty", help="Compare the errors with the predicted standard deviations as well.")
+        bool, typer.Option("--uncertainty", help="Compare errors with standard deviations.")
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the errors as one JSON object.")] = False,
-    plot: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Picture of the errors, with --uncertainty of the error bars.")
-    ] = None,
+    plot: Annotated[Path | None, typer.Option(metavar="FILE", help="Picture of the errors, or error bars.")] = None,
     **keys: Any,
 ) -> None:
     """Compute the errors of a model on labelled structures, overall and per configuration type.
@@ -166,9 +164,7 @@ def evaluate(
 @guarded
 def curate(
     recipe: Annotated[Path, typer.Argument(metavar="RECIPE", help="YAML or TOML file: sources, steps and output.")],
-    output: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="Folder to write, in place of that of the recipe.")
-    ] = None,
+    output: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Folder in place of the recipe's.")] = None,
     page: Annotated[bool, typer.Option("--page/--no-page", help="Write a page with pictures (matplotlib).")] = True,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Do everything but write.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the data card as one JSON object.")] = False,

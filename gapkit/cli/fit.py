@@ -65,15 +65,11 @@ def _cluster(scheduler: str | None) -> AbstractContextManager[Any]:
 
 def _check_test(test_frames: list[Atoms], frames: list[Atoms], keys: LabelKeys | None, path: Path | None) -> None:
     if not any(has.any() for has in to_batch(test_frames, keys=keys).all_labels.has.values()):
-        raise DataError(
-            f"none of the {len(test_frames)} frames of {path} has an energy, forces or a stress to test on; "
-            "name the keys of the labels (--energy-key, --forces-key, --stress-key) or leave out --test"
-        )
+        found = f"none of the {len(test_frames)} frames of {path} has a label to test on"
+        raise DataError(f"{found}; name the keys (--energy-key, --forces-key, --stress-key) or leave out --test")
     known = {symbol for atoms in frames for symbol in atoms.get_chemical_symbols()}
     for number, atoms in enumerate(test_frames):
         unknown = sorted(set(atoms.get_chemical_symbols()) - known)
         if unknown:
-            raise UnknownSpeciesError(
-                f"frame {number} of {path} holds {', '.join(unknown)}, which no training frame does; "
-                "remove it from the test structures or add it to the training structures"
-            )
+            found = f"frame {number} of {path} holds {', '.join(unknown)}, which no training frame does"
+            raise UnknownSpeciesError(f"{found}; remove it, or add it to the training structures")

@@ -78,8 +78,7 @@ class Options:
     @classmethod
     def help(cls, name: str) -> str:
         """The description of an option."""
-        text: str = cls.__dataclass_fields__[name].metadata["help"]  # type: ignore[attr-defined]
-        return text
+        return str(cls.__dataclass_fields__[name].metadata["help"])  # type: ignore[attr-defined]
 
 
 def _passed(check: Check, value: Any, where: str) -> Any:

@@ -40,8 +40,6 @@ def read_options(path: Path) -> Located:
     ------
     ConfigError
         If the suffix is neither, the content is not a mapping in that language, or a name is there twice.
-    OSError
-        If the file cannot be read.
     """
     parse = {".yaml": _parse_yaml, ".yml": _parse_yaml, ".toml": _parse_toml}.get(path.suffix.lower())
     if parse is None:

@@ -97,10 +97,7 @@ class CalculatorTerm(EnergyTerm):
         upstream: FloatArray | None = None, inputs: Mapping[str, FloatArray] | None = None,
     ) -> TermValues:  # fmt: skip
         if (centres is not None and not np.all(centres)) or (upstream is not None and not np.all(upstream == 1.0)):
-            raise InputError(
-                "the gradient of some atoms' energies cannot be had from an ASE calculator, which gives that of all; "
-                "evaluate all atoms (outside of LAMMPS: with GAPCalculator), or leave CalculatorTerm out"
-            )
+            raise InputError("an ASE calculator has the gradient of all energies alone; leave CalculatorTerm out")
         local, forces = np.zeros(batch.n_atoms), np.zeros((batch.n_atoms, 3))
         virials = np.zeros((batch.n_frames, 3, 3))
         for frame in range(batch.n_frames):

@@ -40,9 +40,7 @@ class KnownEnergy:
 
     reference: Mapping[int, float] = field(default_factory=dict)
     terms: tuple[EnergyTerm, ...] = ()
-    _of_batches: MutableMapping[AtomsBatch, dict[str, FloatArray]] = field(
-        default_factory=WeakKeyDictionary, repr=False
-    )
+    _of_batches: MutableMapping[Any, dict[str, FloatArray]] = field(default_factory=WeakKeyDictionary, repr=False)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.reference, self.terms)
@@ -127,10 +125,8 @@ class KnownEnergy:
         energy = np.bincount(batch.frame_of_atom, self.reference_energies(batch), batch.n_frames).astype(np.float64)
         found = self._of_terms(batch)
         if batch.labels is not None and np.isnan(found["virial"][batch.labels.has_virial]).any():
-            raise InputError(
-                "frames with a stress need energy terms that have one, and an ASE calculator among `energy_terms` "
-                "does not; leave the stresses out, or use a calculator with stress"
-            )
+            lacks = "a calculator among `energy_terms` has no stress, which some frames have"
+            raise InputError(f"{lacks}; leave the stresses out, or use a calculator with stress")
         return {name: found[name] + (energy if name == "energy" else 0.0) for name in TARGETS if name in found}
 
     def energies_of_potentials(self, batch: AtomsBatch) -> FloatArray:

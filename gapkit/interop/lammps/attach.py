@@ -97,10 +97,8 @@ def attach(
 def check_layers(n_layers: int, n_ranks: int) -> None:
     """Raise InputError where vectors of a rank's atoms depend on edges that it does not know."""
     if n_layers > 1 and n_ranks > 1:
-        raise InputError(
-            f"a rank knows the neighbours of its own atoms only, and a descriptor of this model looks {n_layers} hops "
-            f"far; run on one rank instead of {n_ranks}, with more threads"
-        )
+        remedy = f"run on one rank instead of {n_ranks}, with more threads"
+        raise InputError(f"ranks know one hop of neighbours, and the model looks {n_layers} hops far; {remedy}")
 
 
 def _check_novelty(thresholds: FloatArray | None, per_atom: bool, limit: float | None, every: int | None) -> int:
@@ -116,10 +114,8 @@ def _check_novelty(thresholds: FloatArray | None, per_atom: bool, limit: float |
     if every == 0:
         raise InputError("`halt_on_novelty` needs `novelty_every` > 0, got 0; 10 is usual")
     if thresholds is None:
-        raise NotFittedModelError(
-            "`halt_on_novelty` needs thresholds of novelty, and this model has none; fit it with a SOAP term and "
-            '`calibration="leave-one-out"` (the default)'
-        )
+        remedy = 'fit the model with a SOAP term and `calibration="leave-one-out"` (the default)'
+        raise NotFittedModelError(f"`halt_on_novelty` needs thresholds of novelty; {remedy}")
     return every
 
 

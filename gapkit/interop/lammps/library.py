@@ -51,10 +51,8 @@ def communicator(lmp: Any) -> Any | None:
     if size == 1:
         started = max(int(os.environ.get(name) or 1) for name in _STARTED)
         if started > 1:
-            raise InputError(
-                f"mpirun started {started} processes, but LAMMPS knows only one: that mpirun is of another MPI than "
-                f"its library; use the mpirun beside this Python ({INSTALL})"
-            )
+            remedy = f"it is of another MPI; use the mpirun beside this Python ({INSTALL})"
+            raise InputError(f"mpirun started {started} processes, but LAMMPS knows only one: {remedy}")
         return None
     comm = lmp.get_mpi_comm()
     if comm is None:

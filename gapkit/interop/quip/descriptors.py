@@ -119,10 +119,8 @@ def convert_soap(item: Coordinates, species: Species) -> list[Part]:
     options = item.options
     options.check(SOAP_OPTIONS, SOAP_NEUTRAL)
     if item.version < WITH_DEGREES:
-        raise InputError(
-            f"soap of gap_version {item.version} lacks the factor 1/sqrt(2 l + 1) of gapkit's SOAP; files from "
-            f"{WITH_DEGREES} on can be read: fit the model again"
-        )
+        lacks = f"soap of gap_version {item.version} lacks the factor 1/sqrt(2 l + 1) of gapkit's SOAP"
+        raise InputError(f"{lacks}; files from {WITH_DEGREES} on can be read: fit the model again")
     if item.covariance != DOT_PRODUCT:
         raise options.unsupported("covariance_type", "gapkit takes dot_product for soap")
     descriptor, centres = _soap(options, species, item.version)

@@ -111,8 +111,8 @@ def _coordinates(item: Element, folder: Path, version: int) -> Coordinates:
     options = Options.parse(item.findtext("descriptor", ""))
     covariance = int(_need(item, "covariance_type"))
     if covariance not in (ARD_SE, DOT_PRODUCT):
-        kind = COVARIANCES.get(covariance, str(covariance))
-        raise InputError(f"descriptor {options.name} has the kernel {kind}; gapkit has ard_se and dot_product")
+        kernel = COVARIANCES.get(covariance, covariance)
+        raise InputError(f"descriptor {options.name} has the kernel {kernel}; gapkit has ard_se and dot_product")
     for name in ("signal_mean", "f0"):
         if float(item.get(name, 0.0)) != 0.0:
             raise InputError(f"descriptor {options.name} has {name}={item.get(name)}; gapkit's kernels have none")

@@ -52,10 +52,11 @@ def gap_variance(model: GAP, frames: Atoms | Sequence[Atoms], *, regularisation:
 
 def prior_factor(block: SparseBlock, jitter: float) -> FloatArray:
     """Lower Cholesky factor of K_MM + jitter / f_s^2 of a block at unit scale; of triangles, the symmetrised kernel."""
-    k = _kernel(block, block.points)
+    k = block.kernel(block.points, block.points)
     if isinstance(block.engine, TripletDistancesEngine):
         norms = self_norms(block.engine, block.species, block.points)
-        k = sum(_kernel(block, block.points[:, order]) for order in orders_of(block.species)) / np.outer(norms, norms)
+        of_orders = [block.kernel(block.points[:, order], block.points) for order in orders_of(block.species)]
+        k = np.sum(of_orders, axis=0) / np.outer(norms, norms)
     name = f"K_MM of {type(block.engine).__name__.removesuffix('Engine')} {block.species}"
     return cholesky(k + jitter * np.diag(sparse_factors(block.engine, block.points) ** -2.0), name=name).L
 
@@ -82,17 +83,12 @@ def sparse_factors(engine: Engine, points: FloatArray) -> FloatArray:
     return np.where(factors < SMALLEST, 1.0, factors)
 
 
-def _kernel(block: SparseBlock, x: FloatArray) -> FloatArray:
-    """Unit-scale kernel of x (n, d) with the sparse points, (n, m)."""
-    return np.asarray(block.kernel(x, block.points), np.float64)
-
-
 def _add(
     chunk: Chunk, factor: FloatArray, jitter: float, delta: float, neighbours: NeighbourList, variance: FloatArray
 ) -> None:
     """Add what the instances of a block give to the variances of their atoms."""
     block, features = chunk.block, chunk.features
-    k, factors, atoms = _kernel(block, features.x), features.factors, features.centres[:, None]
+    k, factors, atoms = block.kernel(features.x, block.points), features.factors, features.centres[:, None]
     squares = factors**2
     if isinstance(block.engine, PairEngine):
         atoms = np.stack([features.centres, neighbours.indices[features.state]], axis=1)
