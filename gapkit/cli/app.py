@@ -184,12 +184,8 @@ def lammps(
     arguments: Annotated[
         list[str] | None, typer.Argument(metavar="-- ARGUMENTS", help="Arguments for LAMMPS, such as -log none.")
     ] = None,
-    types: Annotated[
-        str | None, typer.Option(help="Species of the atom types, such as Cu,Au. Default: the model's, if it is one.")
-    ] = None,
-    halt_on_novelty: Annotated[
-        float | None, typer.Option(help="End the run where the novelty of an atom, over its threshold, exceeds this.")
-    ] = None,
+    types: Annotated[str | None, typer.Option(help="Species of the atom types, Cu,Au. Default: the only one.")] = None,
+    halt_on_novelty: Annotated[float | None, typer.Option(help="Novelty over threshold that ends the run.")] = None,
     novelty_every: Annotated[int | None, typer.Option(help="Steps from one look at the novelty to the next.")] = None,
     n_jobs: Annotated[int, typer.Option(help="Threads of each rank.")] = 1,
 ) -> None:

@@ -57,8 +57,7 @@ class Options:
 
     def __post_init__(self) -> None:
         for item in fields(self):  # type: ignore[arg-type]
-            held, metadata = getattr(self, item.name), item.metadata
-            where = f"`{item.name}`"
+            held, metadata, where = getattr(self, item.name), item.metadata, f"`{item.name}`"
             if "check" in metadata:
                 object.__setattr__(self, item.name, check_value(type(self), item.name, held, where))
             elif "entries" in metadata:

@@ -24,11 +24,11 @@ from gapkit.typing import BoolArray, FloatArray, IntArray
 class PairTerm(EnergyTerm):
     """E = 1/2 sum over edges v(r): half of the energy of a pair to either atom."""
 
+    cutoff: float  # Å
+
     @abstractmethod
     def pair(self, r: FloatArray, z1: IntArray, z2: IntArray) -> tuple[FloatArray, FloatArray]:
         """Pair energies v (n,) in eV and dv/dr in eV/Å, at distances r (n,) between species z1 and z2 (n,)."""
-
-    cutoff: float  # Å
 
     @property
     def reach(self) -> float:

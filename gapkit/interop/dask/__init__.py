@@ -7,7 +7,7 @@ six triangles of M x M numbers.  A worker computes what one machine would, nothi
 """
 
 from gapkit.interop.dask.connect import connect
-from gapkit.interop.dask.executor import DaskExecutor
+from gapkit.interop.dask.files import DaskExecutor
 from gapkit.interop.dask.results import evaluate, predict
 
 __all__ = ["DaskExecutor", "connect", "evaluate", "predict"]

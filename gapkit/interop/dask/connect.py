@@ -33,10 +33,8 @@ def connect(address: str, timeout: float = 10.0) -> Client:
     try:
         return Client(address, timeout=timeout)
     except (OSError, ValueError) as error:
-        raise InputError(
-            f"`scheduler` must be the address of a running Dask scheduler, got {address!r} ({error}); start one with "
-            f"`dask scheduler`, and workers with `dask worker {address}`"
-        ) from error
+        remedy = f"start one with `dask scheduler`, and workers with `dask worker {address}`"
+        raise InputError(f"`scheduler` must be the address of a scheduler, got {address!r}; {remedy}") from error
 
 
 def submit(client: Client, function: Callable[..., Any], *arguments: Any, priority: int = 0) -> Future:

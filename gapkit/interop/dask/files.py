@@ -1,4 +1,4 @@
-"""Training frames in files that the workers read; this process holds summaries and a random part of the frames."""
+"""Fits to frames, or to files that the workers read: this process holds summaries and a random part of their frames."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ import numpy as np
 from distributed import Future
 
 from gapkit.exceptions import DataError, InputError
-from gapkit.interop.dask.connect import submit
+from gapkit.interop.dask.connect import as_paths, submit
 from gapkit.interop.dask.source import Cluster, ClusterSource
 from gapkit.potential.metadata import training_digest
-from gapkit.potential.training.labels import require_labels
+from gapkit.potential.training.labels import labelled_batch, require_labels
 from gapkit.potential.training.reference_energies import ReferenceEnergies, reference_energies
 from gapkit.potential.training.source import LocalSource
 from gapkit.structures import AtomsBatch, DataReport, Fault, LabelKeys, concatenate, describe, read_frames, to_batch
@@ -237,3 +237,12 @@ def _sum(a: ConfigTypeCount, b: ConfigTypeCount) -> ConfigTypeCount:
 
 def _range(ranges: list[Range]) -> Range:
     return min(low for low, _ in ranges), max(high for _, high in ranges)
+
+
+class DaskExecutor(Cluster):
+    """Fits on the workers of a `client`, chunk by chunk of `atoms_per_chunk` atoms: what is lost with a worker."""
+
+    def source(self, frames: Any, keys: LabelKeys) -> LocalSource:
+        """A source of frames, or of files, whose rows are folded on the workers."""
+        paths = as_paths(frames)
+        return open_files(self, paths, keys) if paths else ClusterSource(self, labelled_batch(frames, keys))

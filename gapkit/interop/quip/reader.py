@@ -112,10 +112,8 @@ def _group(parts: list[Part]) -> tuple[list[Term], list[list[Part]]]:
                 break
         else:
             groups.append([part])
-    firsts = [group[0] for group in groups]
     centres = [tuple(part.block[0] for part in group) for group in groups]
-    terms = [p.term if p.key is None else with_centres(p.term, z) for p, z in zip(firsts, centres, strict=True)]
-    return terms, groups
+    return [with_centres(g[0].term, z) if g[0].key else g[0].term for g, z in zip(groups, centres, strict=True)], groups
 
 
 def _sparse_model(basis: SparseBasis, kernels: list, of_terms: list[list[Part]]) -> SparseModel:

@@ -24,7 +24,7 @@ from tests.potential.models import make_frames, small_model
 distributed = pytest.importorskip("distributed", reason="needs dask.distributed: pip install gapkit[dask]")
 
 from gapkit.interop import dask as cluster_of  # noqa: E402
-from gapkit.interop.dask import DaskExecutor, evaluate, executor, files, predict, source  # noqa: E402
+from gapkit.interop.dask import DaskExecutor, evaluate, files, predict, source  # noqa: E402
 from gapkit.interop.dask.triangles import atoms_per_chunk  # noqa: E402
 
 SAME = 1e-8
@@ -165,8 +165,8 @@ def test_files_that_this_process_does_not_hold(client, paths, from_files, test_f
     monkeypatch.setattr(files, "ATOMS_HERE", 40)
     monkeypatch.setattr(files, "AT_LEAST", 1)
     sources = []
-    original = executor.open_files
-    monkeypatch.setattr(executor, "open_files", lambda *a: sources.append(original(*a)) or sources[-1])
+    original = files.open_files
+    monkeypatch.setattr(files, "open_files", lambda *a: sources.append(original(*a)) or sources[-1])
     model = small_model(calibration="leave-one-out")
     model.fit([str(path) for path in paths], client=DaskExecutor(client, atoms_per_chunk=12))
     assert 40 <= sources[0].batch.n_atoms <= 52 < model.metadata_["training_set"]["n_atoms"] == 96
