@@ -8,8 +8,8 @@ the vector of an atom may depend on edges of its neighbours.
 Instances come in *blocks* of like species: (Z,) for atoms, (Z1, Z2) for pairs, (Z0, Z1, Z2) for triplets; every block
 has its own sparse points.
 
-A new descriptor is three classes: a `Descriptor` with its parameters, an `Engine` for fixed species and a `View` of one
-neighbour list.  `examples/custom_descriptor.py` is one.
+A new descriptor is three classes, as in `examples/custom_descriptor.py`: a `Descriptor` with its parameters, an
+`Engine` for fixed species and a `View` of one neighbour list.
 """
 
 from __future__ import annotations
@@ -100,20 +100,11 @@ class InstanceEdges:
 
 @dataclass(frozen=True, eq=False)
 class Jacobian:
-    """Derivatives of instances with respect to the vectors of their edges.
-
-    Attributes
-    ----------
-    edges : InstanceEdges
-    dx : ndarray (n_entries, 3, d)
-        dx/d(edge vector), 1/Å times the unit of x.
-    dfactors : ndarray (n_entries, 3) or None
-        df/d(edge vector), 1/Å; None where f is constant.
-    """
+    """Derivatives of instances with respect to the vectors of their edges, 1/Å times the unit of x and f."""
 
     edges: InstanceEdges
-    dx: FloatArray
-    dfactors: FloatArray | None
+    dx: FloatArray  # (n_entries, 3, d)
+    dfactors: FloatArray | None  # (n_entries, 3); None where f is constant
 
     def projected(self, projection: FloatArray | None, workspace: Workspace | None = None) -> Jacobian:
         """With dx @ projection, (n_entries, 3, r), in place of dx; None: as it is."""
@@ -126,32 +117,17 @@ class Jacobian:
 
 
 class View(ABC):
-    """A descriptor applied to one neighbour list.
-
-    Parameters
-    ----------
-    engine : Engine
-    numbers : ndarray (n_atoms,) of int
-        Atomic numbers.
-    neighbours : NeighbourList
-        May hold longer edges than the engine's reach.
-    """
+    """A descriptor applied to atoms of atomic numbers (n_atoms,); neighbours may be farther than the engine's reach."""
 
     centres_per_chunk = 128
     """Central atoms whose instances fit the cache together."""
 
     def __init__(self, engine: Engine, numbers: IntArray, neighbours: NeighbourList) -> None:
-        self.engine = engine
-        self.numbers = numbers
-        self.neighbours = neighbours
+        self.engine, self.numbers, self.neighbours = engine, numbers, neighbours
 
     def centres(self, block: Block) -> IntArray:
         """Atoms that can be the centre of an instance of `block`, ascending."""
-        first, *others = self.engine.centre_species(block)
-        mask = self.numbers == first
-        for species in others:
-            mask |= self.numbers == species
-        return np.flatnonzero(mask)
+        return np.flatnonzero(np.isin(self.numbers, self.engine.centre_species(block)))
 
     @abstractmethod
     def features(self, block: Block, centres: IntArray, workspace: Workspace | None = None) -> Features:
@@ -178,21 +154,11 @@ class View(ABC):
 
 @dataclass(frozen=True, eq=False)
 class Engine(ABC):
-    """A descriptor with its species fixed and its tables filled.
+    """A descriptor with its species fixed and its tables filled."""
 
-    Attributes
-    ----------
-    species : tuple of int
-        Atomic numbers.
-    reach : float
-        Longest edge that counts, Å.
-    scale : float
-        Multiplies the vectors.
-    """
-
-    species: tuple[int, ...]
-    reach: float
-    scale: float = field(default=1.0, kw_only=True)
+    species: tuple[int, ...]  # atomic numbers
+    reach: float  # longest edge that counts, Å
+    scale: float = field(default=1.0, kw_only=True)  # of the vectors
 
     view_class: ClassVar[type[View]]
     is_atomic: ClassVar[bool] = True
@@ -239,14 +205,10 @@ class Engine(ABC):
         return self
 
     def adapted(self, environments: Iterable[tuple[Block, View, IntArray]], tolerance: float) -> Engine:
-        """The engine made for a training set: here with vectors of root mean square length 1, if it is atomic.
+        """The engine made for a sample of a training set, (block, view, centres), which is made as it is read.
 
-        Parameters
-        ----------
-        environments : iterable of (block, view, centres)
-            A sample of the training set; made as it is read.
-        tolerance : float
-            Part of a vector's length that may be left out (root mean square).
+        Here with vectors of root mean square length 1, if it is atomic.  `tolerance` is the part of a vector's length
+        that may be left out (root mean square).
         """
         if not self.is_atomic:
             return self
@@ -257,15 +219,7 @@ class Engine(ABC):
     def grow(self, whole: Engine) -> tuple[Engine, IntArray]:
         """The engine for more species, adapted as this one, and where this one's features are among its own.
 
-        Parameters
-        ----------
-        whole : Engine
-            Of the same descriptor for all species, as the descriptor makes it.
-
-        Raises
-        ------
-        InputError
-            If the features depend on the list of species.
+        `whole` is as the descriptor makes it for all species.  InputError if features depend on the list of species.
         """
         if whole.n_features != self.n_features:
             raise InputError(
@@ -288,8 +242,7 @@ class _ScaledView(View):
 
     def __init__(self, view: View, scale: float) -> None:
         super().__init__(view.engine, view.numbers, view.neighbours)
-        self._view = view
-        self._scale = scale
+        self._view, self._scale = view, scale
         self.centres_per_chunk = view.centres_per_chunk
 
     def features(self, block: Block, centres: IntArray, workspace: Workspace | None = None) -> Features:
@@ -319,13 +272,7 @@ class Descriptor(TransformerMixin, BaseEstimator, ABC):
 
     @abstractmethod
     def engine(self, species: Sequence[int]) -> Engine:
-        """Check the parameters and fill the tables for the atomic numbers `species`.
-
-        Raises
-        ------
-        InputError
-            If a parameter is out of range.
-        """
+        """Check the parameters (InputError) and fill the tables for the atomic numbers `species`."""
 
     def default_kernel(self) -> GapKernel:
         """Kernel of a term that names none."""
@@ -351,8 +298,7 @@ class Descriptor(TransformerMixin, BaseEstimator, ABC):
         InputError
             If a parameter is out of range.
         """
-        batch = to_batch(frames, labels=False)
-        self.species_ = self.resolve_species(batch.species)
+        self.species_ = self.resolve_species(to_batch(frames, labels=False).species)
         self.engine_ = self.engine(self.species_)
         return self
 
@@ -368,6 +314,6 @@ class Descriptor(TransformerMixin, BaseEstimator, ABC):
         batch = to_batch(frames, labels=False)
         check_species(batch.species, self.species_)
         view = self.engine_.view(batch.numbers, build_neighbour_list(batch, self.engine_.reach))
-        blocks = [view.features(block, view.centres(block)) for block in self.engine_.blocks]
-        order = np.argsort(np.concatenate([features.centres for features in blocks]), kind="stable")
-        return np.concatenate([features.x for features in blocks])[order][:, self.engine_.public_order]
+        found = [view.features(block, view.centres(block)) for block in self.engine_.blocks]
+        order = np.argsort(np.concatenate([features.centres for features in found]), kind="stable")
+        return np.concatenate([features.x for features in found])[order][:, self.engine_.public_order]

@@ -6,13 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gapkit._core.triplets import (
-    count_triplets,
-    fill_triplets,
-    triplet_jacobian,
-    triplet_pullback,
-    triplet_values,
-)
+from gapkit._core import triplets
 from gapkit.descriptors.base import Block, Features, InstanceEdges, Jacobian
 from gapkit.descriptors.instances import InstanceEngine, InstanceView, _InstanceDescriptor
 from gapkit.kernels import GapKernel, SquaredExponential
@@ -29,45 +23,38 @@ class TripletView(InstanceView):
 
     centres_per_chunk = 8
 
+    @property
+    def _edges(self) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+        return self.neighbours.vectors, self.neighbours.distances, self._weights, self._slopes
+
     def triplets(self, block: Block, centres: IntArray) -> tuple[IntArray, IntArray]:
         """Centres (n,) and both edges (n, 2) of the triplets of `block` around `centres`."""
         near = self.neighbours
-        where = (
-            centres, near.offsets, near.indices, near.distances, self.numbers, self.engine.reach, block[1], block[2],
-        )  # fmt: skip
-        n = count_triplets(*where)
+        _, z1, z2 = block
+        where = centres, near.offsets, near.indices, near.distances, self.numbers, self.engine.reach, z1, z2
+        n = triplets.count_triplets(*where)
         owners, edges = np.empty(n, np.int64), np.empty((n, 2), np.int64)
-        fill_triplets(*where, owners, edges)
+        triplets.fill_triplets(*where, owners, edges)
         return owners, edges
 
     def features(self, block: Block, centres: IntArray, workspace: Workspace | None = None) -> Features:
-        """Triplets of `block` around `centres`."""
         owners, edges = self.triplets(block, centres)
         x = np.empty((len(edges), 3))
-        triplet_values(edges, self.neighbours.vectors, self.neighbours.distances, x)
+        triplets.triplet_values(edges, self.neighbours.vectors, self.neighbours.distances, x)
         factors = MULTIPLICITY * self._weights[edges[:, 0]] * self._weights[edges[:, 1]]
         return Features(x, factors, owners, edges)
 
     def pullback(self, features: Features, gx: FloatArray, gf: FloatArray, edge_gradients: FloatArray) -> None:
-        """Add dE/d(edge vector) for dE/dx `gx` and dE/df `gf`."""
-        triplet_pullback(
-            features.state, self.neighbours.vectors, self.neighbours.distances, self._weights, self._slopes,
-            MULTIPLICITY, features.x, gx, gf, edge_gradients,
-        )  # fmt: skip
+        triplets.triplet_pullback(features.state, *self._edges, MULTIPLICITY, features.x, gx, gf, edge_gradients)
 
     def jacobian(
         self, features: Features, workspace: Workspace | None = None, projection: FloatArray | None = None
     ) -> Jacobian:
-        """Derivatives with respect to both edges of every triplet."""
-        edges = features.state
-        n = len(edges)
+        n = len(features.state)
         dx, df = np.empty((2 * n, 3, 3)), np.empty((2 * n, 3))
-        triplet_jacobian(
-            edges, self.neighbours.vectors, self.neighbours.distances, self._weights, self._slopes,
-            MULTIPLICITY, features.x, dx, df,
-        )  # fmt: skip
-        of_instances = InstanceEdges(np.arange(0, 2 * n + 1, 2), edges.ravel())
-        return Jacobian(of_instances, dx, df).projected(projection, workspace)
+        triplets.triplet_jacobian(features.state, *self._edges, MULTIPLICITY, features.x, dx, df)
+        own = InstanceEdges(np.arange(0, 2 * n + 1, 2), features.state.ravel())
+        return Jacobian(own, dx, df).projected(projection, workspace)
 
 
 @dataclass(frozen=True, eq=False)

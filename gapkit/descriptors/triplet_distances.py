@@ -51,7 +51,6 @@ class TripletDistancesView(TripletView):
     engine: TripletDistancesEngine
 
     def features(self, block: Block, centres: IntArray, workspace: Workspace | None = None) -> Features:
-        """Triangles of `block` around `centres`, the orders of each one after another."""
         near = self.neighbours
         owners, edges = self.triplets(block, centres)
         x = np.empty((len(edges), 3))
@@ -59,8 +58,7 @@ class TripletDistancesView(TripletView):
         x[:, 2] = np.linalg.norm(near.vectors[edges[:, 1]] - near.vectors[edges[:, 0]], axis=1)
         orders = orders_of(block)
         s, _ = self.engine.self_kernel(x, orders)
-        factors = self._weights[edges].prod(axis=1) / np.sqrt(s)
-        m = len(orders)
+        factors, m = self._weights[edges].prod(axis=1) / np.sqrt(s), len(orders)
         state = _Triangles(edges, x, s, orders)
         return Features(x[:, orders].reshape(-1, 3), np.repeat(factors, m), np.repeat(owners, m), state)
 
@@ -76,7 +74,6 @@ class TripletDistancesView(TripletView):
         return units, -0.5 * (factors / these.s)[:, None] * change, switch
 
     def pullback(self, features: Features, gx: FloatArray, gf: FloatArray, edge_gradients: FloatArray) -> None:
-        """Add dE/d(edge vector) for dE/dx `gx` and dE/df `gf`."""
         edges, orders = features.state.edges, features.state.orders
         units, by_distance, switch = self._slopes_of(features)
         along = np.zeros_like(by_distance)
@@ -92,7 +89,6 @@ class TripletDistancesView(TripletView):
     def jacobian(
         self, features: Features, workspace: Workspace | None = None, projection: FloatArray | None = None
     ) -> Jacobian:
-        """Derivatives with respect to both edges of every triangle."""
         edges, orders = features.state.edges, features.state.orders
         units, by_distance, switch = self._slopes_of(features)
         n, m = len(edges), len(orders)
@@ -102,8 +98,8 @@ class TripletDistancesView(TripletView):
             dx[:, edge, :, 2] = sign * units[:, 2]
         df = np.einsum("nead,nd->nea", dx, by_distance) + switch[:, :, None] * units[:, :2]
         of_orders = dx[..., orders].transpose(0, 3, 1, 2, 4)  # triangle, order, edge, axis, distance
-        of_instances = InstanceEdges(np.arange(0, 2 * n * m + 1, 2), np.repeat(edges, m, axis=0).ravel())
-        jacobian = Jacobian(of_instances, of_orders.reshape(-1, 3, 3), np.repeat(df, m, axis=0).reshape(-1, 3))
+        own = InstanceEdges(np.arange(0, 2 * n * m + 1, 2), np.repeat(edges, m, axis=0).ravel())
+        jacobian = Jacobian(own, of_orders.reshape(-1, 3, 3), np.repeat(df, m, axis=0).reshape(-1, 3))
         return jacobian.projected(projection, workspace)
 
 

@@ -18,17 +18,13 @@ class PairView(InstanceView):
     """Pairs of one neighbour list."""
 
     def features(self, block: Block, centres: IntArray, workspace: Workspace | None = None) -> Features:
-        """Distances of the pairs of `block` around `centres`."""
-        neighbours = self.neighbours
-        edges = ranges(neighbours.offsets[centres], neighbours.offsets[centres + 1])
-        tails = neighbours.centres[edges]
-        other = np.where(self.numbers[tails] == block[0], block[1], block[0])
-        keep = (self.numbers[neighbours.indices[edges]] == other) & (neighbours.distances[edges] < self.engine.reach)
-        edges = edges[keep]
-        return Features(neighbours.distances[edges, None], self._weights[edges], tails[keep], edges)
+        near = self.neighbours
+        edges = ranges(near.offsets[centres], near.offsets[centres + 1])
+        other = np.where(self.numbers[near.centres[edges]] == block[0], block[1], block[0])
+        edges = edges[(self.numbers[near.indices[edges]] == other) & (near.distances[edges] < self.engine.reach)]
+        return Features(near.distances[edges, None], self._weights[edges], near.centres[edges], edges)
 
     def pullback(self, features: Features, gx: FloatArray, gf: FloatArray, edge_gradients: FloatArray) -> None:
-        """Add dE/d(edge vector) for dE/dr `gx` and dE/df `gf`."""
         edges = features.state
         along = (gx[:, 0] + gf * self._slopes[edges]) / self.neighbours.distances[edges]
         edge_gradients[edges] += along[:, None] * self.neighbours.vectors[edges]
@@ -36,13 +32,10 @@ class PairView(InstanceView):
     def jacobian(
         self, features: Features, workspace: Workspace | None = None, projection: FloatArray | None = None
     ) -> Jacobian:
-        """Unit vectors of the pairs."""
         edges = features.state
         unit = self.neighbours.vectors[edges] / self.neighbours.distances[edges, None]
-        of_instances = InstanceEdges(np.arange(len(edges) + 1), edges)
-        return Jacobian(of_instances, unit[:, :, None], self._slopes[edges, None] * unit).projected(
-            projection, workspace
-        )
+        own = InstanceEdges(np.arange(len(edges) + 1), edges)
+        return Jacobian(own, unit[:, :, None], self._slopes[edges, None] * unit).projected(projection, workspace)
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +46,6 @@ class PairEngine(InstanceEngine):
     n_atoms = 2
 
     def centre_species(self, block: Block) -> tuple[int, ...]:
-        """Either species of the pair."""
         return tuple(set(block))
 
 

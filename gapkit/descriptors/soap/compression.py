@@ -27,23 +27,15 @@ MAX_SEED = 2**32 - 1
 
 @dataclass(frozen=True, eq=False)
 class Columns:
-    """Columns made of the channels, and their pairs.
+    """Columns made of the channels, and their pairs first[a] <= b < last[a], both (n,).
 
-    Attributes
-    ----------
-    mixing : ndarray (l_max + 1, n_species * n_max, n_columns)
-        W[l, A, a], channels with n fastest within species.
-    first, last : ndarray (n,) of int
-        Column a makes pairs with first[a] <= b < last[a].  As the kernels want it, first[a] is a multiple of four, and
-        both ascend within each group of four a.
-    is_symmetric : bool
-        Whether both densities have the same columns, so that a pair off the diagonal stands for two.
+    As the kernels want it, first[a] is a multiple of four, and both ascend within each group of four a.
     """
 
-    mixing: FloatArray
+    mixing: FloatArray  # (l_max + 1, n_species * n_max, n_columns): W[l, A, a], n fastest within species
     first: IntArray
     last: IntArray
-    is_symmetric: bool
+    is_symmetric: bool  # both densities have the same columns, so that a pair off the diagonal stands for two
 
 
 class Compression(Protocol):
@@ -87,9 +79,8 @@ class Channels:
 
     def columns(self, species: Sequence[int], n_max: int, l_max: int) -> Columns | None:
         """Columns of the second density, the shorter, then from a multiple of four on those of the first."""
-        first, second = (
-            np.kron(_kept(len(species), self.nu_S >= density), _kept(n_max, self.nu_R >= density)) for density in (1, 2)
-        )
+        kept = (np.ones((len(species), 1)), np.eye(len(species))), (np.ones((n_max, 1)), np.eye(n_max))
+        first, second = (np.kron(kept[0][self.nu_S >= i], kept[1][self.nu_R >= i]) for i in (1, 2))
         n_first, n_second = first.shape[1], second.shape[1]
         if n_second == len(first):
             return None
@@ -97,14 +88,45 @@ class Channels:
             return _all_pairs(np.tile(first, (l_max + 1, 1, 1)))
         start = -(-n_second // 4) * 4
         mixing = np.zeros((l_max + 1, len(first), start + n_first))
-        mixing[:, :, :n_second] = second
-        mixing[:, :, start:] = first
+        mixing[:, :, :n_second], mixing[:, :, start:] = second, first
         return Columns(mixing, np.full(n_second, start), np.full(n_second, start + n_first), False)
 
 
-@registered("Compression")
 @dataclass(frozen=True)
-class Mixing:
+class _Random:
+    """A compression by normal weights."""
+
+    n_channels: int
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        name = type(self).__name__
+        if not _is_integer(self.n_channels) or self.n_channels < 1:
+            raise InputError(
+                f"`n_channels` of {name} must be an integer >= 1, got {self.n_channels!r}; 8 to 64 is usual"
+            )
+        if not _is_integer(self.seed) or not 0 <= self.seed <= MAX_SEED:
+            raise InputError(f"`seed` of {name} must be an integer between 0 and 2^32 - 1, got {self.seed!r}")
+
+    def _check(self, most: int, what: str) -> None:
+        if self.n_channels > most:
+            raise InputError(
+                f"`n_channels` of {type(self).__name__} must be at most the {most} {what}, got {self.n_channels}; "
+                "lower it, or leave `compression` out"
+            )
+
+    def _weights(self, number: int, species: Sequence[int], n_max: int, l_max: int) -> FloatArray:
+        """Independent weights (number, l_max + 1, channels, n_channels), of each species from its atomic number.
+
+        By `RandomState`, whose numbers no version of NumPy changes: a model file holds the seed, not the weights.
+        """
+        shape = number, l_max + 1, n_max, self.n_channels
+        weights = [np.random.RandomState([self.seed, z]).standard_normal(shape) for z in species]
+        return np.concatenate(weights, axis=2)
+
+
+@registered("Compression")
+class Mixing(_Random):
     """All pairs of a few random combinations of the channels.
 
     d[k, lm] = sum_A W[l, A, k] c[A, lm], where the K columns of W[l] are orthonormal and span a random subspace, one
@@ -123,24 +145,16 @@ class Mixing:
     Source: Darby, Kermode and Csányi, npj Comput. Mater. 8, 166 (2022).
     """
 
-    n_channels: int
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        _check_random(self.n_channels, self.seed, "Mixing")
-
     def columns(self, species: Sequence[int], n_max: int, l_max: int) -> Columns:
         """Gaussian weights made orthonormal."""
-        _check_most(self.n_channels, len(species) * n_max, "channels, n_species * n_max", "Mixing")
-        (weights,) = _gaussian(self.seed, 1, species, n_max, l_max, self.n_channels)
-        axes, triangle = np.linalg.qr(weights)
+        self._check(len(species) * n_max, "channels, n_species * n_max")
+        axes, triangle = np.linalg.qr(self._weights(1, species, n_max, l_max)[0])
         # the one factor with a positive diagonal: no matter of the LAPACK in use
         return _all_pairs(axes * np.sign(np.diagonal(triangle, axis1=1, axis2=2))[:, None, :])
 
 
 @registered("Compression")
-@dataclass(frozen=True)
-class TensorReduced:
+class TensorReduced(_Random):
     """Products of two random combinations of the channels, each with its own partner only.
 
     p[k, l] = sum_m u[k, lm] v[k, lm] / sqrt(2 l + 1) for k < K, where u and v are two independent Gaussian mixtures of
@@ -160,12 +174,6 @@ class TensorReduced:
     Source: Darby et al., Phys. Rev. Lett. 131, 028001 (2023).
     """
 
-    n_channels: int
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        _check_random(self.n_channels, self.seed, "TensorReduced")
-
     def columns(self, species: Sequence[int], n_max: int, l_max: int) -> Columns:
         """Four columns for each k: v, u and two that are zero.
 
@@ -174,14 +182,12 @@ class TensorReduced:
         """
         n = self.n_channels
         size = len(species) * n_max
-        _check_most(n, size * (size + 1) // 2, "pairs of channels", "TensorReduced")
+        self._check(size * (size + 1) // 2, "pairs of channels")
         # each a quarter power, so that the sum over K products is a mean
-        u, v = _gaussian(self.seed, 2, species, n_max, l_max, n) / n**0.25
+        u, v = self._weights(2, species, n_max, l_max) / n**0.25
         # rows a multiple of 2 kB apart would share a few places of the cache
-        width = 4 * n + 4 if n % 64 == 0 else 4 * n
-        mixing = np.zeros((l_max + 1, size, width))
-        mixing[:, :, 0 : 4 * n : 4] = v
-        mixing[:, :, 1 : 4 * n : 4] = u
+        mixing = np.zeros((l_max + 1, size, 4 * n + 4 if n % 64 == 0 else 4 * n))
+        mixing[:, :, 0 : 4 * n : 4], mixing[:, :, 1 : 4 * n : 4] = v, u
         group = 4 * np.arange(n)[:, None]
         first, last = group + np.array([0, 0, 4, 4]), group + np.array([0, 1, 4, 4])
         return Columns(mixing, first.ravel(), last.ravel(), False)
@@ -191,14 +197,8 @@ def with_central_density(columns: Columns | None, n_species: int, n_max: int, l_
     """Columns with one density more, that of the central atom, which counts as part of every species' density."""
     if columns is None:
         columns = _all_pairs(np.tile(np.eye(n_species * n_max), (l_max + 1, 1, 1)))
-    of_species = columns.mixing.reshape(l_max + 1, n_species, n_max, -1)
-    central = of_species.sum(axis=1)
+    central = columns.mixing.reshape(l_max + 1, n_species, n_max, -1).sum(axis=1)
     return replace(columns, mixing=np.concatenate([columns.mixing, central], axis=1))
-
-
-def _kept(n: int, keep: bool) -> FloatArray:
-    """An index as it is, or the sum over it, (n, 1)."""
-    return np.eye(n) if keep else np.ones((n, 1))
 
 
 def _all_pairs(mixing: FloatArray) -> Columns:
@@ -206,30 +206,5 @@ def _all_pairs(mixing: FloatArray) -> Columns:
     return Columns(mixing, np.zeros(n, np.int64), np.arange(1, n + 1), True)
 
 
-def _gaussian(seed: int, number: int, species: Sequence[int], n_max: int, l_max: int, n_columns: int) -> FloatArray:
-    """Independent normal weights (number, l_max + 1, channels, n_columns), of each species from its atomic number.
-
-    By `RandomState`, whose numbers no version of NumPy changes: a model file holds the seed, not the weights.
-    """
-    shape = number, l_max + 1, n_max, n_columns
-    weights = [np.random.RandomState([seed, z]).standard_normal(shape) for z in species]
-    return np.concatenate(weights, axis=2)
-
-
 def _is_integer(value: object) -> bool:
     return isinstance(value, Integral) and not isinstance(value, bool)
-
-
-def _check_random(n_channels: int, seed: int, name: str) -> None:
-    if not _is_integer(n_channels) or n_channels < 1:
-        raise InputError(f"`n_channels` of {name} must be an integer >= 1, got {n_channels!r}; 8 to 64 is usual")
-    if not _is_integer(seed) or not 0 <= seed <= MAX_SEED:
-        raise InputError(f"`seed` of {name} must be an integer between 0 and 2^32 - 1, got {seed!r}")
-
-
-def _check_most(n_channels: int, most: int, what: str, name: str) -> None:
-    if n_channels > most:
-        raise InputError(
-            f"`n_channels` of {name} must be at most the {most} {what}, got {n_channels}; "
-            "lower it, or leave `compression` out"
-        )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from scipy.interpolate import make_interp_spline
@@ -22,20 +23,11 @@ _PADDING = np.sqrt(-2.0 * np.log(1e-3))
 
 @dataclass(frozen=True)
 class RadialBasis(ABC):
-    """What the density coefficients of one neighbour at distance r are, apart from Y_lm.
-
-    Parameters
-    ----------
-    n_max, l_max : int
-    sigma : float
-        Width of the atomic Gaussians, Å.
-    cutoff : float
-        Å.
-    """
+    """The density coefficients of one neighbour at distance r, without Y_lm; `cutoff` in Å."""
 
     n_max: int
     l_max: int
-    sigma: float
+    sigma: float  # width of the atomic Gaussians, Å
     cutoff: float
 
     @abstractmethod
@@ -47,6 +39,14 @@ class RadialBasis(ABC):
         """Distance in Å up to which neighbours count without a cutoff function; here as in DScribe."""
         return float(self.cutoff + _PADDING * self.sigma)
 
+    @property
+    def _alpha(self) -> float:
+        return 1.0 / (2.0 * self.sigma**2)
+
+    @property
+    def _degrees(self) -> FloatArray:
+        return np.arange(self.l_max + 1.0)[None, :, None]
+
 
 @registered("RadialBasis", "gaussian")
 class GaussianBasis(RadialBasis):
@@ -54,10 +54,6 @@ class GaussianBasis(RadialBasis):
 
     Source: Bartók, Kondor and Csányi, Phys. Rev. B 87, 184115 (2013), section IV, and Caro, Phys. Rev. B 100, 024112.
     """
-
-    @property
-    def _alpha(self) -> float:
-        return 1.0 / (2.0 * self.sigma**2)
 
     @property
     def _grid(self) -> FloatArray:
@@ -79,9 +75,7 @@ class GaussianBasis(RadialBasis):
     def values(self, distances: FloatArray) -> FloatArray:
         alpha, grid = self._alpha, self._grid
         r = np.asarray(distances, float)[:, None, None]
-        argument = 2.0 * alpha * r * grid
-        degrees = np.arange(self.l_max + 1.0)[None, :, None]
-        scaled = _scaled_bessel(degrees, argument)
+        scaled = _scaled_bessel(self._degrees, 2.0 * alpha * r * grid)
         return np.asarray(np.exp(-alpha * (r - grid) ** 2) * scaled @ self._factors()[1])
 
     @property
@@ -118,7 +112,7 @@ class GTOBasis(RadialBasis):
 
     def values(self, distances: FloatArray) -> FloatArray:
         exponents, mixing = self._orbitals()
-        eta = 1.0 / (2.0 * self.sigma**2)
+        eta = self._alpha
         r = np.asarray(distances, float)[:, None, None]
         degree = np.arange(self.l_max + 1)[:, None]
         total = eta + exponents
@@ -141,10 +135,9 @@ class PolynomialBasis(RadialBasis):
         overlap = 2.0 * self.cutoff ** (total + 7) / ((total + 5) * (total + 6) * (total + 7))
         mixing = np.real(sqrtm(np.linalg.inv(overlap)))
         functions = mixing @ (self.cutoff - x) ** (power[:, None] + 2)
-        eta = 1.0 / (2.0 * self.sigma**2)
+        eta = self._alpha
         r = np.asarray(distances, float)[:, None, None]
-        degree = np.arange(self.l_max + 1.0)[None, :, None]
-        bessel = _scaled_bessel(degree, 2.0 * eta * r * x) * np.exp(-eta * (r - x) ** 2)
+        bessel = _scaled_bessel(self._degrees, 2.0 * eta * r * x) * np.exp(-eta * (r - x) ** 2)
         measure = 4.0 * np.pi * (0.5 * self.cutoff * weights) * x**2
         return np.asarray((bessel * measure) @ functions.T)
 
@@ -153,20 +146,10 @@ class PolynomialBasis(RadialBasis):
 NODES_PER_SIGMA = 32
 
 
-@dataclass(frozen=True, eq=False)
-class RadialTable:
-    """Values and first two derivatives (times spacing and its square) of R_nl at uniform nodes.
+class RadialTable(NamedTuple):
+    """Values and first two derivatives (times spacing and its square) of R_nl at uniform nodes; lengths in Å."""
 
-    Attributes
-    ----------
-    nodes : ndarray (n_nodes, 3, (l_max + 1) * stride)
-    spacing : float
-        Å.
-    reach : float
-        Largest distance that the table covers, Å.
-    """
-
-    nodes: FloatArray
+    nodes: FloatArray  # (n_nodes, 3, (l_max + 1) * stride)
     spacing: float
     reach: float
 

@@ -18,23 +18,16 @@ def n_stride(n_max: int) -> int:
 
 
 def make_tables(
-    radial: RadialTable,
-    n_max: int,
-    l_max: int,
-    n_species: int,
-    centre: FloatArray,
-    *,
-    normalise: bool,
+    radial: RadialTable, n_max: int, l_max: int, n_species: int, centre: FloatArray, *, normalise: bool,
     columns: Columns | None = None,
-) -> Tables:
+) -> Tables:  # fmt: skip
     """Tables of the kernels from a radial table whose rows hold n_stride(n_max) functions of each degree.
 
     With `columns` None they are the channels, in all pairs.
     """
     if columns is None:
-        n_columns = n_species * n_max
+        n_columns, mixing = n_species * n_max, np.empty((0, 0, 0))
         first, last, is_symmetric = np.zeros(n_columns, np.int64), np.arange(1, n_columns + 1), True
-        mixing = np.empty((0, 0, 0))
     else:
         n_columns = columns.mixing.shape[2]
         first, last, is_symmetric = columns.first, columns.last, columns.is_symmetric
@@ -46,26 +39,11 @@ def make_tables(
     kept = np.tile(last, (l_max + 1, 1))
     factors = pair_factors(first, kept, 4 * len(lowest), is_symmetric=is_symmetric)
     return Tables(
-        l_max=l_max,
-        n_max=n_max,
-        n_stride=n_stride(n_max),
-        cutoff=radial.reach,
-        nodes=radial.nodes,
-        spacing=radial.spacing,
-        harmonics=recurrence,
-        diagonal=diagonal,
-        centre=centre,
-        mixing=mixing,
-        unmixing=np.ascontiguousarray(mixing.transpose(0, 2, 1)),
-        first=first,
-        last=last,
-        kept=kept,
-        lowest=lowest,
-        highest=highest,
-        factors=factors,
-        kept_factors=factors,
-        normalise=normalise,
-    )
+        l_max=l_max, n_max=n_max, n_stride=n_stride(n_max), cutoff=radial.reach, nodes=radial.nodes,
+        spacing=radial.spacing, harmonics=recurrence, diagonal=diagonal, centre=centre, mixing=mixing,
+        unmixing=np.ascontiguousarray(mixing.transpose(0, 2, 1)), first=first, last=last, kept=kept, lowest=lowest,
+        highest=highest, factors=factors, kept_factors=factors, normalise=normalise,
+    )  # fmt: skip
 
 
 def pair_factors(first: IntArray, last: IntArray, n_columns: int, *, is_symmetric: bool = True) -> FloatArray:
@@ -85,12 +63,9 @@ def partners(first: IntArray, last: IntArray, n_columns: int) -> tuple[IntArray,
     paired = np.zeros((n_columns, n_columns), bool)
     paired[: len(first)] = (first[:, None] <= columns) & (columns < last[:, None])
     paired |= paired.T
-    lowest, highest = [], []
-    for start in range(0, len(columns), 4):
-        where = np.flatnonzero(paired[start : start + 4].any(axis=0))
-        lowest.append(where[0] if len(where) else 0)
-        highest.append(where[-1] + 1 if len(where) else 0)
-    return np.array(lowest, np.int64), np.array(highest, np.int64)
+    of_group = np.array([paired[start : start + 4].any(axis=0) for start in range(0, n_columns, 4)])
+    highest = np.where(of_group.any(axis=1), n_columns - of_group[:, ::-1].argmax(axis=1), 0)
+    return of_group.argmax(axis=1), highest
 
 
 def harmonic_tables(l_max: int) -> tuple[FloatArray, FloatArray]:

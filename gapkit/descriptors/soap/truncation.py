@@ -75,3 +75,29 @@ def rotated_tables(tables: Tables, n_channels: int | None, rotation: FloatArray,
         changed["mixing"] = mixing
         changed["unmixing"] = np.ascontiguousarray(mixing.transpose(0, 2, 1))
     return tables._replace(**changed)
+
+
+def grown_rotation(
+    rotation: FloatArray, kept: IntArray, channels: IntArray, n_channels: int
+) -> tuple[FloatArray, IntArray]:
+    """Rotation and pairs kept when n channels become `channels` (n,) of more; all pairs with new ones are kept."""
+    n_old = len(channels)
+    grown = np.zeros((len(rotation), n_channels, n_channels))
+    grown[:, channels, :n_old] = rotation
+    others = np.setdiff1d(np.arange(n_channels), channels)
+    grown[:, others, np.arange(n_old, n_channels)] = 1.0
+    pairs = np.tile(np.arange(1, n_channels + 1), (len(rotation), 1))
+    pairs[:, :n_old] = kept
+    return grown, pairs
+
+
+def feature_places(old: Tables, new: Tables, columns: IntArray) -> IntArray:
+    """Index in the new vector of every feature (l, a, b) of the old one; column a has become columns[a]."""
+    lengths = np.maximum(new.kept - new.first, 0)
+    starts = (np.cumsum(lengths) - lengths.ravel()).reshape(lengths.shape)
+    found = []
+    for degree, row in enumerate(old.kept):
+        for a, last in enumerate(row):
+            b = columns[int(old.first[a]) : int(last)]
+            found.append(starts[degree, columns[a]] + b - new.first[columns[a]])
+    return np.concatenate(found)
