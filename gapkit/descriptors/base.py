@@ -40,27 +40,13 @@ Block: TypeAlias = tuple[int, ...]
 
 @dataclass(frozen=True, eq=False)
 class Features:
-    """Instances of one block.
-
-    Attributes
-    ----------
-    x : ndarray (n, d)
-        Descriptor vectors.
-    factors : ndarray (n,)
-        Cutoff factor f of each instance, its multiplicity included.
-    centres : ndarray (n,) of int
-        Central atom of each instance; atoms may repeat.
-    state : Any
-        What the view needs for derivatives.
-    squares : ndarray (n,) or None
-        Squared norms of the whole vectors, where x is truncated.
-    """
+    """Instances of one block: descriptor vectors x (n, d), cutoff factors f (n,) and central atoms (n,)."""
 
     x: FloatArray
-    factors: FloatArray
-    centres: IntArray
-    state: Any
-    squares: FloatArray | None = None
+    factors: FloatArray  # multiplicity included
+    centres: IntArray  # atoms may repeat
+    state: Any  # what the view needs for derivatives
+    squares: FloatArray | None = None  # (n,), squared norms of the whole vectors, where x is truncated
 
     @property
     def divisible(self) -> bool:
@@ -111,7 +97,7 @@ class Jacobian:
         if projection is None:
             return self
         n, d, r = len(self.edges.indices), *projection.shape
-        dx = (Workspace() if workspace is None else workspace).array("reduced changes", 3 * n, r)
+        dx = (workspace or Workspace()).array("reduced changes", 3 * n, r)
         np.dot(self.dx.reshape(3 * n, d), projection, out=dx)
         return Jacobian(self.edges, dx.reshape(n, 3, r), self.dfactors)
 
@@ -127,7 +113,7 @@ class View(ABC):
 
     def centres(self, block: Block) -> IntArray:
         """Atoms that can be the centre of an instance of `block`, ascending."""
-        return np.flatnonzero(np.isin(self.numbers, self.engine.centre_species(block)))
+        return np.flatnonzero(np.logical_or.reduce([self.numbers == z for z in self.engine.centre_species(block)]))
 
     @abstractmethod
     def features(self, block: Block, centres: IntArray, workspace: Workspace | None = None) -> Features:

@@ -110,6 +110,8 @@ class _DScribe(Descriptor):
 class DScribeSOAP(_DScribe):
     """SOAP as DScribe computes it: unnormalised, in DScribe's order.
 
+    Source: Himanen et al., Comput. Phys. Commun. 247, 106949 (2020).
+
     Parameters
     ----------
     cutoff, n_max, l_max, sigma
@@ -119,10 +121,6 @@ class DScribeSOAP(_DScribe):
         Weigh neighbours by DScribe's polynomial, which falls to zero at the cutoff.  Without it vectors jump where an
         atom comes within the cutoff and 3.7 sigma; derivatives of "gto" are then analytical, all others numerical.
     species : sequence of str or int, or None
-
-    Notes
-    -----
-    Source: Himanen et al., Comput. Phys. Commun. 247, 106949 (2020).
     """
 
     cutoff: float = 5.0
@@ -151,6 +149,8 @@ class DScribeSOAP(_DScribe):
 class DScribeACSF(_DScribe):
     """Atom-centred symmetry functions G1 to G4 of Behler as DScribe computes them.
 
+    Source: Behler, J. Chem. Phys. 134, 074106 (2011).
+
     Parameters
     ----------
     cutoff : float
@@ -160,10 +160,6 @@ class DScribeACSF(_DScribe):
     g4 : sequence of (eta, zeta, lambda)
         1/Å^2, 1, 1.
     species : sequence of str or int, or None
-
-    Notes
-    -----
-    Source: Behler, J. Chem. Phys. 134, 074106 (2011).
     """
 
     cutoff: float = 5.0

@@ -67,6 +67,8 @@ class TripletEngine(InstanceEngine):
 class ThreeBody(_InstanceDescriptor):
     """Triplets x = (r_ij + r_ik, (r_ij - r_ik)^2, r_jk), factor f_c(r_ij) f_c(r_ik), both orders of j, k counted.
 
+    Source: Bartók and Csányi, Int. J. Quantum Chem. 115, 1051 (2015), section on two- and three-body descriptors.
+
     Parameters
     ----------
     cutoff : float
@@ -75,10 +77,6 @@ class ThreeBody(_InstanceDescriptor):
         As of `TwoBody`.
     blocks : sequence of sequences of str or int, or None
         Species of the triplets, the centre first, that count, such as ``[("O", "Si", "Si")]``; None: all.
-
-    Notes
-    -----
-    Source: Bartók and Csányi, Int. J. Quantum Chem. 115, 1051 (2015), section on two- and three-body descriptors.
     """
 
     _engine = TripletEngine

@@ -131,6 +131,9 @@ class TripletDistances(_InstanceDescriptor, former=("Triangles",)):
     Every triangle is counted from each of its atoms i whose two distances are within the cutoff.  Six orders for three
     like atoms; two for like neighbours of another centre; one where the neighbours differ.
 
+    For like species what QUIP calls `distance_Nb` of order 3.
+    Source: Bartók and Csányi, Int. J. Quantum Chem. 115, 1051 (2015), section on symmetrised kernels.
+
     Parameters
     ----------
     cutoff : float
@@ -141,11 +144,6 @@ class TripletDistances(_InstanceDescriptor, former=("Triangles",)):
         As of `TwoBody`.
     blocks : sequence of sequences of str or int, or None
         Species of the triplets, the centre first, that count, such as ``[("Si", "Si", "Si")]``; None: all.
-
-    Notes
-    -----
-    For like species what QUIP calls `distance_Nb` of order 3.
-    Source: Bartók and Csányi, Int. J. Quantum Chem. 115, 1051 (2015), section on symmetrised kernels.
     """
 
     length_scale: float = 1.0

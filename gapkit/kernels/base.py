@@ -55,8 +55,11 @@ class GapKernel(Kernel):
     """Whether kappa depends on the norms and features are scaled; False: it is a function of inner products alone."""
 
     @property
-    def hyperparameter_delta(self) -> Hyperparameter:
-        return Hyperparameter("delta", "numeric", self.delta_bounds)
+    def hyperparameters(self) -> list[Hyperparameter]:
+        """Parameters that have bounds, by name, as in scikit-learn."""
+        values = self.get_params()
+        named = [(name, values.get(f"{name}_bounds"), np.size(values[name])) for name in sorted(values)]
+        return [Hyperparameter(name, "numeric", bounds, size) for name, bounds, size in named if bounds is not None]
 
     # ------------------------------------------------------------------ the part a subclass writes
 
@@ -125,10 +128,7 @@ class GapKernel(Kernel):
     def __call__(self, X: Any, Y: Any = None, eval_gradient: Literal[False] = False) -> FloatArray: ...
 
     @overload
-    def __call__(self, X: Any, Y: Any, eval_gradient: Literal[True]) -> tuple[FloatArray, FloatArray]: ...
-
-    @overload
-    def __call__(self, X: Any, *, eval_gradient: Literal[True]) -> tuple[FloatArray, FloatArray]: ...
+    def __call__(self, X: Any, Y: Any = None, *, eval_gradient: Literal[True]) -> tuple[FloatArray, FloatArray]: ...
 
     def __call__(self, X: Any, Y: Any = None, eval_gradient: bool = False) -> Any:
         """Kernel matrix k(X, Y) (n, m) of rows of X (n, d) and Y (m, d), or of X with itself.
@@ -158,7 +158,7 @@ class GapKernel(Kernel):
             return K
         gradients = self._log_gradients(X, K)
         columns = [gradients[h.name].reshape(*K.shape, -1) for h in self.hyperparameters if not h.fixed]
-        return K, np.concatenate(columns, axis=2) if columns else np.empty((*K.shape, 0))
+        return K, np.concatenate([np.empty((*K.shape, 0)), *columns], axis=2)
 
     def diag(self, X: Any) -> FloatArray:
         """k(x, x) for each row of `X`, shape (n,)."""

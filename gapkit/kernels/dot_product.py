@@ -6,7 +6,6 @@ from dataclasses import KW_ONLY, dataclass
 from typing import ClassVar
 
 import numpy as np
-from sklearn.gaussian_process.kernels import Hyperparameter
 
 from gapkit._core.power import contract_power, integer_power, real_power_and_slope
 from gapkit.exceptions import InputError
@@ -23,6 +22,8 @@ _NO_VALUES = np.empty((0, 0))
 class DotProduct(GapKernel):
     """Polynomial kernel of the inner product: kappa(q) = delta^2 (q + sigma0^2)^zeta.
 
+    Source: Bartok, Kondor, Csanyi, Phys. Rev. B 87, 184115 (2013), eq. 36.
+
     Parameters
     ----------
     delta : float, default=1.0
@@ -34,10 +35,6 @@ class DotProduct(GapKernel):
         Constant added to the inner product, as sigma0^2. Must be > 0 for it to be optimised.
     delta_bounds, zeta_bounds, sigma0_bounds : pair of floats or "fixed"
         Bounds of the search for hyperparameters, as in scikit-learn.
-
-    References
-    ----------
-    Bartok, Kondor, Csanyi, Phys. Rev. B 87, 184115 (2013), eq. 36.
     """
 
     delta: float = 1.0
@@ -50,14 +47,6 @@ class DotProduct(GapKernel):
 
     uses_norms: ClassVar[bool] = False
 
-    @property
-    def hyperparameter_zeta(self) -> Hyperparameter:
-        return Hyperparameter("zeta", "numeric", self.zeta_bounds)
-
-    @property
-    def hyperparameter_sigma0(self) -> Hyperparameter:
-        return Hyperparameter("sigma0", "numeric", self.sigma0_bounds)
-
     def is_stationary(self) -> bool:
         return False  # not a function of x - x'
 
@@ -66,7 +55,7 @@ class DotProduct(GapKernel):
         check_positive("zeta", self.zeta)
         if not (np.isfinite(self.sigma0) and self.sigma0 >= 0):
             raise InputError(f"`sigma0` must be a finite number >= 0, got {self.sigma0!r}")
-        if self.sigma0 == 0 and not self.hyperparameter_sigma0.fixed:
+        if self.sigma0 == 0 and str(self.sigma0_bounds) != "fixed":
             raise InputError("`sigma0` must be > 0 to be optimised, got 0; give a value or sigma0_bounds='fixed'")
 
     def _integer_zeta(self) -> int | None:

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
 
 import numpy as np
-from sklearn.gaussian_process.kernels import Hyperparameter
 
 from gapkit.exceptions import InputError
 from gapkit.io.registry import registered
@@ -19,6 +18,8 @@ from gapkit.typing import FloatArray
 class SquaredExponential(GapKernel):
     """Gaussian kernel with one or several length scales: kappa(q, n, n') = delta^2 exp(q - n/2 - n'/2).
 
+    Source: Rasmussen and Williams, Gaussian Processes for Machine Learning (2006), eq. 4.9 and 5.1 (ARD).
+
     Parameters
     ----------
     delta : float, default=1.0
@@ -28,10 +29,6 @@ class SquaredExponential(GapKernel):
         as in scikit-learn, where `theta` is the log of all free hyperparameters.
     delta_bounds, length_scale_bounds : pair of floats or "fixed"
         Bounds of the search for hyperparameters, as in scikit-learn.
-
-    References
-    ----------
-    Rasmussen and Williams, Gaussian Processes for Machine Learning (2006), eq. 4.9 and 5.1 (ARD).
     """
 
     delta: float = 1.0
@@ -39,10 +36,6 @@ class SquaredExponential(GapKernel):
     _: KW_ONLY
     delta_bounds: tuple[float, float] | str = (1e-3, 1e3)
     length_scale_bounds: tuple[float, float] | str = (1e-3, 1e3)
-
-    @property
-    def hyperparameter_length_scale(self) -> Hyperparameter:
-        return Hyperparameter("length_scale", "numeric", self.length_scale_bounds, np.size(self.length_scale))
 
     def is_stationary(self) -> bool:
         return True

@@ -17,6 +17,8 @@ def allocate(
 ) -> dict[Group, int]:
     """Share `n_total` points among groups: one at least to each, as far as they go, and never more than it has.
 
+    The result has the order of `counts` and sums to min(n_total, what is available), unless quotas alone exceed that.
+
     Parameters
     ----------
     counts : mapping of group to int
@@ -24,15 +26,9 @@ def allocate(
     n_total : int
         Points to share.
     quotas : mapping of group to int, optional
-        Groups whose number is given. It is taken as it is, or all that there are if that is less; the other groups
-        share the rest.
+        Numbers that are given, as far as there are so many; the other groups share the rest.
     rule : {"sqrt", "proportional"}, default="sqrt"
         Share of a group: square root of its count, which keeps small groups alive, or the count.
-
-    Returns
-    -------
-    dict of group to int
-        In the order of `counts`; sums to min(n_total, what is available), unless quotas alone exceed that.
 
     Raises
     ------

@@ -16,15 +16,7 @@ from gapkit.typing import FloatArray, IntArray
 
 @dataclass(frozen=True)
 class Selection:
-    """Sparse points.
-
-    Attributes
-    ----------
-    points : array of shape (m, d)
-        The points, in the features' units.
-    indices : array of shape (m,)
-        For each point its row among the candidates, or -1 for a point that is no candidate.
-    """
+    """Sparse points (m, d) in the features' units, and of each its row among the candidates; -1: it is none."""
 
     points: FloatArray
     indices: IntArray

@@ -31,17 +31,16 @@ class CUR(RowSelector):
     needed to span the data get a leverage near one, rows that are much like many others a small one. X is not centred,
     as the dot-product kernel sees it.
 
+    Source: Mahoney and Drineas, PNAS 106, 697 (2009), eq. 3; Halko, Martinsson and Tropp, SIAM Rev. 53, 217 (2011),
+    algorithm 4.4.
+
     Parameters
     ----------
     rank : int, optional
-        k. Default: min(n_select, d, 60), which keeps 20,000 x 5,000 candidates to seconds; ranks of
-        30 to 200 gave errors alike within the spread of seeds for a metal alloy and a molecule.
+        k. Default: min(n_select, d, 60), which keeps 20,000 x 5,000 candidates to seconds; ranks of 30 to 200 gave
+        errors alike within the spread of seeds for a metal alloy and a molecule.
     duplicate_tolerance : float, default=1e-8
         As in `SparseSelector`.
-
-    References
-    ----------
-    Mahoney and Drineas, PNAS 106, 697 (2009), eq. 3; Halko, Martinsson, Tropp, SIAM Rev. 53, 217 (2011), algorithm 4.4.
     """
 
     rank: int | None = field(default=None, kw_only=True)

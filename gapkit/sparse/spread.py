@@ -20,9 +20,7 @@ class FarthestPoint(RowSelector):
 
     Own loop rather than scikit-matter's: one matrix-vector product per point and nothing else. Cost n d n_select.
 
-    References
-    ----------
-    Eldar, Lindenbaum, Porat, Zeevi, IEEE Trans. Image Process. 6, 1305 (1997).
+    Source: Eldar, Lindenbaum, Porat, Zeevi, IEEE Trans. Image Process. 6, 1305 (1997).
     """
 
     def _select(self, X: FloatArray, n_select: int, rng: np.random.Generator) -> IntArray:

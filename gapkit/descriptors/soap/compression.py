@@ -55,18 +55,16 @@ class Channels:
     summed over an index that it does not keep.  (2, 2) is SOAP itself; (1, 1) multiplies every channel by the sum of
     all; (2, 0) sees no species and (0, 2) sums over all n.  With one species nu_S makes no difference.
 
-    Parameters
-    ----------
-    nu_R, nu_S : {0, 1, 2}
-        Densities that keep the radial index, and the species.
-
-    Notes
-    -----
     Order of the vector: b, a, l fastest, in b and a n fastest within species; where both densities keep the same, pairs
     as in SOAP.  Length (l_max + 1) K1 K2, or (l_max + 1) K (K + 1) / 2 where both keep the same; K is the product of
     n_max and n_species, as far as they are kept.  The radial functions are summed as they are: what that means depends
     on `basis`.
     Source: Darby, Kermode and Csányi, npj Comput. Mater. 8, 166 (2022), the generalised kernel.
+
+    Parameters
+    ----------
+    nu_R, nu_S : {0, 1, 2}
+        Densities that keep the radial index, and the species.
     """
 
     nu_R: int = 2
@@ -132,17 +130,15 @@ class Mixing(_Random):
     d[k, lm] = sum_A W[l, A, k] c[A, lm], where the K columns of W[l] are orthonormal and span a random subspace, one
     for each l; then as SOAP without compression.  With as many columns as channels, inner products are SOAP's.
 
+    Order of the vector: k, k' <= k, l fastest. Length (l_max + 1) K (K + 1) / 2.
+    Source: Darby, Kermode and Csányi, npj Comput. Mater. 8, 166 (2022).
+
     Parameters
     ----------
     n_channels : int
         K, at most n_species * n_max.
     seed : int
         Of the weights.
-
-    Notes
-    -----
-    Order of the vector: k, k' <= k, l fastest. Length (l_max + 1) K (K + 1) / 2.
-    Source: Darby, Kermode and Csányi, npj Comput. Mater. 8, 166 (2022).
     """
 
     def columns(self, species: Sequence[int], n_max: int, l_max: int) -> Columns:
@@ -161,17 +157,15 @@ class TensorReduced(_Random):
     all channels, others for each l.  The inner product of two vectors is an unbiased estimate of SOAP's (before they
     are normalised), with an error that falls as 1 / sqrt(K).  The weights of a species do not depend on the others.
 
+    Order of the vector: k, l fastest. Length (l_max + 1) K.
+    Source: Darby et al., Phys. Rev. Lett. 131, 028001 (2023).
+
     Parameters
     ----------
     n_channels : int
         K, at most the number of pairs of channels.
     seed : int
         Of the weights.
-
-    Notes
-    -----
-    Order of the vector: k, l fastest. Length (l_max + 1) K.
-    Source: Darby et al., Phys. Rev. Lett. 131, 028001 (2023).
     """
 
     def columns(self, species: Sequence[int], n_max: int, l_max: int) -> Columns:

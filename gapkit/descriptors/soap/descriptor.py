@@ -27,6 +27,10 @@ class SOAP(Descriptor):
     Density coefficients c[s, n, lm] = sum_j f_c(r_ij) R_nl(r_ij) Y_lm(r_ij) for each neighbour species s, and
     p[A, B, l] = sum_m c[A, lm] c[B, lm] / sqrt(2 l + 1) over channels A = (s, n) >= B, times sqrt(2) where A > B.
 
+    Order of the vector: A (n fastest within species), B <= A, l fastest. Length (l_max + 1) K (K + 1) / 2 with
+    K = n_species * n_max; with `compression`, as that says.
+    Source: Bartók, Kondor and Csányi, Phys. Rev. B 87, 184115 (2013), eqs 21-36.
+
     Parameters
     ----------
     cutoff : float
@@ -55,12 +59,6 @@ class SOAP(Descriptor):
         Species of the atoms that have a vector; None: `species`.
     centre_channels : {"own", "all"}
         Channels that the central atom is part of: that of its species, if there is one, or all of them.
-
-    Notes
-    -----
-    Order of the vector: A (n fastest within species), B <= A, l fastest. Length (l_max + 1) K (K + 1) / 2 with
-    K = n_species * n_max; with `compression`, as that says.
-    Source: Bartók, Kondor and Csányi, Phys. Rev. B 87, 184115 (2013), eqs 21-36.
     """
 
     cutoff: float = 5.0
@@ -85,15 +83,12 @@ class SOAP(Descriptor):
         reach = basis.reach if isinstance(switch, NoCutoff) else self.cutoff
         centre = self.central_weight * basis.values(np.zeros(1))[0, 0] / np.sqrt(4.0 * np.pi)
         radial = tabulate(basis, self.sigma, reach, n_stride(self.n_max))
-        columns = None
-        if self.compression is not None:
-            columns = self.compression.columns(species, self.n_max, self.l_max)
-        n_densities, central = len(species), None
-        if self.centre_channels == "all":
-            central = 0
-            if len(species) > 1:
-                columns = with_central_density(columns, len(species), self.n_max, self.l_max)
-                n_densities, central = len(species) + 1, len(species)
+        compression = self.compression
+        columns = None if compression is None else compression.columns(species, self.n_max, self.l_max)
+        n_densities, central = len(species), None if self.centre_channels == "own" else 0
+        if central == 0 and len(species) > 1:
+            columns = with_central_density(columns, len(species), self.n_max, self.l_max)
+            n_densities, central = len(species) + 1, len(species)
         tables = make_tables(
             radial, self.n_max, self.l_max, n_densities, centre, normalise=bool(self.normalize), columns=columns
         )

@@ -11,7 +11,6 @@ Source of the rotated basis: Goscinski, Musil, Pozdnyakov, Nigam and Ceriotti, J
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -23,18 +22,13 @@ from gapkit.typing import FloatArray, IntArray
 def principal_products(
     tables: Tables, coefficients: Sequence[FloatArray], tolerance: float
 ) -> tuple[FloatArray, IntArray]:
-    """Rotation (l, n, n) and pairs kept (l, n), as `SOAPEngine.rotated` takes them.
+    """Rotation (l, n, n) and pairs kept (l, n) for `coefficients` (n_atoms, lm, n) of a sample, by central species.
 
-    Parameters
-    ----------
-    coefficients : list of ndarray (n_atoms, lm, n)
-        Density coefficients of a sample, by central species, over the square root of the vectors' lengths.
-    tolerance : float
-        Root mean square of what is left out of a unit vector, in every block.
+    These are density coefficients over the square root of the vectors' lengths; `tolerance` is the root mean square of
+    what is left out of a unit vector, in every block.
     """
     size, n = tables.l_max + 1, len(tables.first)
-    rotation = np.empty((size, n, n))
-    squares = np.zeros((size, n, n))
+    rotation, squares = np.zeros((2, size, n, n))
     for degree in range(size):
         rows = slice(degree**2, (degree + 1) ** 2)
         covariance = sum(np.einsum("ima,imb->ab", c[:, rows], c[:, rows]) / len(c) for c in coefficients)
@@ -62,19 +56,14 @@ def rotated_tables(tables: Tables, n_channels: int | None, rotation: FloatArray,
     """Tables of rotated channels: mixing matrices for `n_channels` channels; None: into the radial functions."""
     size, n = len(kept), len(tables.first)
     stride = 4 * len(tables.lowest)
-    changed: dict[str, Any] = {"kept": kept, "kept_factors": pair_factors(tables.first, kept, stride)}
+    tables = tables._replace(kept=kept, kept_factors=pair_factors(tables.first, kept, stride))
     if n_channels is None:
         nodes = tables.nodes.reshape(*tables.nodes.shape[:2], size, tables.n_stride).copy()
         nodes[..., :n] = np.einsum("pkln,lna->pkla", nodes[..., :n], rotation)
-        changed["nodes"] = nodes.reshape(tables.nodes.shape)
-        changed["centre"] = tables.centre @ rotation[0]
-    else:
-        mixing = np.zeros((size, n_channels, stride))
-        channels = (np.arange(n) // tables.n_max) * tables.n_stride + np.arange(n) % tables.n_max
-        mixing[:, channels, :n] = rotation
-        changed["mixing"] = mixing
-        changed["unmixing"] = np.ascontiguousarray(mixing.transpose(0, 2, 1))
-    return tables._replace(**changed)
+        return tables._replace(nodes=nodes.reshape(tables.nodes.shape), centre=tables.centre @ rotation[0])
+    mixing = np.zeros((size, n_channels, stride))
+    mixing[:, (np.arange(n) // tables.n_max) * tables.n_stride + np.arange(n) % tables.n_max, :n] = rotation
+    return tables._replace(mixing=mixing, unmixing=np.ascontiguousarray(mixing.transpose(0, 2, 1)))
 
 
 def grown_rotation(
@@ -94,10 +83,8 @@ def grown_rotation(
 def feature_places(old: Tables, new: Tables, columns: IntArray) -> IntArray:
     """Index in the new vector of every feature (l, a, b) of the old one; column a has become columns[a]."""
     lengths = np.maximum(new.kept - new.first, 0)
-    starts = (np.cumsum(lengths) - lengths.ravel()).reshape(lengths.shape)
-    found = []
-    for degree, row in enumerate(old.kept):
-        for a, last in enumerate(row):
-            b = columns[int(old.first[a]) : int(last)]
-            found.append(starts[degree, columns[a]] + b - new.first[columns[a]])
-    return np.concatenate(found)
+    starts = (np.cumsum(lengths) - lengths.ravel()).reshape(lengths.shape) - new.first
+    return np.concatenate([
+        starts[degree, columns[a]] + columns[old.first[a] : last] for degree, a in np.ndindex(old.kept.shape)
+        for last in [old.kept[degree, a]]
+    ])  # fmt: skip

@@ -37,7 +37,7 @@ def choose_hyperparameters(
     kernels = [term.resolved_kernel() for term in terms]
     used = sorted(set(term_of_block))
     groups = [used.index(term) for term in term_of_block]
-    fixed_scales = [i for i, term in enumerate(used) if kernels[term].hyperparameter_delta.fixed]
+    fixed_scales = [i for i, term in enumerate(used) if str(kernels[term].delta_bounds) == "fixed"]
     scales = [float(kernels[term].delta) for term in term_of_block]
     start = {kind: v for kind, v in noise.filled(DEFAULT_NOISE).as_dict().items() if kind in factors}
     tied = {"energy", "forces"} <= set(factors) and "energy" in noise.free
