@@ -57,18 +57,8 @@ class CosineCutoff(_Switch):
 class DecayingCutoff(_Switch):
     """Cosine cutoff times a decay: f(r) = f_c(r) rate / (rate + (r / scale)^exponent), (scale / r)^exponent for rate 0.
 
+    `width`, of f_c, and `scale` are in Å, `exponent` > 0, `rate` >= 0: with 0, f grows without bound towards r = 0.
     Source: Caro, Phys. Rev. B 100, 024112 (2019), radial scaling; the weight of neighbours of QUIP's `cutoff_dexp`.
-
-    Parameters
-    ----------
-    width : float
-        Å, of the cosine cutoff f_c.
-    exponent : float
-        > 0.
-    scale : float
-        Å.
-    rate : float
-        >= 0.  With 0, f grows without bound towards r = 0.
     """
 
     exponent: float

@@ -55,9 +55,8 @@ class DScribeView(View):
 
     def _analytical(self, cluster: Atoms) -> FloatArray:
         """Derivatives (n - 1, 3, d) of the centre's vector with respect to the other atoms, 1/Å."""
-        others = list(range(1, len(cluster)))
-        found = self.engine.made.derivatives(cluster, [0], include=others, method="analytical", return_descriptor=False)
-        return np.asarray(found[0])
+        asked = {"include": list(range(1, len(cluster))), "method": "analytical", "return_descriptor": False}
+        return np.asarray(self.engine.made.derivatives(cluster, [0], **asked)[0])
 
     def _numerical(self, cluster: Atoms) -> FloatArray:
         """The same by differences, of higher order than DScribe's own."""
@@ -93,17 +92,13 @@ class _DScribe(Descriptor):
     cutoff: float
 
     @abstractmethod
-    def _make(self, symbols: list[str]) -> Any:
-        """DScribe's object for clusters of these elements."""
-
-    def _reach(self, made: Any) -> float:
-        """Distance in Å beyond which DScribe sees no atom."""
-        return self.cutoff
+    def _make(self, symbols: list[str]) -> tuple[Any, float]:
+        """DScribe's object for clusters of these elements, and the distance in Å beyond which it sees no atom."""
 
     def engine(self, species: Sequence[int]) -> DScribeEngine:
         check_cutoff(self.cutoff)
-        made = self._make([chemical_symbols[z] for z in species])
-        return DScribeEngine(tuple(species), self._reach(made), made)
+        made, reach = self._make([chemical_symbols[z] for z in species])
+        return DScribeEngine(tuple(species), reach, made)
 
 
 @dataclass(eq=False, repr=False)
@@ -132,17 +127,15 @@ class DScribeSOAP(_DScribe):
     smooth: bool = False
     species: Sequence[str | int] | None = None
 
-    def _make(self, symbols: list[str]) -> Any:
+    def _make(self, symbols: list[str]) -> tuple[Any, float]:
         from dscribe.descriptors import SOAP
 
         weighting = {"function": "poly", "r0": self.cutoff, "c": 1.0, "m": 1.0} if self.smooth else None
-        return SOAP(
+        made = SOAP(
             species=symbols, r_cut=self.cutoff, n_max=self.n_max, l_max=self.l_max, sigma=self.sigma, rbf=self.basis,
             weighting=weighting, periodic=False, average="off", sparse=False, dtype="float64",
         )  # fmt: skip
-
-    def _reach(self, made: Any) -> float:
-        return self.cutoff if self.smooth else self.cutoff + float(made.get_cutoff_padding())
+        return made, self.cutoff if self.smooth else self.cutoff + float(made.get_cutoff_padding())
 
 
 @dataclass(eq=False, repr=False)
@@ -168,10 +161,9 @@ class DScribeACSF(_DScribe):
     g4: Sequence[tuple[float, float, float]] = tuple(product((0.01,), (1.0, 4.0), (1.0, -1.0)))
     species: Sequence[str | int] | None = None
 
-    def _make(self, symbols: list[str]) -> Any:
+    def _make(self, symbols: list[str]) -> tuple[Any, float]:
         from dscribe.descriptors import ACSF
 
-        return ACSF(
-            species=symbols, r_cut=self.cutoff, g2_params=[list(p) for p in self.g2],
-            g4_params=[list(p) for p in self.g4], periodic=False, sparse=False, dtype="float64",
-        )  # fmt: skip
+        g2, g4 = ([list(function) for function in group] for group in (self.g2, self.g4))
+        options = {"periodic": False, "sparse": False, "dtype": "float64"}
+        return ACSF(species=symbols, r_cut=self.cutoff, g2_params=g2, g4_params=g4, **options), self.cutoff

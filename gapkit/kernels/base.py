@@ -174,8 +174,6 @@ class GapKernel(Kernel):
             return False
         return all(np.array_equal(value, getattr(other, name)) for name, value in self.get_params().items())
 
-    __hash__ = None  # type: ignore[assignment]
-
 
 def check_positive(name: str, value: float, unit: str = "") -> None:
     """Raise InputError unless `value` is finite and > 0."""

@@ -39,8 +39,7 @@ class CUR(RowSelector):
     rank : int, optional
         k. Default: min(n_select, d, 60), which keeps 20,000 x 5,000 candidates to seconds; ranks of 30 to 200 gave
         errors alike within the spread of seeds for a metal alloy and a molecule.
-    duplicate_tolerance : float, default=1e-8
-        As in `SparseSelector`.
+    duplicate_tolerance : as in `SparseSelector`
     """
 
     rank: int | None = field(default=None, kw_only=True)

@@ -9,8 +9,7 @@ import numpy as np
 
 from gapkit.exceptions import InputError
 from gapkit.io.registry import registered
-from gapkit.sparse.base import Selection, SparseSelector
-from gapkit.sparse.distinct import distinct_rows
+from gapkit.sparse.base import Selection, SparseSelector, distinct_rows
 from gapkit.typing import FloatArray, IntArray
 
 
@@ -25,8 +24,7 @@ class FromList(SparseSelector):
         The points themselves.
     indices : sequence of int, optional
         Rows of the candidates. Exactly one of `points` and `indices` must be given.
-    duplicate_tolerance : float, default=1e-8
-        As in `SparseSelector`.
+    duplicate_tolerance : as in `SparseSelector`
     """
 
     points: FloatArray | None = None

@@ -46,8 +46,7 @@ class KMeans(RowSelector):
     ----------
     batch_size : int, default=2048
         Rows per step of the clustering.
-    duplicate_tolerance : float, default=1e-8
-        As in `SparseSelector`.
+    duplicate_tolerance : as in `SparseSelector`
     """
 
     batch_size: int = field(default=2048, kw_only=True)

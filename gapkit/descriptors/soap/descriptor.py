@@ -96,20 +96,16 @@ class SOAP(Descriptor):
         return SOAPEngine(tuple(species), reach, switch, self.cutoff, tables, centres, central)
 
     def _check(self) -> None:
-        if not 1 <= self.n_max <= 24:
-            raise InputError(f"`n_max` must be between 1 and 24, got {self.n_max}; 6 to 12 is usual")
-        if not 0 <= self.l_max <= MAX_L:
-            raise InputError(f"`l_max` must be between 0 and {MAX_L}, got {self.l_max}; 4 to 10 is usual")
-        if not (np.isfinite(self.sigma) and 0.05 <= self.sigma <= self.cutoff):
-            raise InputError(f"`sigma` must be between 0.05 Å and the cutoff, got {self.sigma}; 0.3 to 0.6 Å is usual")
-        bases = classes("RadialBasis")
-        if self.basis not in bases:
-            raise InputError(f"`basis` must be one of {', '.join(bases)}, got {self.basis!r}")
-        known = classes("Compression")
-        if self.compression is not None and not isinstance(self.compression, tuple(known.values())):
-            raise InputError(
-                f"`compression` must be None or one of {', '.join(known)}, such as `Channels(nu_R=1, nu_S=1)`, "
-                f"got {self.compression!r}"
-            )
-        if self.centre_channels not in ("own", "all"):
-            raise InputError(f'`centre_channels` must be "own" or "all", got {self.centre_channels!r}')
+        bases, known = classes("RadialBasis"), classes("Compression")
+        is_known = self.compression is None or isinstance(self.compression, tuple(known.values()))
+        compressions = f"None or one of {', '.join(known)}, such as `Channels(nu_R=1, nu_S=1)`"
+        for name, fits, expected, usual in (
+            ("n_max", 1 <= self.n_max <= 24, "between 1 and 24", "; 6 to 12 is usual"),
+            ("l_max", 0 <= self.l_max <= MAX_L, f"between 0 and {MAX_L}", "; 4 to 10 is usual"),
+            ("sigma", 0.05 <= self.sigma <= self.cutoff, "between 0.05 Å and the cutoff", "; 0.3 to 0.6 Å is usual"),
+            ("basis", self.basis in bases, f"one of {', '.join(bases)}", ""),
+            ("compression", is_known, compressions, ""),
+            ("centre_channels", self.centre_channels in ("own", "all"), '"own" or "all"', ""),
+        ):
+            if not fits:
+                raise InputError(f"`{name}` must be {expected}, got {getattr(self, name)!r}{usual}")

@@ -55,28 +55,19 @@ class GaussianBasis(RadialBasis):
     Source: Bartók, Kondor and Csányi, Phys. Rev. B 87, 184115 (2013), section IV, and Caro, Phys. Rev. B 100, 024112.
     """
 
-    @property
-    def _grid(self) -> FloatArray:
+    def values(self, distances: FloatArray) -> FloatArray:
+        alpha = self._alpha
         boundary = self.cutoff + self.sigma * np.sqrt(2.0 * 10.0 * np.log(10.0))
-        return np.arange(self.n_max) * boundary / self.n_max
-
-    def _factors(self) -> tuple[FloatArray, FloatArray]:
-        """Cholesky factor L of the overlap S and T = C^-1 L."""
-        alpha, grid = self._alpha, self._grid
-        s = grid[:, None] + grid[None, :]
-        d = grid[:, None] - grid[None, :]
-        squares = grid[:, None] ** 2 + grid[None, :] ** 2
-        overlap = np.exp(-alpha * squares) * np.sqrt(2.0) * alpha**1.5 * s
+        grid = np.arange(self.n_max) * boundary / self.n_max
+        s, d = grid[:, None] + grid, grid[:, None] - grid
+        overlap = np.exp(-alpha * (grid[:, None] ** 2 + grid**2)) * np.sqrt(2.0) * alpha**1.5 * s
         gauss = alpha * np.exp(-0.5 * alpha * d**2) * np.sqrt(np.pi)
         overlap += gauss * (1 + alpha * s**2) * (1 + erf(np.sqrt(0.5 * alpha) * s))
-        lower = cholesky(overlap / np.sqrt(128.0 * alpha**5), lower=True)
-        return lower, np.linalg.solve(np.exp(-alpha * d**2), lower)
-
-    def values(self, distances: FloatArray) -> FloatArray:
-        alpha, grid = self._alpha, self._grid
+        # T = C^-1 L of the overlap S = L L^T
+        orthonormal = np.linalg.solve(np.exp(-alpha * d**2), cholesky(overlap / np.sqrt(128.0 * alpha**5), lower=True))
         r = np.asarray(distances, float)[:, None, None]
         scaled = _scaled_bessel(self._degrees, 2.0 * alpha * r * grid)
-        return np.asarray(np.exp(-alpha * (r - grid) ** 2) * scaled @ self._factors()[1])
+        return np.asarray(np.exp(-alpha * (r - grid) ** 2) * scaled @ orthonormal)
 
     @property
     def reach(self) -> float:
@@ -98,23 +89,15 @@ class GTOBasis(RadialBasis):
     Source: Himanen et al., Comput. Phys. Commun. 247, 106949 (2020), eqs 23-25.
     """
 
-    def _orbitals(self) -> tuple[FloatArray, FloatArray]:
-        """Exponents (l, n) in 1/Å^2 and mixing matrices (l, n, n')."""
-        radii = np.linspace(1.0, self.cutoff, self.n_max)
-        exponents = np.empty((self.l_max + 1, self.n_max))
-        mixing = np.empty((self.l_max + 1, self.n_max, self.n_max))
-        for degree in range(self.l_max + 1):
-            a = -np.log(1e-3 / radii**degree) / radii**2
-            overlap = 0.5 * gamma(degree + 1.5) / (a[:, None] + a[None, :]) ** (degree + 1.5)
-            exponents[degree] = a
-            mixing[degree] = np.real(sqrtm(np.linalg.inv(overlap)))
-        return exponents, mixing
-
     def values(self, distances: FloatArray) -> FloatArray:
-        exponents, mixing = self._orbitals()
+        radii, degree = np.linspace(1.0, self.cutoff, self.n_max), np.arange(self.l_max + 1)[:, None]
+        exponents = -np.log(1e-3 / radii**degree) / radii**2  # (l, n), 1/Å^2
+        mixing = np.empty((self.l_max + 1, self.n_max, self.n_max))
+        for l, a in enumerate(exponents):
+            overlap = 0.5 * gamma(l + 1.5) / (a[:, None] + a[None, :]) ** (l + 1.5)
+            mixing[l] = np.real(sqrtm(np.linalg.inv(overlap)))
         eta = self._alpha
         r = np.asarray(distances, float)[:, None, None]
-        degree = np.arange(self.l_max + 1)[:, None]
         total = eta + exponents
         primitive = (np.pi / total) ** 1.5 * (eta * r / total) ** degree * np.exp(-exponents * eta / total * r**2)
         return np.einsum("plk,lnk->pln", primitive, mixing)

@@ -79,12 +79,11 @@ def harmonic_tables(l_max: int) -> tuple[FloatArray, FloatArray]:
             ratio = factorial(degree - m) / factorial(degree + m) * (2 if m else 1)
             norms[degree, m] = np.sqrt((2 * degree + 1) / (4 * np.pi) * ratio)
     table = np.zeros((4, l_max + 1, l_max + 1))
-    for degree in range(1, l_max + 1):
-        for m in range(degree):
-            table[0, degree, m] = (2 * degree - 1) / (degree - m) * norms[degree, m] / norms[degree - 1, m]
-            table[3, degree, m] = (degree + m) * norms[degree, m] / norms[degree - 1, m]
-        for m in range(degree - 1):
-            table[1, degree, m] = (degree + m - 1) / (degree - m) * norms[degree, m] / norms[degree - 2, m]
-            table[2, degree, m] = norms[degree, m] / norms[degree - 1, m + 1]
+    for l in range(1, l_max + 1):
+        a, b = np.arange(l), np.arange(l - 1)  # m of the terms from l - 1, and of those that need m + 1 or l - 2
+        table[0, l, a] = (2 * l - 1) / (l - a) * norms[l, a] / norms[l - 1, a]
+        table[3, l, a] = (l + a) * norms[l, a] / norms[l - 1, a]
+        table[1, l, b] = (l + b - 1) / (l - b) * norms[l, b] / norms[l - 2, b]
+        table[2, l, b] = norms[l, b] / norms[l - 1, b + 1]
     start = np.array([norms[m, m] * np.prod(np.arange(1.0, 2 * m, 2)) for m in range(l_max + 1)])
     return table, start
