@@ -12,12 +12,10 @@ from gapkit.exceptions import InputError, UnknownSpeciesError
 
 def atomic_numbers(species: Sequence[str | int]) -> tuple[int, ...]:
     """Atomic numbers, in the order given, of symbols or atomic numbers."""
-    numbers = []
     for item in species:
         if isinstance(item, str) and item not in table:
             raise InputError(f"`species` must hold chemical symbols or atomic numbers, got {item!r}")
-        numbers.append(table[item] if isinstance(item, str) else int(item))
-    return tuple(numbers)
+    return tuple(table[item] if isinstance(item, str) else int(item) for item in species)
 
 
 def check_species(found: Sequence[int], known: Sequence[int]) -> None:

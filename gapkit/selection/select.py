@@ -34,7 +34,7 @@ from gapkit.selection.fingerprints import atomic_engine, vectors_by_species
 from gapkit.selection.gains import Cur, Distance, DOptimal, Gains, Static
 from gapkit.selection.v_optimal import Information, VOptimal
 from gapkit.sparse import allocate
-from gapkit.sparse.drawn import leverage_scores
+from gapkit.sparse.rows import leverage_scores
 from gapkit.structures import to_batch
 from gapkit.typing import FloatArray, IntArray
 

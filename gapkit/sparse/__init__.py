@@ -6,10 +6,9 @@ This folder may import `io.registry`, NumPy and scikit-learn.
 
 from gapkit.sparse.allocate import allocate
 from gapkit.sparse.base import Selection, SparseSelector, distinct_rows
-from gapkit.sparse.drawn import CUR, Random
 from gapkit.sparse.fromlist import FromList
 from gapkit.sparse.grid import Grid, Uniform1D
-from gapkit.sparse.spread import FarthestPoint, KMeans
+from gapkit.sparse.rows import CUR, FarthestPoint, KMeans, Random
 
 __all__ = [
     "CUR",

@@ -18,7 +18,7 @@ from gapkit.sparse import (
     allocate,
     distinct_rows,
 )
-from gapkit.sparse.drawn import draw_without_replacement, leverage_scores
+from gapkit.sparse.rows import draw_without_replacement, leverage_scores
 
 DRAWN = {"random": Random(), "cur": CUR(), "kmeans": KMeans(), "farthest_point": FarthestPoint(), "grid": Grid()}
 GIVEN = {"uniform": Uniform1D(), "from_list": FromList(indices=list(range(40)))}

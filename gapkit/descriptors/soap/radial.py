@@ -96,8 +96,7 @@ class GTOBasis(RadialBasis):
         for l, a in enumerate(exponents):
             overlap = 0.5 * gamma(l + 1.5) / (a[:, None] + a[None, :]) ** (l + 1.5)
             mixing[l] = np.real(sqrtm(np.linalg.inv(overlap)))
-        eta = self._alpha
-        r = np.asarray(distances, float)[:, None, None]
+        eta, r = self._alpha, np.asarray(distances, float)[:, None, None]
         total = eta + exponents
         primitive = (np.pi / total) ** 1.5 * (eta * r / total) ** degree * np.exp(-exponents * eta / total * r**2)
         return np.einsum("plk,lnk->pln", primitive, mixing)
@@ -118,8 +117,7 @@ class PolynomialBasis(RadialBasis):
         overlap = 2.0 * self.cutoff ** (total + 7) / ((total + 5) * (total + 6) * (total + 7))
         mixing = np.real(sqrtm(np.linalg.inv(overlap)))
         functions = mixing @ (self.cutoff - x) ** (power[:, None] + 2)
-        eta = self._alpha
-        r = np.asarray(distances, float)[:, None, None]
+        eta, r = self._alpha, np.asarray(distances, float)[:, None, None]
         bessel = _scaled_bessel(self._degrees, 2.0 * eta * r * x) * np.exp(-eta * (r - x) ** 2)
         measure = 4.0 * np.pi * (0.5 * self.cutoff * weights) * x**2
         return np.asarray((bessel * measure) @ functions.T)

@@ -32,7 +32,9 @@ def principal_products(
     for degree in range(size):
         rows = slice(degree**2, (degree + 1) ** 2)
         covariance = sum(np.einsum("ima,imb->ab", c[:, rows], c[:, rows]) / len(c) for c in coefficients)
-        rotation[degree] = _principal_axes(covariance)
+        axes = np.linalg.eigh(covariance)[1][:, ::-1]
+        # signs such that the largest component is positive
+        rotation[degree] = axes * np.sign(axes[np.abs(axes).argmax(axis=0), np.arange(n)])
         for c in coefficients:
             turned = c[:, rows] @ rotation[degree]
             spectra = np.einsum("ima,imb->iab", turned, turned)
@@ -43,13 +45,6 @@ def principal_products(
     threshold = flat[left_out - 1] if left_out else -1.0
     wanted = (squares > threshold) & (np.arange(n) <= np.arange(n)[:, None])
     return rotation, np.where(wanted.any(axis=2), n - np.argmax(wanted[:, :, ::-1], axis=2), 0)
-
-
-def _principal_axes(covariance: FloatArray) -> FloatArray:
-    """Eigenvectors as columns, the largest eigenvalue first, signs such that the largest component is positive."""
-    axes = np.linalg.eigh(covariance)[1][:, ::-1]
-    signs = np.sign(axes[np.abs(axes).argmax(axis=0), np.arange(len(axes))])
-    return np.asarray(axes * signs)
 
 
 def rotated_tables(tables: Tables, n_channels: int | None, rotation: FloatArray, kept: IntArray) -> Tables:
