@@ -23,9 +23,7 @@ if TYPE_CHECKING:
 
     from gapkit.potential import GAP, Predictions
 
-
-INTERVAL = 0.9
-"""Level of the intervals that are compared with errors."""
+INTERVAL = 0.9  # level of the intervals that are compared with errors
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,8 +53,7 @@ class Pairs:
     def of_frames(self, chosen: BoolArray) -> Pairs:
         """Rows of some frames, `chosen` a mask (n_frames,)."""
         rows = chosen[self.frames]
-        held = {name: value[rows] for name, value in vars(self).items() if value is not None}
-        return replace(self, **held)
+        return replace(self, **{name: value[rows] for name, value in vars(self).items() if value is not None})
 
     @property
     def errors(self) -> FloatArray:
@@ -124,9 +121,8 @@ class Comparison:
         """Frames (n_frames,) with an atom unlike the training set."""
         if self.extrapolating is None:
             return None
-        n_frames = len(self.n_atoms)
-        frame_of_atom = np.repeat(np.arange(n_frames), self.n_atoms)
-        return np.bincount(frame_of_atom[self.extrapolating], minlength=n_frames) > 0
+        frames = np.repeat(np.arange(len(self.n_atoms)), self.n_atoms)
+        return np.bincount(frames[self.extrapolating], minlength=len(self.n_atoms)) > 0
 
     def errors(self) -> ErrorTable:
         """Errors overall and per configuration type."""
@@ -136,12 +132,8 @@ class Comparison:
 
     def _errors_of(self, chosen: BoolArray) -> Errors:
         pairs = {name: pairs.of_frames(chosen) for name, pairs in self.pairs.items()}
-        return Errors(
-            n_frames=int(chosen.sum()),
-            n_atoms=int(self.n_atoms[chosen].sum()),
-            mae={name: own.mae for name, own in pairs.items()},
-            rmse={name: own.rmse for name, own in pairs.items()},
-        )
+        maes, rmses = ({name: getattr(own, kind) for name, own in pairs.items()} for kind in ("mae", "rmse"))
+        return Errors(int(chosen.sum()), int(self.n_atoms[chosen].sum()), maes, rmses)
 
 
 def compare(
@@ -181,10 +173,8 @@ def compare(
         for name, target in TARGETS.items()
         if hasattr(p, target.shown.name)
     }
-    std, extrapolating = (p.std, p.extrapolating) if uncertainty else (None, None)
-    return Comparison(
-        batch.all_labels.config_type, batch.n_atoms_per_frame, batch.numbers, pairs, std, extrapolating
-    )  # fmt: skip
+    bars = (p.std, p.extrapolating) if uncertainty else ()
+    return Comparison(batch.all_labels.config_type, batch.n_atoms_per_frame, batch.numbers, pairs, *bars)
 
 
 def evaluate(model: GAP, frames: Sequence[Atoms], keys: LabelKeys | None = None) -> ErrorTable:
@@ -211,14 +201,9 @@ def _pairs(target: Target, batch: AtomsBatch, has: BoolArray, p: Predictions) ->
         values = getattr(p, name, None)
         return None if values is None else values[rows].reshape(-1, target.components) * own
 
-    def complete(values: FloatArray | None) -> FloatArray | None:
-        """None if any value is missing, as without a calibration."""
-        return None if values is None or np.isnan(values).any() else values
-
-    found = predicted(shown.name)
+    found, *bars = (predicted(f"{shown.name}{kind}") for kind in ("", "_std", "_interval"))
     assert found is not None
-    return Pairs(
-        frames, target.to_components(batch.all_labels.values[target.name][rows]) * factor, found,
-        complete(predicted(f"{shown.name}_std")), complete(predicted(f"{shown.name}_interval")),
-        rows if target.per_atom else None,
-    )  # fmt: skip
+    # without a calibration some or all are missing
+    std, half_width = (None if values is None or np.isnan(values).any() else values for values in bars)
+    reference = target.to_components(batch.all_labels.values[target.name][rows]) * factor
+    return Pairs(frames, reference, found, std, half_width, rows if target.per_atom else None)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import io
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from gapkit.errors.text import new_table, rendered
 from gapkit.targets import Shown, shown_quantities
 from gapkit.typing import FloatArray
 
@@ -72,14 +73,33 @@ class ErrorTable:
         shown = shown_quantities()
         units = (f"{name}\n{quantity.printed_unit}" for name, quantity in shown.items())
         table = new_table("MAE / RMSE", "\nconfig type", ("\nframes", *units))
-        rows = dict(self.by_config_type) if len(self.by_config_type) > 1 else {}
-        for name, row in {**rows, "all": self.overall}.items():
+        by_type = self.by_config_type if len(self.by_config_type) > 1 else {}
+        for name, row in {**by_type, "all": self.overall}.items():
             cells = (_mae_rmse(row.mae.get(name), row.rmse.get(name), quantity) for name, quantity in shown.items())
             table.add_row(name, f"{row.n_frames:,}", *cells)
         return table
 
 
 def _mae_rmse(mae: float | None, rmse: float | None, shown: Shown) -> str:
-    if mae is None or rmse is None:
-        return "-"
-    return f"{shown.printed(mae)} / {shown.printed(rmse)}"
+    return "-" if mae is None or rmse is None else f"{shown.printed(mae)} / {shown.printed(rmse)}"
+
+
+def new_table(title: str, first: str, headings: Iterable[str]) -> Table:
+    """Empty table whose first column holds names, the others numbers."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column(first, overflow="fold")
+    for heading in headings:
+        table.add_column(heading, justify="right", no_wrap=True)
+    return table
+
+
+def rendered(item: Any) -> str:
+    """Text of `item` as rich draws it, 120 columns wide and without colours."""
+    from rich.console import Console
+
+    text = io.StringIO()
+    Console(file=text, width=120).print(item)
+    return text.getvalue().rstrip("\n")

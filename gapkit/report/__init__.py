@@ -5,17 +5,12 @@ compute nothing but what is drawn, and raise InputError without matplotlib, whic
 may import everything but `cli`.
 """
 
-from gapkit.report.coverage import coverage_figure
-from gapkit.report.dataset_map import map_figure
+from gapkit.report.comparison import error_figure, parity_figure, reliability_figure, uncertainty_figure
+from gapkit.report.dataset import coverage_figure, map_figure, spread_figure
+from gapkit.report.errors import learning_curve_figure, pareto_figure
 from gapkit.report.influence import influence_figure
-from gapkit.report.learning_curve import learning_curve_figure
-from gapkit.report.novelty import novelty_figure
+from gapkit.report.novelty import novelty_figure, scan_figure
 from gapkit.report.page import curation_page
-from gapkit.report.pareto import pareto_figure
-from gapkit.report.parity import parity_figure
-from gapkit.report.scan import scan_figure
-from gapkit.report.spread import spread_figure
-from gapkit.report.uncertainty import error_figure, reliability_figure, uncertainty_figure
 
 __all__ = [
     "coverage_figure", "curation_page", "error_figure", "influence_figure", "learning_curve_figure", "map_figure",

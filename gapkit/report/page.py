@@ -14,11 +14,9 @@ from gapkit.curation.recipe import Curated
 from gapkit.curation.recipe.card import MODEL_DIGITS
 from gapkit.curation.recipe.ledger import LEFT_OUT, TEST, TRAIN, batch_of
 from gapkit.parallel import limit_blas
-from gapkit.report.coverage import coverage_figure
-from gapkit.report.dataset_map import map_figure
+from gapkit.report.dataset import coverage_figure, map_figure, spread_figure
 from gapkit.report.influence import influence_figure
 from gapkit.report.picture import require_matplotlib
-from gapkit.report.spread import spread_figure
 from gapkit.selection.fingerprints import FingerprintSpace
 
 if TYPE_CHECKING:

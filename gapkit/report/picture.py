@@ -1,28 +1,16 @@
-"""Figures without a window, from a late import of matplotlib, and panels for the quantities."""
+"""Figures without a window, from a late import of matplotlib."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from gapkit.errors import Comparison
 from gapkit.exceptions import InputError
-from gapkit.targets import shown_quantities
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-QUANTITIES = {name: (name, shown.unit.replace("^3", "³")) for name, shown in shown_quantities().items()}
-"""Name and unit of each quantity of a comparison."""
-
-SIZE = 4.5
-"""Width and height of a panel in inches."""
-
-Draw = Callable[[Any, Comparison, str], None]
-"""Draws one quantity of a comparison, given by its name, into some axes."""
+SIZE = 4.5  # inches, width and height of a panel
 
 
 def require_matplotlib() -> None:
@@ -57,22 +45,3 @@ def panels_of(columns: int, width: float = SIZE, height: float = SIZE, rows: int
     """Figure and its panels, row by row; sizes of a panel in inches."""
     figure = new_figure(width * columns, height * rows)
     return figure, list(figure.subplots(rows, columns, squeeze=False).flat)
-
-
-def grid(comparison: Comparison, rows: Sequence[Draw], names: Sequence[str]) -> Figure:
-    """Figure with a row of panels for each way to draw, a column for each quantity."""
-    figure, panels = panels_of(len(names), rows=len(rows))
-    for draw, row in zip(rows, np.reshape(panels, (len(rows), len(names))), strict=True):
-        for axes, name in zip(row, names, strict=True):
-            draw(axes, comparison, name)
-    return figure
-
-
-def with_std(comparison: Comparison) -> list[str]:
-    """Labelled quantities with standard deviations; InputError if there are none."""
-    names = [name for name, pairs in comparison.labelled.items() if pairs.std is not None]
-    if not names:
-        raise InputError(
-            "`comparison` must have standard deviations, got one without; make it with `compare(..., uncertainty=True)`"
-        )
-    return names

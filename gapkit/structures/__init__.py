@@ -5,7 +5,7 @@ models.  It may import `io`, `targets` and what is below, and ASE.
 """
 
 from gapkit.structures.batch import AtomsBatch, concatenate
-from gapkit.structures.checks.fault import Fault
+from gapkit.structures.checks import Fault
 from gapkit.structures.keys import LabelKeys
 from gapkit.structures.labels import Labels
 from gapkit.structures.read import read_frames, to_batch

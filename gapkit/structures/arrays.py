@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gapkit.exceptions import InputError
-from gapkit.typing import FloatArray
+from gapkit.typing import FloatArray, IntArray
 
 # A cell counts as three-dimensional when its volume exceeds this fraction of |a||b||c|.
 SINGULAR_CELL = 1e-10
@@ -24,6 +24,11 @@ def read_only(array: NDArray) -> NDArray:
     """The array itself, which can no longer be written to."""
     array.flags.writeable = False
     return array
+
+
+def offsets_of(counts: ArrayLike) -> IntArray:
+    """Index (n + 1,) at which each of n groups of given sizes begins, and the last one ends."""
+    return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
 
 
 def volumes_of(cells: FloatArray) -> FloatArray:

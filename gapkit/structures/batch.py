@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gapkit.exceptions import InputError
-from gapkit.structures.arrays import frozen, read_only, volumes_of
+from gapkit.structures.arrays import frozen, offsets_of, read_only, volumes_of
 from gapkit.structures.labels import Labels
 from gapkit.targets import TARGETS
 from gapkit.typing import BoolArray, FloatArray, IntArray
@@ -50,7 +50,7 @@ class AtomsBatch:
             "pbc": (bool, (n_frames, 3)),
         }
         for name, (dtype, shape) in shapes.items():
-            object.__setattr__(self, name, frozen(getattr(self, name), dtype, shape, name))
+            vars(self)[name] = frozen(getattr(self, name), dtype, shape, name)
         if n_frames < 0 or self.offsets[0] != 0 or self.offsets[-1] != n_atoms or np.any(np.diff(self.offsets) < 0):
             raise InputError(
                 f"`offsets` must rise from 0 to the number of atoms ({n_atoms}), got {self.offsets.tolist()[:5]}...; "
@@ -135,19 +135,12 @@ class AtomsBatch:
     def select(self, frame_indices: ArrayLike) -> AtomsBatch:
         """Return a new batch of the given frames, in the given order.
 
-        Parameters
-        ----------
-        frame_indices : (n,) int or (n_frames,) bool
-            Frame indices (repeats and negative ones are fine) or a mask over frames.
-
-        Raises
-        ------
-        InputError
-            If an index is out of range, or a mask has the wrong length.
+        Indices (n,) may repeat and be negative; or a mask (n_frames,).  InputError if an index is out of range, or a
+        mask has the wrong length.
         """
         frames = _frame_indices(frame_indices, self.n_frames)
         counts = self.n_atoms_per_frame[frames]
-        offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+        offsets = offsets_of(counts)
         atoms = np.arange(offsets[-1]) + np.repeat(self.offsets[frames] - offsets[:-1], counts)
         labels = None if self.labels is None else self.labels.select(frames, atoms)
         return AtomsBatch(
@@ -158,28 +151,19 @@ class AtomsBatch:
 def concatenate(batches: Sequence[AtomsBatch]) -> AtomsBatch:
     """Join batches, keeping the order of frames.
 
-    Where only some batches have labels, the frames of the others get labels that are all absent.
-
-    Raises
-    ------
-    InputError
-        If `batches` is empty.
+    Where only some batches have labels, the frames of the others get labels that are all absent.  InputError without
+    any batch.
     """
     batches = list(batches)
     if not batches:
         raise InputError("`batches` must hold at least one AtomsBatch, got none; pass the batches to join")
-    counts = np.concatenate([batch.n_atoms_per_frame for batch in batches])
-    labels = None
-    if any(batch.labels is not None for batch in batches):
-        labels = Labels.join([batch.all_labels for batch in batches])
-    return AtomsBatch(
-        np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
-        np.concatenate([batch.numbers for batch in batches]),
-        np.concatenate([batch.positions for batch in batches]),
-        np.concatenate([batch.cells for batch in batches]),
-        np.concatenate([batch.pbc for batch in batches]),
-        labels,
+    labelled = any(batch.labels is not None for batch in batches)
+    labels = Labels.join([batch.all_labels for batch in batches]) if labelled else None
+    counts, numbers, positions, cells, pbc = (
+        np.concatenate([getattr(batch, name) for batch in batches])
+        for name in ("n_atoms_per_frame", "numbers", "positions", "cells", "pbc")
     )
+    return AtomsBatch(offsets_of(counts), numbers, positions, cells, pbc, labels)
 
 
 def _frame_indices(frame_indices: ArrayLike, n_frames: int) -> IntArray:

@@ -13,6 +13,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from gapkit.exceptions import DataError
 from gapkit.structures.arrays import volumes_of
 from gapkit.structures.keys import LabelKeys
+from gapkit.structures.labels import FrameLabels
 from gapkit.targets import TARGETS, Target, from_voigt
 from gapkit.typing import BoolArray, FloatArray
 
@@ -35,15 +36,9 @@ class Where:
     def __str__(self) -> str:
         return f"frame {self.index} (config_type {self.config_type!r})"
 
-
-@dataclass(frozen=True, eq=False)
-class FrameLabels:
-    """Labels of one frame, as in `Labels`; `found` are the names of the `LabelKeys` that it holds."""
-
-    values: dict[str, FloatArray]
-    sigmas: dict[str, FloatArray]
-    config_type: str
-    found: frozenset[str]
+    def bad_label(self, key: str, expected: str, got: object) -> DataError:
+        """The error that tells what a label must be, and what it is."""
+        return DataError(f"{self}: `{key}` must {expected}, got {got}; correct or remove this label")
 
 
 def results_of(atoms: Atoms) -> Mapping[str, Any]:
@@ -66,7 +61,7 @@ def frame_labels(atoms: Atoms, keys: LabelKeys, index: int) -> FrameLabels:
         values[target.name] = read(target, raw, where)
         sigmas[target.name] = _sigma(target, raw[target.sigma], where)
     found = frozenset(name for name, value in raw.items() if value is not None)
-    return FrameLabels(values, sigmas, where.config_type, found)
+    return FrameLabels(values, sigmas, (where.config_type,), found)
 
 
 def _stored(atoms: Atoms, key: str | None) -> Any:
@@ -103,23 +98,15 @@ def _array(value: Any, key: str, unit: str, shapes: list[tuple[int, ...]], where
     try:
         array = np.asarray(value, dtype=float)
     except (TypeError, ValueError) as error:
-        raise DataError(
-            f"{where}: `{key}` must be numeric ({unit}), got {value!r}; correct or remove this label"
-        ) from error
+        raise where.bad_label(key, f"be numeric ({unit})", repr(value)) from error
     if array.shape not in shapes:
-        raise DataError(
-            f"{where}: `{key}` must have shape {' or '.join(map(str, shapes))}, got {array.shape}; "
-            "correct or remove this label"
-        )
+        raise where.bad_label(key, f"have shape {' or '.join(map(str, shapes))}", array.shape)
     return array
 
 
 def _check_finite(values: FloatArray, key: str, unit: str, where: Where) -> None:
     if bad := int(np.size(values) - np.isfinite(values).sum()):
-        raise DataError(
-            f"{where}: `{key}` must be finite ({unit}), got NaN or infinity in {bad} of {np.size(values)} values; "
-            "correct or remove this label"
-        )
+        raise where.bad_label(key, f"be finite ({unit})", f"NaN or infinity in {bad} of {np.size(values)} values")
 
 
 def _value(target: Target, raw: Mapping[str, Any], where: Where) -> FloatArray:
@@ -175,10 +162,8 @@ def _symmetric(value: Any, key: str, unit: str, where: Where) -> FloatArray:
     _check_finite(given, key, unit, where)
     tensor = from_voigt(given) if given.shape == (6,) else given.reshape(3, 3)
     if np.abs(tensor - tensor.T).max() > _ASYMMETRY * np.abs(tensor).max() + 1e-12:
-        raise DataError(
-            f"{where}: `{key}` must be symmetric, got {tensor.tolist()}; the order of 6 values is "
-            "xx, yy, zz, yz, xz, xy; correct or remove this label"
-        )
+        got = f"{tensor.tolist()}; the order of 6 values is xx, yy, zz, yz, xz, xy"
+        raise where.bad_label(key, "be symmetric", got)
     return np.asarray(0.5 * (tensor + tensor.T))
 
 

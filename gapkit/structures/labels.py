@@ -18,6 +18,16 @@ def labelled(values: FloatArray) -> BoolArray:
 
 
 @dataclass(frozen=True, eq=False)
+class FrameLabels:
+    """Labels of one frame, as in `Labels`; `found` are the names of the `LabelKeys` that it holds."""
+
+    values: dict[str, FloatArray]
+    sigmas: dict[str, FloatArray]
+    config_type: tuple[str]
+    found: frozenset[str]
+
+
+@dataclass(frozen=True, eq=False)
 class Labels:
     """Reference labels of a batch, by name of the target; an absent label is NaN, never zero.
 
@@ -57,12 +67,8 @@ class Labels:
             values[name] = frozen(self.values[name], float, (n, *target.shape), name)
             sigmas[name] = frozen(self.sigmas[name], float, (n,), target.sigma)
             has[name] = frozen(labelled(values[name]), bool, (n,), target.has)
-            own = {name: values[name], target.sigma: sigmas[name], target.has: has[name]}
-            for attribute, value in own.items():
-                object.__setattr__(self, attribute, value)
-        for attribute, rows in (("values", values), ("sigmas", sigmas), ("has", has)):
-            object.__setattr__(self, attribute, rows)
-        object.__setattr__(self, "config_type", tuple(self.config_type))
+            vars(self).update({name: values[name], target.sigma: sigmas[name], target.has: has[name]})
+        vars(self).update(values=values, sigmas=sigmas, has=has, config_type=tuple(self.config_type))
 
     @property
     def n_atoms(self) -> int:
@@ -72,23 +78,20 @@ class Labels:
     @classmethod
     def empty(cls, n_frames: int, n_atoms: int) -> Labels:
         """Return labels of the given lengths in which every label is absent."""
-        lengths = {target.name: target.length(n_frames, n_atoms) for target in TARGETS.values()}
+        lengths = {name: target.length(n_frames, n_atoms) for name, target in TARGETS.items()}
         values = {name: np.full((n, *TARGETS[name].shape), np.nan) for name, n in lengths.items()}
         sigmas = {name: np.full(n, np.nan) for name, n in lengths.items()}
         return cls(values, sigmas, ("default",) * n_frames)
 
     def select(self, frames: IntArray, atoms: IntArray) -> Labels:
         """Labels of some frames and their atoms, in the given order."""
-        rows = {target.name: atoms if target.per_atom else frames for target in TARGETS.values()}
-        return Labels(
-            {name: self.values[name][chosen] for name, chosen in rows.items()},
-            {name: self.sigmas[name][chosen] for name, chosen in rows.items()},
-            tuple(self.config_type[f] for f in frames),
-        )
+        rows = {name: atoms if target.per_atom else frames for name, target in TARGETS.items()}
+        values, sigmas = ({name: held[name][own] for name, own in rows.items()} for held in (self.values, self.sigmas))
+        return Labels(values, sigmas, tuple(self.config_type[f] for f in frames))
 
     @classmethod
-    def join(cls, parts: Sequence[Labels]) -> Labels:
-        """Labels of batches one after another."""
+    def join(cls, parts: Sequence[Labels] | Sequence[FrameLabels]) -> Labels:
+        """Labels of batches, or of frames, one after another."""
         return cls(
             {name: np.concatenate([part.values[name] for part in parts]) for name in TARGETS},
             {name: np.concatenate([part.sigmas[name] for part in parts]) for name in TARGETS},

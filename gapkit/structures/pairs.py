@@ -20,19 +20,9 @@ _MAX_WIDENING = 4.0
 
 
 def search_box(positions: FloatArray, cell: FloatArray, pbc: BoolArray) -> FloatArray:
-    """Complete a cell: open directions get a vector normal to the periodic ones, as long as the atoms extend.
+    """Complete a cell (3, 3): open directions get a vector normal to the periodic ones, as long as the atoms extend.
 
-    Parameters
-    ----------
-    positions : (n_atoms, 3) float, Å
-    cell : (3, 3) float, Å
-        The periodic rows must be independent; the others are not used.
-    pbc : (3,) bool
-
-    Returns
-    -------
-    box : (3, 3) float, Å
-        Never singular; open directions are at least 1 Å long.
+    Periodic rows must be independent.  The box is never singular: open directions are at least 1 Å long.
     """
     if pbc.all():
         return np.ascontiguousarray(cell)
@@ -55,19 +45,9 @@ def estimate_neighbours(n_atoms: int, box: FloatArray, pbc: BoolArray, cutoff: f
 def find_pairs(
     positions: FloatArray, box: FloatArray, pbc: BoolArray, cutoff: float, quantities: str, *, full_list: bool = True
 ) -> tuple[Any, ...]:
-    """Return vesin's `quantities` of all pairs within `cutoff`, and in rare thin geometries of some beyond it.
+    """Return vesin's `quantities` (i, j, S, d, D) of all pairs within `cutoff`, and in rare thin boxes of some beyond.
 
-    Parameters
-    ----------
-    positions : (n_atoms, 3) float, Å
-    box : (3, 3) float, Å
-        From `search_box`.
-    pbc : (3,) bool
-    cutoff : float, Å
-    quantities : str
-        As vesin names them: i, j, S, d, D.
-    full_list : bool
-        Whether each pair appears from both ends.
+    The box (3, 3) is that of `search_box`; a full list has each pair from both ends.
     """
     if not pbc.all():
         positions, box = _closed(positions, box, pbc, cutoff * _MAX_WIDENING)

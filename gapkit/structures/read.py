@@ -12,12 +12,11 @@ from ase import Atoms
 from ase.io.formats import UnknownFileTypeError
 
 from gapkit.exceptions import DataError, InputError
-from gapkit.structures.arrays import SINGULAR_CELL
+from gapkit.structures.arrays import SINGULAR_CELL, offsets_of
 from gapkit.structures.batch import AtomsBatch
-from gapkit.structures.frame_labels import FrameLabels, Where, frame_labels, results_of
+from gapkit.structures.frame_labels import Where, frame_labels, results_of
 from gapkit.structures.keys import LabelKeys
 from gapkit.structures.labels import Labels
-from gapkit.targets import TARGETS
 from gapkit.typing import FloatArray
 
 
@@ -38,10 +37,6 @@ def to_batch(
         A key of your own that no frame has is an error; False where some kinds of labels may be missing altogether, as
         in a test set.
 
-    Returns
-    -------
-    batch : AtomsBatch
-
     Raises
     ------
     InputError
@@ -50,12 +45,11 @@ def to_batch(
         If a frame holds something unusable; the message names the frame, the key and the remedy.
     """
     atoms_list = _as_list(frames)
-    keys = LabelKeys() if keys is None else keys
+    keys = keys or LabelKeys()
     for index, atoms in enumerate(atoms_list):
         _check_structure(atoms, Where(index, atoms, keys.config_type))
-    offsets = np.concatenate([[0], np.cumsum([len(atoms) for atoms in atoms_list])]).astype(np.int64)
     return AtomsBatch(
-        offsets=offsets,
+        offsets=offsets_of([len(atoms) for atoms in atoms_list]),
         numbers=np.concatenate([atoms.numbers for atoms in atoms_list]),
         positions=np.concatenate([atoms.positions for atoms in atoms_list]),
         cells=np.array([atoms.cell.array for atoms in atoms_list]),
@@ -72,17 +66,16 @@ def read_frames(path: str | os.PathLike[str]) -> list[Atoms]:
     InputError
         If the file is missing, empty, truncated or unreadable; the message names the file and, where known, the frame.
     """
-    name = os.fspath(path)
-    if not Path(name).exists():
+    name, file = os.fspath(path), Path(path)
+    if not file.exists():
         raise InputError(f"`path` must be an existing file, got {name!r}, which does not exist; check the name")
-    if Path(name).is_dir():
+    if file.is_dir():
         raise InputError(f"`path` must be a file, got the directory {name!r}; name a file in it")
-    if Path(name).stat().st_size == 0:
+    if file.stat().st_size == 0:
         raise InputError(f"`path` must hold at least one frame, but {name!r} is empty; write the file again")
     frames: list[Atoms] = []
     try:
-        for atoms in ase.io.iread(name, ":", do_not_split_by_at_sign=True):
-            frames.append(atoms)
+        frames.extend(ase.io.iread(name, ":", do_not_split_by_at_sign=True))
     except UnknownFileTypeError as error:
         raise InputError(
             f"`path` must be a format that ASE can read, got {name!r} ({error}); write it as extended XYZ (.extxyz)"
@@ -142,18 +135,8 @@ def _independent(vectors: FloatArray) -> bool:
 
 def _read_labels(atoms_list: list[Atoms], keys: LabelKeys, strict: bool) -> Labels:
     found = [frame_labels(atoms, keys, index) for index, atoms in enumerate(atoms_list)]
-    if strict:
-        _check_keys_used(atoms_list, keys, found)
-    return Labels(
-        {name: np.concatenate([frame.values[name] for frame in found]) for name in TARGETS},
-        {name: np.concatenate([frame.sigmas[name] for frame in found]) for name in TARGETS},
-        tuple(frame.config_type for frame in found),
-    )
-
-
-def _check_keys_used(atoms_list: list[Atoms], keys: LabelKeys, found: list[FrameLabels]) -> None:
     for name, key in keys.changed().items():
-        if any(name in frame.found for frame in found):
+        if not strict or any(name in frame.found for frame in found):
             continue
         exist = sorted(
             {str(k) for atoms in atoms_list for k in (*atoms.info, *atoms.arrays, *results_of(atoms))}
@@ -163,3 +146,4 @@ def _check_keys_used(atoms_list: list[Atoms], keys: LabelKeys, found: list[Frame
             f"`{name}` of LabelKeys must be a key of at least one frame, got {key!r}, found in none; "
             f"the keys that exist are {', '.join(exist) or 'none'}"
         )
+    return Labels.join(found)

@@ -8,7 +8,7 @@ import numpy as np
 from ase.data import chemical_symbols
 
 from gapkit.structures.batch import AtomsBatch
-from gapkit.structures.checks.fault import Fault, list_frames
+from gapkit.structures.checks import Fault, list_frames
 from gapkit.structures.checks.geometry import close_atoms, duplicates, nearest_distances
 from gapkit.structures.checks.labels import all_electron_units, energy_outliers, magnitudes, net_force
 from gapkit.structures.checks.work import label_consistency
@@ -92,8 +92,7 @@ class DataReport:
         lines.append(f"isolated atoms: {isolated or 'none'}")
         if self.unlabelled:
             lines.append(f"without any label: {list_frames(self.unlabelled)}")
-        lines.append("")
-        lines.append(f"warnings ({len(self.warnings)}):" if self.warnings else "no warnings")
+        lines += ["", f"warnings ({len(self.warnings)}):" if self.warnings else "no warnings"]
         lines += [f"  - {fault}" for fault in self.warnings]
         return "\n".join(lines)
 
@@ -134,10 +133,8 @@ def find_faults(batch: AtomsBatch, nearest: FloatArray | None = None) -> list[Fa
 
 
 def _count(batch: AtomsBatch) -> tuple[ConfigTypeCount, ...]:
-    labels = batch.all_labels
-    types = np.array(labels.config_type, dtype=object)
-    counts = []
-    for name in dict.fromkeys(labels.config_type):
+    types, counts = np.array(batch.all_labels.config_type, dtype=object), []
+    for name in dict.fromkeys(types):
         part = batch.select(types == name)
         n_labels = {target: int(has.sum()) for target, has in part.all_labels.has.items()}
         counts.append(ConfigTypeCount(name, part.n_frames, part.n_atoms, n_labels))
@@ -157,5 +154,5 @@ def _range(values: FloatArray) -> Range | None:
 
 
 def _largest(values: FloatArray) -> float | None:
-    values = values[np.isfinite(values)]
-    return float(values.max()) if len(values) else None
+    found = _range(values)
+    return None if found is None else found[1]

@@ -18,7 +18,7 @@ from gapkit.typing import FloatArray, IntArray
 from gapkit.uncertainty.conformal import Intervals
 from gapkit.uncertainty.difficulty import Difficulty
 from gapkit.uncertainty.neighbourhoods import Whitening
-from gapkit.uncertainty.scale import Scale, fit_scale, level_factor
+from gapkit.uncertainty.scale import Scale, fit_scale, level_factor, scores_of
 
 # Novelty in units of its threshold; below it g is under a thousandth, and the prior residual is not computed.
 NEGLIGIBLE = 0.03
@@ -35,26 +35,13 @@ def share_of_prior(novelty: FloatArray) -> FloatArray:
 
 @dataclass(frozen=True, eq=False)
 class Calibration:
-    """Scales, intervals and difficulties learned from residuals.
+    """Scales, intervals and difficulties learned from residuals."""
 
-    Attributes
-    ----------
-    scales : dict of str to Scale
-        For "energy" (eV/atom), "forces" (eV/Å) and "stress" (eV/Å^3), of labels at hand.
-    intervals : dict of str to Intervals
-        Likewise.
-    difficulty : dict of int to (Whitening, Difficulty)
-        By species; for forces.
-    n_configurations : int
-    source : str
-        "leave-one-out" or "frames".
-    """
-
-    scales: dict[str, Scale]
-    intervals: dict[str, Intervals]
-    difficulty: dict[int, tuple[Whitening, Difficulty]]
+    scales: dict[str, Scale]  # of the labels at hand: "energy" (eV/atom), "forces" (eV/Å), "stress" (eV/Å^3)
+    intervals: dict[str, Intervals]  # likewise
+    difficulty: dict[int, tuple[Whitening, Difficulty]]  # by species; for forces
     n_configurations: int
-    source: str
+    source: str  # "leave-one-out" or "frames"
 
     def factors(self, vectors: Vectors, n_atoms: int) -> FloatArray:
         """Difficulty m (n_atoms,) of the atoms' forces."""
@@ -68,17 +55,7 @@ class Calibration:
     def variances(
         self, kind: str, data: FloatArray, prior: FloatArray, novelty: FloatArray, factors: FloatArray | None = None
     ) -> FloatArray:
-        """Calibrated variances (n, c) of a kind.
-
-        Parameters
-        ----------
-        data, prior : ndarray (n, c)
-            The two parts, in the square of the unit of `scales`.
-        novelty : ndarray (n,)
-            In units of its threshold.
-        factors : ndarray (n,) or None
-            Difficulty m.
-        """
+        """Calibrated variances (n, c) of a kind from their parts (n, c), t (n,) and m (n,), in the unit of `scales`."""
         m2 = 1.0 if factors is None else factors[:, None] ** 2
         return np.asarray(m2 * self.scales[kind](data) + share_of_prior(novelty)[:, None] * prior)
 
@@ -105,9 +82,8 @@ class Calibration:
         for kind, scale in self.scales.items():
             arrays[f"scale_{kind}"] = np.array([scale.a, scale.b])
             intervals = self.intervals[kind]
-            arrays[f"interval_species_{kind}"] = intervals.species
-            arrays[f"interval_edges_{kind}"] = intervals.edges
-            arrays[f"interval_table_{kind}"] = intervals.table
+            for name in ("species", "edges", "table"):
+                arrays[f"interval_{name}_{kind}"] = getattr(intervals, name)
             arrays[f"interval_count_{kind}"] = np.array([intervals.n_configurations])
         for z, (whitening, known) in self.difficulty.items():
             arrays[f"mean_{z}"], arrays[f"axes_{z}"] = whitening.mean, whitening.axes
@@ -122,46 +98,23 @@ class Calibration:
             if f"scale_{kind}" in arrays:
                 a, b = arrays[f"scale_{kind}"].tolist()
                 scales[kind] = Scale(a, b)
-                intervals[kind] = Intervals(
-                    arrays[f"interval_species_{kind}"], arrays[f"interval_edges_{kind}"],
-                    arrays[f"interval_table_{kind}"], int(arrays[f"interval_count_{kind}"][0]),
-                )  # fmt: skip
-        difficulty = {
-            z: (
-                Whitening(arrays[f"mean_{z}"], arrays[f"axes_{z}"]),
-                Difficulty(arrays[f"points_{z}"], arrays[f"frames_{z}"], arrays[f"logs_{z}"]),
-            )
-            for z in arrays["difficulty"].tolist()
-        }
+                species, edges, table = (arrays[f"interval_{name}_{kind}"] for name in ("species", "edges", "table"))
+                intervals[kind] = Intervals(species, edges, table, int(arrays[f"interval_count_{kind}"][0]))
+        difficulty = {}
+        for z in arrays["difficulty"].tolist():
+            known = Difficulty(arrays[f"points_{z}"], arrays[f"frames_{z}"], arrays[f"logs_{z}"])
+            difficulty[z] = (Whitening(arrays[f"mean_{z}"], arrays[f"axes_{z}"]), known)
         return cls(scales, intervals, difficulty, n_configurations, source)
 
 
 def fit_calibration(
-    residuals: dict[str, tuple[IntArray, FloatArray, FloatArray]],
-    atoms: IntArray,
-    numbers: IntArray,
-    novelty: FloatArray,
-    vectors: Vectors,
-    *,
-    source: str,
-) -> Calibration:
-    """Calibrate on residuals of labels outside the training set.
+    residuals: dict[str, tuple[IntArray, FloatArray, FloatArray]], atoms: IntArray, numbers: IntArray,
+    novelty: FloatArray, vectors: Vectors, *, source: str,
+) -> Calibration:  # fmt: skip
+    """Calibrate on `residuals` of labels outside the training set: frames (n,), errors and data variances (n, c).
 
-    Parameters
-    ----------
-    residuals : dict of kind to (frames (n,), errors (n, c), data variances (n, c))
-        Kinds without labels are left out.
-    atoms : ndarray (n,) of int
-        Atoms to which the rows of "forces" belong.
-    numbers, novelty : ndarray (n_atoms,)
-        Species, and novelty in units of its threshold.
-    vectors : dict
-        Descriptor vectors of the atoms.
-
-    Raises
-    ------
-    CalibrationError
-        If there are fewer than ten configurations.
+    `atoms` (n,) are those of the rows of "forces"; species `numbers` and `novelty` over its threshold (n_atoms,) are of
+    all atoms.  CalibrationError with fewer than ten configurations.
     """
     scales, intervals = {}, {}
     difficulty: dict[int, tuple[Whitening, Difficulty]] = {}
@@ -184,8 +137,7 @@ def fit_calibration(
             variances = variances * m[:, None] ** 2
             factor = level_factor(errors, variances)
             scale, variances = scale.times(factor), variances * factor**2
-        with np.errstate(divide="ignore", invalid="ignore"):
-            scores = np.where(errors == 0.0, 0.0, np.abs(errors) / np.sqrt(variances))
+        scores = scores_of(errors, variances)
         groups = (numbers[atoms], novelty[atoms]) if kind == "forces" else (None, None)
         scales[kind], intervals[kind] = scale, Intervals.of(scores, frames, *groups)
     n_configurations = len(np.unique(np.concatenate([frames for frames, _, _ in residuals.values()])))

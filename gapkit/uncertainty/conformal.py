@@ -37,21 +37,11 @@ def conformal_quantiles(scores: FloatArray, frames: IntArray) -> FloatArray:
 
 @dataclass(frozen=True, eq=False)
 class Intervals:
-    """Quantiles of |error| / sigma_cal by group.
+    """Quantiles of |error| / sigma_cal by group."""
 
-    Attributes
-    ----------
-    species : ndarray (s,) of int
-        Atomic numbers, ascending; [0] where there are no groups (energies, stresses).
-    edges : ndarray (s, N_BINS - 1)
-        Bounds of novelty, in units of its threshold, between the bins of each species.
-    table : ndarray (s, N_BINS, len(LEVELS))
-    n_configurations : int
-    """
-
-    species: IntArray
-    edges: FloatArray
-    table: FloatArray
+    species: IntArray  # (s,) atomic numbers, ascending; [0] where there are no groups (energies, stresses)
+    edges: FloatArray  # (s, N_BINS - 1) novelty over its threshold between the bins of each species
+    table: FloatArray  # (s, N_BINS, len(LEVELS))
     n_configurations: int
 
     @classmethod
@@ -60,10 +50,7 @@ class Intervals:
     ) -> Intervals:
         """From the scores (n, c) of targets, their frames, and the species and novelty of atoms.
 
-        Raises
-        ------
-        CalibrationError
-            If there are fewer than ten configurations.
+        CalibrationError with fewer than ten configurations.
         """
         n_configurations = len(np.unique(frames))
         if n_configurations < LEAST:
@@ -89,12 +76,7 @@ class Intervals:
     def factors(self, level: float, species: IntArray | None = None, novelty: FloatArray | None = None) -> FloatArray:
         """Half-widths of intervals in sigma_cal: (n,) for atoms, (1,) without them.
 
-        Raises
-        ------
-        InputError
-            If `level` is not between 0 and 1.
-        CalibrationError
-            If there were too few configurations for it.
+        InputError if `level` is not between 0 and 1, CalibrationError if it takes more configurations.
         """
         if not 0.0 < level < 1.0:
             raise InputError(f"`interval` must be a level between 0 and 1, such as 0.9, got {level!r}")

@@ -28,21 +28,11 @@ LIMITS = (0.2, 5.0)
 
 @dataclass(frozen=True, eq=False)
 class Difficulty:
-    """Known residuals of one species.
+    """Known residuals of one species."""
 
-    Attributes
-    ----------
-    points : ndarray (n, r)
-        Whitened descriptor vectors.
-    frames : ndarray (n,) of int
-        Configuration of each.
-    logs : ndarray (n,)
-        log(|error| / sigma), zero on average.
-    """
-
-    points: FloatArray
-    frames: IntArray
-    logs: FloatArray
+    points: FloatArray  # (n, r) whitened descriptor vectors
+    frames: IntArray  # (n,) configuration of each
+    logs: FloatArray  # (n,) log(|error| / sigma), zero on average
 
     @classmethod
     def of(cls, points: FloatArray, frames: IntArray, errors: FloatArray, variances: FloatArray) -> Difficulty:

@@ -90,13 +90,9 @@ class UncertaintyMetrics:
 
 
 def uncertainty_metrics(
-    errors: FloatArray,
-    stds: FloatArray,
-    *,
-    half_widths: FloatArray | None = None,
-    n_draws: int = 20,
+    errors: FloatArray, stds: FloatArray, *, half_widths: FloatArray | None = None, n_draws: int = 20,
     random_state: int = 0,
-) -> UncertaintyMetrics:
+) -> UncertaintyMetrics:  # fmt: skip
     """Compare errors with the stds predicted for them.
 
     Parameters
@@ -144,28 +140,11 @@ def uncertainty_metrics(
 
 
 def reliability_curve(errors: FloatArray, stds: FloatArray, n_levels: int = 100) -> tuple[FloatArray, FloatArray]:
-    """Return the expected and observed coverage of central normal intervals, the axes of a reliability diagram.
+    """Return the expected and observed coverage (n_levels,) of central normal intervals, for a reliability diagram.
 
-    Parameters
-    ----------
-    errors, stds : arrays of shape (n,) or (n, c)
-        As for `uncertainty_metrics`; components are pooled.
-    n_levels : int
-        Number of levels, >= 1; they are the midpoints of as many equal parts of [0, 1].
-
-    Returns
-    -------
-    expected, observed : arrays of shape (n_levels,)
-        Observed below expected means that the stds are too small.
-
-    Raises
-    ------
-    InputError
-        As `uncertainty_metrics`.
-
-    References
-    ----------
-    Kuleshov, Fenner and Ermon, ICML (2018), here for central intervals.
+    Components of errors and stds, and what is refused, are those of `uncertainty_metrics`.  Levels are the midpoints of
+    equal parts of [0, 1].  Observed below expected means that the stds are too small.  Source: Kuleshov, Fenner and
+    Ermon, ICML (2018), here for central intervals.
     """
     errors, stds = _checked(errors, stds, "stds")
     if n_levels < 1:
@@ -178,12 +157,8 @@ def reliability_curve(errors: FloatArray, stds: FloatArray, n_levels: int = 100)
 def coverage(errors: FloatArray, half_widths: FloatArray) -> float:
     """Return the fraction of components with |error| <= half-width, arrays (n,) or (n, c) of one unit.
 
-    Half-widths are >= 0 and may be inf.
-
-    Raises
-    ------
-    InputError
-        If shapes differ, nothing is given, or a value is NaN or negative where it must not be.
+    Half-widths may be inf.  InputError if shapes differ, nothing is given, or a value is NaN or negative where it must
+    not be.
     """
     return float(np.mean(_within(*_checked(errors, half_widths, "half_widths", allow_inf=True))))
 
@@ -193,20 +168,15 @@ def coverage_by_group(
 ) -> dict[str, tuple[float, int]]:
     """Return `coverage` and the number of rows of each group, by its name; `groups` names that of each row.
 
-    Raises
-    ------
-    InputError
-        As `coverage`, or if the groups are not one per row.
+    InputError as `coverage`, or if the groups are not one per row.
     """
     within = _within(*_checked(errors, half_widths, "half_widths", allow_inf=True))
     if isinstance(groups, str) or len(groups) != len(within):
-        got = repr(groups) if isinstance(groups, str) else f"{len(groups)}"
+        got = repr(groups) if isinstance(groups, str) else len(groups)
         raise InputError(f"`groups` must hold one name per row of `errors`, expected {len(within)}, got {got}")
     names = np.array([str(name) for name in groups])
-    return {
-        str(name): (float(np.mean(within[names == name])), int(np.count_nonzero(names == name)))
-        for name in np.unique(names)
-    }
+    own = {str(name): within[names == name] for name in np.unique(names)}
+    return {name: (float(np.mean(rows)), len(rows)) for name, rows in own.items()}
 
 
 def _checked(
@@ -263,15 +233,18 @@ def _crps(errors: FloatArray, stds: FloatArray) -> float:
     return float(np.mean(np.abs(errors) * erf(z / np.sqrt(2)) + stds * (2 * density - 1 / np.sqrt(np.pi))))
 
 
-def _ence(errors: FloatArray, stds: FloatArray) -> float | None:
+def rms_in_bins(errors: FloatArray, stds: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Root mean square std and error (n_bins,) of components (n,) of similar std; empty below ten components."""
     n_bins = min(_MAX_BINS, errors.size // _MIN_ROWS)
-    if n_bins == 0:
-        return None
-    bins = np.array_split(np.argsort(stds, kind="stable"), n_bins)
-    rmv = np.sqrt([np.mean(stds[rows] ** 2) for rows in bins])
-    rmse = np.sqrt([np.mean(errors[rows] ** 2) for rows in bins])
+    bins = np.array_split(np.argsort(stds, kind="stable"), n_bins) if n_bins else []
+    rms_std, rmse = (np.sqrt([np.mean(values[rows] ** 2) for rows in bins]) for values in (stds, errors))
+    return rms_std, rmse
+
+
+def _ence(errors: FloatArray, stds: FloatArray) -> float | None:
+    rmv, rmse = rms_in_bins(errors, stds)
     with np.errstate(divide="ignore"):
-        return float(np.mean(np.abs(rmv - rmse) / rmv))
+        return float(np.mean(np.abs(rmv - rmse) / rmv)) if len(rmv) else None
 
 
 def _spearman(sizes: FloatArray, stds: FloatArray) -> float | None:
@@ -301,8 +274,7 @@ def _auroc(sizes: FloatArray, stds: FloatArray) -> float | None:
 
 
 def _enrichment(sizes: FloatArray, stds: FloatArray) -> float | None:
-    n_top = len(sizes) // 10
-    if len(sizes) < _MIN_ROWS:
+    if (n_top := len(sizes) // 10) == 0:
         return None
     n_found = np.sum(_chance_in_top(sizes, n_top) * _chance_in_top(stds, n_top))
     return float(n_found / n_top * len(sizes) / n_top)

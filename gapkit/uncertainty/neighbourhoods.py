@@ -17,22 +17,16 @@ from gapkit.typing import FloatArray, IntArray
 N_AXES = 12
 SMALLEST = 1e-4
 ROUNDING = 1e-6
+NO_FRAME = -2  # of a query from outside the reference set
 FEW = 7  # points of the query's own frame that are looked at first
 
 
 @dataclass(frozen=True, eq=False)
 class Whitening:
-    """z = axes^T (x - mean).
+    """z = axes^T (x - mean)."""
 
-    Attributes
-    ----------
-    mean : ndarray (d,)
-    axes : ndarray (d, r)
-        Principal axes over the standard deviations along them, the largest first.
-    """
-
-    mean: FloatArray
-    axes: FloatArray
+    mean: FloatArray  # (d,)
+    axes: FloatArray  # (d, r) principal axes over the standard deviations along them, the largest first
 
     @classmethod
     def of(cls, x: FloatArray) -> Whitening:
@@ -77,7 +71,3 @@ def nearest_others(
         distances[left[done], : order.shape[1]], indices[left[done], : order.shape[1]] = near, found
         left, wanted = left[~done], min(enough, 4 * wanted)
     return distances, indices
-
-
-NO_FRAME = -2
-"""Frame of a query from outside the reference set."""

@@ -21,9 +21,8 @@ from gapkit.exceptions import InputError
 from gapkit.typing import BoolArray, FloatArray, IntArray
 from gapkit.uncertainty.neighbourhoods import NO_FRAME, Whitening, nearest_others
 
+# Default rate of flagged atoms in structures like the training set.
 FALSE_ALARM = 1e-3
-"""Default rate of flagged atoms in structures like the training set."""
-
 # Upper tail as a part of the sample, and the fewest values of an estimate of its exponent.
 TAIL, MIN_TAIL = 0.05, 8
 # Bounds of exponents and thresholds: a few odd configurations must not hide all others.
@@ -60,20 +59,11 @@ class Tail:
 
 @dataclass(frozen=True, eq=False)
 class KnownSpecies:
-    """Neighbourhoods of one species in the training set.
-
-    Attributes
-    ----------
-    whitening : Whitening
-    points : ndarray (n, r)
-        Whitened vectors of (a sample of) its atoms.
-    frames : ndarray (n,) of int
-    novelty, distance : Tail
-    """
+    """Neighbourhoods of one species in the training set."""
 
     whitening: Whitening
-    points: FloatArray
-    frames: IntArray
+    points: FloatArray  # (n, r) whitened vectors of (a sample of) its atoms
+    frames: IntArray  # (n,)
     novelty: Tail
     distance: Tail
 
@@ -121,18 +111,10 @@ class Extrapolation:
 
 @dataclass(frozen=True, eq=False)
 class NoveltyDetector:
-    """Thresholds of a fitted model.
+    """Thresholds of a fitted model."""
 
-    Attributes
-    ----------
-    species : dict of int to KnownSpecies
-        By atomic number; empty without an atomic term.
-    pairs : dict of (int, int) to float
-        Smallest distance in Å of every pair of species (ascending) in the training set.
-    """
-
-    species: dict[int, KnownSpecies]
-    pairs: dict[tuple[int, int], float]
+    species: dict[int, KnownSpecies]  # by atomic number; empty without an atomic term
+    pairs: dict[tuple[int, int], float]  # smallest distance in Å of each pair (ascending) in the training set
 
     def thresholds(self, false_alarm: float = FALSE_ALARM) -> dict[int, tuple[float, float]]:
         """Novelty (no unit) and distance (standard deviations) by species, which share the rate of false alarms."""
@@ -148,15 +130,7 @@ class NoveltyDetector:
         self, numbers: IntArray, novelty: FloatArray, vectors: dict[int, tuple[IntArray, FloatArray]], pair: FloatArray,
         frame_of_atom: IntArray, n_frames: int, false_alarm: float = FALSE_ALARM,
     ) -> Extrapolation:  # fmt: skip
-        """Compare atoms with the thresholds.
-
-        Parameters
-        ----------
-        novelty : ndarray (n_atoms,)
-        vectors : dict of species to (atoms, descriptor vectors)
-        pair : ndarray (n_atoms,)
-            As in `Extrapolation`.
-        """
+        """Compare atoms with the thresholds; `pair` (n_atoms,) is that of `Extrapolation`, `novelty` (n_atoms,) raw."""
         relative, distance = np.full(len(numbers), np.nan), np.full(len(numbers), np.nan)
         for z, (limit, far) in self.thresholds(false_alarm).items():
             own = numbers == z
@@ -164,7 +138,7 @@ class NoveltyDetector:
             if z in vectors:
                 atoms, x = vectors[z]
                 distance[atoms] = self.species[z].distances(x) / far
-        unknown = ~np.isin(numbers, list(self.species)) if self.species else np.zeros(len(numbers), bool)
+        unknown = ~np.isin(numbers, list(self.species)) & bool(self.species)
         atoms_flagged = (relative > 1.0) | (distance > 1.0) | (pair < 1.0 - PAIR_MARGIN) | unknown
         frames = np.bincount(frame_of_atom[atoms_flagged], minlength=n_frames) > 0
         return Extrapolation(relative, distance, pair, atoms_flagged, frames, false_alarm)

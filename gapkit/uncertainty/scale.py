@@ -20,18 +20,10 @@ RESOLUTION = 1e-3
 
 @dataclass(frozen=True)
 class Scale:
-    """sigma_cal^2 = a^2 + b^2 sigma^2.
+    """sigma_cal^2 = a^2 + b^2 sigma^2."""
 
-    Attributes
-    ----------
-    a : float
-        Error where the epistemic variance vanishes; unit of the target.
-    b : float
-        Factor of the epistemic standard deviation: above 1 for an overconfident model.
-    """
-
-    a: float
-    b: float
+    a: float  # error where the epistemic variance vanishes; unit of the target
+    b: float  # factor of the epistemic standard deviation: above 1 for an overconfident model
 
     def __call__(self, variances: FloatArray) -> FloatArray:
         """Calibrated variances for epistemic ones, any shape."""
@@ -45,15 +37,7 @@ class Scale:
 def fit_scale(errors: FloatArray, variances: FloatArray) -> Scale:
     """Most likely a and b, then both scaled so that 90 % of the errors are within 1.645 sigma_cal.
 
-    Parameters
-    ----------
-    errors, variances : ndarray (n, c)
-        Residuals of labels outside the training set, and epistemic variances.
-
-    Raises
-    ------
-    InputError
-        If there are none, or shapes differ.
+    Errors (n, c) are of labels outside the training set, variances (n, c) epistemic; InputError without any.
     """
     if errors.shape != variances.shape or errors.size == 0:
         raise InputError(
@@ -76,21 +60,21 @@ def fit_scale(errors: FloatArray, variances: FloatArray) -> Scale:
         return float(value), np.array([np.mean(slope) * parts[0], np.mean(slope * s2) * parts[1]])
 
     floor = 2.0 * np.log(RESOLUTION)
-    starts = [(floor / 2, 0.0), (0.0, floor), (-1.0, -1.0)]
-    found = [
-        minimize(loss, start, jac=True, method="L-BFGS-B", bounds=[(floor, 20.0), (-30.0, 20.0)]) for start in starts
-    ]
+    starts, bounds = [(floor / 2, 0.0), (0.0, floor), (-1.0, -1.0)], [(floor, 20.0), (-30.0, 20.0)]
+    found = (minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds) for start in starts)
     best = min(found, key=lambda result: float(result.fun))
-    scale = Scale(
-        float(np.sqrt(mean_square * np.exp(best.x[0]))), float(np.sqrt(mean_square / known * np.exp(best.x[1])))
-    )
+    a, b = np.sqrt(np.array([mean_square, mean_square / known]) * np.exp(best.x)).tolist()
+    scale = Scale(a, b)
     return scale.times(level_factor(errors, scale(variances)))
+
+
+def scores_of(errors: FloatArray, variances: FloatArray) -> FloatArray:
+    """|error| / sigma, zero where the error is."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(errors == 0.0, 0.0, np.abs(errors) / np.sqrt(variances))
 
 
 def level_factor(errors: FloatArray, variances: FloatArray) -> float:
     """Factor that brings 90 % of the errors within 1.645 standard deviations; 1 where all errors are zero."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        scores = np.abs(errors) / np.sqrt(variances)
-    scores = np.where(errors == 0.0, 0.0, scores)
-    factor = float(np.quantile(scores, LEVEL, method="higher")) / Z
+    factor = float(np.quantile(scores_of(errors, variances), LEVEL, method="higher")) / Z
     return factor if 0.0 < factor < np.inf else 1.0

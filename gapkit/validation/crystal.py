@@ -30,19 +30,18 @@ def crystal_check(
         Periodic in three directions, near its minimum.
     strain : float
         Largest linear strain of the volume scan; elastic constants use a fifth.
-    displacement : float
-        Å.
+    displacement : float, Å
     """
     if not crystal.pbc.all() or not 0 < strain < 0.2:
         raise InputError(f"`crystal` must be periodic in three directions and `strain` between 0 and 0.2, got {strain}")
 
     def check(model: GAP) -> dict[str, float]:
         scan = np.linspace(-2 * strain, 2 * strain, 21)
-        lowest = scan[int(np.argmin(model.predict([_strained(crystal, x * np.eye(3)) for x in scan]).energy))]
+        lowest = scan[int(np.argmin(model.predict([strained(crystal, x * np.eye(3)) for x in scan]).energy))]
         steps = lowest + np.linspace(-strain / 4, strain / 4, 5)
-        fit = np.polyfit(steps, model.predict([_strained(crystal, x * np.eye(3)) for x in steps]).energy, 2)
+        fit = np.polyfit(steps, model.predict([strained(crystal, x * np.eye(3)) for x in steps]).energy, 2)
         minimum = float(np.clip(-fit[1] / (2 * fit[0]), steps[0], steps[-1])) if fit[0] > 0 else float(lowest)
-        atoms = _strained(crystal, minimum * np.eye(3))
+        atoms = strained(crystal, minimum * np.eye(3))
         # V = V0 (1 + x)^3: d2E/dx2 = 9 V B (1 + x)^-2 at the minimum
         bulk = 2 * fit[0] * (1 + minimum) ** 2 / (9 * atoms.get_volume()) / GPa
         h, columns = strain / 5, []
@@ -50,15 +49,12 @@ def crystal_check(
             e = np.zeros((3, 3))
             e[a, b] += 0.5 * h
             e[b, a] += 0.5 * h
-            up, down = model.predict([_strained(atoms, e), _strained(atoms, -e)]).stress
+            up, down = model.predict([strained(atoms, e), strained(atoms, -e)]).stress
             columns.append((up - down) / (2 * h))
         C = np.array(columns).T / GPa
-        moved = []
-        for sign in (1.0, -1.0):
-            for axis in range(3):
-                new = atoms.copy()
-                new.positions[0, axis] += sign * displacement
-                moved.append(new)
+        moved = [atoms.copy() for _ in range(6)]
+        for k, new in enumerate(moved):
+            new.positions[0, k % 3] += displacement if k < 3 else -displacement
         forces = model.predict(moved).forces.reshape(6, len(atoms), 3)[:, 0]
         curvature = -(forces[:3] - forces[3:]) / (2 * displacement)
         off = (C[:3, :3].sum() - np.trace(C[:3, :3])) / 6
@@ -74,7 +70,8 @@ def crystal_check(
     return check
 
 
-def _strained(atoms: Atoms, strain: FloatArray) -> Atoms:
+def strained(atoms: Atoms, strain: FloatArray) -> Atoms:
+    """Copy under a strain (3, 3), at fixed fractional coordinates."""
     new = atoms.copy()
     new.set_cell(atoms.cell.array @ (np.eye(3) + strain), scale_atoms=True)
     return new

@@ -13,12 +13,12 @@ from numpy.typing import ArrayLike
 from gapkit.exceptions import InputError, UnknownSpeciesError
 from gapkit.potential.state import state_of
 from gapkit.typing import BoolArray, FloatArray
+from gapkit.validation.crystal import strained
 
 if TYPE_CHECKING:
     from gapkit.potential import GAP
 
-SHORTEST = 0.5
-"""Å, where a scan over distances begins by default."""
+SHORTEST = 0.5  # Å, where a scan over distances begins by default
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,13 +131,9 @@ def volume_scan(model: GAP, atoms: Atoms, strains: ArrayLike | None = None) -> S
             f"`atoms` must be periodic in three dimensions, got pbc={atoms.pbc.tolist()} and a cell of rank "
             f"{atoms.cell.rank}; give it a cell and pbc=True"
         )
-    factors = 1.0 + _points("strains", np.linspace(-0.1, 0.1, 41) if strains is None else strains, -1.0, "")
-    frames = []
-    for factor in factors:
-        frames.append(atoms.copy())
-        frames[-1].set_cell(factor * atoms.cell.array, scale_atoms=True)
-    volume = factors**3 * atoms.get_volume() / len(atoms)
-    energy, energy_std, extrapolating, std = _energies(model, frames)
+    x = _points("strains", np.linspace(-0.1, 0.1, 41) if strains is None else strains, -1.0, "")
+    volume = (1.0 + x) ** 3 * atoms.get_volume() / len(atoms)
+    energy, energy_std, extrapolating, std = _energies(model, [strained(atoms, e * np.eye(3)) for e in x])
     return Scan(
         atoms.get_chemical_formula(), volume, "volume, Å³/atom", energy / len(atoms),
         None if energy_std is None else energy_std / len(atoms), extrapolating,

@@ -12,8 +12,7 @@ from ase.data import chemical_symbols
 from scipy.special import ndtri
 
 from gapkit.errors.comparison import INTERVAL, Comparison, Pairs, compare
-from gapkit.errors.tables import ErrorTable
-from gapkit.errors.text import new_table, rendered
+from gapkit.errors.tables import ErrorTable, new_table, rendered
 from gapkit.exceptions import InputError
 from gapkit.structures import LabelKeys
 from gapkit.targets import shown_quantities
@@ -75,11 +74,9 @@ class UncertaintyTable:
         }
 
     def _numbers(self, kind: str) -> dict[str, float | None]:
-        names = [name for name in UncertaintyMetrics.__dataclass_fields__ if name != "n"]
-        if kind not in self.metrics:
-            return dict.fromkeys(names)
-        values = self.metrics[kind].to_dict()
-        return {name: value if (value := values[name]) is not None and isfinite(value) else None for name in names}
+        found = self.metrics.get(kind)
+        values = {name: getattr(found, name, None) for name in UncertaintyMetrics.__dataclass_fields__ if name != "n"}
+        return {name: None if value is None or not isfinite(value) else value for name, value in values.items()}
 
     def _coverage_of(self, config_type: str) -> dict[str, float | None]:
         covered = self.coverage90_by_config_type
@@ -97,29 +94,25 @@ class UncertaintyTable:
         quantities = shown_quantities()
         units = (f"{kind}\n{shown.printed_unit}" for kind, shown in quantities.items())
         table = new_table(f"Uncertainty, {self.std} std", "", ("\nideal", *units))
-        for heading, ideal, name, digits in (
-            ("within 0.99 std", "68 %", "coverage68", None),
-            ("within 1.64 std", "90 %", "coverage90", None),
-            ("within 1.96 std", "95 %", "coverage95", None),
-            ("within 90 % intervals", "90 %", "interval_coverage90", None),
-            ("miscalibration area", "0", "miscalibration_area", 3),
-            ("normalised calibration error (ENCE)", "0", "ence", 3),
-            ("negative log likelihood, in eV and Å", "low", "nll", 3),
-            ("CRPS", "low", "crps", 0),
-            ("root mean square std", "RMSE", "sharpness", 0),
-            ("rank correlation with errors", "", "spearman", 3),
-            ("  over that of perfect std", "1", "spearman_ratio", 3),
-            ("large errors found (AUROC)", "1", "auroc", 3),
-            ("  among largest std, over chance", "10", "enrichment", 2),
+        for heading, ideal, name, form in (
+            ("within 0.99 std", "68 %", "coverage68", ".1%"),
+            ("within 1.64 std", "90 %", "coverage90", ".1%"),
+            ("within 1.96 std", "95 %", "coverage95", ".1%"),
+            ("within 90 % intervals", "90 %", "interval_coverage90", ".1%"),
+            ("miscalibration area", "0", "miscalibration_area", ".3f"),
+            ("normalised calibration error (ENCE)", "0", "ence", ".3f"),
+            ("negative log likelihood, in eV and Å", "low", "nll", ".3f"),
+            ("CRPS", "low", "crps", ".3g"),
+            ("root mean square std", "RMSE", "sharpness", ".3g"),
+            ("rank correlation with errors", "", "spearman", ".3f"),
+            ("  over that of perfect std", "1", "spearman_ratio", ".3f"),
+            ("large errors found (AUROC)", "1", "auroc", ".3f"),
+            ("  among largest std, over chance", "10", "enrichment", ".2f"),
         ):
-            cells = []
-            for kind, shown in quantities.items():
-                value = getattr(self.metrics[kind], name) if kind in self.metrics else None
-                if name in ("crps", "sharpness"):
-                    cells.append("-" if value is None else f"{value * shown.printed_factor:.3g}")
-                else:
-                    cells.append(_percent(value) if digits is None else _number(value, digits))
-            table.add_row(heading, ideal, *cells)
+            values = {kind: getattr(self.metrics.get(kind), name, None) for kind in quantities}
+            if name in ("crps", "sharpness"):
+                values = {k: None if v is None else v * quantities[k].printed_factor for k, v in values.items()}
+            table.add_row(heading, ideal, *(_cell(value, form) for value in values.values()))
         return table
 
     def _coverage_table(self) -> list[Table]:
@@ -129,17 +122,14 @@ class UncertaintyTable:
             return []
         table = new_table("Within 1.64 std, ideally 90 %", "", shown_quantities())
         for name in types:
-            table.add_row(name, *(_percent(value) for value in self._coverage_of(name).values()))
+            table.add_row(name, *(_cell(value) for value in self._coverage_of(name).values()))
         for symbol, value in species.items():
-            table.add_row(symbol, *(_percent(value) if kind == "forces" else "" for kind in shown_quantities()))
+            table.add_row(symbol, *(_cell(value) if kind == "forces" else "" for kind in shown_quantities()))
         return [table]
 
     def _in_words(self) -> str:
-        lines = []
-        if self.std == "epistemic":
-            lines.append(
-                "The model has no calibration: epistemic std tell what it lacks data for, they are no error bars."
-            )
+        text = "The model has no calibration: epistemic std tell what it lacks data for, they are no error bars."
+        lines = [text] if self.std == "epistemic" else []
         if self.n_extrapolating_frames is not None and self.extrapolating_fraction is not None:
             lines.append(
                 f"Extrapolating: {self.n_extrapolating_frames:,} of {self.errors.overall.n_frames:,} frames, "
@@ -188,9 +178,5 @@ def _coverage(pairs: Pairs, groups: np.ndarray) -> dict[str, float]:
     return {name: part for name, (part, _) in coverage_by_group(pairs.errors, Z90 * pairs.std, list(groups)).items()}
 
 
-def _percent(value: float | None) -> str:
-    return "-" if value is None else f"{100 * value:.1f} %"
-
-
-def _number(value: float | None, digits: int) -> str:
-    return "-" if value is None else f"{value:.{digits}f}"
+def _cell(value: float | None, form: str = ".1%") -> str:
+    return "-" if value is None else f"{value:{form}}".replace("%", " %")

@@ -12,7 +12,7 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from gapkit.exceptions import DataError, InputError
-from gapkit.report.parity import parity_figure
+from gapkit.report import parity_figure
 from gapkit.structures import LabelKeys
 from gapkit.validation import compare, evaluate
 

@@ -88,7 +88,7 @@ def in_own_units(atoms: Atoms, source: Source) -> Atoms:
             new.set_array(target.sigma, sigma)
         elif np.isfinite(sigma).all():
             new.info[target.sigma] = float(sigma[0])
-    if (kind := _config_type(labels.config_type, source)) is not None:
+    if (kind := _config_type(labels.config_type[0], source)) is not None:
         new.info["config_type"] = kind
     if results:
         new.calc = SinglePointCalculator(new, **results)

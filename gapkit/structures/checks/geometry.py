@@ -9,7 +9,7 @@ from itertools import chain
 import numpy as np
 
 from gapkit.structures.batch import AtomsBatch
-from gapkit.structures.checks.fault import Fault
+from gapkit.structures.checks import Fault
 from gapkit.structures.pairs import find_pairs, search_box
 from gapkit.typing import FloatArray
 

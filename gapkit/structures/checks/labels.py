@@ -9,7 +9,7 @@ import numpy as np
 
 from gapkit import units
 from gapkit.structures.batch import AtomsBatch
-from gapkit.structures.checks.fault import Fault
+from gapkit.structures.checks import Fault
 from gapkit.typing import FloatArray
 
 _OUTLIER_SCALES = 8.0  # robust standard deviations
@@ -46,10 +46,8 @@ def energy_outliers(batch: AtomsBatch, nearest: FloatArray) -> list[Fault]:
         # A large share is another phase or temperature, not an accident.
         if len(group) >= 10 and 0 < far.sum() <= max(1, _OUTLIER_FRACTION * len(group)):
             frames += [group[k] for k in np.flatnonzero(far)]
-    if not frames:
-        return []
     message = "energy per atom far from that of the other frames of the same composition; check that they converged"
-    return [Fault("energy_outliers", tuple(sorted(frames)), message)]
+    return [Fault("energy_outliers", tuple(sorted(frames)), message)] if frames else []
 
 
 def net_force(batch: AtomsBatch) -> list[Fault]:

@@ -19,7 +19,7 @@ import numpy as np
 
 from gapkit import units
 from gapkit.structures.batch import AtomsBatch
-from gapkit.structures.checks.fault import Fault
+from gapkit.structures.checks import Fault
 from gapkit.typing import FloatArray
 
 _MAX_FRAMES = 60  # per group of like frames
@@ -35,8 +35,8 @@ _STRAINED_DISPLACEMENT = 0.05  # Å, rms, beyond the affine one
 # Those that a stress is likely to be left in; the slope is (unit of work) / (unit of energy).
 _STRESS_UNITS = ("GPa", "kbar", "Hartree/Bohr^3")
 
+# Slope of energy against work for each group of like frames.
 _Slopes = dict[tuple[int, ...], float]
-"""Slope of energy against work for each group of like frames."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +86,7 @@ def energies_and_work(batch: AtomsBatch, frames: list[int]) -> FramePairs:
     cells = np.where(pbc[None, :, None], batch.cells[frames], np.eye(3))
     fractional = np.einsum("fai,fij->faj", batch.positions[atoms], np.linalg.inv(cells))
     forces, virial, energy = labels.forces[atoms], labels.virial[frames], labels.energy[frames]
-    columns: list[list[FloatArray]] = [[] for _ in range(5)]
+    rows = []
     for a in range(len(frames) - 1):
         b = slice(a + 1, None)
         cell = 0.5 * (cells[a] + cells[b])
@@ -96,12 +96,11 @@ def energies_and_work(batch: AtomsBatch, frames: list[int]) -> FramePairs:
         u -= u.mean(axis=1, keepdims=True)  # a common translation is no displacement
         strain = np.linalg.solve(np.broadcast_to(cells[a], cell.shape), cells[b]) - np.eye(3)
         strain_sym = 0.5 * (strain + strain.transpose(0, 2, 1))
-        columns[0].append(energy[b] - energy[a])
-        columns[1].append(-0.5 * np.einsum("fai,fai->f", forces[a] + forces[b], u))
-        columns[2].append(-0.5 * np.einsum("fij,fij->f", virial[a] + virial[b], strain_sym))
-        columns[3].append(np.sqrt(np.mean(np.sum(u**2, axis=2), axis=1)))
-        columns[4].append(np.abs(strain).max(axis=(1, 2)))
-    return FramePairs(*(np.concatenate(column) for column in columns))
+        force_work = -0.5 * np.einsum("fai,fai->f", forces[a] + forces[b], u)
+        stress_work = -0.5 * np.einsum("fij,fij->f", virial[a] + virial[b], strain_sym)
+        displacement = np.sqrt(np.mean(np.sum(u**2, axis=2), axis=1))
+        rows.append((energy[b] - energy[a], force_work, stress_work, displacement, np.abs(strain).max(axis=(1, 2))))
+    return FramePairs(*(np.concatenate(column) for column in zip(*rows, strict=True)))
 
 
 def _slope(work: FloatArray, energy: FloatArray, chosen: np.ndarray) -> float | None:
