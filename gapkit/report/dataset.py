@@ -134,16 +134,9 @@ def map_figure(points: ArrayLike, config_type: Sequence[str], kept: BoolArray | 
 
     Both axes have the same scale: distances in the picture are distances of the vectors, projected on two components.
     A frame far from all others, such as a single atom, may take an axis for itself: draw the map without it.
-
-    Parameters
-    ----------
-    points : array_like (n_frames, d)
-        For example `gapkit.selection.fingerprints.Fingerprints.of_frames`.  InputError if it is no finite array of at
-        least two frames and two columns, or if types or `kept` differ in number.
-    config_type : sequence of str
-        Of each frame, for colours.
-    kept : ndarray (n_frames,) of bool, optional
-        False: left out of a selection, a cross in place of a filled point.
+    Points (n_frames, d) are for example those of `gapkit.selection.fingerprints.Fingerprints.of_frames`.  Frames that
+    the mask `kept` (n_frames,) leaves out are crosses.  InputError if the points are no finite array of at least two
+    frames and two columns, or types or `kept` differ in number.
     """
     x = np.asarray(points, float)
     if x.ndim != 2 or min(x.shape) < 2 or not np.isfinite(x).all():

@@ -17,9 +17,7 @@ if TYPE_CHECKING:
     from gapkit.curation.learning_curve import LearningCurve
     from gapkit.curation.pareto import ParetoFront
 
-ERRORS = shown_quantities()
-"""Quantities in the order of the panels, with the unit of printed errors."""
-
+ERRORS = shown_quantities()  # in the order of the panels, with the unit of printed errors
 # Above this ratio of its ends an axis has ticks at powers of ten, below the other at equal steps.
 DECADES, STEPS = 100.0, 5.0
 
@@ -30,7 +28,8 @@ def learning_curve_figure(curve: LearningCurve) -> Figure:
     Lines are means over seeds, bands one standard deviation.  Quantities without labels have no panel; InputError if
     none has labels.
     """
-    kinds = [kind for kind in ERRORS if _finite(curve, kind)]
+    errors = {kind: np.array([getattr(point, f"{kind}_rmse") for point in curve.points], float) for kind in ERRORS}
+    kinds = [kind for kind in ERRORS if np.isfinite(errors[kind]).any()]
     if not kinds:
         raise InputError(f"`curve` must have errors to draw, got none in {len(curve.points)} fits; test with labels")
     figure, panels = panels_of(len(kinds), height=SIZE * 1.1)
@@ -43,11 +42,6 @@ def learning_curve_figure(curve: LearningCurve) -> Figure:
         title="mean ± one standard deviation over seeds", title_fontsize="small",
     )  # fmt: skip
     return figure
-
-
-def _finite(curve: LearningCurve, kind: str) -> bool:
-    errors = [getattr(point, f"{kind}_rmse") for point in curve.points]
-    return any(error is not None and np.isfinite(error) for error in errors)
 
 
 def _draw_selector(axes: Any, curve: LearningCurve, selector: str, kind: str) -> None:

@@ -16,9 +16,7 @@ from gapkit.typing import BoolArray
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-MAX_TYPES = 10
-"""Colours that can be told apart: of more types the rarest share a group."""
-
+MAX_TYPES = 10  # colours that can be told apart: of more types the rarest share a group
 REST, REST_COLOUR = "others", "black"
 
 
@@ -40,8 +38,7 @@ def groups_of(config_type: Sequence[str], n_frames: int) -> list[Group]:
         )
     types = np.array(config_type, dtype=object)
     named = sorted(Counter(config_type).items(), key=lambda item: (-item[1], item[0]))
-    if len(named) > MAX_TYPES:
-        named = named[: MAX_TYPES - 1]
+    named = named if len(named) <= MAX_TYPES else named[: MAX_TYPES - 1]
     groups = [Group(name, f"C{i}", types == name) for i, name in enumerate(sorted(name for name, _ in named))]
     rest = ~np.any([group.frames for group in groups], axis=0) if groups else np.zeros(0, bool)
     return [*groups, Group(REST, REST_COLOUR, rest)] if rest.any() else groups

@@ -17,9 +17,7 @@ if TYPE_CHECKING:
     from gapkit.curation.influence import InfluenceReport
 
 N_NUMBERED = 5
-
-LOWEST = 1e-3
-"""Smaller misfits are counted in words: what symmetry makes zero would stretch the axis by decades."""
+LOWEST = 1e-3  # smaller misfits are counted in words: what symmetry makes zero would stretch the axis by decades
 
 
 def influence_figure(report: InfluenceReport) -> Figure:
@@ -47,8 +45,7 @@ def influence_figure(report: InfluenceReport) -> Figure:
     if not shown.all():
         axes.set_title(f"{np.sum(~shown)} of {len(frames)} frames have no influence", fontsize="medium")
     axes.margins(0.1)  # room for the numbers
-    top = [i for i in np.argsort(-cook, kind="stable")[:N_NUMBERED] if shown[i]]
-    for i in top:
+    for i in [i for i in np.argsort(-cook, kind="stable")[:N_NUMBERED] if shown[i]]:
         place = (leverage[i], cook[i])
         axes.annotate(str(frames[i].frame), place, (4, 3), textcoords="offset points", fontsize="small")
     for row, kind in enumerate(kinds):
@@ -56,7 +53,7 @@ def influence_figure(report: InfluenceReport) -> Figure:
         misfit = np.array([f.kinds[kind].chi2 / f.kinds[kind].n_rows if kind in f.kinds else np.nan for f in frames])
         panel.axhline(1.0, color="0.6", linewidth=1, zorder=0)
         draw_frames(panel, [f.frame for f in frames], misfit, groups)
-        panel.set(yscale="log")
+        panel.set_yscale("log")
         panel.set_ylabel(f"χ² / rows, {kind}", fontsize="small")
         if (misfit < LOWEST).any():
             panel.set_ylim(bottom=LOWEST)

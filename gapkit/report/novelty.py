@@ -27,14 +27,8 @@ def novelty_figure(model: GAP, sets: Mapping[str, Sequence[Atoms]]) -> Figure:
 
     Values beyond the line at 1 are extrapolation.  The title tells the part of extrapolating atoms, for these reasons
     or the third (two atoms too close); legends tell the part of values too small for the axis.
-
-    Parameters
-    ----------
-    model : GAP
-        A fitted model with thresholds of novelty.
-    sets : mapping of names to sequences of ase.Atoms
-        For example ``{"train": train, "test": test}``.  Atoms of the training set have lower values than new
-        structures of the same kind.
+    Sets have names, for example ``{"train": train, "test": test}``.  Atoms of the training set have lower values than
+    new structures of the same kind.
 
     Raises
     ------

@@ -50,6 +50,13 @@ def _page(curated: Curated) -> str:
     recipe, ledger = curated.recipe, curated.ledger
     n_train, n_test, n_out = (len(ledger.of(place)) for place in (TRAIN, TEST, LEFT_OUT))
     title = escape(recipe.name)
+    sources = [
+        (
+            f.source.label, f.source.public_file, f.n_read, f.n_frames, f.source.licence or "not stated",
+            f.source.reference or "not stated", f.sha256,
+        )
+        for f in curated.files
+    ]  # fmt: skip
     parts = [
         f"<h1>{title}</h1>",
         f"<p>{n_train} training frames, {n_test} test frames, {n_out} frames left out. Licence: "
@@ -66,17 +73,8 @@ def _page(curated: Curated) -> str:
         *_pruning(curated),
         *_reasons(curated),
         "<h2>Sources</h2>",
-        _table(
-            ("name", "file", "frames read", "of", "licence", "reference", "SHA-256"),
-            [
-                (
-                    f.source.label, f.source.public_file, f.n_read, f.n_frames, f.source.licence or "not stated",
-                    f.source.reference or "not stated", f.sha256,
-                )
-                for f in curated.files
-            ],
-        ),
-    ]  # fmt: skip
+        _table(("name", "file", "frames read", "of", "licence", "reference", "SHA-256"), sources),
+    ]
     body = "\n".join(parts)
     head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{title}</title>'
     return (
@@ -107,10 +105,9 @@ def _pictures(curated: Curated) -> Iterable[str]:
             influence_figure(curated.influence),
             "Influence of every frame on the model without outliers; numbers are its frames.",
         )
-        ranked = curated.influence.ranked()[:10]
         rows = [
             (curated.modelled[f.frame], f.config_type, f"{f.cook:.3g}", f"{f.leverage:.3g}", f"{f.dfbetas:.2f}")
-            for f in ranked
+            for f in curated.influence.ranked()[:10]
         ]
         yield _table(("most influential", "configuration type", "Cook's distance", "leverage", "DFBETAS"), rows)
 
@@ -120,8 +117,7 @@ def _pruning(curated: Curated) -> Iterable[str]:
         return
     yield "<h2>Before and after outliers were left out</h2>"
     yield "<p>Errors of kept frames, each left out of the fit; eV/atom, eV/Å, eV/Å³.</p>"
-    before = curated.pruned.before
-    d = MODEL_DIGITS
+    before, d = curated.pruned.before, MODEL_DIGITS
     rows = [(name, f"{before[name]:.{d}g}", f"{value:.{d}g}") for name, value in curated.pruned.after.items()]
     yield _table(("quantity", "before", "after"), rows)
 
@@ -148,11 +144,9 @@ def _table(names: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     # a column is of numbers if its cells are
     marks = [' class="n"' if all(isinstance(row[k], int) for row in rows) else "" for k in range(len(names))]
     head = "".join(f"<th{mark}>{escape(name)}</th>" for mark, name in zip(marks, names, strict=True))
-    lines = [
-        "<tr>" + "".join(f"<td{mark}>{escape(str(cell))}</td>" for mark, cell in zip(marks, row, strict=True)) + "</tr>"
-        for row in rows
-    ]
-    return f"<table><thead><tr>{head}</tr></thead><tbody>\n" + "\n".join(lines) + "\n</tbody></table>"
+    cells = ("".join(f"<td{m}>{escape(str(cell))}</td>" for m, cell in zip(marks, row, strict=True)) for row in rows)
+    body = "\n".join(f"<tr>{row}</tr>" for row in cells)
+    return f"<table><thead><tr>{head}</tr></thead><tbody>\n{body}\n</tbody></table>"
 
 
 def _picture(figure: Figure, caption: str) -> str:

@@ -42,14 +42,13 @@ class AtomsBatch:
 
     def __post_init__(self) -> None:
         n_frames, n_atoms = len(self.offsets) - 1, len(self.numbers)
-        shapes: dict[str, tuple[type, tuple[int, ...]]] = {
-            "offsets": (np.int64, (n_frames + 1,)),
-            "numbers": (np.int64, (n_atoms,)),
-            "positions": (float, (n_atoms, 3)),
-            "cells": (float, (n_frames, 3, 3)),
-            "pbc": (bool, (n_frames, 3)),
-        }
-        for name, (dtype, shape) in shapes.items():
+        for name, dtype, shape in (
+            ("offsets", np.int64, (n_frames + 1,)),
+            ("numbers", np.int64, (n_atoms,)),
+            ("positions", float, (n_atoms, 3)),
+            ("cells", float, (n_frames, 3, 3)),
+            ("pbc", bool, (n_frames, 3)),
+        ):
             vars(self)[name] = frozen(getattr(self, name), dtype, shape, name)
         if n_frames < 0 or self.offsets[0] != 0 or self.offsets[-1] != n_atoms or np.any(np.diff(self.offsets) < 0):
             raise InputError(
@@ -167,15 +166,14 @@ def concatenate(batches: Sequence[AtomsBatch]) -> AtomsBatch:
 
 
 def _frame_indices(frame_indices: ArrayLike, n_frames: int) -> IntArray:
-    indices = np.atleast_1d(np.asarray(frame_indices))
+    indices = np.atleast_1d(frame_indices)
+    if indices.dtype == bool and indices.shape != (n_frames,):
+        raise InputError(
+            f"`frame_indices` as a mask must have shape ({n_frames},), got {indices.shape}; pass one bool per frame"
+        )
     if indices.dtype == bool:
-        if indices.shape != (n_frames,):
-            raise InputError(
-                f"`frame_indices` as a mask must have shape ({n_frames},), got {indices.shape}; pass one bool per frame"
-            )
         return np.flatnonzero(indices)
-    if indices.size == 0:
-        indices = indices.astype(np.int64)
+    indices = indices if indices.size else indices.astype(np.int64)
     if indices.ndim != 1 or not np.issubdtype(indices.dtype, np.integer):
         raise InputError(
             f"`frame_indices` must be a 1D array of integers, got {indices.dtype} of shape {indices.shape}; "

@@ -128,9 +128,8 @@ def _check_structure(atoms: Atoms, where: Where) -> None:
 def _independent(vectors: FloatArray) -> bool:
     """Whether the rows span as many dimensions as there are rows."""
     lengths = np.linalg.norm(vectors, axis=1)
-    if np.any(lengths <= 0.0):
-        return False
-    return bool(np.linalg.svd(vectors / lengths[:, None], compute_uv=False).min(initial=1.0) > SINGULAR_CELL)
+    units = vectors / np.where(lengths > 0.0, lengths, 1.0)[:, None]
+    return bool(np.linalg.svd(units, compute_uv=False).min(initial=1.0) > SINGULAR_CELL)
 
 
 def _read_labels(atoms_list: list[Atoms], keys: LabelKeys, strict: bool) -> Labels:

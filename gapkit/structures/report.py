@@ -100,7 +100,7 @@ class DataReport:
 def describe(batch: AtomsBatch) -> DataReport:
     """Count what a batch, with or without labels, holds and check it for faults."""
     labels, size, nearest = batch.all_labels, batch.n_atoms_per_frame, nearest_distances(batch)
-    isolated = (size == 1) & np.isnan(nearest)
+    isolated, first = (size == 1) & np.isnan(nearest), np.append(batch.numbers, 0)[batch.offsets[:-1]]
     labelled = np.any(list(batch.labelled_frames.values()), axis=0)
     return DataReport(
         n_frames=batch.n_frames,
@@ -108,7 +108,10 @@ def describe(batch: AtomsBatch) -> DataReport:
         species={chemical_symbols[z]: int(np.sum(batch.numbers == z)) for z in batch.species},
         config_types=_count(batch),
         unlabelled=tuple(np.flatnonzero(~labelled).tolist()),
-        isolated_atoms=_isolated_atoms(batch, isolated),
+        isolated_atoms={
+            chemical_symbols[z]: tuple(np.flatnonzero(isolated & (first == z)).tolist())
+            for z in dict.fromkeys(first[isolated].tolist())
+        },
         energy_per_atom=_range((labels.energy / np.maximum(size, 1))[~isolated]),
         max_force=_largest(np.linalg.norm(labels.forces, axis=1)),
         max_stress=_largest(np.abs(labels.virial).max(axis=(1, 2)) / batch.volumes),
@@ -139,13 +142,6 @@ def _count(batch: AtomsBatch) -> tuple[ConfigTypeCount, ...]:
         n_labels = {target: int(has.sum()) for target, has in part.all_labels.has.items()}
         counts.append(ConfigTypeCount(name, part.n_frames, part.n_atoms, n_labels))
     return tuple(counts)
-
-
-def _isolated_atoms(batch: AtomsBatch, isolated: np.ndarray) -> dict[str, tuple[int, ...]]:
-    found: dict[str, list[int]] = {}
-    for frame in np.flatnonzero(isolated).tolist():
-        found.setdefault(chemical_symbols[batch.numbers[batch.offsets[frame]]], []).append(frame)
-    return {symbol: tuple(frames) for symbol, frames in found.items()}
 
 
 def _range(values: FloatArray) -> Range | None:

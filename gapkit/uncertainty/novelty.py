@@ -45,9 +45,9 @@ class Tail:
     def of(cls, values: FloatArray) -> Tail:
         """From a sample (n,) of values >= 0."""
         ordered = np.sort(np.maximum(values, ROUNDING))[::-1]
-        n_tail = min(max(int(TAIL * len(ordered)), MIN_TAIL), max(len(ordered) - 1, 1))
         if len(ordered) < 2:
             return cls(1.0, float(ordered[0]) if len(ordered) else ROUNDING, 1.0)
+        n_tail = min(max(int(TAIL * len(ordered)), MIN_TAIL), len(ordered) - 1)
         start = ordered[n_tail]
         exponent = float(np.mean(np.log(ordered[:n_tail] / start)))
         return cls(n_tail / len(ordered), float(start), float(np.clip(exponent, 1e-3, LARGEST_EXPONENT)))
@@ -152,8 +152,7 @@ class NoveltyDetector:
         """
         species = dict(self.species)
         for z, (frames, x) in vectors.items():
-            if z in species:
-                known = species[z]
+            if (known := species.get(z)) is not None:
                 points = np.concatenate([known.points, known.whitening(x)])
                 species[z] = replace(known, points=points, frames=np.concatenate([known.frames, frames]))
         closest = {pair: min(pairs.get(pair, np.inf), self.pairs.get(pair, np.inf)) for pair in pairs | self.pairs}

@@ -23,14 +23,8 @@ def crystal_check(
     atom (Å^3), bulk modulus from the curvature of the energy, elastic constants from stresses with the atoms where the
     strain takes them (C11, C12, C44 are averages over the axes; GPa), and the lowest curvature of the energy along a
     displacement of the first atom (eV/Å^2).
-
-    Parameters
-    ----------
-    crystal : Atoms
-        Periodic in three directions, near its minimum.
-    strain : float
-        Largest linear strain of the volume scan; elastic constants use a fifth.
-    displacement : float, Å
+    The crystal is periodic in three directions and near its minimum.  `strain` is the largest linear one of the volume
+    scan, of which elastic constants use a fifth; `displacement` is in Å.
     """
     if not crystal.pbc.all() or not 0 < strain < 0.2:
         raise InputError(f"`crystal` must be periodic in three directions and `strain` between 0 and 0.2, got {strain}")
@@ -57,12 +51,11 @@ def crystal_check(
             new.positions[0, k % 3] += displacement if k < 3 else -displacement
         forces = model.predict(moved).forces.reshape(6, len(atoms), 3)[:, 0]
         curvature = -(forces[:3] - forces[3:]) / (2 * displacement)
-        off = (C[:3, :3].sum() - np.trace(C[:3, :3])) / 6
         return {
             "volume": atoms.get_volume() / len(atoms),
             "bulk_modulus": float(bulk),
             "C11": float(np.trace(C[:3, :3])) / 3,
-            "C12": float(off),
+            "C12": float((C[:3, :3].sum() - np.trace(C[:3, :3])) / 6),
             "C44": float(np.trace(C[3:, 3:])) / 3,
             "curvature": float(np.linalg.eigvalsh(0.5 * (curvature + curvature.T)).min()),
         }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -38,15 +38,11 @@ class Scan:
         Frames with an atom unlike the training set; None if the model cannot tell.
     reference : (n,) float or None
         Energies of another method at the same points: ``dataclasses.replace(scan, reference=...)``.
+        InputError if it is not one number per point.
     energy_label : str
         Name and unit of the energies.
     std : {"calibrated", "epistemic"}
         Kind of the stds, see `Predictions`.
-
-    Raises
-    ------
-    InputError
-        If `reference` is not one number per point.
     """
 
     name: str
@@ -71,15 +67,8 @@ def dimer_scan(model: GAP, first: str, second: str, distances: ArrayLike | None 
     """Energy of two atoms in a vacuum, in eV, relative to the reference energies e0 of the model.
 
     These are those of free atoms only after a fit with ``reference_energies="isolated"`` or to frames of single atoms.
-
-    Parameters
-    ----------
-    model : GAP
-        A fitted model.
-    first, second : str
-        Chemical symbols.
-    distances : array (n,), optional
-        Å; by default 200, from 0.5 Å to the longest cutoff of the model.
+    Both atoms are given by chemical symbol; distances (n,) are in Å, by default 200 from 0.5 Å to the longest cutoff of
+    the model.
 
     Raises
     ------
@@ -100,24 +89,14 @@ def dimer_scan(model: GAP, first: str, second: str, distances: ArrayLike | None 
     r = _points("distances", distances, 0.0, "Å")
     frames = [Atoms([first, second], positions=[(0.0, 0.0, 0.0), (0.0, 0.0, d)]) for d in r]
     apart = model.reference_energies_[first] + model.reference_energies_[second]
-    energy, energy_std, extrapolating, std = _energies(model, frames)
-    return Scan(
-        f"{first}-{second}", r, "distance, Å", energy - apart, energy_std, extrapolating,
-        energy_label="energy of the pair, eV", std=std,
-    )  # fmt: skip
+    scan = _scan(model, frames, f"{first}-{second}", r, "distance, Å")
+    return replace(scan, energy=scan.energy - apart, energy_label="energy of the pair, eV")
 
 
 def volume_scan(model: GAP, atoms: Atoms, strains: ArrayLike | None = None) -> Scan:
     """Energy per atom, in eV, of a crystal under isotropic strain, at fixed fractional coordinates.
 
-    Parameters
-    ----------
-    model : GAP
-        A fitted model.
-    atoms : ase.Atoms
-        Periodic in three dimensions.
-    strains : array (n,), optional
-        Relative changes of all lengths; by default 41 from -0.1 to 0.1.
+    Strains (n,) are relative changes of all lengths, by default 41 from -0.1 to 0.1.
 
     Raises
     ------
@@ -133,12 +112,8 @@ def volume_scan(model: GAP, atoms: Atoms, strains: ArrayLike | None = None) -> S
         )
     x = _points("strains", np.linspace(-0.1, 0.1, 41) if strains is None else strains, -1.0, "")
     volume = (1.0 + x) ** 3 * atoms.get_volume() / len(atoms)
-    energy, energy_std, extrapolating, std = _energies(model, [strained(atoms, e * np.eye(3)) for e in x])
-    return Scan(
-        atoms.get_chemical_formula(), volume, "volume, Å³/atom", energy / len(atoms),
-        None if energy_std is None else energy_std / len(atoms), extrapolating,
-        energy_label="energy, eV/atom", std=std,
-    )  # fmt: skip
+    frames, name = [strained(atoms, e * np.eye(3)) for e in x], atoms.get_chemical_formula()
+    return _scan(model, frames, name, volume, "volume, Å³/atom", n_atoms=len(atoms), energy_label="energy, eV/atom")
 
 
 def _points(name: str, values: ArrayLike, lowest: float, unit: str) -> FloatArray:
@@ -152,9 +127,13 @@ def _points(name: str, values: ArrayLike, lowest: float, unit: str) -> FloatArra
     return points
 
 
-def _energies(model: GAP, frames: Sequence[Atoms]) -> tuple[FloatArray, FloatArray | None, BoolArray | None, str]:
-    """Energies and stds in eV, flags of frames, and the kind of the stds."""
+def _scan(
+    model: GAP, frames: Sequence[Atoms], name: str, x: FloatArray, x_label: str, n_atoms: int = 1,
+    energy_label: str = "energy, eV",
+) -> Scan:  # fmt: skip
+    """Scan of the energies of frames over `n_atoms`."""
     p = model.predict(frames, return_std=True)
-    stds = None if p.energy_std is None or np.isnan(p.energy_std).any() else p.energy_std
+    stds = None if p.energy_std is None or np.isnan(p.energy_std).any() else p.energy_std / n_atoms
     flags = None if p.extrapolating is None else np.logical_or.reduceat(p.extrapolating, p.offsets[:-1])
-    return p.energy, stds, flags, p.std or "epistemic"
+    std = p.std or "epistemic"
+    return Scan(name, x, x_label, p.energy / n_atoms, stds, flags, energy_label=energy_label, std=std)

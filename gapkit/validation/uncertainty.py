@@ -145,8 +145,7 @@ def uncertainty_of(comparison: Comparison) -> UncertaintyTable:
             "`comparison` must have standard deviations, got one without; make it with `compare(..., uncertainty=True)`"
         )
     known = {name: pairs for name, pairs in comparison.labelled.items() if pairs.std is not None}
-    symbols = np.array(chemical_symbols)[comparison.numbers]
-    types = np.array(comparison.config_type)
+    symbols, types = np.array(chemical_symbols)[comparison.numbers], np.array(comparison.config_type)
     forces = known.get("forces")
     flagged, frames = comparison.extrapolating, comparison.extrapolating_frames
     return UncertaintyTable(
