@@ -34,8 +34,8 @@ from gapkit.potential import GAP
 from gapkit.potential.metadata import check_training_set
 from gapkit.potential.model import SparseModel
 from gapkit.potential.state import FittedState, state_of
-from gapkit.potential.training.labels import labelled_batch
 from gapkit.potential.training.rows import TrainingTargets
+from gapkit.potential.training.source import labelled_batch
 from gapkit.structures import AtomsBatch
 from gapkit.structures.checks.labels import rms_forces
 from gapkit.targets import TARGETS

@@ -25,7 +25,7 @@ from gapkit.exceptions import InputError
 from gapkit.gp.noise import Noise
 from gapkit.potential import GAP
 from gapkit.potential.error_bars.leave_one_out import LeaveOneOut
-from gapkit.potential.training.labels import labelled_batch
+from gapkit.potential.training.source import labelled_batch
 from gapkit.structures import AtomsBatch, LabelKeys
 from gapkit.targets import TARGETS
 from gapkit.typing import FloatArray

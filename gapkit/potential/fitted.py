@@ -29,7 +29,7 @@ from gapkit.potential.metadata import check_training_set
 from gapkit.potential.predictions import Predictions, coefficient_of_determination
 from gapkit.potential.state import FittedState, state_of
 from gapkit.potential.summary import summarise
-from gapkit.potential.training.labels import labelled_batch
+from gapkit.potential.training.source import labelled_batch
 from gapkit.structures import AtomsBatch, LabelKeys, to_batch
 from gapkit.targets import TARGETS
 from gapkit.typing import BoolArray, FloatArray

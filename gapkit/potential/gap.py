@@ -26,10 +26,9 @@ from gapkit.potential.term import Term
 from gapkit.potential.training.checkpoint import Checkpoint, fit_digest
 from gapkit.potential.training.estimate import FitEstimate, Resources, estimate_fit
 from gapkit.potential.training.fit import FitPlan, fit_state
-from gapkit.potential.training.labels import labelled_batch
 from gapkit.potential.training.new_points import NewPoints, Number, given_points
 from gapkit.potential.training.reference_energies import ReferenceEnergies
-from gapkit.potential.training.source import open_source
+from gapkit.potential.training.source import labelled_batch, open_source
 from gapkit.potential.training.update import Update
 from gapkit.sparse import SparseSelector
 from gapkit.structures import AtomsBatch, DataReport, LabelKeys, to_batch

@@ -21,7 +21,7 @@ from gapkit.potential.committee import (
     label_noise_committee,
     sample_committee,
 )
-from gapkit.potential.committee.bootstrap import reweighted
+from gapkit.potential.committee.draws import reweighted
 from gapkit.sparse import FromList
 from gapkit.structures import to_batch
 from tests.descriptors.cases import numerical_forces, numerical_virial

@@ -17,9 +17,8 @@ from gapkit.exceptions import DataError, InputError
 from gapkit.interop.dask.connect import as_paths, submit
 from gapkit.interop.dask.source import Cluster, ClusterSource
 from gapkit.potential.metadata import training_digest
-from gapkit.potential.training.labels import labelled_batch, require_labels
 from gapkit.potential.training.reference_energies import ReferenceEnergies, reference_energies
-from gapkit.potential.training.source import LocalSource
+from gapkit.potential.training.source import LocalSource, labelled_batch, require_labels
 from gapkit.structures import AtomsBatch, DataReport, Fault, LabelKeys, concatenate, describe, read_frames, to_batch
 from gapkit.structures.frame_labels import results_of
 from gapkit.structures.report import ConfigTypeCount, Range

@@ -4,8 +4,7 @@ Here are their predictions, and three ways to draw members.  How the potential i
 and `potential.training`.  Imports `potential.state`, `potential.training` and the layers below; never `potential.gap`.
 """
 
-from gapkit.potential.committee.bootstrap import bootstrap_committee
 from gapkit.potential.committee.committee import Committee
-from gapkit.potential.committee.draws import label_noise_committee, sample_committee
+from gapkit.potential.committee.draws import bootstrap_committee, label_noise_committee, sample_committee
 
 __all__ = ["Committee", "bootstrap_committee", "label_noise_committee", "sample_committee"]

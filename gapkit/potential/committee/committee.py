@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from ase import Atoms
@@ -16,16 +16,52 @@ from gapkit.exceptions import InputError
 from gapkit.gp.chunks import frame_chunks
 from gapkit.gp.instances import AppliedBasis
 from gapkit.gp.prediction import PredictionPlan, predict
-from gapkit.potential.committee.predictions import CommitteePredictions, check_spread, spread
 from gapkit.potential.predictions import Predictions
 from gapkit.potential.state import Potential, state_of
 from gapkit.structures import to_batch
-from gapkit.typing import FloatArray
+from gapkit.typing import FloatArray, IntArray
 
 # Every member has gradients of all edges at hand: frames are taken together up to this many atoms.
 ATOMS_AT_ONCE = 4096
 
 P = TypeVar("P", bound=Potential)
+
+
+@dataclass(frozen=True, eq=False)
+class CommitteePredictions:
+    """Predictions of all members for a list of frames, atoms of all frames one after another; units as `Predictions`.
+
+    =========  ==========================  =======  ===============================================================
+    name       shape                       unit     meaning and sign
+    =========  ==========================  =======  ===============================================================
+    energy     (n_members, n_frames)       eV       total, reference energies included
+    forces     (n_members, n_atoms, 3)     eV/Å     -dE/dr
+    stress     (n_members, n_frames, 6)    eV/Å^3   dE/d(strain)/V, order xx, yy, zz, yz, xz, xy; NaN without a
+                                                    three-dimensional cell
+    offsets    (n_frames + 1,)             1        atoms of frame f are offsets[f] .. offsets[f + 1] - 1
+    =========  ==========================  =======  ===============================================================
+
+    Means and standard deviations (with n_members - 1) are over members, and have these shapes without the first axis;
+    a standard deviation of fewer than two members is an InputError.
+    """
+
+    energy: FloatArray
+    forces: FloatArray
+    stress: FloatArray
+    offsets: IntArray
+
+    @classmethod
+    def of(cls, parts: Sequence[Any], offsets: IntArray, join: Callable[..., FloatArray]) -> CommitteePredictions:
+        """Joined from parts that have energies, forces and stresses."""
+        joined = {name: join([getattr(part, name) for part in parts]) for name in ("energy", "forces", "stress")}
+        return cls(**joined, offsets=offsets)
+
+    energy_mean = property(lambda self: self.energy.mean(axis=0), doc="(n_frames,), eV.")
+    energy_std = property(lambda self: spread(self.energy), doc="(n_frames,), eV.")
+    forces_mean = property(lambda self: self.forces.mean(axis=0), doc="(n_atoms, 3), eV/Å.")
+    forces_std = property(lambda self: spread(self.forces), doc="(n_atoms, 3), eV/Å.")
+    stress_mean = property(lambda self: self.stress.mean(axis=0), doc="(n_frames, 6), eV/Å^3.")
+    stress_std = property(lambda self: spread(self.stress), doc="(n_frames, 6), eV/Å^3.")
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,3 +181,15 @@ class Committee(Generic[P]):
             )
         stack = np.stack(values)
         return np.asarray(stack.mean(axis=0)), spread(stack)
+
+
+def spread(values: FloatArray) -> FloatArray:
+    """Standard deviation over members, the first axis; InputError for fewer than two."""
+    check_spread(len(values))
+    return np.asarray(values.std(axis=0, ddof=1))
+
+
+def check_spread(n_members: int) -> None:
+    """Raise InputError where a standard deviation has too few members."""
+    if n_members < 2:
+        raise InputError(f"a standard deviation needs at least 2 members, got {n_members}; make a larger committee")

@@ -3,23 +3,41 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from importlib import import_module
 from typing import Any, Protocol, cast, runtime_checkable
 
-from gapkit.exceptions import InputError
+from ase import Atoms
+
+from gapkit.exceptions import DataError, InputError
 from gapkit.gp.factors import TriangularFactor
 from gapkit.potential.metadata import training_set
 from gapkit.potential.training.checkpoint import Checkpoint
 from gapkit.potential.training.estimate import Resources
-from gapkit.potential.training.labels import labelled_batch
 from gapkit.potential.training.reference_energies import ReferenceEnergies, reference_energies
 from gapkit.potential.training.rows import RowMaker
-from gapkit.structures import AtomsBatch, DataReport, LabelKeys, describe
+from gapkit.structures import AtomsBatch, DataReport, LabelKeys, describe, to_batch
 from gapkit.terms.known import KnownEnergy
 
 # Modules that make an executor of a client, by the package that the client's class is from.  They are found by name:
 # this layer knows nothing of them.
 PLUGINS = {"distributed": "gapkit.interop.dask"}
+
+
+def labelled_batch(frames: Atoms | Sequence[Atoms], keys: LabelKeys | None) -> AtomsBatch:
+    """A batch of frames of which at least one has a label; DataError if none has."""
+    batch = to_batch(frames, keys=keys or LabelKeys())
+    require_labels(any(has.any() for has in batch.all_labels.has.values()))
+    return batch
+
+
+def require_labels(found: bool) -> None:
+    """Raise DataError where no training frame has any label."""
+    if not found:
+        raise DataError(
+            "training frames must have energies or forces, found no label at all; check the names of the keys "
+            "(`label_keys`, on the command line --energy-key and --forces-key)"
+        )
 
 
 class LocalSource:
