@@ -71,14 +71,11 @@ def plan_terms(terms: Sequence[Term], n_sparse: int | None, batch: AtomsBatch) -
         raise InputError(f"`n_sparse` must be >= 1, got {total}")
     engines = [term.descriptor.engine(term.descriptor.resolve_species(batch.species)) for term in terms]
     numbers = [
-        term.descriptor.default_n_sparse(len(engine.blocks)) if term.n_sparse_total is None else term.n_sparse_total
+        term.n_sparse_total or term.descriptor.default_n_sparse(len(engine.blocks))
         for term, engine in zip(terms, engines, strict=True)
     ]
     share = max(total // max(numbers.count(None), 1), 1)
     return [
-        TermPlan(
-            term, engine, share if number is None else number,
-            is_given=term.n_sparse_total is not None or (number is None and n_sparse is not None),
-        )
+        TermPlan(term, engine, number or share, bool(term.n_sparse_total or (number is None and n_sparse)))
         for term, engine, number in zip(terms, engines, numbers, strict=True)
-    ]  # fmt: skip
+    ]

@@ -178,7 +178,7 @@ class FittedPotential(BaseEstimator):
         Parameters
         ----------
         frames : list of Atoms
-            All frames that were given to `fit`, in the same order.
+            As for `leave_one_out`.
         """
         return self.with_state(jackknife(state_of(self), self._training_batch(frames), self.n_jobs))
 

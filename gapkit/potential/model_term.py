@@ -62,26 +62,22 @@ class ModelTerm(EnergyTerm):
 
     @property
     def reach(self) -> float:
-        """Reach of the model, Å."""
         return self.state.reach
 
     @property
     def is_local(self) -> bool:
-        """Whether the model's energy terms are."""
         return self.state.known.is_local
 
     def evaluate(
         self, batch: AtomsBatch, neighbours: NeighbourList | None, *, centres: BoolArray | None = None,
         upstream: FloatArray | None = None, inputs: Mapping[str, FloatArray] | None = None,
     ) -> TermValues:  # fmt: skip
-        """See `EnergyTerm.evaluate`."""
         assert neighbours is not None
         check_species(batch.species, self.state.species)
         found = self.state.predict(batch, neighbours, centres=centres, upstream=upstream, n_jobs=self.n_jobs)
         return TermValues(found.local_energies, found.forces, found.virial)
 
     def to_plain(self) -> dict[str, object]:
-        """The model's file as text, in which a model file keeps it."""
         if isinstance(self.model, str | os.PathLike):
             content = Path(self.model).read_bytes()
         else:
@@ -93,7 +89,6 @@ class ModelTerm(EnergyTerm):
 
     @classmethod
     def from_plain(cls, file: str, n_jobs: int | None) -> ModelTerm:
-        """The term of which `to_plain` is given."""
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "model.gapkit"
             path.write_bytes(base64.b64decode(file))

@@ -11,6 +11,7 @@ from ase.build import bulk
 from gapkit import GAP, SOAP
 from gapkit.exceptions import DataWarning, InputError
 from gapkit.gp.chunks import frame_parts
+from gapkit.potential.training import accumulator
 from gapkit.potential.training import rows as training
 from gapkit.potential.training.rows import ATOMS_PER_CHUNK, plan_memory
 from gapkit.structures import to_batch
@@ -55,8 +56,8 @@ def test_a_large_frame_in_parts_gives_the_same_model(copper, monkeypatch):
     whole = GAP([term], n_sparse=20, n_jobs=1, calibration=None).fit(frames)
     calls = []
     monkeypatch.setattr(training, "ATOMS_PER_CHUNK", 8)
-    original = training.design_rows
-    monkeypatch.setattr(training, "design_rows", lambda *a, **k: calls.append(k["atoms"]) or original(*a, **k))
+    original = accumulator.design_rows
+    monkeypatch.setattr(accumulator, "design_rows", lambda *a, **k: calls.append(k["atoms"]) or original(*a, **k))
     parts = GAP([term], n_sparse=20, n_jobs=1, calibration=None, memory_limit=0.3001).fit(frames)
     assert sum(atoms is not None for atoms in calls) >= 4
     np.testing.assert_allclose(parts.predict(frames).forces, whole.predict(frames).forces, rtol=0, atol=SAME)

@@ -25,12 +25,12 @@ def compare_with_training(
             'this model has no thresholds of novelty; fit it with `calibration="leave-one-out"` (the default)'
         )
     batch, vectors = applied.batch, local_vectors(applied)
-    pair = pair_ratios(batch, applied.neighbours, detector.pairs)
+    pair = _pair_ratios(batch, applied.neighbours, detector.pairs)
     found = detector.detect(batch.numbers, novelty, vectors, pair, batch.frame_of_atom, batch.n_frames, false_alarm)
     return found, vectors
 
 
-def pair_ratios(batch: AtomsBatch, neighbours: NeighbourList, closest: dict[tuple[int, int], float]) -> FloatArray:
+def _pair_ratios(batch: AtomsBatch, neighbours: NeighbourList, closest: dict[tuple[int, int], float]) -> FloatArray:
     """Smallest ratio (n_atoms,) of a pair's distance to the closest such pair known; 0 for pairs that are unknown."""
     ratios, table = np.full(batch.n_atoms, np.inf), np.full((128, 128), np.inf)
     for (one, other), distance in closest.items():

@@ -121,14 +121,26 @@ class SettingsSearch(BaseEstimator):
         frames = [frames] if isinstance(frames, Atoms) else frames
         seeds = check_random_state(self.random_state).randint(2**31 - 1, size=3)
         batch = to_batch(frames, keys=self.estimator.label_keys or LabelKeys())
-        estimator = self._resolved(batch, int(seeds[0]))
+        # with terms that settings can name, and with a seed that all candidates share
+        terms, seed = self.estimator.terms, self.estimator.random_state
+        estimator = with_settings(
+            self.estimator,
+            {
+                "terms": default_terms(batch) if terms is None else terms,
+                "random_state": seeds[0] if seed is None else seed,
+            },
+        )
         taken = KnownEnergy(terms=as_energy_terms(estimator.energy_terms)).energies_of_potentials(batch)
         energies = reference_energies(batch, estimator.reference_energies, describe(batch).isolated_atoms, taken)
         # One set of reference energies for all, also where some of the frames would give others.
         shared = {"reference_energies": {chemical_symbols[z]: e for z, e in energies.items()}}
         base = with_settings(estimator, shared | {"calibration": None, "progress": False})
         candidates = self._candidates(base, int(seeds[1]))
-        which = self._chosen_frames(batch.n_frames, int(seeds[2]))
+        which = list(range(batch.n_frames))
+        if self.n_frames is not None:
+            if self.n_frames > batch.n_frames:
+                raise InputError(f"`n_frames` must be at most the {batch.n_frames} frames given, got {self.n_frames}")
+            which = sorted(np.random.default_rng(seeds[2]).choice(which, self.n_frames, replace=False).tolist())
         part = batch.select(which)
         self._check_labels(part)
 
@@ -148,15 +160,8 @@ class SettingsSearch(BaseEstimator):
             self.best_estimator_ = with_settings(estimator, self.best_settings_).fit(frames)
         return self
 
-    @property
-    def best_settings_(self) -> dict[str, Any]:
-        """Settings of the best candidate so far."""
-        return dict(self._done().settings)
-
-    @property
-    def best_objective_(self) -> float:
-        """Objective of the best candidate so far."""
-        return float(self._done().objective or 0.0)
+    best_settings_ = property(lambda self: dict(self._done().settings), doc="Settings of the best candidate so far.")
+    best_objective_ = property(lambda self: self._done().objective, doc="Objective of the best candidate so far.")
 
     def report(self) -> str:
         """A table of all candidates, the best first and those that failed last."""
@@ -194,12 +199,6 @@ class SettingsSearch(BaseEstimator):
                     'add labels or use "loo_log_score"'
                 )
 
-    def _resolved(self, batch: AtomsBatch, seed: int) -> GAP:
-        """The estimator with terms that settings can name, and with a seed that all candidates share."""
-        terms, given = self.estimator.terms, self.estimator.random_state
-        changes = {"terms": default_terms(batch) if terms is None else terms}
-        return with_settings(self.estimator, changes | {"random_state": seed if given is None else given})
-
     def _candidates(self, base: GAP, seed: int) -> list[dict[str, Any]]:
         """Settings of all candidates; raises InputError where a name is unknown."""
         try:
@@ -219,13 +218,6 @@ class SettingsSearch(BaseEstimator):
             except GapkitError:
                 continue  # a value that a term refuses: noted when its turn comes
         return found
-
-    def _chosen_frames(self, n_frames: int, seed: int) -> list[int]:
-        if self.n_frames is None:
-            return list(range(n_frames))
-        if self.n_frames > n_frames:
-            raise InputError(f"`n_frames` must be at most the {n_frames} frames given, got {self.n_frames}")
-        return sorted(np.random.default_rng(seed).choice(n_frames, self.n_frames, replace=False).tolist())
 
     def _try(self, base: GAP, settings: dict[str, Any], frames: Sequence[Atoms], batch: AtomsBatch) -> Candidate:
         begin = time.perf_counter()

@@ -85,7 +85,12 @@ class Checkpoint:
                 f"`checkpoint` must be a file in a folder that exists, got {str(path)!r}; name a file, or create "
                 f"{self.path.parent} first"
             )
-        self._header = self._read_header() if self.path.exists() else {}
+        self._header: dict[str, Any] = {}
+        if self.path.exists():
+            with self._open() as archive:
+                self._header = json.loads(archive.read("header.json"))
+                if self._header.get("format") != FORMAT:
+                    raise ValueError(f"expected {FORMAT}, got {self._header.get('format')!r}")
         for name, own in self._header.get("digest", {}).items():
             if own != self._digest[name]:
                 raise InputError(
@@ -212,13 +217,6 @@ class Checkpoint:
                 f"`checkpoint` must be a file that `fit` wrote, got {str(self.path)!r}, which is damaged or another "
                 f"kind of file ({error}); give another name, or delete it to begin anew"
             ) from error
-
-    def _read_header(self) -> dict[str, Any]:
-        with self._open() as archive:
-            header: dict[str, Any] = json.loads(archive.read("header.json"))
-            if header.get("format") != FORMAT:
-                raise ValueError(f"expected {FORMAT}, got {header.get('format')!r}")
-        return header
 
 
 def _write_share(archive: zipfile.ZipFile, index: int, share: RowAccumulator) -> dict[str, Any]:

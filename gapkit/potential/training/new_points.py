@@ -44,11 +44,6 @@ class NewPoints:
     points: Sequence[Mapping[Block, Environments]]  # of every term
 
     @property
-    def is_empty(self) -> bool:
-        """Whether there are none."""
-        return not any(len(found.x) for of_term in self.points for found in of_term.values())
-
-    @property
     def vectors(self) -> list[dict[Block, FloatArray]]:
         """Descriptor vectors of every term."""
         return [{block: found.x for block, found in of_term.items()} for of_term in self.points]
@@ -153,7 +148,8 @@ def given_points(state: FittedState, points: Sequence[Mapping[str, Any]]) -> New
                 raise InputError("points can be given to models fitted with `truncation=0`; give frames instead")
             internal = np.empty_like(x)
             internal[:, term.engine.public_order] = term.engine.scale * x
-            of_term[names[name]] = Environments(internal, np.full(len(x), -1))
+            if len(x):
+                of_term[names[name]] = Environments(internal, np.full(len(x), -1))
         found.append(of_term)
     return NewPoints([(term.engine, np.arange(term.engine.n_features)) for term in terms], found)
 

@@ -61,7 +61,7 @@ class Update:
                 known = grow_energies(state, found, self.reference_energies)
             new = choose_points(state, found, self.n_new, self.selector, rng)
         updated = state
-        if new is not None and not (new.is_empty and (labelled is None or known is state.known)):
+        if new is not None and not (not any(new.points) and (labelled is None or known is state.known)):
             updated = add_points(state, new, known, self.truncation, resources, labelled=labelled, training=training)
         elif labelled is not None:
             if self.n_new is None and self.selector is not None:
@@ -72,7 +72,13 @@ class Update:
             updated = remember(updated, labelled)
         if not self.calibrate:
             return updated
-        return relearn(updated, _all_frames(state, updated, training, labelled), rng, resources.n_jobs)
+        frames = updated.rows.batch if updated.rows is not None else training_batch(state, training)
+        if updated.rows is None and labelled is not None:
+            frames = concatenate([frames, labelled])
+        begin = time.perf_counter()
+        updated = learn_uncertainty(updated, frames, rng, resources.n_jobs)
+        learned = {"calibrate": round(time.perf_counter() - begin, 3), "n_frames": frames.n_frames}
+        return replace(updated, metadata={**updated.metadata, "calibrated": learned})
 
 
 def training_batch(state: FittedState, batch: AtomsBatch | None) -> AtomsBatch:
@@ -183,23 +189,6 @@ def remember(state: FittedState, batch: AtomsBatch) -> FittedState:
         for z, (atoms, x) in local_vectors(AppliedBasis.of(state.sparse.basis, batch, neighbours)).items()
     }
     return replace(state, detector=detector.with_known(vectors, closest_pairs(batch, neighbours)))
-
-
-def relearn(state: FittedState, training: AtomsBatch, rng: np.random.Generator, n_jobs: int | None) -> FittedState:
-    """Thresholds and calibration from all training frames, as a fit makes them; seconds are noted in the metadata."""
-    begin = time.perf_counter()
-    state = learn_uncertainty(state, training, rng, n_jobs)
-    seconds = {"calibrate": round(time.perf_counter() - begin, 3)}
-    return replace(state, metadata={**state.metadata, "calibrated": seconds | {"n_frames": training.n_frames}})
-
-
-def _all_frames(
-    before: FittedState, after: FittedState, training: AtomsBatch | None, added: AtomsBatch | None
-) -> AtomsBatch:
-    if after.rows is not None:
-        return after.rows.batch
-    old = training_batch(before, training)
-    return old if added is None else concatenate([old, added])
 
 
 def _with_old_axes(state: FittedState, basis: SparseBasis, new: NewPoints) -> FittedState:
