@@ -97,8 +97,7 @@ class Predictions:
 
 def coefficient_of_determination(batch: AtomsBatch, p: Predictions) -> float:
     """R^2 of the force components of a labelled batch, or of energies per atom where there are no forces."""
-    labels = batch.labels
-    assert labels is not None
+    labels = batch.all_labels
     has = labels.has_forces
     target, predicted = labels.forces[has], p.forces[has]
     if not has.any():

@@ -15,9 +15,9 @@ from gapkit.kernels import DotProduct, SquaredExponential
 from gapkit.potential import ZBL
 from gapkit.potential.committee import (
     Committee,
-    bootstrap,
     bootstrap_committee,
     committee,
+    draws,
     label_noise_committee,
     sample_committee,
 )
@@ -261,7 +261,7 @@ def test_label_noise_of_a_loaded_model(fitted, tmp_path):
 
 @pytest.mark.parametrize("atoms_per_fold", [4, 512])
 def test_every_frame_once_is_the_model(alloy, fitted, new_frames, monkeypatch, atoms_per_fold):
-    monkeypatch.setattr(bootstrap, "ATOMS_PER_FOLD", atoms_per_fold)
+    monkeypatch.setattr(draws, "ATOMS_PER_FOLD", atoms_per_fold)
     weights = reweighted(fitted.state_, to_batch(alloy), np.ones((2, len(alloy)), int), 1)
     p, expected = Committee(fitted, weights).predict(new_frames), fitted.predict(new_frames)
     for key in OUTPUTS:
@@ -271,7 +271,7 @@ def test_every_frame_once_is_the_model(alloy, fitted, new_frames, monkeypatch, a
 
 def test_counts_are_those_of_frames(copper, monkeypatch):
     """A frame that counts twice was there twice, one that counts zero times was not."""
-    monkeypatch.setattr(bootstrap, "ATOMS_PER_FOLD", 8)
+    monkeypatch.setattr(draws, "ATOMS_PER_FOLD", 8)
     x = SOAP(4.0, 4, 3, 0.5).fit_transform(copper[:3])
     pairs = TwoBody(4.0).fit_transform([copper[0]])[:40:8]
     terms = [
@@ -301,9 +301,9 @@ def test_counts_are_those_of_frames(copper, monkeypatch):
 
 def test_draws_of_the_bootstrap(fitted, alloy, new_frames, monkeypatch):
     seen = []
-    original = bootstrap.reweighted
+    original = draws.reweighted
     monkeypatch.setattr(
-        bootstrap, "reweighted", lambda s, b, counts, n: (seen.append(counts), original(s, b, counts, n))[1]
+        draws, "reweighted", lambda s, b, counts, n: (seen.append(counts), original(s, b, counts, n))[1]
     )
     p = bootstrap_committee(fitted, alloy, 4, 0).predict(new_frames)
     (counts,) = seen

@@ -100,8 +100,6 @@ def calibrate_left_out(state: FittedState, part: AtomsBatch, found: LeaveOneOut)
 
 def calibrate_on(state: FittedState, batch: AtomsBatch, n_jobs: int | None = None) -> Calibration:
     """Calibrate on labelled frames that the model was not fitted to."""
-    labels = batch.labels
-    assert labels is not None
     applied = state.apply(batch)
     p = state.evaluate(applied, uncertainty="parts", n_jobs=n_jobs)
     assert p.novelty is not None
@@ -116,7 +114,7 @@ def calibrate_on(state: FittedState, batch: AtomsBatch, n_jobs: int | None = Non
         parts, rows = variances.parts.get(kind), np.flatnonzero(has[kind])
         if parts is None or not hasattr(p, kind):
             continue
-        errors = target.to_components(getattr(p, kind) - labels.values[kind])[rows]
+        errors = target.to_components(getattr(p, kind) - batch.all_labels.values[kind])[rows]
         data = np.einsum("ncc->nc", parts.data)[rows]
         of_row = batch.frame_of_atom[rows] if target.per_atom else rows
         factor = target.shown.factor(batch.n_atoms_per_frame, batch.volumes)[of_row, None]

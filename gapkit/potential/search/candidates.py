@@ -114,14 +114,12 @@ def _inside(part: Any, name: str) -> Any:
 
 def score_candidate(model: GAP, batch: AtomsBatch, found: LeaveOneOut) -> Scores:
     """All objectives of a model fitted to a batch, whose frames were left out in `found`."""
-    labels = batch.labels
-    assert labels is not None
     log_score = 0.0
     for kind, target in TARGETS.items():
         residuals = found.of(target)
         if not len(residuals.rows):
             continue
-        relative = row_sigmas(model.noise or Noise(), labels, kind, batch.n_atoms_per_frame)[residuals.rows]
+        relative = row_sigmas(model.noise or Noise(), batch.all_labels, kind, batch.n_atoms_per_frame)[residuals.rows]
         factor = target.shown.factor(batch.n_atoms_per_frame, batch.volumes)[residuals.frames]
         sigma = model.state_.noise[kind] * relative * factor
         variance = residuals.variances + sigma[:, None] ** 2

@@ -123,13 +123,8 @@ class SettingsSearch(BaseEstimator):
         batch = to_batch(frames, keys=self.estimator.label_keys or LabelKeys())
         # with terms that settings can name, and with a seed that all candidates share
         terms, seed = self.estimator.terms, self.estimator.random_state
-        estimator = with_settings(
-            self.estimator,
-            {
-                "terms": default_terms(batch) if terms is None else terms,
-                "random_state": seeds[0] if seed is None else seed,
-            },
-        )
+        changes = {"terms": default_terms(batch) if terms is None else terms}
+        estimator = with_settings(self.estimator, changes | {"random_state": seeds[0] if seed is None else seed})
         taken = KnownEnergy(terms=as_energy_terms(estimator.energy_terms)).energies_of_potentials(batch)
         energies = reference_energies(batch, estimator.reference_energies, describe(batch).isolated_atoms, taken)
         # One set of reference energies for all, also where some of the frames would give others.
@@ -142,8 +137,12 @@ class SettingsSearch(BaseEstimator):
                 raise InputError(f"`n_frames` must be at most the {batch.n_frames} frames given, got {self.n_frames}")
             which = sorted(np.random.default_rng(seeds[2]).choice(which, self.n_frames, replace=False).tolist())
         part = batch.select(which)
-        self._check_labels(part)
-
+        for objective, has in (("loo_energy", part.all_labels.has_energy), ("loo_forces", part.all_labels.has_forces)):
+            if self.objective == objective and not has.any():
+                raise DataError(
+                    f'`objective="{objective}"` needs frames with {objective[4:]}, found none among {part.n_frames}; '
+                    'add labels or use "loo_log_score"'
+                )
         self.results_: list[Candidate] = []
         self.__dict__.pop("best_estimator_", None)  # that of an earlier search
         some = [frames[i] for i in which]
@@ -188,16 +187,6 @@ class SettingsSearch(BaseEstimator):
         for name, value in (("n_iter", self.n_iter), ("n_frames", self.n_frames)):
             if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
                 raise InputError(f"`{name}` must be an integer >= 1 or None, got {value!r}")
-
-    def _check_labels(self, batch: AtomsBatch) -> None:
-        labels = batch.labels
-        assert labels is not None
-        for objective, has in (("loo_energy", labels.has_energy), ("loo_forces", labels.has_forces)):
-            if self.objective == objective and not has.any():
-                raise DataError(
-                    f'`objective="{objective}"` needs frames with {objective[4:]}, found none among {batch.n_frames}; '
-                    'add labels or use "loo_log_score"'
-                )
 
     def _candidates(self, base: GAP, seed: int) -> list[dict[str, Any]]:
         """Settings of all candidates; raises InputError where a name is unknown."""

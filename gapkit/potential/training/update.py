@@ -117,7 +117,6 @@ def _parts(state: FittedState) -> list[dict[str, Any]]:
 
 def add_frames(state: FittedState, batch: AtomsBatch, resources: Resources) -> FittedState:
     """Further labelled frames of known species, the sparse points staying as they are."""
-    n_columns = state.sparse.basis.n_columns
     if state.rows is not None:
         rows = state.rows.with_frames(state.row_maker, batch, resources)
         factors = rows.model_factors()
@@ -125,7 +124,7 @@ def add_frames(state: FittedState, batch: AtomsBatch, resources: Resources) -> F
         factors = {kind: factor.copy() for kind, factor in state.factors_for("`partial_fit`").items()}
         rows = None
         state.row_maker.fold(batch, factors, resources)
-    with limit_blas(resources.n_jobs, n_columns):
+    with limit_blas(resources.n_jobs, state.sparse.basis.n_columns):
         state = replace(state.solved(factors), rows=rows)
     return _noted(state, "partial_fit", training_set(batch))
 
@@ -147,9 +146,9 @@ def add_points(
             rows = rows.with_frames(maker, labelled, resources)
         factors = rows.model_factors()
     else:
-        for batch in (training_batch(state, training), labelled):
-            if batch is not None:
-                maker.fold(batch, factors, resources)
+        maker.fold(training_batch(state, training), factors, resources)
+        if labelled is not None:
+            maker.fold(labelled, factors, resources)
     times.append(time.perf_counter())
     with limit_blas(resources.n_jobs, basis.n_columns):
         of_block = [scales[term] for term in basis.term_of_block]
@@ -164,14 +163,11 @@ def add_points(
     kind = "extend"
     if labelled is not None:
         kind, entry = "partial_fit", training_set(labelled) | entry
-    state = _with_old_axes(state, extension.basis, new)
-    return _noted(
-        replace(
-            state, sparse=sparse, known=known, origins=origins, factors=factors, rows=rows,
-            log_marginal_likelihood=evidence,
-        ),
-        kind, entry,
+    state = replace(
+        _with_old_axes(state, extension.basis, new), sparse=sparse, known=known, origins=origins, factors=factors,
+        rows=rows, log_marginal_likelihood=evidence,
     )  # fmt: skip
+    return _noted(state, kind, entry)
 
 
 def remember(state: FittedState, batch: AtomsBatch) -> FittedState:
