@@ -78,13 +78,7 @@ class FittedState:
         single: bool = False, centres: BoolArray | None = None, upstream: FloatArray | None = None,
         n_jobs: int | None = None,
     ) -> Predictions:  # fmt: skip
-        """Evaluate on a batch with its neighbour list; keywords as for `SparseModel.predict`.
-
-        Raises
-        ------
-        InputError
-            If an energy term has no local energies and some are asked for.
-        """
+        """Evaluate on a batch with its neighbour list; keywords as for `SparseModel.predict`."""
         applied = AppliedBasis.of(self.sparse.basis, batch, neighbours)
         return self.evaluate(
             applied, uncertainty=uncertainty, single=single, centres=centres, upstream=upstream, n_jobs=n_jobs

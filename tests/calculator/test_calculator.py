@@ -9,7 +9,7 @@ from ase.build import bulk
 from ase.calculators.calculator import PropertyNotImplementedError
 
 from gapkit import GAPCalculator
-from gapkit.calculator.neighbours import SkinnedNeighbours
+from gapkit.calculator.base import SkinnedNeighbours
 from gapkit.exceptions import InputError, ModelFileError, NotFittedModelError, UnknownSpeciesError
 from gapkit.structures import to_batch
 from tests.potential.models import make_frames, small_model

@@ -21,16 +21,9 @@ def reference_energies(
 ) -> dict[int, float]:  # fmt: skip
     """Energies e0 in eV by atomic number, for every species of the batch.
 
-    Parameters
-    ----------
-    given : {"auto", "isolated", "least_squares"} or mapping of symbols to eV
-        "isolated": frames of a single atom; "least_squares": the composition's share of the energies; "auto": isolated
-        atoms where every species has one, else least squares.  A mapping may leave out species: least squares then
-        fits those.
-    isolated_frames : mapping of symbol to tuple of int
-        ``DataReport.isolated_atoms``.
-    taken : ndarray (n_frames,) or 0
-        Energies in eV of energy terms that have a zero of their own: e0 is found from the labels less these.
+    Given "isolated" they are those of frames of a single atom, "least_squares" the composition's share of the energies,
+    "auto" isolated atoms where every species has one, else least squares; species that a mapping leaves out are fitted
+    by least squares.  Energies `taken` (n_frames,) in eV, of terms with a zero of their own, come off the labels.
     """
     species = batch.species
     energy = None if batch.labels is None else batch.labels.energy - taken

@@ -62,9 +62,8 @@ class LocalSource:
     def identity(self) -> dict[str, Any]:
         """What tells these frames and labels, with their sigmas, from others, and where they are folded."""
         digest = hashlib.sha256()
-        if self.batch.labels is not None:
-            for name in ("energy_sigma", "force_sigma", "virial_sigma"):
-                digest.update(getattr(self.batch.labels, name).tobytes())
+        for name in ("energy_sigma", "force_sigma", "virial_sigma") if self.batch.labels is not None else ():
+            digest.update(getattr(self.batch.labels, name).tobytes())
         return {"kind": type(self).__name__, "sigmas": digest.hexdigest(), **self.training_set()}
 
     def accumulate(

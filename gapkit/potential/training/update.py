@@ -171,10 +171,7 @@ def add_points(
 
 
 def remember(state: FittedState, batch: AtomsBatch) -> FittedState:
-    """Training frames that the detector did not know: their neighbourhoods and pairs are no longer far from all data.
-
-    Thresholds stay as they are.
-    """
+    """Neighbourhoods and pairs of further training frames are no longer far from all data; thresholds stay."""
     detector = state.detector
     if detector is None:
         return state
