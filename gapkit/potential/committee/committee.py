@@ -144,10 +144,8 @@ class Committee(Generic[P]):
         state = self.model.state_
         batch = to_batch(frames, labels=False)
         check_species(batch.species, state.species)
-        found = []
-        for some in frame_chunks(batch, ATOMS_AT_ONCE):
-            part = batch.select(np.arange(some.start, some.stop))
-            found.append(self.evaluate(AppliedBasis.of(state.sparse.basis, part, state.neighbours(part))))
+        parts = (batch.select(np.asarray(some)) for some in frame_chunks(batch, ATOMS_AT_ONCE))
+        found = [self.evaluate(AppliedBasis.of(state.sparse.basis, part, state.neighbours(part))) for part in parts]
         return CommitteePredictions.of(found, batch.offsets, partial(np.concatenate, axis=1))
 
     def evaluate(self, applied: AppliedBasis, *, n_jobs: int | None = None) -> CommitteePredictions:

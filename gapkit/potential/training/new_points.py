@@ -43,11 +43,6 @@ class NewPoints:
     grown: Sequence[tuple[Engine, IntArray]]  # of every term, and where the features of the old engine are among its
     points: Sequence[Mapping[Block, Environments]]  # of every term
 
-    @property
-    def vectors(self) -> list[dict[Block, FloatArray]]:
-        """Descriptor vectors of every term."""
-        return [{block: found.x for block, found in of_term.items()} for of_term in self.points]
-
     def frames(self, added: SparseBasis) -> IntArray:
         """Frame of the batch (p,) of every column of the new points' basis; -1: none."""
         parts = [

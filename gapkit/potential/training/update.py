@@ -135,7 +135,8 @@ def add_points(
 ) -> FittedState:  # fmt: skip
     """Further sparse points and, with them, labelled frames; `known` with reference energies of new species."""
     times = [time.perf_counter()]
-    extension = extend_basis(state.sparse.basis, new.grown, new.vectors, tolerance)
+    vectors = [{block: found.x for block, found in of_term.items()} for of_term in new.points]
+    extension = extend_basis(state.sparse.basis, new.grown, vectors, tolerance)
     basis, scales = extension.basis, scales_of_terms(state)
     maker = RowMaker(basis, known, state.given_noise)
     rows = state.rows
