@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TypeAlias
 
@@ -57,11 +57,6 @@ class SparseBlock:
     projection: FloatArray | None = None
 
     @property
-    def as_given(self) -> PointsOfBlock:
-        """As `SparseBasis.restore` takes it."""
-        return self.species, self.points if self.projection is None else self.scaled, self.projection
-
-    @property
     def is_atomic(self) -> bool:
         """Whether every atom is one instance."""
         return self.engine.is_atomic
@@ -77,6 +72,11 @@ class SparseBlock:
         small, large = np.sort(order[:n_small]), np.sort(order[n_small:])
         points = np.ascontiguousarray(self.scaled[:, large])
         return Split(large, small, points, self.scaled[:, small].astype(np.float32))
+
+    def tiles(self, n_points: int) -> list[slice]:
+        """Sparse points that are taken together, `n_points` each."""
+        n = len(self.scaled)
+        return [slice(start, min(start + n_points, n)) for start in range(0, n, n_points)]
 
     def reduce(self, x: FloatArray, out: FloatArray | None = None) -> FloatArray:
         """Scaled features (n, d) as far as inner products with the points need them, (n, r)."""
@@ -168,24 +168,32 @@ class SparseBasis:
         cls, engines: Sequence[Engine], kernels: Sequence[GapKernel], points: Sequence[Sequence[PointsOfBlock]]
     ) -> SparseBasis:
         """The basis of given points."""
-        terms: list[BasisTerm] = []
-        index = start = 0
+        terms = []
         for engine, kernel, of_term in zip(engines, kernels, points, strict=True):
-            unit = kernel.unit_scale()
-            blocks = []
+            unit, blocks = kernel.unit_scale(), []
             for species, x, projection in of_term:
                 if projection is None:
                     scaled, whole = np.ascontiguousarray(unit.scale_features(x)), x
                 else:  # such kernels do not scale
                     scaled, whole = np.ascontiguousarray(x), x @ projection.T
                 norms = np.einsum("md,md->m", scaled, scaled)
-                columns = slice(start, start + len(x))
-                blocks.append(
-                    SparseBlock(len(terms), index, species, engine, unit, whole, scaled, norms, columns, projection)
-                )
-                index, start = index + 1, columns.stop
+                blocks.append(SparseBlock(0, 0, species, engine, unit, whole, scaled, norms, slice(0), projection))
             terms.append(BasisTerm(engine, unit, tuple(blocks)))
-        return cls(tuple(terms))
+        return cls.numbered(terms)
+
+    @classmethod
+    def numbered(cls, terms: Iterable[BasisTerm]) -> SparseBasis:
+        """Terms, and their blocks and columns numbered from 0 on."""
+        made: list[BasisTerm] = []
+        index = start = 0
+        for term in terms:
+            blocks = []
+            for block in term.blocks:
+                columns = slice(start, start + len(block.points))
+                blocks.append(replace(block, term=len(made), index=index, columns=columns))
+                index, start = index + 1, columns.stop
+            made.append(replace(term, blocks=tuple(blocks)))
+        return cls(tuple(made))
 
     @classmethod
     def from_arrays(
@@ -208,8 +216,8 @@ class SparseBasis:
         arrays = {}
         for i, term in enumerate(self.terms):
             for j, block in enumerate(term.blocks):
-                _, arrays[f"points_{i}_{j}"], projection = block.as_given
-                arrays |= {} if projection is None else {f"projection_{i}_{j}": projection}
+                arrays[f"points_{i}_{j}"] = block.points if block.projection is None else block.scaled
+                arrays |= {} if block.projection is None else {f"projection_{i}_{j}": block.projection}
             arrays |= {f"{name}_{i}": array for name, array in term.engine.to_arrays().items()}
         return arrays
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from gapkit.descriptors.base import Block, Engine
-from gapkit.gp.basis import WORTHWHILE, BasisTerm, PointsOfBlock, SparseBasis, SparseBlock, Unseen
+from gapkit.gp.basis import WORTHWHILE, PointsOfBlock, SparseBasis, SparseBlock, Unseen
 from gapkit.gp.cholesky import pivoted_cholesky
 from gapkit.typing import FloatArray, IntArray
 
@@ -28,11 +28,9 @@ class Extension:
 
 
 def extend_basis(
-    basis: SparseBasis,
-    grown: Sequence[tuple[Engine, IntArray]],
-    points: Sequence[Mapping[Block, FloatArray]],
+    basis: SparseBasis, grown: Sequence[tuple[Engine, IntArray]], points: Sequence[Mapping[Block, FloatArray]],
     tolerance: float = 0.0,
-) -> Extension:
+) -> Extension:  # fmt: skip
     """Add points (m, d) to the blocks of every term, as its engine in `grown` makes vectors.
 
     The engine may know more species; with it comes where the features of the old one are among its own.  A projection
@@ -49,7 +47,6 @@ def extend_basis(
         blocks.append(of_term)
     union = SparseBasis.restore(engines, kernels, blocks)
     terms, old_columns, new_columns = [], [np.zeros(0, int)], [np.zeros(0, int)]
-    n_blocks = start = 0
     for term, wider in zip(basis.terms, union.terms, strict=True):
         counts = {block.species: len(block.points) for block in term.blocks}
         alone = []
@@ -59,19 +56,10 @@ def extend_basis(
             old_columns.append(columns[:n_old])
             if n_old < len(columns):
                 new_columns.append(columns[n_old:])
-                alone.append(_tail(block, n_old, n_blocks, start))
-                n_blocks, start = n_blocks + 1, alone[-1].columns.stop
-        terms.append(BasisTerm(wider.engine, wider.kernel, tuple(alone)))
-    return Extension(union, SparseBasis(tuple(terms)), np.concatenate(old_columns), np.concatenate(new_columns))
-
-
-def _tail(block: SparseBlock, n_old: int, index: int, start: int) -> SparseBlock:
-    """The new points of a block."""
-    columns = slice(start, start + len(block.points) - n_old)
-    return replace(
-        block, index=index, points=block.points[n_old:], scaled=block.scaled[n_old:], norms=block.norms[n_old:],
-        columns=columns,
-    )  # fmt: skip
+                points_of, scaled, norms = (part[n_old:] for part in (block.points, block.scaled, block.norms))
+                alone.append(replace(block, points=points_of, scaled=scaled, norms=norms))
+        terms.append(replace(wider, blocks=tuple(alone)))
+    return Extension(union, SparseBasis.numbered(terms), np.concatenate(old_columns), np.concatenate(new_columns))
 
 
 def _union(block: SparseBlock, indices: IntArray, x: FloatArray, tolerance: float) -> PointsOfBlock:
@@ -92,9 +80,8 @@ def _union(block: SparseBlock, indices: IntArray, x: FloatArray, tolerance: floa
     n_points, rank = len(block.scaled) + len(x), projection.shape[1] + len(more)
     if rank * (d + n_points) >= WORTHWHILE * d * n_points:
         return block.species, np.concatenate([_embed(block.points, indices, d), x]), None
-    reduced = np.zeros((n_points, rank))
-    reduced[: len(block.scaled), : block.scaled.shape[1]] = block.scaled
-    reduced[len(block.scaled) :] = np.hstack([inside, x @ more.T])
+    old = np.pad(block.scaled, ((0, 0), (0, len(more))))
+    reduced = np.concatenate([old, np.hstack([inside, x @ more.T])])
     return block.species, reduced, np.ascontiguousarray(np.hstack([projection, more.T]))
 
 

@@ -7,10 +7,9 @@ from collections.abc import Mapping
 import numpy as np
 
 from gapkit.exceptions import DataError, InputError
-from gapkit.gp.lapack import fold_trapezoid
+from gapkit.gp.lapack import fold_rows
 from gapkit.typing import FloatArray
 
-_BLOCK = 32  # columns per block reflector; measured fastest of 16..128 for widths of 300 to 3,000
 _PIECE_ROWS = 4  # rows folded at once, in units of the width of the triangle
 
 
@@ -24,6 +23,8 @@ class TriangularFactor:
 
     It is made by orthogonal transformations (LAPACK dtpqrt), never from K^T K, so it keeps the accuracy of the rows.
     """
+
+    _name = "factor"
 
     def __init__(self, n_columns: int) -> None:
         if int(n_columns) != n_columns or n_columns < 0:
@@ -73,9 +74,12 @@ class TriangularFactor:
 
         `overwrite_other` destroys it instead of a copy of its triangle, which for thousands of columns is gigabytes.
         """
-        if other.n_columns != self.n_columns:
-            raise InputError(f"factors to be merged need the same columns, got {self.n_columns}, {other.n_columns}")
-        fold_triangle(self.R, other.R if overwrite_other else other.R.copy(order="F"))
+        if other.n_columns != self.n_columns or not isinstance(other, type(self)):
+            raise InputError(
+                f"to be merged, factors need the same columns: expected a {self._name} of {self.n_columns} columns, "
+                f"got {other!r}"
+            )
+        self._fold_triangle(other, other.R if overwrite_other else other.R.copy(order="F"))
         self.n_rows += other.n_rows
         self.log_weights += other.log_weights
         return self
@@ -84,11 +88,20 @@ class TriangularFactor:
         """Fold rows (B, M + 1), targets last, in Fortran order; they are destroyed."""
         fold_rows(self.R, rows)
 
+    def _fold_triangle(self, other: TriangularFactor, triangle: FloatArray) -> None:
+        """Fold in the triangle of another factor, which is destroyed."""
+        fold_rows(self.R, triangle, len(triangle))
+
+    @classmethod
+    def of(cls, R: FloatArray, n_rows: int, log_weights: float) -> TriangularFactor:
+        """The factor with these attributes."""
+        factor = TriangularFactor.__new__(TriangularFactor)
+        factor.R, factor.n_rows, factor.log_weights = R, n_rows, log_weights
+        return factor
+
     def copy(self) -> TriangularFactor:
         """An independent copy."""
-        new = object.__new__(TriangularFactor)
-        new.R, new.n_rows, new.log_weights = self.R.copy(order="F"), self.n_rows, self.log_weights
-        return new
+        return TriangularFactor.of(self.R.copy(order="F"), self.n_rows, self.log_weights)
 
     def to_arrays(self) -> dict[str, np.ndarray]:
         """The state as arrays: "R" (M+1, M+1), "n_rows" () and "log_weights" ()."""
@@ -102,26 +115,11 @@ class TriangularFactor:
         square = R.ndim == 2 and R.shape[0] == R.shape[1] >= 1
         if not square or any(R[j + 1 :, j].any() for j in range(len(R))):  # by columns, without a copy
             raise InputError(f"`R` must be a square upper triangular matrix, got shape {R.shape}")
-        factor = object.__new__(cls)
         n_rows, log_weights = (np.asarray(arrays[name]).item() for name in ("n_rows", "log_weights"))
-        factor.R, factor.n_rows, factor.log_weights = R, int(n_rows), float(log_weights)
-        return factor
+        return cls.of(R, int(n_rows), float(log_weights))
 
     def __repr__(self) -> str:
         return f"TriangularFactor(n_columns={self.n_columns}, n_rows={self.n_rows})"
-
-
-def fold_rows(R: FloatArray, rows: FloatArray) -> FloatArray:
-    """Replace R by the triangle of [R; rows], in place.
-
-    `rows` (Fortran order, any number of them) becomes the Householder reflectors; their block factors are returned.
-    """
-    return fold_trapezoid(R, rows, 0, _BLOCK)
-
-
-def fold_triangle(R: FloatArray, triangle: FloatArray) -> FloatArray:
-    """The same for an upper triangular `triangle` of the same order, at a third of the cost."""
-    return fold_trapezoid(R, triangle, R.shape[0], _BLOCK)
 
 
 def _check_finite(rows: FloatArray, targets: FloatArray) -> None:

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from gapkit.gp.basis import BasisTerm, SparseBasis, SparseBlock
+from gapkit.gp.basis import SparseBasis, SparseBlock
 from gapkit.gp.instances import AppliedBasis
 from gapkit.gp.prediction import PredictionPlan, predict
 from gapkit.gp.rows import FUNCTIONALS, DesignRows, design_rows
@@ -70,19 +70,12 @@ def _rows(
             rows["energy"][:, 0, column] = np.add.reduceat(found.local_energies, batch.offsets[:-1])
             if "forces" in kinds:
                 rows["forces"][..., column] = found.forces
-            if found.virials is not None and "virial" in kinds:
+            if "virial" in kinds:
                 rows["virial"][..., column] = to_voigt(0.5 * (found.virials + found.virials.transpose(0, 2, 1)))
     return DesignRows(rows)
 
 
 def _with_blocks(applied: AppliedBasis, blocks: list[SparseBlock]) -> AppliedBasis:
     """The same with some of the blocks alone, their columns from 0 on."""
-    terms = []
-    for term in applied.basis.terms:
-        chosen = []
-        for block in (block for block in blocks if block in term.blocks):
-            index = blocks.index(block)
-            start = sum(len(before.points) for before in blocks[:index])
-            chosen.append(replace(block, index=index, columns=slice(start, start + len(block.points))))
-        terms.append(BasisTerm(term.engine, term.kernel, tuple(chosen)))
-    return replace(applied, basis=SparseBasis(tuple(terms)))
+    terms = [replace(term, blocks=tuple(b for b in term.blocks if b in blocks)) for term in applied.basis.terms]
+    return replace(applied, basis=SparseBasis.numbered(terms), _kept={})

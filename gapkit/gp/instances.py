@@ -13,6 +13,7 @@ import numpy as np
 
 from gapkit.descriptors.base import Features, View
 from gapkit.gp.basis import SparseBasis, SparseBlock
+from gapkit.gp.posterior import Posterior
 from gapkit.neighbours import NeighbourList
 from gapkit.structures import AtomsBatch
 from gapkit.typing import FloatArray, IntArray
@@ -132,3 +133,72 @@ class AppliedBasis:
 def between(sorted_atoms: IntArray, first: int, last: int) -> IntArray:
     """Those of some atoms, ascending, that are first .. last - 1."""
     return sorted_atoms[np.searchsorted(sorted_atoms, first) : np.searchsorted(sorted_atoms, last)]
+
+
+class InnerProducts:
+    """Inner products of reduced vectors y (n, r) with the sparse points of a block, a tile of points at a time.
+
+    With `single`, features that are small in all points are multiplied in single precision at half the price: the
+    rounding of a product is relative to its own size.
+    """
+
+    def __init__(self, block: SparseBlock, y: FloatArray, *, single: bool, workspace: Workspace) -> None:
+        self._points = block.scaled
+        self._split = block.split if single else None
+        self._workspace = workspace
+        self._large, self._small = y, None
+        if self._split is not None:
+            n = len(y)
+            large = workspace.array("large", n, len(self._split.large))
+            self._large = np.take(y, self._split.large, axis=1, out=large, mode="clip")
+            self._small = workspace.single("small", n, len(self._split.small))
+            self._small[:] = y[:, self._split.small]
+
+    def forward(self, tile: slice) -> FloatArray:
+        """Q (n, m) = y . x_s, in memory of the workspace."""
+        large, small = self.parts(tile)
+        if small is not None:
+            large += small
+        return large
+
+    def parts(self, tile: slice) -> tuple[FloatArray, np.ndarray | None]:
+        """The part in double and that in single precision, both (n, m)."""
+        points = self._points if self._split is None else self._split.large_points
+        q = self._workspace.array("q", len(self._large), tile.stop - tile.start)
+        np.dot(self._large, points[tile].T, out=q)
+        if self._split is None or self._small is None:
+            return q, None
+        small = self._workspace.single("small q", *q.shape)
+        return q, np.dot(self._small, self._split.small_points[tile].T, out=small)
+
+    def backward(self, slopes: FloatArray, tile: slice, out: FloatArray) -> None:
+        """Write sum_s slopes_s x_s into `out` (n, r)."""
+        if self._split is None:
+            np.dot(slopes, self._points[tile], out=out)
+            return
+        single = self._workspace.single("small q", *slopes.shape)
+        single[:] = slopes
+        out[:, self._split.large] = slopes @ self._split.large_points[tile]
+        out[:, self._split.small] = single @ self._split.small_points[tile]
+
+
+def local_rows(applied: AppliedBasis, posterior: Posterior) -> tuple[FloatArray, FloatArray]:
+    """Rows (n_atoms, M) of the local energies of atomic terms, and their prior variances (n_atoms,) in eV^2."""
+    n_atoms = applied.batch.n_atoms
+    rows, prior = np.zeros((n_atoms, applied.basis.n_columns)), np.zeros(n_atoms)
+    for block in applied.basis.blocks:
+        for chunk in applied.walk(block) if block.is_atomic else ():
+            rows[chunk.centres, block.columns] = chunk.kernel()
+            prior[chunk.centres] += chunk.prior() * posterior.variance_scale(block.index)
+    return rows, prior
+
+
+def local_vectors(applied: AppliedBasis) -> dict[int, tuple[IntArray, FloatArray]]:
+    """By species: atoms, and their vectors (n, r) in the first atomic term, as far as its sparse points have them."""
+    found: dict[int, tuple[IntArray, FloatArray]] = {}
+    first = next((term for term in applied.basis.terms if term.engine.is_atomic), None)
+    for block in () if first is None else first.blocks:
+        parts = [np.zeros((0, block.scaled.shape[1]))]
+        parts.extend(np.array(chunk.reduced()) for chunk in applied.walk(block))
+        found[block.species[0]] = (applied.centres(block), np.concatenate(parts))
+    return found

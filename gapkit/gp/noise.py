@@ -1,20 +1,16 @@
 """How far each label can be trusted: the standard deviation of every training row.
 
-Convention
-----------
-Each kind of target (energy, forces, virial) has one global sigma: per atom for energies and virials, per component for
-forces. The absolute standard deviation of a row is, in order of precedence,
+Each target has one global sigma, per atom for energies and virials, per component for forces.  The absolute standard
+deviation of a row is, in order of precedence,
 
-1. the label's own: `energy_sigma` (eV, whole frame), `force_sigma` (eV/Å, each component of the atom),
-   `virial_sigma` (eV, each component of the whole frame), where it is not NaN;
-2. the configuration type's: sigma_type * sqrt(N) for energies and virials of a frame of N atoms, sigma_type for forces;
-3. the global one, likewise: sigma * sqrt(N), or sigma for forces.
+1. the label's own, where it is not NaN: `energy_sigma` (eV, whole frame), `force_sigma` (eV/Å, each component),
+   `virial_sigma` (eV, each component of the whole frame);
+2. that of the configuration type: sigma_type * sqrt(N) for energies and virials of N atoms, sigma_type for forces;
+3. the global one, likewise.
 
-Rows are folded into factors with *relative* sigmas, sigma_row / sigma, so that the global sigma can be changed later
-without a second pass over the data. Where the global sigma is None, to be chosen by evidence, the relative sigmas of
-overridden rows are taken with respect to a reference value, and the optimum then scales all rows of the kind together:
-a row that was given half the reference sigma keeps half of whatever the optimum is. Sigmas are those of the model and
-the data together: they include what the model cannot represent.
+Rows are folded into factors with relative sigmas, sigma_row / sigma, so that the global sigma can be changed later
+without a second pass over the data.  Where evidence chooses it, relative sigmas are taken with respect to a reference,
+and keep that ratio to the optimum.  Sigmas include what the model cannot represent.
 """
 
 from __future__ import annotations
@@ -60,7 +56,9 @@ class Noise:
         if unknown := set(self.others) - set(TARGETS):
             raise InputError(f"`others` must name targets ({', '.join(TARGETS)}), got {sorted(unknown)}")
         for kind in TARGETS:
-            _check_sigma(kind, self.of(kind))
+            value = self.of(kind)
+            if value is not None and not 0 < value < np.inf:
+                raise InputError(f"noise `{kind}` must be finite and > 0 (or None, for evidence), got {value!r}")
         for name, override in self.per_config_type.items():
             if not isinstance(override, Noise):
                 raise InputError(f"`per_config_type[{name!r}]` must be a Noise, got {type(override).__name__}")
@@ -163,11 +161,6 @@ def _sigmas(words: Sequence[str], name: str) -> Noise:
             f"`{name}` must hold four numbers (energy, force, virial, hessian), got {' '.join(words)!r}"
         ) from error
     return Noise(energy, forces, virial)
-
-
-def _check_sigma(kind: str, value: float | None) -> None:
-    if value is not None and not (np.isfinite(value) and value > 0):
-        raise InputError(f"noise `{kind}` must be finite and > 0 (or None, for evidence), got {value!r}")
 
 
 DEFAULT_NOISE = Noise().filled()

@@ -16,6 +16,19 @@ from gapkit.typing import FloatArray
 _ROUNDING = 1e-8  # a clipped value that is larger than this part of k(x, x) is reported
 
 
+def not_negative(variances: FloatArray, limit: FloatArray, name: str, unit: str = "at unit scale") -> FloatArray:
+    """Variances without those below zero, and a warning where one is by more than its limit."""
+    n_clipped = int(np.count_nonzero(variances < -limit))
+    if n_clipped:
+        warnings.warn(
+            f"{n_clipped} of {len(variances)} {name} were negative and set to zero (lowest "
+            f"{np.nanmin(variances):.3g} {unit}); K_MM is ill-conditioned",
+            VarianceWarning,
+            stacklevel=3,
+        )
+    return np.maximum(variances, 0.0)
+
+
 @dataclass(frozen=True)
 class Posterior:
     """Posterior of the weights and the variances that follow from it.
@@ -64,16 +77,8 @@ class Posterior:
         """
         white = self._seen(Phi_block, block)
         residual = np.asarray(k_diag, dtype=np.float64) - np.einsum("ij,ij->j", white, white)
-        n_clipped = int(np.count_nonzero(residual < -_ROUNDING * np.abs(k_diag)))
-        if n_clipped:
-            warnings.warn(
-                f"{n_clipped} of {len(residual)} prior variances of block {block} were negative and set to zero "
-                f"(lowest {residual.min():.3g}); K_MM is ill-conditioned",
-                VarianceWarning,
-                stacklevel=2,
-            )
-        np.maximum(residual, 0.0, out=residual)
-        return residual * self.variance_scale(block)
+        name = f"prior variances of block {block}"
+        return not_negative(residual, _ROUNDING * np.abs(k_diag), name) * self.variance_scale(block)
 
     def variance_scale(self, block: int) -> float:
         """Square of delta of a block, eV^2, by which unit-scale prior variances are multiplied; 1 without `scales`."""

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
 from gapkit._core.rows import edge_forces
-from gapkit.exceptions import VarianceWarning
 from gapkit.gp.basis import SparseBasis, SparseBlock
-from gapkit.gp.inner_products import InnerProducts
-from gapkit.gp.instances import AppliedBasis, Chunk, between
+from gapkit.gp.instances import AppliedBasis, Chunk, InnerProducts, between
+from gapkit.gp.posterior import not_negative
 from gapkit.gp.variance.local import LocalVarianceForms
 from gapkit.kernels.base import QuadraticForm
 from gapkit.parallel import map_blocks
@@ -48,8 +46,8 @@ class LinearPrediction:
     """What the linear model says of a batch, without the energies that are not learned."""
 
     local_energies: FloatArray  # (n_atoms,), eV
-    forces: FloatArray | None  # (n_atoms, 3), eV/Å
-    virials: FloatArray | None  # (n_frames, 3, 3), eV
+    forces: FloatArray  # (n_atoms, 3), eV/Å
+    virials: FloatArray  # (n_frames, 3, 3), eV
     variance: LocalVariance | None = None
 
 
@@ -84,10 +82,9 @@ def form_pays(block: SparseBlock, n_members: int = 1) -> bool:
 
 @dataclass(frozen=True, eq=False)
 class Wanted:
-    """What a pass is to find."""
+    """What a pass is to find beside energies, forces and virials."""
 
-    forces: bool = True  # also forces and virials
-    variances: LocalVarianceForms | None = None  # also variances of local energies, of a single member
+    variances: LocalVarianceForms | None = None  # variances of local energies, of a single member
     parts: bool = False  # both parts of the variances, at about twice the price of their total
     # (n_atoms,), mask of atoms whose local energies count; the others have none, and feel forces.  None: all.
     centres: BoolArray | None = None
@@ -115,8 +112,6 @@ def predict(
 
     map_blocks(block_of_atoms, range(0, batch.n_atoms, size), n_jobs)
     variance = None if pass_.found is None else pass_.found.variance(pass_.wanted.parts)
-    if pass_.gradients is None:
-        return [LinearPrediction(local, None, None, variance) for local in pass_.local]
     found, edges = [], applied.neighbours
     for local, gradients in zip(pass_.local, pass_.gradients, strict=True):
         forces, virials = np.zeros((batch.n_atoms, 3)), np.zeros((batch.n_frames, 3, 3))
@@ -159,7 +154,7 @@ class _Pass:
         if wanted.centres is not None:
             self._centres = [centres[wanted.centres[centres]] for centres in self._centres]
         self.local = np.zeros((n_members, n_atoms))
-        self.gradients = np.zeros((n_members, applied.neighbours.n_edges, 3)) if wanted.forces else None
+        self.gradients = np.zeros((n_members, applied.neighbours.n_edges, 3))
         self.found: _Variances | None = None
         if wanted.variances is not None:
             for species in applied.batch.species:  # made here, so that the threads find them
@@ -230,16 +225,13 @@ class _Pass:
             values = rows if whole else workspace.array("values", n, len(block.scaled))
             column = block.columns.start if whole else 0
         products = InnerProducts(block, y, single=self.plan.single, workspace=workspace)
-        for start in range(0, len(block.scaled), POINTS_PER_TILE):
-            tile = slice(start, min(start + POINTS_PER_TILE, len(block.scaled)))
+        for tile in block.tiles(POINTS_PER_TILE):
             energy, weighted, slopes = block.kernel.contract(
-                products.forward(tile), chunk.norms, block.norms[tile], weights[tile], values, column + start
+                products.forward(tile), chunk.norms, block.norms[tile], weights[tile], values, column + tile.start
             )
             energies += energy
-            if self.gradients is None:
-                continue
-            products.backward(weighted, tile, gy if start == 0 else piece)
-            if start:
+            products.backward(weighted, tile, piece if tile.start else gy)
+            if tile.start:
                 gy += piece
             if slopes is not None:
                 norm_slopes = slopes if norm_slopes is None else norm_slopes + slopes
@@ -256,8 +248,7 @@ class _Pass:
         sums = weights @ values.T
         norm_slopes = None if k_n is None else weights @ k_n.T
         for member, w in enumerate(weights):
-            if self.gradients is not None:
-                np.dot(np.multiply(slopes, w, out=workspace.array("weighted", *shape)), block.scaled, out=gy)
+            np.dot(np.multiply(slopes, w, out=workspace.array("weighted", *shape)), block.scaled, out=gy)
             by_norm = None if norm_slopes is None else norm_slopes[member]
             self._collect(member, chunk, sums[member], gy, by_norm, workspace)
 
@@ -271,8 +262,6 @@ class _Pass:
             self.local[member, features.centres] += energies
         else:
             np.add.at(self.local[member], features.centres, features.factors * energies)
-        if self.gradients is None:
-            return
         gx = block.expand(gy, None if block.projection is None else workspace.array("gx", *chunk.x.shape))
         if norm_slopes is not None:
             gx += 2.0 * norm_slopes[:, None] * chunk.x
@@ -301,13 +290,4 @@ class _Pass:
 
 
 def _clipped(variance: FloatArray, prior: FloatArray) -> FloatArray:
-    """Variances not below zero, with a warning where more than rounding is clipped."""
-    n_clipped = int(np.count_nonzero(variance < -_ROUNDING * prior))
-    if n_clipped:
-        warnings.warn(
-            f"{n_clipped} of {len(variance)} local variances were negative and set to zero (lowest "
-            f"{np.nanmin(variance):.3g} eV^2); K_MM is ill-conditioned",
-            VarianceWarning,
-            stacklevel=3,
-        )
-    return np.maximum(variance, 0.0)
+    return not_negative(variance, _ROUNDING * prior, "local variances", "eV^2")

@@ -8,9 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gapkit._core.rows import Derivatives, Places, Slopes, accumulate_rows
-from gapkit.gp.basis import SparseBlock
-from gapkit.gp.inner_products import InnerProducts
-from gapkit.gp.instances import AppliedBasis, Chunk
+from gapkit.gp.instances import AppliedBasis, Chunk, InnerProducts
 from gapkit.neighbours import NeighbourList
 from gapkit.parallel import map_blocks, resolve_n_jobs
 from gapkit.typing import FloatArray, IntArray
@@ -83,7 +81,7 @@ class _Rows:
 
     def made(self, workspace: Workspace, n_jobs: int | None) -> dict[str, FloatArray]:
         """All rows, by kind; threads walk over all instances, each for tiles of sparse points of its own."""
-        n_tiles = max((len(tiles_of(block)) for block in self.applied.basis.blocks), default=1)
+        n_tiles = max((len(block.tiles(POINTS_PER_TILE)) for block in self.applied.basis.blocks), default=1)
         n_shares = 1 if self.forces is None else min(resolve_n_jobs(n_jobs), n_tiles)
         if n_shares == 1:
             self._fill(0, 1, workspace)
@@ -102,7 +100,7 @@ class _Rows:
             if not self.all_atoms:
                 n_layers = 0 if self.forces is None else block.engine.n_layers
                 centres = np.intersect1d(centres, centres_seeing(self.wanted, neighbours, n_layers), assume_unique=True)
-            tiles = tiles_of(block)[share::n_shares]
+            tiles = block.tiles(POINTS_PER_TILE)[share::n_shares]
             for chunk in self.applied.walk(block, centres, workspace, at_once) if tiles else ():
                 self._add(chunk, tiles, workspace)
 
@@ -156,12 +154,6 @@ class _Rows:
             )  # fmt: skip
             column = block.columns.start + tile.start
             accumulate_rows(slopes, derivatives, places, tile.start, column, self.forces, self.virial)
-
-
-def tiles_of(block: SparseBlock) -> list[slice]:
-    """Sparse points of a block that are taken together."""
-    n = len(block.scaled)
-    return [slice(start, min(start + POINTS_PER_TILE, n)) for start in range(0, n, POINTS_PER_TILE)]
 
 
 def centres_seeing(atoms: IntArray, neighbours: NeighbourList, n_layers: int = 1) -> IntArray:

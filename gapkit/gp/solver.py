@@ -15,7 +15,8 @@ import numpy as np
 from scipy.linalg import solve_triangular
 
 from gapkit.exceptions import InputError
-from gapkit.gp.factors import TriangularFactor, fold_triangle
+from gapkit.gp.factors import TriangularFactor
+from gapkit.gp.lapack import fold_rows
 from gapkit.typing import FloatArray
 
 
@@ -62,7 +63,7 @@ def solve_weights(
         T[block.columns, block.columns] = block.L.T / delta
         log_det_prior += 2.0 * float(np.sum(np.log(np.diagonal(block.L))) - len(block.L) * np.log(delta))
     for kind, factor in factors.items():
-        fold_triangle(T, np.asfortranarray(factor.R / noise[kind]))
+        fold_rows(T, np.asfortranarray(factor.R / noise[kind]), len(T))
     signs = np.where(np.diagonal(T) < 0, -1.0, 1.0)
     T *= signs[:, None]
     R, z, corner = np.asfortranarray(T[:-1, :-1]), T[:-1, -1].copy(), float(T[-1, -1])

@@ -15,14 +15,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from scipy.linalg import qr
 
 from gapkit.exceptions import InputError
-from gapkit.gp.factors import TriangularFactor, fold_rows, fold_triangle
-from gapkit.gp.lapack import apply_reflectors
+from gapkit.gp.factors import TriangularFactor
+from gapkit.gp.lapack import apply_reflectors, fold_rows
 from gapkit.typing import FloatArray, IntArray
 
 
@@ -38,19 +38,19 @@ class ArrayStore:
     def put(self, array: FloatArray) -> Stored:
         """Take over a matrix in Fortran order."""
         if self.path is None:
-            return Stored(array.shape, array)
+            return array
         with _WRITING, open(self.path, "ab") as stream:
             offset = stream.tell()
             stream.write(array.T.data)
-        return Stored(array.shape, offset)
+        return array.shape, offset
 
     def get(self, stored: Stored) -> FloatArray:
         """The matrix, which must not be changed; InputError if the file is gone or cut short."""
-        if not isinstance(stored.place, int):
-            return stored.place
-        rows, columns = stored.shape
+        if not isinstance(stored, tuple):
+            return stored
+        (rows, columns), offset = stored
         try:
-            flat = np.fromfile(self.path or "", np.float64, rows * columns, offset=stored.place)
+            flat = np.fromfile(self.path or "", np.float64, rows * columns, offset=offset)
             return flat.reshape(columns, rows).T
         except (OSError, ValueError) as error:
             raise InputError(
@@ -59,12 +59,8 @@ class ArrayStore:
             ) from error
 
 
-@dataclass(frozen=True, eq=False)
-class Stored:
-    """A matrix of an `ArrayStore`: its shape, and its offset in the file or itself."""
-
-    shape: tuple[int, ...]
-    place: int | FloatArray
+# A matrix of an `ArrayStore`: its shape and its offset in the file, or itself.
+Stored: TypeAlias = tuple[tuple[int, ...], int] | FloatArray
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,6 +83,8 @@ class RecordedFactor(TriangularFactor):
     model (None: the same); rows are given to `update` in the order of the model.
     """
 
+    _name = "recorded factor"
+
     def __init__(self, n_columns: int, store: ArrayStore, order: IntArray | None = None) -> None:
         super().__init__(n_columns)
         self.order = order
@@ -102,19 +100,14 @@ class RecordedFactor(TriangularFactor):
         super().update(rows, targets, sigmas)
         return self
 
-    def merge(self, other: TriangularFactor, *, overwrite_other: bool = False) -> RecordedFactor:
-        """As that of `TriangularFactor`; the other one must be recorded too, in the same store and order."""
-        if not isinstance(other, RecordedFactor) or other.n_columns != self.n_columns:
-            raise InputError(f"only a recorded factor of {self.n_columns} columns can be merged, got {other!r}")
-        triangle = other.R if overwrite_other else other.R.copy(order="F")
-        factors = fold_triangle(self.R, triangle)
-        self._keep(triangle, factors, n_rows=other.n_rows, steps=tuple(other._steps), width=other._width)
-        self.n_rows += other.n_rows
-        self.log_weights += other.log_weights
-        return self
-
     def _fold(self, rows: FloatArray) -> None:
         self._keep(rows, fold_rows(self.R, rows), n_rows=len(rows))
+
+    def _fold_triangle(self, other: TriangularFactor, triangle: FloatArray) -> None:
+        """The other factor is recorded in the same store and order."""
+        assert isinstance(other, RecordedFactor)
+        factors = fold_rows(self.R, triangle, len(triangle))
+        self._keep(triangle, factors, n_rows=other.n_rows, steps=tuple(other._steps), width=other._width)
 
     def _keep(self, reflectors: FloatArray, factors: FloatArray, **step: Any) -> None:
         self._steps.append(Step(self._store.put(reflectors), self._store.put(factors), **step))
@@ -147,15 +140,12 @@ class RecordedFactor(TriangularFactor):
 
     def in_model_order(self) -> TriangularFactor:
         """The factor with its columns in the order of the model; it shares R where that is the order already."""
-        plain = super().copy() if self.order is not None else object.__new__(TriangularFactor)
-        plain.n_rows, plain.log_weights = self.n_rows, self.log_weights
-        if self.order is None:
-            plain.R = self.R
-            return plain
-        permuted: FloatArray = np.empty_like(self.R, order="F")
-        permuted[:, self.order], permuted[:, -1] = self.R[:, :-1], self.R[:, -1]
-        plain.R = np.asfortranarray(np.triu(qr(permuted, mode="r", overwrite_a=True)[0]))
-        return plain
+        R = self.R
+        if self.order is not None:
+            permuted: FloatArray = np.empty_like(R, order="F")
+            permuted[:, self.order], permuted[:, -1] = R[:, :-1], R[:, -1]
+            R = np.asfortranarray(np.triu(qr(permuted, mode="r", overwrite_a=True)[0]))
+        return TriangularFactor.of(R, self.n_rows, self.log_weights)
 
     def copy(self) -> RecordedFactor:
         """An independent copy, in the same store."""

@@ -65,7 +65,7 @@ class SparseModel:
         `upstream` (n_atoms,) are factors of these in forces and virials.
         """
         variances = None if uncertainty == "none" else self._variances
-        wanted = Wanted(True, variances, uncertainty == "parts", centres, upstream)
+        wanted = Wanted(variances, uncertainty == "parts", centres, upstream)
         return predict(applied, self._plans[single], wanted, n_jobs=n_jobs, workspaces=self.workspaces)[0]
 
     def to_arrays(self) -> dict[str, np.ndarray]:

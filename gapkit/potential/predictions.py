@@ -78,8 +78,6 @@ class Predictions:
     @classmethod
     def of(cls, batch: AtomsBatch, learned: LinearPrediction, known: TermValues) -> Predictions:
         """The sum of what was learned and of the known energies of a batch."""
-        assert learned.forces is not None
-        assert learned.virials is not None
         local, virials = learned.local_energies + known.local_energies, learned.virials + known.virials
         virials = 0.5 * (virials + virials.transpose(0, 2, 1))
         variances: dict[str, Any] = {}

@@ -24,7 +24,7 @@ from gapkit.descriptors.base import Engine
 from gapkit.descriptors.dscribe import DScribeACSF, DScribeSOAP
 from gapkit.gp.basis import SparseBasis
 from gapkit.gp.instances import AppliedBasis
-from gapkit.gp.prediction import PredictionPlan, Wanted, predict
+from gapkit.gp.prediction import PredictionPlan, predict
 from gapkit.gp.rows import design_rows
 from gapkit.kernels import DotProduct, SquaredExponential
 from gapkit.neighbours import build_neighbour_list
@@ -117,15 +117,15 @@ class Toy:
         scale = np.concatenate([basis.terms[0].kernel.diag_value(block.norms) for block in basis.terms[0].blocks])
         return cls(basis, rng.normal(size=basis.n_columns) / scale)
 
-    def predict(self, frames, forces=True):
+    def predict(self, frames):
         batch = to_batch(frames, labels=False)
         neighbours = build_neighbour_list(batch, self.basis.reach)
         applied, plan = AppliedBasis.of(self.basis, batch, neighbours), PredictionPlan.of(self.basis, self.weights)
-        return predict(applied, plan, Wanted(forces=forces), n_jobs=1)[0]
+        return predict(applied, plan, n_jobs=1)[0]
 
     def energies(self, frames):
         batch = to_batch(frames, labels=False)
-        return np.add.reduceat(self.predict(frames, forces=False).local_energies, batch.offsets[:-1])
+        return np.add.reduceat(self.predict(frames).local_energies, batch.offsets[:-1])
 
     def rows(self, frames):
         batch = to_batch(frames, labels=False)

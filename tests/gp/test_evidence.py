@@ -7,9 +7,8 @@ from sklearn.gaussian_process import GaussianProcessRegressor
 from gapkit.exceptions import ConvergenceWarning, InputError
 from gapkit.gp.cholesky import cholesky
 from gapkit.gp.evidence import objective as whitened
-from gapkit.gp.evidence.maximise import SearchSettings, log_marginal_likelihood, maximise_evidence
+from gapkit.gp.evidence.maximise import Freedom, SearchSettings, maximise_evidence
 from gapkit.gp.evidence.objective import EvidenceObjective
-from gapkit.gp.evidence.search import Freedom
 from gapkit.gp.factors import TriangularFactor
 from gapkit.gp.solver import PriorBlock, solve_weights
 from gapkit.kernels import DotProduct, SquaredExponential
@@ -27,6 +26,13 @@ def problem():
 @pytest.fixture(scope="module")
 def factors(problem):
     return problem.factors
+
+
+def log_marginal_likelihood(factors, noise, prior, scales):
+    """Value, gradient by log noise of each kind, and by log scale of each block."""
+    objective = EvidenceObjective(factors, prior, range(len(prior)))
+    log_p, d_noise, d_scales = objective.evaluate(np.array([noise[kind] for kind in objective.kinds]), np.array(scales))
+    return log_p, dict(zip(objective.kinds, d_noise, strict=True)), d_scales
 
 
 def gradient_error(value, x, analytic, step=1e-4):

@@ -8,6 +8,7 @@ from ase import Atoms
 
 from gapkit import SOAP, ThreeBody, TwoBody
 from gapkit.gp.basis import BasisTerm, SparseBlock
+from gapkit.gp.instances import chunks
 from gapkit.gp.variance import functionals
 from gapkit.gp.variance.functionals import Functional, InstanceDerivatives, prior_covariance
 from gapkit.io.registry import classes
@@ -217,7 +218,7 @@ def test_forces_and_virials_are_derivatives_of_energies(name):
 
     _, neighbours, view = applied([atoms])
     view.centres_per_chunk = 1  # more than one chunk
-    instances = InstanceDerivatives.collect(view, like(term, block), view.centres(block))
+    instances = InstanceDerivatives.of(chunks(view, like(term, block), view.centres(block)))
     parts = dict(instances.forces(np.arange(2), neighbours))
     assert list(parts) == [0, 1]
     found = [*parts.values(), instances.virial(neighbours)]
@@ -242,7 +243,7 @@ def test_no_instances():
         term = BasisTerm(descriptor.engine([29]), kernel, ())
         view = term.engine.view(batch.numbers, neighbours)
         block = term.engine.blocks[0]
-        instances = InstanceDerivatives.collect(view, like(term, block), view.centres(block))
+        instances = InstanceDerivatives.of(chunks(view, like(term, block), view.centres(block)))
         assert (instances is not None) == exist
         if instances is not None:
             assert instances.virial(neighbours) is None

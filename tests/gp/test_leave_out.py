@@ -7,8 +7,7 @@ import pytest
 
 from gapkit import SOAP, TwoBody
 from gapkit.gp.basis import SparseBasis
-from gapkit.gp.instances import AppliedBasis
-from gapkit.gp.local_rows import local_rows
+from gapkit.gp.instances import AppliedBasis, local_rows
 from gapkit.gp.posterior import Posterior
 from gapkit.gp.solver import solve_weights
 from gapkit.gp.variance.leave_out import LeaveOut

@@ -6,7 +6,8 @@ from scipy.linalg import solve_triangular
 
 from gapkit.exceptions import ConditioningWarning, DataError, InputError, VarianceWarning
 from gapkit.gp.cholesky import cholesky
-from gapkit.gp.factors import TriangularFactor, fold_rows
+from gapkit.gp.factors import TriangularFactor
+from gapkit.gp.lapack import fold_rows
 from gapkit.gp.posterior import Posterior
 from gapkit.gp.solver import PriorBlock, solve_weights
 from gapkit.kernels import SquaredExponential

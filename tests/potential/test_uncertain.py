@@ -14,7 +14,7 @@ from sklearn.base import clone
 
 from gapkit import load
 from gapkit.exceptions import CalibrationError, CalibrationWarning, InputError, NotFittedModelError
-from gapkit.gp.local_rows import local_vectors
+from gapkit.gp.instances import local_vectors
 from gapkit.potential.error_bars import calibrate
 from gapkit.structures import to_batch
 from gapkit.uncertainty.calibration import NEGLIGIBLE

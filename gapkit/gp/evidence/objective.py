@@ -21,7 +21,8 @@ from scipy.linalg import lapack, solve_triangular
 from scipy.linalg.blas import daxpy, dsyrk
 
 from gapkit.exceptions import InputError
-from gapkit.gp.factors import TriangularFactor, fold_rows
+from gapkit.gp.factors import TriangularFactor
+from gapkit.gp.lapack import fold_rows
 from gapkit.gp.solver import PriorBlock, check_problem, row_constants
 from gapkit.typing import FloatArray, IntArray
 

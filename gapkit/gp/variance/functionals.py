@@ -18,9 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gapkit.descriptors.base import View
-from gapkit.gp.basis import SparseBlock
-from gapkit.gp.instances import Chunk, chunks
+from gapkit.gp.instances import Chunk
 from gapkit.kernels.base import GapKernel
 from gapkit.neighbours import NeighbourList
 from gapkit.typing import FloatArray, IntArray
@@ -82,20 +80,13 @@ def _covariance(kernel: GapKernel, a: Functional, b: Functional) -> FloatArray:
         across_a = a.gradients @ b.x.T  # (T_a, n_a, n_b): g.x'
         own_a = np.einsum("tnd,nd->tn", a.gradients, a.x)
         if b.values is not None:
-            slope = k_q * across_a
-            if k_n is not None:
-                slope += 2.0 * k_n * own_a[:, :, None]
-            total += slope.sum(axis=1) @ b.values.T
+            total += _slopes(k_q, k_n, across_a, own_a) @ b.values.T
     if b.gradients is not None:
         across_b = b.gradients @ a.x.T  # (T_b, n_b, n_a): x.g'
         own_b = np.einsum("tnd,nd->tn", b.gradients, b.x)
         if a.values is not None:
-            slope = k_q.T * across_b
-            if k_n is not None:
-                k_m = kernel.value_and_slopes(q.T, n_b, n_a)[2]
-                assert k_m is not None
-                slope += 2.0 * k_m * own_b[:, :, None]
-            total += a.values @ slope.sum(axis=1).T
+            k_m = None if k_n is None else kernel.value_and_slopes(q.T, n_b, n_a)[2]
+            total += a.values @ _slopes(k_q.T, k_m, across_b, own_b).T
     if a.gradients is not None and b.gradients is not None:
         second = kernel.second_slopes(q, n_a, n_b)
         turned = np.matmul(k_q, b.gradients)  # (T_b, n_a, d)
@@ -110,6 +101,14 @@ def _covariance(kernel: GapKernel, a: Functional, b: Functional) -> FloatArray:
     return total
 
 
+def _slopes(k_q: FloatArray, k_n: FloatArray | None, across: FloatArray, own: FloatArray) -> FloatArray:
+    """Cov(g.df(x), f(x')) (T, n') summed over x, from g.x' (T, n, n') and g.x (T, n)."""
+    slopes = k_q * across
+    if k_n is not None:
+        slopes += 2.0 * k_n * own[:, :, None]
+    return slopes.sum(axis=1)
+
+
 @dataclass(frozen=True, eq=False)
 class InstanceDerivatives:
     """Instances of one block with their derivatives, from which functionals are made."""
@@ -121,11 +120,6 @@ class InstanceDerivatives:
     edges: IntArray
     dx: FloatArray  # (n_entries, 3, d), derivative of the scaled features by the edge vector
     dfactors: FloatArray | None  # (n_entries, 3)
-
-    @classmethod
-    def collect(cls, view: View, block: SparseBlock, centres: IntArray) -> InstanceDerivatives | None:
-        """All instances of `block` with these centres; None: there are none."""
-        return cls.of(chunks(view, block, centres))
 
     @classmethod
     def of(cls, instances: Iterable[Chunk]) -> InstanceDerivatives | None:

@@ -88,30 +88,46 @@ class LocalVarianceForms:
     """The products of every species, made when they are first asked for."""
 
     def __init__(self, basis: SparseBasis, posterior: Posterior) -> None:
-        self.basis = basis
-        self.posterior = posterior
+        self.basis, self.posterior = basis, posterior
         self._forms: dict[int, SpeciesVariance] = {}
 
     def of(self, species: int) -> SpeciesVariance:
-        """InnerProducts for atoms of the atomic number `species`."""
+        """Products for atoms of the atomic number `species`."""
         if species not in self._forms:
             self._forms[species] = self._make(species)
         return self._forms[species]
 
     def _make(self, species: int) -> SpeciesVariance:
-        plain: list[tuple[IntArray, FloatArray]] = []
-        atomic: list[tuple[IntArray, FloatArray]] = []
-        for block in self.basis.blocks:
-            if species not in block.engine.centre_species(block.species):
-                continue
-            own = np.arange(block.columns.start, block.columns.stop)
-            lower = self.posterior.prior[block.index].L
-            order = np.arange(len(own))
+        R, prior = self.posterior.R, self.posterior.prior
+        of_species = [block for block in self.basis.blocks if species in block.engine.centre_species(block.species)]
+        columns_of, factors, leading, m = [np.empty(0, np.int64)], [], [np.empty(0, np.int64)], 0
+        for block in sorted(of_species, key=lambda block: block.is_atomic):
+            own, lower, n_leading = np.arange(block.columns.start, block.columns.stop), prior[block.index].L, None
             if block.is_atomic:
                 order, lower = _pivoted(lower)
-            lower = lower / np.sqrt(self.posterior.variance_scale(block.index))
-            (atomic if block.is_atomic else plain).append((own[order], lower))
-        return _forms(self.posterior.R, plain, atomic)
+                own, n_leading = own[order], N_LEADING
+            factors.append(lower / np.sqrt(self.posterior.variance_scale(block.index)))
+            columns_of.append(own)
+            leading.append(np.arange(m, m + len(own))[:n_leading])
+            m += len(own)
+        # The leading points of every block first: within L they stay before the others of their block, so that L stays
+        # triangular.
+        first = np.concatenate(leading)
+        order = np.concatenate([first, np.setdiff1d(np.arange(m), first)])
+        L = (block_diag(*factors) if factors else np.zeros((0, 0)))[np.ix_(order, order)]
+        columns, p = np.concatenate(columns_of)[order], len(first)
+        n_plain = sum(len(block.points) for block in of_species if not block.is_atomic)
+        unit = np.zeros((len(R), m))
+        unit[columns] = L
+        G = solve_triangular(R, unit, trans="T")
+        S = G.T @ G
+        # reverse Cholesky: A = U U^T with U upper triangular is a Cholesky factorisation from the last row to the first
+        data = _lower_square_root(S)
+        total = _lower_square_root(np.eye(m) - S)
+        inverse = solve_triangular(L, np.eye(m), lower=True)
+        rest = _single(inverse[p:, p:])
+        totals = total[:p, :p].copy(), _single(total[p:, :p]), _single(total[p:, p:] @ inverse[p:, p:])
+        return SpeciesVariance(columns, n_plain, inverse[:p, :p].copy(), L[p:, :p].copy(), rest, _single(data), *totals)
 
 
 def _pivoted(lower: FloatArray) -> tuple[IntArray, FloatArray]:
@@ -123,45 +139,6 @@ def _pivoted(lower: FloatArray) -> tuple[IntArray, FloatArray]:
         k = k[np.ix_(order, order)]
         pivoted = np.linalg.cholesky(k + 1e-15 * np.trace(k) / len(k) * np.eye(len(k)))
     return order, np.tril(pivoted)
-
-
-def _forms(
-    R: FloatArray, plain: list[tuple[IntArray, FloatArray]], atomic: list[tuple[IntArray, FloatArray]]
-) -> SpeciesVariance:
-    """InnerProducts from (columns, Cholesky factor of the precision-free prior) of every block of the species."""
-    blocks = [*plain, *atomic]
-    n_plain = sum(len(columns) for columns, _ in plain)
-    L = block_diag(*(lower for _, lower in blocks)) if blocks else np.zeros((0, 0))
-    columns = np.concatenate([np.empty(0, np.int64), *(columns for columns, _ in blocks)])
-    # The leading points of every block first: within L they stay before the others of their block, so that L stays
-    # triangular.
-    starts = np.cumsum([0, *(len(columns) for columns, _ in blocks)])
-    leading = [np.arange(n_plain)]
-    for start, stop in zip(starts[len(plain) : -1], starts[len(plain) + 1 :], strict=True):
-        leading.append(np.arange(start, min(start + N_LEADING, stop)))
-    first = np.concatenate(leading)
-    m, p = len(columns), len(first)
-    order = np.concatenate([first, np.setdiff1d(np.arange(m), first)])
-    L, columns = L[np.ix_(order, order)], columns[order]
-    unit = np.zeros((len(R), m))
-    unit[columns] = L
-    G = solve_triangular(R, unit, trans="T")
-    S = G.T @ G
-    # reverse Cholesky: A = U U^T with U upper triangular is a Cholesky factorisation from the last row to the first
-    data = _lower_square_root(S)
-    total = _lower_square_root(np.eye(m) - S)
-    inverse = solve_triangular(L, np.eye(m), lower=True)
-    return SpeciesVariance(
-        columns=columns,
-        n_plain=n_plain,
-        leading=inverse[:p, :p].copy(),
-        removed=L[p:, :p].copy(),
-        rest=_single(inverse[p:, p:]),
-        data=_single(data),
-        total_1=total[:p, :p].copy(),
-        total_21=_single(total[p:, :p]),
-        total_2=_single(total[p:, p:] @ inverse[p:, p:]),
-    )
 
 
 def _single(matrix: FloatArray) -> np.ndarray:

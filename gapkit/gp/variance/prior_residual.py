@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.linalg import solve_triangular
 
-from gapkit.gp.basis import BasisTerm, SparseBasis, SparseBlock, Unseen
+from gapkit.gp.basis import SparseBasis, SparseBlock, Unseen
 from gapkit.gp.cholesky import cholesky, pivoted_cholesky
 from gapkit.gp.instances import AppliedBasis
 from gapkit.gp.posterior import Posterior
@@ -34,15 +34,13 @@ class ResidualBasis:
     """Extra points of the terms that are not atomic, for the atoms of a batch."""
 
     applied: AppliedBasis  # the basis of the extra points alone
-    # with the factor of the residual's matrix at unit scale divided by delta
-    parts: list[tuple[slice, slice, FloatArray, FloatArray]]
+    # of every block: columns of the known points, and the factor of the residual's matrix at unit scale over delta
+    parts: list[tuple[slice, FloatArray, FloatArray]]
 
     @classmethod
     def of(cls, applied: AppliedBasis, posterior: Posterior) -> ResidualBasis | None:
         """Extra points for all atoms of the batch; None: there are none."""
-        terms: list[BasisTerm] = []
-        views, parts = [], []
-        start = index = 0
+        terms, views, parts = [], [], []
         for term, view in zip(applied.basis.terms, applied.views, strict=True):
             blocks = []
             for block in () if term.engine.is_atomic else (*term.blocks, *term.unseen_blocks):
@@ -51,29 +49,25 @@ class ResidualBasis:
                 points = _pivots(applied, block, L)
                 if len(points) == 0:
                     continue
-                columns = slice(start, start + len(points))
-                start = columns.stop
                 unseen = Unseen.of(block, L, points)
                 norms, white = unseen.norms, unseen.white
                 residual = block.kernel.value(points @ points.T, norms, norms) - white.T @ white
                 factor = cholesky(residual, name="the prior residual").L
                 back = solve_triangular(L, white, lower=True, trans="T").T
-                parts.append((columns, block.columns, back, factor / scale))
-                extra = replace(block, term=len(terms), index=index, points=points, scaled=points)
-                blocks.append(replace(extra, norms=norms, columns=columns))
-                index += 1
+                parts.append((block.columns, back, factor / scale))
+                blocks.append(replace(block, points=points, scaled=points, norms=norms))
             if blocks:
-                terms.append(BasisTerm(term.engine, term.kernel, tuple(blocks)))
+                terms.append(replace(term, blocks=tuple(blocks)))
                 views.append(view)
-        basis = SparseBasis(tuple(terms))
+        basis = SparseBasis.numbered(terms)
         return cls(AppliedBasis(basis, applied.batch, applied.neighbours, views), parts) if terms else None
 
     def whiten(self, extra: FloatArray, rows: FloatArray) -> FloatArray:
         """Columns (p, n) whose inner products are the covariances that the sparse points cannot see, eV^2."""
         out = np.empty((self.applied.basis.n_columns, len(extra)))
-        for columns, known, back, factor in self.parts:
-            left = extra[:, columns] - rows[:, known] @ back.T
-            out[columns] = solve_triangular(factor, left.T, lower=True)
+        for block, (known, back, factor) in zip(self.applied.basis.blocks, self.parts, strict=True):
+            left = extra[:, block.columns] - rows[:, known] @ back.T
+            out[block.columns] = solve_triangular(factor, left.T, lower=True)
         return out
 
 

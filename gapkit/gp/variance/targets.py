@@ -134,18 +134,15 @@ def target_rows(
     applied: AppliedBasis, kinds: Collection[str], *, single: bool = False, n_jobs: int | None = 1
 ) -> dict[str, FloatArray]:
     """Design rows (n, c, M) by kind, energies among them; large frames in parts, options as for `design_rows`."""
-    sums: dict[str, FloatArray] = {}
-    of_atoms: dict[str, list[FloatArray]] = {}
     parts = frame_parts(applied.batch, max(ATOMS_OF_A_FRAME, NUMBERS_OF_ROWS // (3 * applied.basis.n_columns)))
-    for atoms in parts:
-        for kind, rows in design_rows(applied, kinds, atoms=atoms, single=single, n_jobs=n_jobs).rows.items():
-            if TARGETS[kind].per_atom:
-                of_atoms.setdefault(kind, []).append(rows)
-            else:
-                sums[kind] = sums[kind] + rows if kind in sums else rows
+    made = [design_rows(applied, kinds, atoms=atoms, single=single, n_jobs=n_jobs).rows for atoms in parts]
+    pieces = {kind: [rows[kind] for rows in made] for kind in made[0]}
     place = [atoms for atoms in parts if atoms is not None]
     order = np.argsort(np.concatenate(place)) if place else slice(None)
-    return sums | {kind: np.concatenate(pieces)[order] for kind, pieces in of_atoms.items()}
+    return {
+        kind: np.concatenate(found)[order] if TARGETS[kind].per_atom else sum(found[1:], found[0])
+        for kind, found in pieces.items()
+    }
 
 
 def seen_by_points(basis: SparseBasis, posterior: Posterior, rows: FloatArray) -> FloatArray:
@@ -198,7 +195,7 @@ def functionals(
                 if len(atoms) == 0:
                     continue
                 seeing = centres_seeing(atoms, neighbours, engine.n_layers)
-                found = InstanceDerivatives.collect(view, block, np.intersect1d(centres, seeing, assume_unique=True))
+                found = InstanceDerivatives.of(chunks(view, block, np.intersect1d(centres, seeing, assume_unique=True)))
                 for atom, functional in () if found is None else found.forces(atoms, neighbours):
                     yield TargetFunctional("forces", atom, block, scale, functional)
 

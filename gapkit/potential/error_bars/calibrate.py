@@ -9,8 +9,7 @@ import numpy as np
 
 from gapkit.exceptions import CalibrationError, CalibrationWarning
 from gapkit.gp.chunks import frame_chunks
-from gapkit.gp.instances import AppliedBasis
-from gapkit.gp.local_rows import local_vectors
+from gapkit.gp.instances import AppliedBasis, local_vectors
 from gapkit.gp.variance.targets import target_variances
 from gapkit.neighbours import build_neighbour_list
 from gapkit.potential.error_bars.extrapolation import closest_pairs, compare_with_training

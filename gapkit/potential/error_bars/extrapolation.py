@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from gapkit.exceptions import NotFittedModelError
-from gapkit.gp.instances import AppliedBasis
-from gapkit.gp.local_rows import local_vectors
+from gapkit.gp.instances import AppliedBasis, local_vectors
 from gapkit.neighbours import NeighbourList
 from gapkit.potential.state import FittedState
 from gapkit.structures import AtomsBatch

@@ -6,8 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from gapkit.gp.instances import AppliedBasis
-from gapkit.gp.local_rows import local_rows
+from gapkit.gp.instances import AppliedBasis, local_rows
 from gapkit.gp.variance.leave_out import LeaveOut
 from gapkit.gp.variance.targets import seen_by_points, target_rows
 from gapkit.neighbours import build_neighbour_list

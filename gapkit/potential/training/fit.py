@@ -10,8 +10,7 @@ import numpy as np
 
 from gapkit.descriptors import Descriptor
 from gapkit.gp.basis import SparseBasis
-from gapkit.gp.evidence.maximise import EvidenceResult, SearchSettings, maximise_evidence
-from gapkit.gp.evidence.search import Freedom
+from gapkit.gp.evidence.maximise import EvidenceResult, Freedom, SearchSettings, maximise_evidence
 from gapkit.gp.factors import TriangularFactor
 from gapkit.gp.noise import DEFAULT_NOISE, Noise
 from gapkit.gp.solver import PriorBlock

@@ -19,8 +19,7 @@ from gapkit.exceptions import InputError
 from gapkit.gp.basis import SparseBasis
 from gapkit.gp.extension import change_of_features, extend_basis
 from gapkit.gp.factors import TriangularFactor
-from gapkit.gp.instances import AppliedBasis
-from gapkit.gp.local_rows import local_vectors
+from gapkit.gp.instances import AppliedBasis, local_vectors
 from gapkit.neighbours import build_neighbour_list
 from gapkit.parallel import limit_blas
 from gapkit.potential.error_bars.calibrate import learn_uncertainty
