@@ -253,13 +253,12 @@ class SparseBasis:
 
     def prior(self) -> list[PriorBlock]:
         """Cholesky factors of the unit-scale K_MM of every block, regularised as far as needed."""
-
-        def factor(block: SparseBlock) -> PriorBlock:
+        found = []
+        for block in self.blocks:
             name = f"K_MM of {type(block.engine).__name__.removesuffix('Engine')} {block.species}"
-            found = cholesky(block.kernel.value(block.scaled @ block.scaled.T, block.norms, block.norms), name=name)
-            return PriorBlock(block.columns, found.L, found.jitter)
-
-        return [factor(block) for block in self.blocks]
+            K = block.kernel.value(block.scaled @ block.scaled.T, block.norms, block.norms)
+            found.append(PriorBlock(block.columns, cholesky(K, name=name).L))
+        return found
 
 
 def leading_directions(x: FloatArray, tolerance: float) -> FloatArray | None:

@@ -77,10 +77,7 @@ def pivoted_cholesky(
     factors = np.empty((min(n_most, len(residual)), len(residual)))
     chosen: list[int] = []
     variances: list[float] = []
-    while len(chosen) < len(factors):
-        pivot = int(np.argmax(residual))
-        if residual[pivot] <= limit:
-            break
+    while len(chosen) < len(factors) and residual[pivot := int(np.argmax(residual))] > limit:
         n = len(chosen)
         factors[n] = (row(pivot) - factors[:n, pivot] @ factors[:n]) / np.sqrt(residual[pivot])
         chosen.append(pivot)

@@ -36,16 +36,13 @@ def extend_basis(
     The engine may know more species; with it comes where the features of the old one are among its own.  A projection
     may leave out the part `tolerance` of the norm of the points of its block (root mean square).
     """
-    engines, kernels, blocks = [], [], []
+    blocks = []
     for term, (engine, indices), new in zip(basis.terms, grown, points, strict=True):
         old = {block.species: block for block in term.blocks}
         nothing = np.zeros((0, engine.n_features))
         of_term = [_union(block, indices, new.get(species, nothing), tolerance) for species, block in old.items()]
-        of_term += [(species, x, None) for species, x in new.items() if species not in old and len(x)]
-        engines.append(engine)
-        kernels.append(term.kernel)
-        blocks.append(of_term)
-    union = SparseBasis.restore(engines, kernels, blocks)
+        blocks.append(of_term + [(species, x, None) for species, x in new.items() if species not in old and len(x)])
+    union = SparseBasis.restore([engine for engine, _ in grown], [term.kernel for term in basis.terms], blocks)
     terms, old_columns, new_columns = [], [np.zeros(0, int)], [np.zeros(0, int)]
     for term, wider in zip(basis.terms, union.terms, strict=True):
         counts = {block.species: len(block.points) for block in term.blocks}

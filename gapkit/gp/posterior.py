@@ -91,7 +91,10 @@ class Posterior:
 
     def sample_weights(self, n: int, rng: np.random.Generator) -> FloatArray:
         """Deviations of `n` posterior draws of the weights from their mean, R^-1 N(0, I), shape (n, M)."""
-        return self._deviations(rng.standard_normal((self.R.shape[0], n)))
+        return np.ascontiguousarray(solve_triangular(self.R, self._draws(n, rng)).T)
+
+    def _draws(self, n: int, rng: np.random.Generator) -> FloatArray:
+        return rng.standard_normal((len(self.R), n))
 
     def with_scores(self, scores: FloatArray) -> SandwichPosterior:
         """The jackknife's covariance in place of the Bayesian one; see `SandwichPosterior`."""
@@ -103,10 +106,6 @@ class Posterior:
         if rows.ndim != 2 or rows.shape[1] != L.shape[0]:
             raise InputError(f"rows of block {block} must have shape (n, {L.shape[0]}), got {rows.shape}")
         return solve_triangular(L, rows.T, lower=True)
-
-    def _deviations(self, draws: FloatArray) -> FloatArray:
-        """R^-1 draws (M, n), transposed."""
-        return np.ascontiguousarray(solve_triangular(self.R, draws).T)
 
 
 @dataclass(frozen=True)
@@ -131,9 +130,8 @@ class SandwichPosterior(Posterior):
         """S R^-T Phi^T, shape (n_configurations, n): columns whose inner products are the covariances."""
         return self._root @ super().whiten(Phi)
 
-    def sample_weights(self, n: int, rng: np.random.Generator) -> FloatArray:
-        """Deviations of `n` draws of the weights from their mean, R^-1 S^T N(0, I), shape (n, M)."""
-        return self._deviations(self._root.T @ rng.standard_normal((len(self.scores), n)))
+    def _draws(self, n: int, rng: np.random.Generator) -> FloatArray:
+        return self._root.T @ rng.standard_normal((len(self.scores), n))
 
     @property
     def _root(self) -> FloatArray:

@@ -98,13 +98,11 @@ class SparseGPRegressor(RegressorMixin, BaseEstimator):
         self._y_scale = spread if spread > 0 else 1.0
         self.X_sparse_ = self._choose_sparse(X, rng)
         self._unit_kernel = kernel.unit_scale()
-        factor = cholesky(self._unit_kernel(self.X_sparse_), jitter=self.jitter)
-        self._prior = (PriorBlock(slice(0, len(self.X_sparse_)), factor.L, factor.jitter),)
+        L = cholesky(self._unit_kernel(self.X_sparse_), jitter=self.jitter).L
+        self._prior = (PriorBlock(slice(0, len(L)), L),)
         self._factor = TriangularFactor(len(self.X_sparse_))
         self._start = (kernel, int(rng.integers(2**31)))
-        self._fold(X, y)
-        self._solve()
-        return self
+        return self._update(X, y)
 
     def partial_fit(self, X: Any, y: Any) -> SparseGPRegressor:
         """Add data to a fitted model, whose sparse points stay; on an unfitted one, the same as `fit`."""
@@ -112,9 +110,7 @@ class SparseGPRegressor(RegressorMixin, BaseEstimator):
             return self.fit(X, y)
         X, y = validate_data(self, X, y, dtype=np.float64, y_numeric=True, reset=False)
         self._check_parameters()
-        self._fold(X, y.astype(np.float64))
-        self._solve()
-        return self
+        return self._update(X, y.astype(np.float64))
 
     def predict(
         self, X: Any, return_std: bool = False, return_cov: bool = False
@@ -176,10 +172,9 @@ class SparseGPRegressor(RegressorMixin, BaseEstimator):
             n_select = max(1, len(distinct_rows(X, selector.duplicate_tolerance)))
         return selector.select(X, n_select, rng=rng).points
 
-    def _fold(self, X: FloatArray, y: FloatArray) -> None:
+    def _update(self, X: FloatArray, y: FloatArray) -> SparseGPRegressor:
+        """Fold in the data and solve."""
         self._factor.update(self._unit_kernel(X, self.X_sparse_), (y - self._y_mean) / self._y_scale)
-
-    def _solve(self) -> None:
         factors = {_KIND: self._factor}
         kernel, seed = self._start
         delta = float(kernel.delta)
@@ -195,3 +190,4 @@ class SparseGPRegressor(RegressorMixin, BaseEstimator):
         self.weights_ = solution.weights
         self.log_marginal_likelihood_value_ = solution.log_marginal_likelihood
         self._posterior = Posterior(solution.R, self._prior, [delta])
+        return self

@@ -26,7 +26,6 @@ class PriorBlock:
 
     columns: slice  # the weights it covers, contiguous
     L: FloatArray  # (m, m), lower Cholesky factor of the unit-scale K_MM of the block
-    jitter: float = 0.0  # relative jitter that `L` contains
     # whether `L` is regularised otherwise than by `SparseBasis.prior`, and so belongs into a model file
     given: bool = False
 

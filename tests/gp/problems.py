@@ -60,8 +60,7 @@ def make_problem(sizes=(6, 9, 5), n_rows=(20, 60), seed=0, jitter=1e-6, smooth=1
     points[1] /= np.linalg.norm(points[1], axis=1)[:, None]
     prior, stop = [], 0
     for kernel, point in zip(kernels, points, strict=True):
-        factor = cholesky(kernel(point), jitter=jitter)
-        prior.append(PriorBlock(slice(stop, stop + len(point)), factor.L, factor.jitter))
+        prior.append(PriorBlock(slice(stop, stop + len(point)), cholesky(kernel(point), jitter=jitter).L))
         stop += len(point)
     weights = np.concatenate(
         [d * np.linalg.solve(b.L.T, rng.standard_normal(len(b.L))) for b, d in zip(prior, SCALES, strict=True)]

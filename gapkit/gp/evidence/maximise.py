@@ -89,11 +89,6 @@ class EvidenceSearch:
             limits[i] = start[leader] + log_ratio
         self.lower, self.upper = limits.T.copy()
 
-    def at_bounds(self, x: FloatArray) -> list[str]:
-        """Names of the free parameters that ended at a bound."""
-        limits = zip(self.names, x, self.lower, self.upper, strict=True)
-        return [name for name, value, a, b in limits if a < b and value in (a, b)]
-
     def run(self, start: FloatArray, max_iterations: int, gradient_tolerance: float) -> OptimizeResult:
         """One start of L-BFGS-B: all log parameters `x`, `fun` = -log p(y), `success`, `message`."""
         free = self.lower < self.upper
@@ -166,7 +161,8 @@ def maximise_evidence(
             ConvergenceWarning,
             stacklevel=2,
         )
-    at_bound = search.at_bounds(best.x)
+    limits = zip(search.names, best.x, search.lower, search.upper, strict=True)
+    at_bound = [name for name, value, a, b in limits if a < b and value in (a, b)]
     values = np.exp(best.x)
     log_p, _, _ = objective.evaluate(values[:n_kinds], values[n_kinds:], eval_gradient=False)
     noise = {kind: float(v) for kind, v in zip(objective.kinds, values[:n_kinds], strict=True)}

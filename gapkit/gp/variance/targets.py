@@ -13,11 +13,12 @@ from __future__ import annotations
 import warnings
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 
 import numpy as np
 from scipy.linalg import solve_triangular
 
-from gapkit.descriptors.base import Block, View
+from gapkit.descriptors.base import View
 from gapkit.exceptions import VarianceWarning
 from gapkit.gp.basis import SparseBasis, SparseBlock
 from gapkit.gp.chunks import frame_chunks, frame_parts
@@ -268,13 +269,12 @@ def covariance_of(applied: AppliedBasis, posterior: Posterior, kinds: Sequence[s
     for kind in kinds:
         starts[kind], start = start, start + targets.rows[kind][..., 0].size
     prior = np.zeros((start, start))
-    by_block: dict[tuple[int, Block], list[tuple[slice, TargetFunctional]]] = {}
-    for found in functionals(applied, posterior, kinds, everything):
-        if found.kind in starts:
-            at = starts[found.kind] + found.index * found.functional.n_targets
-            where = slice(at, at + found.functional.n_targets)
-            by_block.setdefault((found.block.term, found.block.species), []).append((where, found))
-    for parts in by_block.values():
+    found = (one for one in functionals(applied, posterior, kinds, everything) if one.kind in starts)
+    for _, of_block in groupby(found, lambda one: (one.block.term, one.block.species)):
+        parts = []
+        for one in of_block:
+            at = starts[one.kind] + one.index * one.functional.n_targets
+            parts.append((slice(at, at + one.functional.n_targets), one))
         for n, (rows, one) in enumerate(parts):
             for columns, other in parts[n:]:
                 part = one.covariance(other)

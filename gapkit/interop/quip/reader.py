@@ -121,7 +121,7 @@ def _sparse_model(basis: SparseBasis, kernels: list, of_terms: list[list[Part]])
     prior = []
     for delta, block in zip(scales, basis.blocks, strict=True):
         jitter = (REGULARISATION / delta) ** 2
-        prior.append(PriorBlock(block.columns, prior_factor(block, jitter), jitter, given=True))
+        prior.append(PriorBlock(block.columns, prior_factor(block, jitter), given=True))
     posterior = Posterior(EXACT * np.eye(basis.n_columns), prior, scales)
     return SparseModel(basis, posterior, np.concatenate([part.weights for of_term in of_terms for part in of_term]))
 
