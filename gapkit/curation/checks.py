@@ -13,9 +13,8 @@ import numpy as np
 from ase import Atoms
 
 from gapkit import units
-from gapkit.curation.energy_outliers import energy_outliers
 from gapkit.curation.findings import MIN_GROUP, SCALES, Finding, Found, robust_scale, same_composition
-from gapkit.curation.force_checks import loud_forces, net_forces, net_torques
+from gapkit.curation.label_outliers import energy_outliers, loud_forces, net_forces, net_torques
 from gapkit.curation.trajectory_checks import along_trajectories
 from gapkit.exceptions import DataError, InputError
 from gapkit.neighbours import build_neighbour_list
@@ -61,7 +60,7 @@ def check(
             found.append(Finding(frame, "unusable", "error", message))
     if usable:
         batch = to_batch([frames[k] for k in usable], keys=keys, strict=False)
-        labels = batch.labels or Labels.empty(batch.n_frames, batch.n_atoms)
+        labels = batch.all_labels
         names = np.array(labels.config_type if sources is None else [sources[k] for k in usable], dtype=str)
         found += [replace(f, frame=usable[f.frame]) for f in _check(replace(batch, labels=labels), labels, names)]
     return sorted(set(found), key=lambda f: (f.frame, f.kind, f.message))

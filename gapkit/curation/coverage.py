@@ -94,23 +94,18 @@ def measure_coverage(
     edges = np.linspace(0.0, max_distance, round(max_distance / BIN_WIDTH) + 1)
     stretches = _stretches(batch, reference_cell)
     periodic = batch.pbc.all(axis=1)
-    energies = np.full(batch.n_frames, np.nan) if batch.labels is None else batch.labels.energy
     reach, covered, covered_frames = _descriptor_space(batch, pool, descriptor)
     green = 0.5 * (stretches - np.eye(3))
     deviator = green - np.trace(green, axis1=1, axis2=2)[:, None, None] / 3.0 * np.eye(3)
     volumetric, known = np.full(batch.n_frames, np.nan), np.isfinite(stretches[:, 0, 0])
     volumetric[known] = np.sqrt(np.linalg.det(stretches[known])) - 1.0
     return Coverage(
-        edges=edges,
-        pairs=_pair_counts(batch, edges),
-        volumetric_strain=volumetric,
+        edges=edges, pairs=_pair_counts(batch, edges), volumetric_strain=volumetric,
         shear_strain=np.sqrt(2.0 / 3.0 * np.sum(deviator**2, axis=(1, 2))),
         volume_per_atom=_range((batch.volumes / batch.n_atoms_per_frame)[periodic]),
-        energy_per_atom=_range(energies / batch.n_atoms_per_frame),
-        reach=reach,
-        covered=covered,
-        covered_frames=covered_frames,
-    )
+        energy_per_atom=_range(batch.all_labels.energy / batch.n_atoms_per_frame),
+        reach=reach, covered=covered, covered_frames=covered_frames,
+    )  # fmt: skip
 
 
 def _pair_counts(batch: AtomsBatch, edges: FloatArray) -> dict[tuple[str, str], np.ndarray]:
@@ -128,10 +123,7 @@ def _pair_counts(batch: AtomsBatch, edges: FloatArray) -> dict[tuple[str, str], 
 
 
 def _stretches(batch: AtomsBatch, reference_cell: ArrayLike | None) -> FloatArray:
-    """Stretch tensors F F^T (n_frames, 3, 3), cell = reference F; NaN where there is nothing to compare with.
-
-    Cell vectors are rows, so that F F^T follows from their inner products and does not feel a rotation of the frame.
-    """
+    """Stretch tensors F F^T (n_frames, 3, 3), cell = reference F, from inner products of cell vectors; else NaN."""
     found = np.full((batch.n_frames, 3, 3), np.nan)
     periodic = batch.pbc.all(axis=1)
     metrics = batch.cells @ batch.cells.transpose(0, 2, 1)

@@ -97,14 +97,7 @@ class FrameInfluence:
 
 @dataclass(frozen=True)
 class InfluenceReport:
-    """All configurations, in the order of the training set.
-
-    Attributes
-    ----------
-    frames : tuple of FrameInfluence
-    n_effective : float
-        Trace of H~ of all rows: effective parameters of the fit.
-    """
+    """All configurations in the order of the training set; `n_effective` parameters, the trace of H~ of all rows."""
 
     frames: tuple[FrameInfluence, ...]
     n_effective: float
@@ -153,18 +146,11 @@ def training_batch(model: GAP, frames: Atoms | Sequence[Atoms]) -> AtomsBatch:
 
 
 def examine(model: GAP, batch: AtomsBatch, inside: Mapping[str, BoolArray]) -> list[FrameInfluence]:
-    """Influence of frames with some or no labels in the fit.
+    """Influence of frames, with masks (n_frames,) by target of the labels that are `inside` the fit.
 
-    The cost is one pass over the rows and, for each frame, the cube of the number of its rows.
-
-    Parameters
-    ----------
-    inside : dict of str to ndarray (n_frames,) of bool
-        By target: labels of the fit.  Others are judged all the same, without leverage and without effect when the
-        frame is left out.
+    Other labels are judged all the same, without leverage.  The cost is one pass over the rows and, for each frame, the
+    cube of the number of its rows.
     """
-    batch_labels = batch.labels
-    assert batch_labels is not None
     state = model.state_
     labelled = state.row_maker.targets(batch)
     R = state.sparse.posterior.R
@@ -196,7 +182,7 @@ def examine(model: GAP, batch: AtomsBatch, inside: Mapping[str, BoolArray]) -> l
         moved = np.abs(change) / spread
         cook = max(float(score @ score) - _prior_norm(state.sparse, change), 0.0) / n_effective
         return FrameInfluence(
-            frame, batch_labels.config_type[frame], int(batch.n_atoms_per_frame[frame]), found, cook,
+            frame, batch.all_labels.config_type[frame], int(batch.n_atoms_per_frame[frame]), found, cook,
             float(moved.max()), int(moved.argmax()), float(forces[frame]) if np.isfinite(forces[frame]) else None,
         )  # fmt: skip
 
@@ -245,12 +231,7 @@ def outlier_scores(frames: Sequence[FrameInfluence]) -> dict[str, FloatArray]:
 
         sign = (nu + 6) / 2 ln[(nu + chi2 / s^2) / (nu + flipped / s^2)]
 
-    6, odds of 400 to 1, is beyond doubt.
-
-    Returns
-    -------
-    dict of str to ndarray (n_frames,)
-        0 where there is no label.
+    6, odds of 400 to 1, is beyond doubt.  All scores are (n_frames,), 0 where there is no label.
     """
     scores = {}
     for name in (*TARGETS, "atom"):

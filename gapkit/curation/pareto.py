@@ -156,7 +156,8 @@ def pareto(
             by = {"energy": energy, "forces": 1.0, "virial": virial}
             noise = {kind: state.noise[kind] * by[kind] for kind in factors}
             weights = state.solved(noise=noise).sparse.weights
-            errors = {kind: _rms(triangle, weights) for kind, triangle in triangles.items()}
+            rest = {kind: t.R[:, :-1] @ weights - t.R[:, -1] for kind, t in triangles.items()}
+            errors = {kind: float(np.linalg.norm(x) / np.sqrt(triangles[kind].n_rows)) for kind, x in rest.items()}
             found.append(ParetoPoint((energy, virial), noise, errors, False, weights))
     table = np.array([list(p.errors.values()) for p in found])
     return ParetoFront(tuple(replace(p, on_front=_unbeaten(table, i)) for i, p in enumerate(found)), model)
@@ -178,10 +179,6 @@ def _test_triangles(model: GAP, frames: Atoms | Sequence[Atoms]) -> dict[str, Tr
     factors: dict[str, TriangularFactor] = {}
     state.row_maker.fold(batch, factors, Resources(n_jobs=model.n_jobs), targets=targets)
     return {target.shown.name: factors[kind] for kind, target in TARGETS.items() if kind in factors}
-
-
-def _rms(factor: TriangularFactor, weights: FloatArray) -> float:
-    return float(np.linalg.norm(factor.R[:, :-1] @ weights - factor.R[:, -1]) / np.sqrt(factor.n_rows))
 
 
 def _unbeaten(errors: FloatArray, i: int) -> bool:

@@ -137,9 +137,7 @@ def prune(
             f"{max_fraction} and {max_rounds}"
         )
     batch = training_batch(model, frames)
-    labels = batch.labels
-    assert labels is not None
-    has = batch.labelled_frames
+    labels, has = batch.all_labels, batch.labelled_frames
     inside = {kind: np.ones(batch.n_frames, bool) for kind in TARGETS}
     limits = threshold * np.where(_rare(labels.config_type), RARE, 1.0)
     now, used, scores = model, list(frames), {}

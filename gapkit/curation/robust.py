@@ -85,8 +85,6 @@ def robust_fit(
     fitted: GAP = clone(model).fit(frames)
     current = list(frames)
     batch = labelled_batch(frames, fitted.label_keys)
-    labels = batch.labels
-    assert labels is not None
     base = fitted.state_.row_maker.targets(batch).sigmas
     reference = (model.noise or Noise()).filled().as_dict()
     w = {kind: np.full(batch.n_frames, np.nan) for kind in TARGETS}
@@ -94,13 +92,10 @@ def robust_fit(
     for _ in range(max_iterations):
         old = w
         u2 = _misfit(fitted.leave_one_out(current), batch, base, fitted.state_.noise)
-        with np.errstate(invalid="ignore"):
-            w = {
-                kind: (constant + 1.0) / (constant + x)
-                if weights == "student"
-                else np.minimum(1.0, constant / np.sqrt(np.maximum(x, 1e-300)))
-                for kind, x in u2.items()
-            }
+        if weights == "student":
+            w = {kind: (constant + 1.0) / (constant + x) for kind, x in u2.items()}
+        else:
+            w = {kind: np.minimum(1.0, constant / np.sqrt(np.maximum(x, 1e-300))) for kind, x in u2.items()}
         logs = [np.abs(np.log(w[kind] / np.nan_to_num(old[kind], nan=1.0))) for kind in w]
         changes.append(float(np.nanmax(np.concatenate(logs), initial=0.0)))
         current = [_reweighted(a, batch, base, reference, w, i, model.label_keys) for i, a in enumerate(frames)]

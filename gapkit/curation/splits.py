@@ -74,7 +74,7 @@ def split_indices(
     seed = 0 if random_state is None else random_state
     prints = FingerprintSpace.of(batch, descriptor)(batch)
     links: Links = [pair[:2] for pair in near_twins(prints)]
-    types = np.unique(_config_types(batch), return_inverse=True)[1]
+    types = np.unique(batch.all_labels.config_type, return_inverse=True)[1]
     if by == "similarity":
         # k-means knows a seed, and gives whole regions of the space away
         links += _chains(_clusters(prints.of_frames(), int(np.ceil(2.0 / test_fraction)), seed))
@@ -100,10 +100,6 @@ def split_indices(
         links += [(int(test[leak.test_frame]), int(train[leak.train_frame])) for leak in leaks]
 
 
-def _config_types(batch: AtomsBatch) -> list[str]:
-    return ["default"] * batch.n_frames if batch.labels is None else list(batch.labels.config_type)
-
-
 def _clusters(points: np.ndarray, n_clusters: int, seed: int) -> IntArray:
     # fewer different points than clusters would leave some empty
     n_clusters = min(n_clusters, len(np.unique(points.round(6), axis=0)))
@@ -115,7 +111,7 @@ def _trajectories(frames: Sequence[Atoms], batch: AtomsBatch) -> IntArray:
     names = [atoms.info.get("trajectory") for atoms in frames]
     if all(name is not None for name in names):
         return np.unique([str(name) for name in names], return_inverse=True)[1].astype(np.int64)
-    runs = list(zip(_config_types(batch), names, (atoms.numbers.tobytes() for atoms in frames), strict=True))
+    runs = list(zip(batch.all_labels.config_type, names, (atoms.numbers.tobytes() for atoms in frames), strict=True))
     return np.cumsum([0, *(a != b for a, b in pairwise(runs))])
 
 

@@ -53,13 +53,7 @@ def without_labels(atoms: Atoms, kinds: Iterable[str], *, keys: LabelKeys | None
 
 
 def with_sigmas(atoms: Atoms, sigmas: Mapping[str, ArrayLike], *, keys: LabelKeys | None = None) -> Atoms:
-    """Copy of a frame with absolute sigmas; those not given stay as they are.
-
-    Parameters
-    ----------
-    sigmas : mapping of str to array-like
-        By name of the target: eV of the whole frame for energy and virial; eV/Å, one or (n_atoms,), for forces.
-    """
+    """Copy of a frame with absolute sigmas by target: eV of the whole frame, or eV/Å, one or (n_atoms,)."""
     keys = keys or LabelKeys()
     new = copy_frame(atoms)
     for kind, value in sigmas.items():

@@ -22,12 +22,12 @@ _SAME_SHELL = 0.05  # Å, between distances of one shell
 
 @dataclass(frozen=True, eq=False)
 class Shells:
-    """Pairs of sites, each from both ends and images included, sorted by shells of neighbours."""
+    """Pairs `i`, `j` (n_pairs,) of sites by `shell` (n_pairs,), from both ends; `radii` (n_shells,) in Å."""
 
-    i: IntArray  # (n_pairs,)
+    i: IntArray
     j: IntArray
-    shell: IntArray  # (n_pairs,)
-    radii: FloatArray  # (n_shells,), Å
+    shell: IntArray
+    radii: FloatArray
 
     def pair_fractions(self, species: IntArray, n_species: int) -> FloatArray:
         """Fractions p_ab (n_shells, n_species, n_species) of the pairs of each shell by species of their ends.

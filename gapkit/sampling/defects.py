@@ -100,11 +100,14 @@ def interstitials(atoms: Atoms, symbol: str, n: int, *, minimum_distance: float 
 
 @dataclass(frozen=True)
 class Void:
-    """An empty sphere that touches four or more atoms."""
+    """An empty sphere: `centre` (3,) and `radius`, the distance to the nearest atoms, in Å.
 
-    centre: FloatArray  # (3,), Å
-    radius: float  # Å, distance to the nearest atoms
-    kind: tuple[float, tuple[int, ...]]  # rounded radius and atomic numbers of these: equal if symmetry relates voids
+    `kind` holds the rounded radius and the atomic numbers of these atoms: equal for voids that symmetry relates.
+    """
+
+    centre: FloatArray
+    radius: float
+    kind: tuple[float, tuple[int, ...]]
 
 
 def find_voids(atoms: Atoms) -> list[Void]:

@@ -72,11 +72,7 @@ def _checked(name: str, value: Any) -> Any:
 
 
 def clean_copy(atoms: Atoms, name: str = "atoms") -> Atoms:
-    """Copy species, positions, cell, pbc, tags, masses, and initial magnetic moments and charges, nothing else.
-
-    Labels of the original (`info`, other per-atom arrays, the calculator) would be read as those of the displaced
-    structure.
-    """
+    """Copy species, positions, cell, pbc, tags, masses, and initial magnetic moments and charges, but no labels."""
     if not isinstance(atoms, Atoms):
         raise InputError(f"`{name}` must be ase.Atoms, got {type(atoms).__name__}; pass one structure")
     copy = Atoms(atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
@@ -101,11 +97,7 @@ def record(
     atoms: Atoms, name: str, parameters: Mapping[str, Any], index: int, *, config_type: str | None = None,
     details: Mapping[str, Any] | None = None,
 ) -> Atoms:  # fmt: skip
-    """Write `config_type` and `sampling` into `atoms.info` and return the same object.
-
-    `parameters` are the arguments of the call without the structure itself, `details` the data of this structure alone,
-    such as its strain; `index` is its number in the call.
-    """
+    """Write `config_type` and `sampling` into `atoms.info` and return the same object; `index` is its number."""
     atoms.info["config_type"] = name if config_type is None else config_type
     held = {"name": name, "parameters": parameters, "index": index, **({"details": details} if details else {})}
     atoms.info["sampling"] = plain(held)

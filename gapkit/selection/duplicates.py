@@ -175,9 +175,7 @@ def _symmetric_pairs(
     chosen = batch.select(frames)
     prints = FingerprintSpace.of(batch, descriptor)(chosen)
     volumes = chosen.volumes / chosen.n_atoms_per_frame
-    energies = np.full(len(frames), np.nan)
-    if chosen.labels is not None:
-        energies = chosen.labels.energy / chosen.n_atoms_per_frame
+    energies = chosen.all_labels.energy / chosen.n_atoms_per_frame
     limits = np.full(len(frames), tolerance)
     found = []
     for i, j, _ in close_pairs(prints, prints, limits, limits, supercells=supercells, distinct=True):

@@ -113,15 +113,9 @@ class FingerprintSpace:
     def of(
         cls, reference: Frames, descriptor: Descriptor | None = None, species: Sequence[int] = ()
     ) -> FingerprintSpace:
-        """Principal axes of a reference set.
+        """Principal axes of a reference set, with further `species` (atomic numbers) of other frames.
 
-        Parameters
-        ----------
-        reference : sequence of Atoms, or AtomsBatch
-        descriptor : Descriptor, optional
-            One with a vector for every atom, else InputError; None: the default SOAP of a potential of these frames.
-        species : sequence of int
-            Further atomic numbers of other frames.
+        A descriptor has a vector for every atom, else InputError; None: the default SOAP of a potential.
         """
         batch = as_batch(reference, "reference")
         if descriptor is None:

@@ -50,14 +50,9 @@ RANK = 20
 
 @dataclass(frozen=True)
 class Selected:
-    """Frames chosen.
+    """Frames chosen: `indices` (n,) in the order of their selection, so that the first m are a selection of m.
 
-    Attributes
-    ----------
-    indices : ndarray (n,) of int
-        In the order of their selection: the first m are a selection of m.
-    gains : ndarray (n,)
-        Gain of each at its selection, in the units of the method.
+    `gains` (n,) are those at their selection, in the units of the method.
     """
 
     indices: IntArray
@@ -166,13 +161,13 @@ def select(
     free = _open(frames, n, quotas)
     vectors = descriptor if isinstance(descriptor, FrameVectors) else FrameVectors(descriptor)
     if method == "random":
-        return _greedy(n, free, Static(rng.random(len(frames))))
-    if method == "uncertainty":
-        assert model is not None
-        return _greedy(n, free, Static(_uncertainty(model, frames)))
+        return _greedy(n, *free, Static(rng.random(len(frames))))
     if method == "v_optimal":
         every = Information.of([*frames, *known], vectors.descriptor, rng)
-        return _greedy(n, free, VOptimal(every[: len(frames)], every[len(frames) :], rng))
+        return _greedy(n, *free, VOptimal(every[: len(frames)], every[len(frames) :], rng))
+    weights = _uncertainty(model, frames) if model is not None and method in ("uncertainty", "diverse") else None
+    if weights is not None and method == "uncertainty":
+        return _greedy(n, *free, Static(weights))
     blocks = vectors([*frames, *known])
     own, others = blocks[: len(frames)], blocks[len(frames) :]
     if method == "leverage":
@@ -180,13 +175,12 @@ def select(
         scores = leverage_scores(X, min(RANK, *X.shape), rng)
         total = np.add.reduceat(scores, np.cumsum([0, *map(len, own)])[:-1])
         draws = rng.exponential(size=len(own))
-        return _greedy(n, free, Static(-draws / np.maximum(total, 1e-300)))  # Efraimidis and Spirakis (2006)
+        return _greedy(n, *free, Static(-draws / np.maximum(total, 1e-300)))  # Efraimidis and Spirakis (2006)
     if method == "cur":
-        return _greedy(n, free, Cur(own))
+        return _greedy(n, *free, Cur(own))
     if method == "d_optimal":
-        return _greedy(n, free, DOptimal(own, others))
-    weights = _uncertainty(model, frames) if model is not None and method == "diverse" else None
-    return _greedy(n, free, Distance(own, others, weights, rng))
+        return _greedy(n, *free, DOptimal(own, others))
+    return _greedy(n, *free, Distance(own, others, weights, rng))
 
 
 def _components(x: FloatArray) -> FloatArray:
@@ -205,17 +199,10 @@ def _uncertainty(model: GAP, frames: Sequence[Atoms]) -> FloatArray:
     return np.maximum.reduceat(p.local_energies_std, p.offsets[:-1])
 
 
-@dataclass(frozen=True)
-class _Open:
-    """Group of every frame, and number still open of each group."""
-
-    group: IntArray
-    left: IntArray
-
-
-def _open(frames: Sequence[Atoms], n: int, quotas: Rule | Quotas | None) -> _Open:
+def _open(frames: Sequence[Atoms], n: int, quotas: Rule | Quotas | None) -> tuple[IntArray, IntArray]:
+    """Group of every frame (n_frames,), and number still open of each group."""
     if quotas is None:
-        return _Open(np.zeros(len(frames), int), np.array([n]))
+        return np.zeros(len(frames), int), np.array([n])
     quotas = quotas if isinstance(quotas, Quotas) else Quotas(quotas)
     types, rule = [str(atoms.info.get(quotas.key, "default")) for atoms in frames], quotas.rule
     names, group = np.unique(types, return_inverse=True)
@@ -223,19 +210,18 @@ def _open(frames: Sequence[Atoms], n: int, quotas: Rule | Quotas | None) -> _Ope
     shares = allocate(counts, n, rule=rule) if isinstance(rule, str) else allocate(counts, n, rule)
     if sum(shares.values()) != n:
         raise InputError(f"`quotas` allow for {sum(shares.values())} frames, {shares}, but `n` is {n}; make them agree")
-    return _Open(group.ravel(), np.array([shares[name] for name in counts]))
+    return group.ravel(), np.array([shares[name] for name in counts])
 
 
-def _greedy(n: int, free: _Open, gains: Gains) -> Selected:
+def _greedy(n: int, group: IntArray, left: IntArray, gains: Gains) -> Selected:
     """Take the frame of the highest gain, again and again; the first of equal ones."""
     chosen, worth = np.empty(n, dtype=np.int64), np.empty(n)
-    taken = np.zeros(len(free.group), bool)
-    left = free.left.copy()
+    taken = np.zeros(len(group), bool)
     for step in range(n):
-        still = ~taken & (left[free.group] > 0)
+        still = ~taken & (left[group] > 0)
         now = np.where(still, gains.now(still), -np.inf)
         i = int(np.argmax(now))
         chosen[step], worth[step], taken[i] = i, now[i], True
-        left[free.group[i]] -= 1
+        left[group[i]] -= 1
         gains.add(i)
     return Selected(chosen, worth)

@@ -120,15 +120,7 @@ def _without_composition(energy: FloatArray, batch: AtomsBatch) -> FloatArray:
 
 
 class VOptimal:
-    """Decrease of J by every frame, given those added so far.
-
-    Parameters
-    ----------
-    pool, known : Information
-        Of the frames to choose from, whose errors count, and of those already taken.
-    rng : Generator
-        Draws the frames of each step.
-    """
+    """Decrease of J, the error of the `pool`, by every frame of it, given those `known` and those added so far."""
 
     def __init__(self, pool: Information, known: Information, rng: np.random.Generator) -> None:
         self._n_rows, self._rng = pool.n_rows, rng

@@ -11,8 +11,8 @@ from ase.io import read
 
 import gapkit
 from gapkit.curation.checks import check
-from gapkit.curation.energy_outliers import pair_model_residuals
 from gapkit.curation.findings import DEFAULT_ACTIONS, KINDS, Finding
+from gapkit.curation.label_outliers import pair_model_residuals
 from gapkit.exceptions import InputError
 from gapkit.structures import to_batch
 from tests.potential.models import label

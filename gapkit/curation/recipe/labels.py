@@ -88,7 +88,8 @@ def in_own_units(atoms: Atoms, source: Source) -> Atoms:
             new.set_array(target.sigma, sigma)
         elif np.isfinite(sigma).all():
             new.info[target.sigma] = float(sigma[0])
-    if (kind := _config_type(labels.config_type[0], source)) is not None:
+    own = labels.config_type[0]
+    if (kind := source.config_type if own == "default" else own) is not None:
         new.info["config_type"] = kind
     if results:
         new.calc = SinglePointCalculator(new, **results)
@@ -113,12 +114,6 @@ def _same_virial(by_virial: FloatArray, by_stress: FloatArray) -> FloatArray:
     return by_virial
 
 
-def _config_type(own: str, source: Source) -> str | None:
-    if own == "default":
-        return source.config_type
-    return own
-
-
 def _values(atoms: Atoms, kind: str, key: str) -> list[tuple[str, FloatArray]]:
     """Names and values of all candidates for a label of a kind, the key first."""
     target = next(target for target in TARGETS.values() if kind in (target.name, target.shown.name))
@@ -136,14 +131,11 @@ def _values(atoms: Atoms, kind: str, key: str) -> list[tuple[str, FloatArray]]:
                 except (TypeError, ValueError):
                     continue
                 if value.shape in shapes:
-                    found.append((name, _matrix(value) if tensor else value.reshape(-1)))
+                    matrix = from_voigt(value) if tensor and value.shape == (6,) else value
+                    found.append((name, matrix.reshape(3, 3) if tensor else value.reshape(-1)))
     return found
 
 
 def _is_alias(name: object, kind: str) -> bool:
     match = _ALIAS.fullmatch(str(name))
     return match is not None and match[2].lower().rstrip("s") == kind.rstrip("s")
-
-
-def _matrix(value: FloatArray) -> FloatArray:
-    return from_voigt(value) if value.shape == (6,) else value.reshape(3, 3)

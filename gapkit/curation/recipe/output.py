@@ -54,11 +54,7 @@ def write_set(
 ) -> list[Path]:
     """Replace a folder as a whole by the files of frames that are not empty, and by texts.
 
-    Parameters
-    ----------
-    sets : mapping of file name to frames
-    texts : callable
-        Texts by file name from the SHA-256 of the files of frames; None: no such file.
+    `texts` makes the text of each file, or None, from the SHA-256 of the files of frames.
     """
     check_folder(folder)
     folder = folder.resolve()

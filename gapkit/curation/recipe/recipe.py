@@ -18,19 +18,20 @@ A recipe file is YAML (or TOML); missing options have the defaults below, `false
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+import unicodedata
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from gapkit.curation.findings import ACTIONS, DEFAULT_ACTIONS
-from gapkit.curation.recipe.values import quotas, slice_of, unit, window_end
 from gapkit.curation.splits import By
 from gapkit.exceptions import ConfigError
 from gapkit.gp.noise import DEFAULT_NOISE
 from gapkit.options import Options, entries, option, parse, read_options, section, sections
 from gapkit.options.fit import energy_terms_of
-from gapkit.options.values import count, flag, fraction, inside, jobs, one_of, positive, seed, sigmas, text
+from gapkit.options.values import count, flag, fraction, inside, jobs, one_of, positive, seed, sigmas, table, text
 from gapkit.selection.duplicates import SAME_ENERGY, TOLERANCE
 from gapkit.selection.select import METHODS, Method
 from gapkit.units import ENERGY_UNITS, FORCE_UNITS, STRESS_UNITS
@@ -43,6 +44,41 @@ UNSUPERVISED = tuple(method for method in METHODS if method not in ("uncertainty
 def public_file(file: str) -> str:
     """The name of a file, with its folders if they are relative to the recipe."""
     return Path(file).name if Path(file).is_absolute() else file
+
+
+def slice_of(value: Any) -> str:
+    """A slice of frames, as in Python."""
+    if not re.fullmatch(r"(-?\d+)?:(-?\d+)?(:([1-9]\d*)?)?", str(value)):
+        raise ValueError('a slice such as ":100" or "::10", in quotation marks')
+    return str(value)
+
+
+def unit(known: Mapping[str, float]) -> Callable[[Any], str]:
+    """One of some units; Å may be written Angstrom or A."""
+
+    def check(value: Any) -> str:
+        if isinstance(value, str):
+            # Å has three spellings in Unicode
+            value = re.sub(r"/(Angstrom|Ang|A)(?![a-z])", "/Å", unicodedata.normalize("NFC", value))
+        return one_of(known)(value)
+
+    return check
+
+
+def window_end(value: Any) -> float:
+    """An energy; names in TOML and JSON are text."""
+    try:
+        value = float(value) if isinstance(value, str) else value
+    except ValueError:
+        raise ValueError("a number > 0") from None
+    return positive(value)
+
+
+def quotas(value: Any) -> str | dict[str, int]:
+    """Frames of each configuration type, or the name of a rule."""
+    if value in ("sqrt", "proportional"):
+        return str(value)
+    return table(str, count, "sqrt, proportional, or numbers of frames by configuration type")(value)
 
 
 @dataclass(frozen=True, kw_only=True)

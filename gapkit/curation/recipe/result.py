@@ -77,13 +77,7 @@ class Curated:
         return frames
 
     def card(self, digests: Mapping[str, str] | None = None) -> dict[str, Any]:
-        """Content of card.json: plain numbers and strings.
-
-        Parameters
-        ----------
-        digests : mapping of str to str, optional
-            SHA-256 of the files of frames by name.
-        """
+        """Content of card.json in plain numbers and strings; `digests` are the SHA-256 of files of frames by name."""
         return card(self.recipe, self.files, self.ledger, self.coverage, self.pruned, digests or {})
 
     def write(self, folder: str | Path, page: str | None = None) -> list[Path]:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from gapkit.curation.checks import check
 from gapkit.curation.findings import DEFAULT_ACTIONS, Finding
 from gapkit.curation.leakage import Leak, find_twins
-from gapkit.curation.pruning import Check, Outlier, Pruned, prune
+from gapkit.curation.pruning import Check, Pruned, prune
 from gapkit.curation.recipe.labels import is_labelled
 from gapkit.curation.recipe.ledger import LEFT_OUT, TEST, TRAIN, Entry, Ledger, batch_of, frames_of
 from gapkit.curation.recipe.recipe import Leakage, Recipe, Select, Split, Weights
@@ -34,11 +34,8 @@ def check_frames(ledger: Ledger, recipe: Recipe) -> list[Finding]:
     entries = ledger.entries
     found = [Finding(k, e.problem, "error", e.message) for k, e in enumerate(entries) if e.problem]
     readable = [k for k, e in enumerate(entries) if not e.problem]
-    found += [
-        Finding(k, "unlabelled", "error", "no energy, forces or stress")
-        for k in readable
-        if not is_labelled(entries[k].atoms)
-    ]
+    bare = [k for k in readable if not is_labelled(entries[k].atoms)]
+    found += [Finding(k, "unlabelled", "error", "no energy, forces or stress") for k in bare]
     if readable:
         usable = [entries[k] for k in readable]
         names = [recipe.sources[e.source].label for e in usable]
@@ -128,25 +125,21 @@ def drop_outliers(ledger: Ledger, recipe: Recipe, crystal: Check | None) -> Prun
         model, frames, threshold=options.threshold, max_fraction=options.max_fraction, max_rounds=options.max_rounds,
         whole_frames=options.whole_frames, check=crystal,
     )  # fmt: skip
-    for out in pruned.dropped:
-        entries[out.frame].decide(LEFT_OUT, "outliers", _stands_out(out, options.threshold))
-    for entry, atoms in zip((entries[k] for k in pruned.kept), pruned.frames, strict=True):
-        entry.atoms = atoms
-    for out in pruned.masked:
-        scores = _stands_out(out, options.threshold)
-        entries[out.frame].flags.append(f"without {' and '.join(out.kinds)}: {scores}")
-    for out in pruned.spared:
-        scores = _stands_out(out, options.threshold)
-        entries[out.frame].flags.append(f"outliers: {scores}; kept, for its type is rare or too many stand out")
+    for k, atoms in zip(pruned.kept, pruned.frames, strict=True):
+        entries[k].atoms = atoms
+    for out in (*pruned.dropped, *pruned.masked, *pruned.spared):
+        beyond = ", ".join(f"{kind} {z:.1f}" for kind, z in out.scores.items() if z > options.threshold)
+        entry, scores = entries[out.frame], f"robust z beyond {options.threshold:g}: {beyond}"
+        if out in pruned.dropped:
+            entry.decide(LEFT_OUT, "outliers", scores)
+        elif out in pruned.masked:
+            entry.flags.append(f"without {' and '.join(out.kinds)}: {scores}")
+        else:
+            entry.flags.append(f"outliers: {scores}; kept, for its type is rare or too many stand out")
     ledger.close(
         "outliers", f"{len(pruned.dropped)} frames do not fit to all others, nor single labels of {len(pruned.masked)}"
     )
     return pruned
-
-
-def _stands_out(out: Outlier, threshold: float) -> str:
-    beyond = ", ".join(f"{kind} {z:.1f}" for kind, z in out.scores.items() if z > threshold)
-    return f"robust z beyond {threshold:g}: {beyond}"
 
 
 def split_pool(ledger: Ledger, options: Split | None, seed: int) -> None:
