@@ -57,20 +57,10 @@ DEFAULT_ACTIONS = {kind: action for kind, (action, _) in _KINDS.items()}
 
 @dataclass(frozen=True, order=True)
 class Finding:
-    """A suspicion about one frame.
+    """A suspicion about one frame, counted from 0; its `kind` is one of `KINDS`.
 
-    Attributes
-    ----------
-    frame : int
-        Counted from 0.
-    kind : str
-        One of `KINDS`.
-    severity : {"error", "warning", "info"}
-        Errors cannot be right; warnings are to be looked at.
-    message : str
-        Observation with units, and advice.
-    value, threshold : float or None
-        Measurement and its limit, in the unit of the message; None for a check of the whole set.
+    `severity` is "error" (cannot be right), "warning" (to be looked at) or "info". The measured `value` and its limit
+    `threshold` are in the unit of the message, or None for a check of the whole set.
     """
 
     frame: int

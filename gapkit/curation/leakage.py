@@ -44,14 +44,9 @@ LOWEST, HIGHEST = 0.2, 0.6  # ratios between which the threshold stays: correlat
 
 @dataclass(frozen=True)
 class Leak:
-    """A test frame with a near-twin in the training set.
+    """A test frame and its near-twin in the training set, that of the least distance over threshold.
 
-    Attributes
-    ----------
-    test_frame, train_frame : int
-        Counted from 0; of several training frames, that with the least distance over threshold.
-    distance, threshold : float
-        Standard deviations of the training set, root mean square over the atoms.
+    Both are counted from 0. `distance` and `threshold` are root mean squares over atoms, in standard deviations.
     """
 
     test_frame: int
@@ -160,9 +155,7 @@ def nearest_distances(prints: Fingerprints) -> tuple[FloatArray, FloatArray]:
         if distances:
             nearest[frame] = min(distances)
             scale[frame] = np.median(sorted(distances)[:N_NEAREST])
-        alone = self_distance(prints, frame)
-        # equivalent atoms of a crystal are no sample of anything
-        if alone >= SAME:
+        if (alone := self_distance(prints, frame)) >= SAME:  # equivalent atoms of a crystal are no sample of anything
             scale[frame] = np.fmin(scale[frame], alone)
     return nearest, scale
 
@@ -175,10 +168,9 @@ def _distance(prints: Fingerprints, i: int, j: int) -> float:
 
 
 def self_distance(prints: Fingerprints, frame: int) -> float:
-    """Root mean square over atoms of the distance to the nearest other atom of the frame and species.
+    """Root mean square over atoms of the distance to the nearest other atom of the frame and species; NaN with few.
 
     Atoms of a thermal frame are nearly independent samples: this is about the distance of an independent snapshot.
-    NaN with too few atoms.
     """
     squares = []
     for x in prints.of_frame(frame):

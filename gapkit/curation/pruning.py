@@ -51,7 +51,6 @@ class Pruned:
 
     Attributes
     ----------
-    model : GAP
     frames : list of Atoms
         Its training frames, the masked ones as copies without the labels that were left out.
     kept : ndarray of int

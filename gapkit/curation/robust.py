@@ -33,17 +33,10 @@ from gapkit.typing import FloatArray
 
 @dataclass(frozen=True)
 class RobustFit:
-    """A fit with weights.
+    """A fit with weights, and copies of its frames with the sigmas of the fit.
 
-    Attributes
-    ----------
-    model : GAP
-    frames : list of Atoms
-        Copies with the sigmas that it was fitted with.
-    weights : dict of str to ndarray (n_frames,)
-        w by kind, for the labels of each frame; NaN where there is none.
-    changes : tuple of float
-        Largest change of a logarithm of w in every iteration.
+    `weights` holds w (n_frames,) by kind, NaN where there is no label, and `changes` the largest change of a logarithm
+    of w in every iteration.
     """
 
     model: GAP = field(repr=False)

@@ -13,12 +13,9 @@ from numpy.typing import ArrayLike
 
 from gapkit.exceptions import DataWarning, InputError
 from gapkit.sampling.provenance import record
-from gapkit.typing import FloatArray
 
-# Sokal's window: sum until this many autocorrelation times.
-_WINDOW = 5.0
-# A series shorter than this many autocorrelation times does not tell its own.
-_ENOUGH = 50.0
+# Autocorrelation times: end of the sum (Sokal's window), and length of a series that tells its own.
+_WINDOW, _ENOUGH = 5.0, 50.0
 
 
 def autocorrelation_time(series: ArrayLike) -> float:
@@ -44,7 +41,10 @@ def autocorrelation_time(series: ArrayLike) -> float:
         raise InputError(
             f"`series` must vary, got {len(values)} times {values[0]:g}; pass the potential energy of each step"
         )
-    rho = _autocorrelation(centred)
+    spectrum = np.fft.rfft(centred, n=2 * len(centred))
+    # covariances of all lags, with the biased normalisation 1/n that keeps the tail small
+    covariance = np.fft.irfft(np.abs(spectrum) ** 2)[: len(centred)]
+    rho = covariance / covariance[0]
     tau = 0.5 + np.concatenate([[0.0], np.cumsum(rho[1:])])
     settled = np.flatnonzero(np.arange(len(values)) >= _WINDOW * tau)
     return max(0.5, float(tau[settled[0]] if len(settled) else tau.max()))
@@ -98,21 +98,12 @@ def decorrelated(snapshots: Sequence[Atoms], energies: ArrayLike) -> list[Atoms]
     # Counted from the end, where equilibration has gone furthest.
     kept = np.arange(len(frames) - 1, -1, -stride)[::-1]
     parameters = {"tau": tau, "stride": stride, "n_snapshots": len(frames)}
-    structures = []
-    for index, at in enumerate(kept):
-        copy = _labelled_copy(frames[at])
-        config_type = str(copy.info.get("config_type", "md"))
-        structures.append(
-            record(copy, "decorrelated", parameters, index, config_type=config_type, details={"snapshot": at})
-        )
-    return structures
-
-
-def _autocorrelation(centred: FloatArray) -> FloatArray:
-    """rho(t) for t = 0 .. n - 1, with the biased normalisation 1/n that keeps the tail small."""
-    spectrum = np.fft.rfft(centred, n=2 * len(centred))
-    covariance = np.fft.irfft(np.abs(spectrum) ** 2)[: len(centred)]
-    return covariance / covariance[0]
+    copies, details = [_labelled_copy(frames[at]) for at in kept], [{"snapshot": at} for at in kept]
+    types = [str(copy.info.get("config_type", "md")) for copy in copies]
+    return [
+        record(copy, "decorrelated", parameters, index, config_type=types[index], details=details[index])
+        for index, copy in enumerate(copies)
+    ]
 
 
 def _labelled_copy(atoms: Atoms) -> Atoms:

@@ -27,18 +27,11 @@ N_SIGNATURES = 4
 
 @dataclass(frozen=True)
 class DuplicateGroup:
-    """Frames of one structure.
+    """Frames of one structure, counted from 0 and ascending.
 
-    Attributes
-    ----------
-    kind : str
-        "exact": the same atoms in the same order at the same place, once wrapped into the same cell; "symmetry": also
-        rotated, mirrored, translated or permuted; "supercell": also repeated.
-    frames : tuple of int
-        Ascending, counted from 0.
-    distances : tuple of float
-        From the first frame: largest displacement in Å of an "exact" group, else distance by descriptors in standard
-        deviations of the set.
+    Its kind is "exact", the same atoms in the same order at the same place, once wrapped into the same cell;
+    "symmetry", also rotated, mirrored, translated or permuted; or "supercell", also repeated.  Distances are from the
+    first frame: largest displacements in Å ("exact"), or by descriptors in standard deviations of the set.
     """
 
     kind: str

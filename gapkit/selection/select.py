@@ -61,19 +61,9 @@ class Selected:
 
 @dataclass(frozen=True)
 class FrameVectors:
-    """Blocks of descriptor vectors of frames.
+    """Blocks of vectors of frames by an atomic descriptor; None: SOAP with a cutoff of 5 Å.
 
-    Attributes
-    ----------
-    descriptor : Descriptor or None
-        An atomic one; None: SOAP with a cutoff of 5 Å.
-    per : {"frame", "atom"}
-        Means by species, or the vectors of all atoms, so that a single atom counts.
-
-    Raises
-    ------
-    InputError
-        If `per` is neither.
+    `per` is "frame", means by species, or "atom", vectors of all atoms, so that a single atom counts; else InputError.
     """
 
     descriptor: Descriptor | None = None
@@ -109,15 +99,10 @@ class FrameVectors:
 
 @dataclass(frozen=True)
 class Quotas:
-    """Frames of each configuration type.
+    """Frames of each configuration type, which is `key` of `info`.
 
-    Attributes
-    ----------
-    rule : mapping of str to int, or {"sqrt", "proportional"}
-        Numbers by type, the other types sharing the rest; or shares by the root of the frames of each type, or in
-        proportion to them.
-    key : str
-        Name of the configuration type in `info`.
+    The rule maps types to numbers, the other types sharing the rest; "sqrt" shares by the root of the frames of each
+    type, "proportional" by their number.
     """
 
     rule: Rule

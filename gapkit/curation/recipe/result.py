@@ -24,26 +24,20 @@ from gapkit.selection.duplicates import DuplicateGroup
 
 @dataclass(frozen=True, eq=False)
 class Curated:
-    """A data set and its history.
+    """A data set and its history: the ledger holds every frame with its place and the reason.
 
     Attributes
     ----------
-    recipe : Recipe
-    files : tuple of SourceFile
-    ledger : Ledger
-        Every frame with its place and the reason.
     findings : tuple of Finding
-        Findings of the checks; frames are counted through all sources.
+        Of the checks; frames are counted through all sources.
     duplicates : tuple of DuplicateGroup
         Frames are counted through those that were compared.
     pruned : Pruned or None
         Result of the step "outliers".
     modelled : tuple of str
-        Ids of the training frames of its last model.
-    influence : InfluenceReport or None
-        Influence on that model, in this order.
+        Ids of the training frames of its last model, on which `influence` is, in this order.
     coverage : Coverage
-        Coverage of all sound frames by the training set.
+        Of all sound frames by the training set.
     """
 
     recipe: Recipe

@@ -10,10 +10,9 @@ from gapkit.curation.checks import check
 from gapkit.curation.findings import DEFAULT_ACTIONS, Finding
 from gapkit.curation.leakage import Leak, find_twins
 from gapkit.curation.pruning import Check, Pruned, prune
-from gapkit.curation.recipe.labels import is_labelled
 from gapkit.curation.recipe.ledger import LEFT_OUT, TEST, TRAIN, Entry, Ledger, batch_of, frames_of
 from gapkit.curation.recipe.recipe import Leakage, Recipe, Select, Split, Weights
-from gapkit.curation.recipe.sources import without_frame
+from gapkit.curation.recipe.sources import is_labelled, without_frame
 from gapkit.curation.splits import split_indices
 from gapkit.curation.weights import energy_window_sigmas, hull_distance_sigmas, noise_sigmas
 from gapkit.exceptions import DataError, InputError

@@ -8,7 +8,7 @@ from ase import Atoms, units
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from gapkit.curation.recipe import Source
-from gapkit.curation.recipe.labels import conflict, in_own_units, is_labelled
+from gapkit.curation.recipe.sources import conflict, in_own_units, is_labelled
 from gapkit.exceptions import DataError
 from gapkit.structures import to_batch
 from tests.curation.recipe.data import copper, plain, scaled
