@@ -21,8 +21,7 @@ from gapkit.typing import BoolArray, FloatArray
 from gapkit.uncertainty.neighbourhoods import NO_FRAME, nearest_others
 
 MAX_DISTANCE, BIN_WIDTH = 6.0, 0.1  # Å
-QUANTILE = 0.95
-"""Part of the set's own atoms within r of an atom of another frame, which defines r."""
+QUANTILE = 0.95  # part of the set's own atoms within r of an atom of another frame, which defines r
 CHUNK_FRAMES = 50
 SAME_FAMILY, N_TRIED = 0.3, 20  # norm of the Green-Lagrange strain; cells
 

@@ -28,10 +28,8 @@ from gapkit.structures import AtomsBatch, LabelKeys, to_batch
 from gapkit.targets import TARGETS, Target
 from gapkit.typing import BoolArray, FloatArray, IntArray
 
-# Least number of common frames for estimates of bias and noise.
-LEAST = 5
-# Least share of the variance of the differences that each level has: differences of estimates can be negative.
-SMALLEST_SHARE = 0.02
+LEAST = 5  # common frames for estimates of bias and noise
+SMALLEST_SHARE = 0.02  # of the variance of the differences, as differences of estimates can be negative
 _MAD = 1.4826
 
 

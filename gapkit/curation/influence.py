@@ -41,21 +41,15 @@ from gapkit.structures.checks.labels import rms_forces
 from gapkit.targets import TARGETS
 from gapkit.typing import BoolArray, FloatArray, IntArray
 
-# Smallest eigenvalue of 1 - H~: a configuration that alone decides its own prediction has rounding there.
-_SMALLEST = 1e-10
-# Least size of a type that is judged by its own, and number of others in a comparison.
-LEAST_OF_A_TYPE, N_ALIKE = 8, 30
-# Forces below which structures are equally calm, eV/Å.
-CALM = 0.05
-# Least spread of (chi2 / n_rows)^(1/3): what is well below the noise that was assumed does not stand out.
-SMALLEST_SPREAD = 0.15
-# A norm of three numbers is larger by chance than any of them.
-ALL = 6.0 / 7.0
+_SMALLEST = 1e-10  # eigenvalue of 1 - H~: a configuration that alone decides its own prediction has rounding there
+LEAST_OF_A_TYPE, N_ALIKE = 8, 30  # least size of a type that is judged by its own; others in a comparison
+CALM = 0.05  # eV/Å, forces below which structures are equally calm
+SMALLEST_SPREAD = 0.15  # of (chi2 / n_rows)^(1/3): what is well below the assumed noise does not stand out
+ALL = 6.0 / 7.0  # a norm of three numbers is larger by chance than any of them
 # Degrees of freedom of the errors of virials, and the least of their mean squares over noise and posterior variance.
 FREEDOM, SMALLEST_SQUARE = 4.0, 0.02
 WELL = 9.0  # chi2 / n_rows, over what is usual, of labels that fit
-_MEDIAN_CHI2_6 = 0.891  # median of a chi2 of six components, over six
-_MEDIAN_CHI2 = 0.789  # median of a chi2 of three components, over three
+_MEDIAN_CHI2_6, _MEDIAN_CHI2 = 0.891, 0.789  # medians of chi2 of six and three components, over their number
 
 
 @dataclass(frozen=True)

@@ -30,12 +30,9 @@ from gapkit.selection.fingerprints import (
 from gapkit.typing import FloatArray
 from gapkit.uncertainty.novelty import Tail
 
-FALSE_ALARM = 1e-3
-"""False alarm rate: part of independent test frames called twins."""
-SAME = 0.02
-"""Distance (standard deviations) of identical frames, whatever their surroundings."""
-INDEPENDENT = 0.5
-"""Least ratio of independent training frames (correlation 0.75), which set the threshold."""
+FALSE_ALARM = 1e-3  # part of independent test frames called twins
+SAME = 0.02  # distance, in standard deviations, of identical frames, whatever their surroundings
+INDEPENDENT = 0.5  # least ratio of independent training frames (correlation 0.75), which set the threshold
 N_NEAREST, N_TRIED = 5, 10  # neighbours that make the scale, out of those with the least lower bounds
 MIN_RATIOS = 20
 MIN_ATOMS = 8  # from which atoms of one frame stand for a sample

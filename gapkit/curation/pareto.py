@@ -160,7 +160,8 @@ def pareto(
             errors = {kind: float(np.linalg.norm(x) / np.sqrt(triangles[kind].n_rows)) for kind, x in rest.items()}
             found.append(ParetoPoint((energy, virial), noise, errors, False, weights))
     table = np.array([list(p.errors.values()) for p in found])
-    return ParetoFront(tuple(replace(p, on_front=_unbeaten(table, i)) for i, p in enumerate(found)), model)
+    beaten = [bool(np.any(np.all(table <= own, axis=1) & np.any(table < own, axis=1))) for own in table]
+    return ParetoFront(tuple(replace(p, on_front=not b) for p, b in zip(found, beaten, strict=True)), model)
 
 
 def _test_triangles(model: GAP, frames: Atoms | Sequence[Atoms]) -> dict[str, TriangularFactor]:
@@ -179,10 +180,6 @@ def _test_triangles(model: GAP, frames: Atoms | Sequence[Atoms]) -> dict[str, Tr
     factors: dict[str, TriangularFactor] = {}
     state.row_maker.fold(batch, factors, Resources(n_jobs=model.n_jobs), targets=targets)
     return {target.shown.name: factors[kind] for kind, target in TARGETS.items() if kind in factors}
-
-
-def _unbeaten(errors: FloatArray, i: int) -> bool:
-    return not np.any(np.all(errors <= errors[i], axis=1) & np.any(errors < errors[i], axis=1))
 
 
 def _logs(points: Sequence[ParetoPoint]) -> FloatArray:

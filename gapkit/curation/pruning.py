@@ -27,12 +27,9 @@ from gapkit.typing import BoolArray, FloatArray, IntArray
 
 Check = Callable[[GAP], Mapping[str, float]]
 
-# Scores of a kind of label.
 SCORES_OF = {"energy": ("energy",), "forces": ("forces", "atom"), "virial": ("virial", "sign")}
-# Part of the threshold beyond which the other labels of a configuration are suspect when one stands out.
-SUSPECT = 0.4
-# Times the threshold, for configurations of types of few.
-RARE = 3.0
+SUSPECT = 0.4  # part of the threshold beyond which other labels are suspect when one stands out
+RARE = 3.0  # times the threshold, for configurations of types of few
 
 
 @dataclass(frozen=True)

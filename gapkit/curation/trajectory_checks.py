@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 import numpy as np
 
 from gapkit.curation.findings import MIN_GROUP, SCALES, Finding, Found
 from gapkit.structures import AtomsBatch
-from gapkit.structures.checks.work import energies_and_work
+from gapkit.structures.checks.work import energies_and_work, same_atoms
 from gapkit.typing import FloatArray
 
 WINDOW = 4  # frames on either side with which one is compared
@@ -19,13 +17,7 @@ MAX_DISPLACEMENT, MAX_STRAIN, STRAINED_DISPLACEMENT = 0.4, 0.05, 0.05  # Å rms,
 def along_trajectories(batch: AtomsBatch) -> Found:
     """Frames with an energy off the work of forces or stress from the frames before and after."""
     found: Found = []
-    keys = [batch.numbers[a:b].tobytes() for a, b in pairwise(batch.offsets)]
-    groups: dict[object, list[int]] = {}
-    for frame, key in enumerate(keys):
-        groups.setdefault((key, batch.pbc[frame].tobytes()), []).append(frame)
-    for group in groups.values():
-        if len(group) < 3:
-            continue
+    for group in same_atoms(batch, range(batch.n_frames), 3):
         by_volume = [group[k] for k in np.argsort(np.nan_to_num(batch.volumes[group]), kind="stable")]
         for kind, order in (("energy_force", group), ("energy_stress", by_volume)):
             found += _off_the_line(batch, kind, order)

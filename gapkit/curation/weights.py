@@ -22,8 +22,7 @@ from gapkit.structures.frame_labels import results_of
 from gapkit.targets import TARGETS
 from gapkit.typing import FloatArray
 
-# Two frames are of one composition if their fractions agree to this.
-SAME_COMPOSITION = 1e-6
+SAME_COMPOSITION = 1e-6  # differences of fractions
 
 
 def copy_frame(atoms: Atoms, **labels: ArrayLike | None) -> Atoms:

@@ -17,8 +17,7 @@ from gapkit.typing import FloatArray
 
 StrainKind = Literal["mixed", "hydrostatic", "deviatoric", "shear"]
 
-# Beyond it, a strain of both kinds together could turn the cell inside out.
-_LARGEST = 0.4
+_LARGEST = 0.4  # beyond it, a strain of both kinds together could turn the cell inside out
 
 
 def strain_invariants(strain: FloatArray) -> tuple[float, float]:

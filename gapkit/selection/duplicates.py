@@ -15,10 +15,10 @@ from gapkit.descriptors.base import Descriptor
 from gapkit.exceptions import InputError
 from gapkit.selection.fingerprints import FingerprintSpace, close_pairs, match_distance
 from gapkit.structures import AtomsBatch, to_batch
+from gapkit.structures.checks.work import same_atoms
 from gapkit.typing import FloatArray, IntArray
 
-TOLERANCE = 0.02
-"""Largest distance (standard deviations along principal axes) of frames that are equal up to symmetry."""
+TOLERANCE = 0.02  # largest distance, in standard deviations, of frames that are equal up to symmetry
 SAME_POSITION = 1e-5  # Å
 SAME_VOLUME = 1e-3  # relative
 SAME_ENERGY = 1e-3  # eV/atom
@@ -105,14 +105,8 @@ def components(n: int, links: Sequence[tuple[int, int]]) -> IntArray:
 
 def _exact_pairs(batch: AtomsBatch) -> list[tuple[int, int]]:
     """Pairs of frames with all atoms and cell vectors within 1e-5 Å, up to lattice vectors."""
-    kinds: dict[tuple[bytes, bytes], list[int]] = {}
-    for frame in range(batch.n_frames):
-        atoms = slice(batch.offsets[frame], batch.offsets[frame + 1])
-        kinds.setdefault((batch.numbers[atoms].tobytes(), batch.pbc[frame].tobytes()), []).append(frame)
     found = []
-    for members in kinds.values():
-        if len(members) < 2:
-            continue
+    for members in same_atoms(batch, range(batch.n_frames), 2):
         frames = np.array(members)
         signatures, slack = _signatures(batch, frames)
         for a, b in cKDTree(signatures).query_pairs(slack):

@@ -35,18 +35,15 @@ from gapkit.typing import FloatArray, IntArray
 from gapkit.uncertainty.neighbourhoods import Whitening
 
 CHUNK_ATOMS = 2000
-SAMPLE_ATOMS = 8000
-"""Sample size of the principal axes."""
+SAMPLE_ATOMS = 8000  # for the principal axes
 LONG_VECTOR, N_LEADING = 800, 48  # longer vectors are first reduced to this many leading axes
-MAX_REPEATED = 512
-"""Atoms up to which cells of different sizes are repeated to be compared."""
+MAX_REPEATED = 512  # atoms up to which cells of different sizes are repeated to be compared
 BLOCK_FRAMES = 1000
 ALIKE = 1e-5
 BLOCK_PAIRS = 200
 ROUNDING = 1e-5
 
-DESCRIPTOR = SOAP(5.0, 6, 4, 0.5)
-"""Descriptor of selections without a model."""
+DESCRIPTOR = SOAP(5.0, 6, 4, 0.5)  # of selections without a model
 
 Frames = Sequence[Atoms] | AtomsBatch
 

@@ -8,8 +8,7 @@ import numpy as np
 
 from gapkit.typing import BoolArray, FloatArray
 
-# Ridge of "d_optimal", of the mean squared length of the vectors.
-RIDGE = 1e-3
+RIDGE = 1e-3  # of "d_optimal", of the mean squared length of the vectors
 
 
 class Gains(Protocol):

@@ -41,11 +41,9 @@ from gapkit.typing import FloatArray, IntArray
 Method = Literal["farthest_point", "cur", "leverage", "d_optimal", "v_optimal", "uncertainty", "diverse", "random"]
 METHODS: tuple[str, ...] = get_args(Method)
 Rule = Mapping[str, int] | Literal["sqrt", "proportional"]
-# Principal components of the vectors that are kept, and atoms whose vectors are made together.
-N_COMPONENTS = 40
+N_COMPONENTS = 40  # principal components of the vectors that are kept
 ATOMS_AT_ONCE = 2000
-# Rank that "leverage" looks at.
-RANK = 20
+RANK = 20  # of "leverage"
 
 
 @dataclass(frozen=True)

@@ -37,19 +37,13 @@ from gapkit.selection.fingerprints import DESCRIPTOR, atomic_engine
 from gapkit.structures import AtomsBatch, to_batch
 from gapkit.typing import BoolArray, FloatArray, IntArray
 
-# Sparse points; rank of the directions of largest variance in the pool; frames in the sample for them.
-N_POINTS = 300
-RANK = 40
-FRAMES_FOR_DIRECTIONS = 300
-# Prior standard deviation of a force over its noise, and the noise of an energy, per atom, over that of a force, Å.
-SIGNAL_TO_NOISE = 10.0
-ENERGY_NOISE = 0.1
-# c, such that B is this for a single frame on average; the smallest eigenvalue of H, over the largest, in B.
-BIAS = 0.1
-SMALLEST = 1e-4
-# Part of the frames left, and their largest number, in a step.
-PART = 0.5
-MOST = 500
+N_POINTS = 300  # sparse points
+RANK, FRAMES_FOR_DIRECTIONS = 40, 300  # directions of largest variance in the pool; frames in the sample for them
+SIGNAL_TO_NOISE = 10.0  # prior standard deviation of a force over its noise
+ENERGY_NOISE = 0.1  # noise of an energy, per atom, over that of a force, Å
+BIAS = 0.1  # sets c: B of a single frame on average
+SMALLEST = 1e-4  # eigenvalue of H, over the largest, in B
+PART, MOST = 0.5, 500  # part of the frames left, and their largest number, in a step
 ATOMS_AT_ONCE = 1000
 
 

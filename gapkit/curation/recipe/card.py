@@ -36,7 +36,14 @@ def card(
         "licence": recipe.licence,
         "units": UNITS,
         "recipe": {},
-        "sources": [_source(file) for file in files],
+        "sources": [
+            {
+                "name": f.source.label, "file": f.source.public_file, "sha256": f.sha256, "licence": f.source.licence,
+                "reference": f.source.reference, "role": f.source.role, "n_frames": f.n_frames, "n_read": f.n_read,
+                "units_read": {kind: getattr(f.source, f"{kind}_unit") for kind in ("energy", "forces", "stress")},
+            }
+            for f in files
+        ],
         "files": dict(digests),
         "sets": {place: _content(entries) for place in (TRAIN, TEST) if (entries := ledger.of(place))},
         "config_types": ledger.counts(),
@@ -57,16 +64,6 @@ def card(
         options["outliers"]["crystal"] = public_file(recipe.outliers.crystal)
     # what was asked for is not rounded
     return {**plain(content, DIGITS), "recipe": plain(options)}
-
-
-def _source(file: SourceFile) -> dict[str, Any]:
-    source = file.source
-    units = {"energy": source.energy_unit, "forces": source.forces_unit, "stress": source.stress_unit}
-    return {
-        "name": source.label, "file": source.public_file, "sha256": file.sha256, "licence": source.licence,
-        "reference": source.reference, "role": source.role, "n_frames": file.n_frames, "n_read": file.n_read,
-        "units_read": units,
-    }  # fmt: skip
 
 
 def _content(entries: Sequence[Entry]) -> dict[str, Any]:

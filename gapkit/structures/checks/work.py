@@ -12,7 +12,7 @@ Where the points do not lie on a line (large displacements, floppy molecules) no
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -66,12 +66,18 @@ def label_consistency(batch: AtomsBatch) -> list[Fault]:
     return _force_faults(force_slopes) + _stress_faults(stress_slopes, force_slopes)
 
 
+def same_atoms(batch: AtomsBatch, frames: Iterable[int], least: int) -> list[list[int]]:
+    """Groups of at least so many frames with the same species in the same order and the same periodicity."""
+    groups: dict[Hashable, list[int]] = defaultdict(list)
+    for frame in frames:
+        groups[(batch.numbers[batch.atoms_of(frame)].tobytes(), batch.pbc[frame].tobytes())].append(frame)
+    return [group for group in groups.values() if len(group) >= least]
+
+
 def _like_frames(batch: AtomsBatch) -> list[list[int]]:
     """Group frames with the same atoms in the same order, largest groups first, thinned evenly."""
-    groups: dict[Hashable, list[int]] = defaultdict(list)
-    for frame in np.flatnonzero(batch.all_labels.has_energy).tolist():
-        groups[(batch.numbers[batch.atoms_of(frame)].tobytes(), batch.pbc[frame].tobytes())].append(frame)
-    largest = sorted((g for g in groups.values() if len(g) > 4), key=len, reverse=True)[:_MAX_GROUPS]
+    groups = same_atoms(batch, np.flatnonzero(batch.all_labels.has_energy).tolist(), 5)
+    largest = sorted(groups, key=len, reverse=True)[:_MAX_GROUPS]
     return [[g[k] for k in np.unique(np.linspace(0, len(g) - 1, _MAX_FRAMES).astype(int))] for g in largest]
 
 
