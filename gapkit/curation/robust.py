@@ -85,10 +85,11 @@ def robust_fit(
     for _ in range(max_iterations):
         old = w
         u2 = _misfit(fitted.leave_one_out(current), batch, base, fitted.state_.noise)
-        if weights == "student":
-            w = {kind: (constant + 1.0) / (constant + x) for kind, x in u2.items()}
-        else:
-            w = {kind: np.minimum(1.0, constant / np.sqrt(np.maximum(x, 1e-300))) for kind, x in u2.items()}
+        with np.errstate(invalid="ignore"):
+            if weights == "student":
+                w = {kind: (constant + 1.0) / (constant + x) for kind, x in u2.items()}
+            else:
+                w = {kind: np.minimum(1.0, constant / np.sqrt(np.maximum(x, 1e-300))) for kind, x in u2.items()}
         logs = [np.abs(np.log(w[kind] / np.nan_to_num(old[kind], nan=1.0))) for kind in w]
         changes.append(float(np.nanmax(np.concatenate(logs), initial=0.0)))
         current = [_reweighted(a, batch, base, reference, w, i, model.label_keys) for i, a in enumerate(frames)]
