@@ -20,6 +20,7 @@ LONGEST_FILE = 400  # lines
 MOST_ARGUMENTS = 8
 MANY_ARGUMENTS = {  # none may become more
     "gapkit/potential/gap.py: GAP.__init__": 12,  # an estimator's parameters are flat by scikit-learn's contract
+    "gapkit/descriptors/soap/descriptor.py: SOAP.__init__": 13,  # likewise
 }
 
 
