@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import gapkit
+import gapkit.potential  # whose classes are then registered
 from gapkit.io.registry import classes
 
 ROOT = Path(gapkit.__file__).parent
