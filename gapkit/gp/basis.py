@@ -19,8 +19,7 @@ from gapkit.typing import FloatArray, IntArray
 # Features whose share of the points' norm (root mean square, all of them together) is below this are taken in single
 # precision where derivative rows are made: what is lost is 1e-7 of a thousandth.
 SINGLE_BELOW = 1e-2
-# Too few of them do not pay for the copies.
-MIN_SINGLE = 24
+MIN_SINGLE = 24  # fewer do not pay for the copies
 # A projection costs a product of its own: fewer directions than this part of the features pay for it.
 WORTHWHILE = 0.7
 
@@ -42,19 +41,16 @@ class Split:
 class SparseBlock:
     """Sparse points of one block: instances of like species, which have a kernel matrix of their own."""
 
-    # term, index: its term, and its place among the blocks of all terms; -1 where there is no sparse point
-    term: int
-    index: int
+    term: int  # index of its term
+    index: int  # among the blocks of all terms; -1 where there is no sparse point
     species: Block  # atomic numbers of an instance: (Z,), (Z1, Z2), ...
     engine: Engine
     kernel: GapKernel  # with delta = 1
     points: FloatArray  # (m, d), descriptor vectors
-    # scaled, norms (m, r), (m,), scaled and projected points, and their squared norms
-    scaled: FloatArray
-    norms: FloatArray
+    scaled: FloatArray  # (m, r), scaled and projected points
+    norms: FloatArray  # (m,), their squared norms
     columns: slice  # columns of the linear model
-    # (d, r), orthonormal directions that hold all points, where there are fewer of them than features
-    projection: FloatArray | None = None
+    projection: FloatArray | None = None  # (d, r), fewer orthonormal directions than features that hold all points
 
     @property
     def is_atomic(self) -> bool:

@@ -14,8 +14,7 @@ def frame_chunks(batch: AtomsBatch, n_atoms: int) -> Iterator[range]:
     """Contiguous ranges of frames of about `n_atoms` atoms each."""
     start = 0
     while start < batch.n_frames:
-        stop = int(np.searchsorted(batch.offsets, batch.offsets[start] + n_atoms, side="right")) - 1
-        stop = max(stop, start + 1)
+        stop = max(start + 1, int(np.searchsorted(batch.offsets, batch.offsets[start] + n_atoms, side="right")) - 1)
         yield range(start, stop)
         start = stop
 

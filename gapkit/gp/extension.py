@@ -22,9 +22,8 @@ class Extension:
 
     basis: SparseBasis  # all points; in each block the old ones first
     added: SparseBasis  # the new points alone, as columns 0 to p - 1
-    # old_columns, new_columns: of int, columns of `basis` of every column of the old basis and of `added`
-    old_columns: IntArray
-    new_columns: IntArray
+    old_columns: IntArray  # columns of `basis` of every column of the old basis
+    new_columns: IntArray  # and of `added`
 
 
 def extend_basis(
@@ -84,8 +83,7 @@ def _union(block: SparseBlock, indices: IntArray, x: FloatArray, tolerance: floa
 
 def change_of_features(old: SparseBlock, new: SparseBlock, indices: IntArray, n_features: int) -> FloatArray:
     """B (r_new, r_old) such that reduced features of the old block are B^T times those of the extended block."""
-    d_old = len(indices)
-    axes = np.eye(d_old) if old.projection is None else old.projection
+    axes = np.eye(len(indices)) if old.projection is None else old.projection
     whole = _embed(axes.T, indices, n_features).T
     return whole if new.projection is None else new.projection.T @ whole
 

@@ -44,13 +44,18 @@ class TriangularFactor:
 
         Nothing has been folded in where it raises: shapes do not fit, a sigma is not > 0, a row or target not finite.
         """
-        rows = np.asarray(rows, dtype=np.float64)
-        targets = np.asarray(targets, dtype=np.float64)
+        rows, targets = np.asarray(rows, dtype=np.float64), np.asarray(targets, dtype=np.float64)
         if rows.ndim != 2 or rows.shape[1] != self.n_columns:
             raise InputError(f"`rows` must have shape (B, {self.n_columns}), got {rows.shape}")
         if targets.shape != rows.shape[:1]:
             raise InputError(f"`targets` must have shape ({rows.shape[0]},), got {targets.shape}")
-        _check_finite(rows, targets)
+        if not (np.isfinite(rows.sum()) and np.isfinite(targets.sum())):  # one pass with no temporary
+            bad = ~(np.isfinite(rows).all(axis=1) & np.isfinite(targets))
+            if bad.any():
+                raise DataError(
+                    f"rows and targets must be finite, but {int(bad.sum())} of {len(bad)} are not (first: row "
+                    f"{int(np.argmax(bad))}); leave out labels that are absent instead of passing NaN"
+                )
         log_weights = 0.0
         if sigmas is not None:
             sigmas = np.asarray(sigmas, dtype=np.float64)
@@ -120,15 +125,3 @@ class TriangularFactor:
 
     def __repr__(self) -> str:
         return f"TriangularFactor(n_columns={self.n_columns}, n_rows={self.n_rows})"
-
-
-def _check_finite(rows: FloatArray, targets: FloatArray) -> None:
-    """A sum is NaN or inf if any term is, and costs one pass with no temporary."""
-    if np.isfinite(rows.sum()) and np.isfinite(targets.sum()):
-        return
-    bad = ~(np.isfinite(rows).all(axis=1) & np.isfinite(targets))
-    if bad.any():
-        raise DataError(
-            f"rows and targets must be finite, but {int(bad.sum())} of {len(bad)} are not (first: row "
-            f"{int(np.argmax(bad))}); leave out labels that are absent instead of passing NaN"
-        )

@@ -45,10 +45,9 @@ class FewColumns:
             self._made = applied, _rows(applied, few, kinds, workspace)
         if atoms is None:
             return self._made[1]
-        rows = dict(self._made[1].rows)
-        for kind, made in rows.items():
-            rows[kind] = made[atoms] if kind == "forces" else made * float(first)  # shares of parts add up
-        return DesignRows(rows)
+        share = float(first)  # shares of parts add up
+        made = self._made[1].rows
+        return DesignRows({kind: rows[atoms] if kind == "forces" else rows * share for kind, rows in made.items()})
 
 
 def _rows(

@@ -78,8 +78,7 @@ class AppliedBasis:
 
     basis: SparseBasis
     batch: AtomsBatch
-    # of the batch, with a cutoff of at least the reach of the basis; longer edges are skipped
-    neighbours: NeighbourList
+    neighbours: NeighbourList  # with a cutoff of at least the reach of the basis; longer edges are skipped
     views: list[View]  # of every term
     _kept: dict[int, Features] = field(default_factory=dict, repr=False)
     _centres: dict[tuple[int, tuple[int, ...]], IntArray] = field(default_factory=dict, repr=False)
@@ -102,9 +101,8 @@ class AppliedBasis:
     def of_frames(self, frames: range) -> AppliedBasis:
         """The same for a contiguous range of frames; features that were kept are shared."""
         first, last = int(self.batch.offsets[frames.start]), int(self.batch.offsets[frames.stop])
-        part = AppliedBasis.of(
-            self.basis, self.batch.select(np.asarray(frames)), self.neighbours.of_frames(self.batch, frames)
-        )
+        near = self.neighbours.of_frames(self.batch, frames)
+        part = AppliedBasis.of(self.basis, self.batch.select(np.asarray(frames)), near)
         for index, features in self._kept.items():
             rows = slice(*np.searchsorted(features.centres, (first, last)))
             part._kept[index] = features.take(rows, first)
@@ -148,10 +146,9 @@ class InnerProducts:
         self._workspace = workspace
         self._large, self._small = y, None
         if self._split is not None:
-            n = len(y)
-            large = workspace.array("large", n, len(self._split.large))
+            large = workspace.array("large", len(y), len(self._split.large))
             self._large = np.take(y, self._split.large, axis=1, out=large, mode="clip")
-            self._small = workspace.single("small", n, len(self._split.small))
+            self._small = workspace.single("small", len(y), len(self._split.small))
             self._small[:] = y[:, self._split.small]
 
     def forward(self, tile: slice) -> FloatArray:

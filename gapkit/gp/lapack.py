@@ -82,8 +82,7 @@ def apply_reflectors(
 
     Q is that of a `fold_rows` which left `reflectors` (m, n) and returned `factors`.
     """
-    m, n = reflectors.shape
-    k = bottom.shape[1]
+    (m, n), k = reflectors.shape, bottom.shape[1]
     arrays = (reflectors, factors, top, bottom)
     if any(array.dtype != np.float64 or not array.flags.f_contiguous for array in arrays):
         raise InputError("reflectors and what they act on must be float64 in Fortran order")

@@ -145,8 +145,8 @@ def row_sigmas(
     if own.shape != absolute.shape:
         raise InputError(f"`labels.{target.sigma}` must have shape {absolute.shape}, got {own.shape}")
     given = ~np.isnan(own)
-    if np.any(own[given] <= 0) or np.any(np.isinf(own[given])):
-        first = int(np.flatnonzero(given & ~((own > 0) & np.isfinite(own)))[0])
+    if (bad := given & ~((own > 0) & np.isfinite(own))).any():
+        first = int(np.argmax(bad))
         raise InputError(f"`{target.sigma}` must be finite and > 0 (or NaN), got {own[first]} at index {first}")
     absolute[given] = own[given]
     return absolute / sigma

@@ -24,8 +24,7 @@ POINTS_PER_TILE = 1024
 
 Uncertainty = Literal["none", "total", "parts"]
 
-# A variance may be negative by this part of the prior, from single precision.
-_ROUNDING = 1e-6
+_ROUNDING = 1e-6  # a variance may be negative by this part of the prior, from single precision
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,12 +32,9 @@ class LocalVariance:
     """Variances of local energies, eV^2."""
 
     total: FloatArray  # (n_atoms,), the sum of both parts
-    # (n_atoms,), posterior variance |R^-T phi|^2: what more data would reduce.  None unless parts were asked for.
-    data: FloatArray | None = None
-    # (n_atoms,), what the sparse points cannot see; an upper bound where an atom has several instances of a term
-    prior_residual: FloatArray | None = None
-    # (n_atoms,), prior residual over prior variance of the atomic terms, in [0, 1]; NaN without such a term
-    novelty: FloatArray | None = None
+    data: FloatArray | None = None  # (n_atoms,), |R^-T phi|^2, what more data would reduce; None unless asked for
+    prior_residual: FloatArray | None = None  # (n_atoms,), an upper bound where an atom has several instances
+    novelty: FloatArray | None = None  # (n_atoms,), residual over prior of the atomic terms, NaN without such a term
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,8 +52,7 @@ class PredictionPlan:
     """What follows from a basis and the weights of one or several members alone."""
 
     weights: FloatArray  # (n_members, M), for unit-scale kernels
-    # for every block of sparse points: the members' energies as quadratic forms, where that is cheaper
-    forms: tuple[tuple[QuadraticForm, ...] | None, ...]
+    forms: tuple[tuple[QuadraticForm, ...] | None, ...]  # of every block: members' energies, where that is cheaper
     single: bool = False  # take features that are small in all sparse points in single precision
 
     @classmethod
@@ -86,10 +81,8 @@ class Wanted:
 
     variances: LocalVarianceForms | None = None  # variances of local energies, of a single member
     parts: bool = False  # both parts of the variances, at about twice the price of their total
-    # (n_atoms,), mask of atoms whose local energies count; the others have none, and feel forces.  None: all.
-    centres: BoolArray | None = None
-    # (n_atoms,), factors of the local energies in the sum whose gradient forces and virials are; None: 1
-    upstream: FloatArray | None = None
+    centres: BoolArray | None = None  # (n_atoms,), mask of atoms that have a local energy; all feel forces
+    upstream: FloatArray | None = None  # (n_atoms,), factors of the local energies in what forces are the gradient of
 
 
 def predict(
@@ -100,8 +93,7 @@ def predict(
 
     Threads share blocks of atoms.  Workspaces that the caller keeps save allocations in the next call.
     """
-    pass_ = _Pass(applied, plan, Wanted() if wanted is None else wanted)
-    batch = applied.batch
+    pass_, batch = _Pass(applied, plan, Wanted() if wanted is None else wanted), applied.batch
     pool = WorkspacePool() if workspaces is None else workspaces
     # Some for every thread in small structures, but whatever their number: it must not change the result.
     size = int(np.clip(-(-batch.n_atoms // BLOCKS), MIN_ATOMS_PER_BLOCK, ATOMS_PER_BLOCK))

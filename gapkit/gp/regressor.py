@@ -90,8 +90,7 @@ class SparseGPRegressor(RegressorMixin, BaseEstimator):
         X, y = validate_data(self, X, y, dtype=np.float64, y_numeric=True)
         y = y.astype(np.float64)
         self._check_parameters()
-        random = check_random_state(self.random_state)
-        rng = np.random.default_rng(random.randint(2**31 - 1))
+        rng = np.random.default_rng(check_random_state(self.random_state).randint(2**31 - 1))
         kernel = SquaredExponential() if self.kernel is None else clone(self.kernel)
         self._y_mean = float(y.mean()) if self.normalize_y else 0.0
         spread = float(y.std()) if self.normalize_y else 1.0

@@ -26,8 +26,7 @@ class PriorBlock:
 
     columns: slice  # the weights it covers, contiguous
     L: FloatArray  # (m, m), lower Cholesky factor of the unit-scale K_MM of the block
-    # whether `L` is regularised otherwise than by `SparseBasis.prior`, and so belongs into a model file
-    given: bool = False
+    given: bool = False  # regularised otherwise than by `SparseBasis.prior`, so that L belongs into a model file
 
 
 @dataclass(frozen=True)
@@ -35,11 +34,9 @@ class Solution:
     """The posterior of the weights."""
 
     weights: FloatArray  # (M,), posterior mean a = delta^2 alpha, to be multiplied with unit-scale kernel values; eV
-    # (M, M), upper triangular with positive diagonal; R^T R is the posterior precision of the weights, eV^-2
-    R: FloatArray
+    R: FloatArray  # (M, M), upper triangular, diagonal > 0; R^T R is the posterior precision of the weights, eV^-2
     log_marginal_likelihood: float  # log p(y | noise, scales), all constants included, in the units of the targets
-    # for each kind, |y - K a| over its rows, each divided by its relative sigma; units of the target
-    residual_norms: dict[str, float]
+    residual_norms: dict[str, float]  # of each kind, |y - K a| of rows over their relative sigmas, unit of the target
 
 
 def solve_weights(

@@ -70,9 +70,8 @@ class Step:
     reflectors: Stored
     factors: Stored
     n_rows: int = 0  # that were given to `update`
-    # of another triangle: its steps, and the columns with which it started
-    steps: tuple[Step, ...] | None = None
-    width: int = 0
+    steps: tuple[Step, ...] | None = None  # of another triangle
+    width: int = 0  # columns with which it started
     turn: FloatArray | None = None  # (p + 1, p + 1), of p new columns: turn of the rows below the triangle
 
 
@@ -118,8 +117,7 @@ class RecordedFactor(TriangularFactor):
         Rows stand in the order of the calls of `update` (those of merged factors where they were merged), divided by
         their relative sigmas.
         """
-        columns = np.asarray(columns, dtype=np.float64)
-        n_old = self.n_columns
+        columns, n_old = np.asarray(columns, dtype=np.float64), self.n_columns
         if columns.ndim != 2 or len(columns) != self.n_rows or len(order) != n_old + columns.shape[1]:
             raise InputError(
                 f"columns for {self.n_rows} rows and the order of all columns were expected, got {columns.shape} and "

@@ -25,11 +25,9 @@ class Freedom:
 
     fixed_noise: Collection[str] = ()  # kinds whose sigma is kept
     fixed_scales: Collection[int] = ()  # groups whose delta is kept
-    # noise_bounds, scale_bounds: bounds of every sigma and of every delta
-    noise_bounds: tuple[float, float] = (1e-6, 1e3)
-    scale_bounds: tuple[float, float] = (1e-4, 1e4)
-    # kinds whose sigma is `ratio` times that of another kind, throughout the search
-    ties: Mapping[str, tuple[str, float]] = field(default_factory=dict)
+    noise_bounds: tuple[float, float] = (1e-6, 1e3)  # of every sigma
+    scale_bounds: tuple[float, float] = (1e-4, 1e4)  # of every delta
+    ties: Mapping[str, tuple[str, float]] = field(default_factory=dict)  # kind: another kind, and ratio to its sigma
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -45,8 +45,7 @@ class EvidenceObjective:
             )
         self.kinds, self.n_groups = tuple(factors), len(set(groups))
         self._factors = dict(factors)
-        sizes = [len(block.L) for block in prior]
-        self.group_of_column: IntArray = np.repeat(np.asarray(groups, dtype=np.int64), sizes)
+        self.group_of_column: IntArray = np.repeat(np.asarray(groups, dtype=np.int64), [len(own.L) for own in prior])
         self.n_columns = len(self.group_of_column)
         self._rows: list[FloatArray] = []
         self._targets = [factor.R[:, -1] for factor in factors.values()]

@@ -115,8 +115,7 @@ class InstanceDerivatives:
 
     x: FloatArray  # (n, d), scaled features
     factors: FloatArray  # (n,)
-    # owner, edges (n_entries,) of int, instance and edge of every derivative
-    owner: IntArray
+    owner: IntArray  # (n_entries,), instance and edge of every derivative
     edges: IntArray
     dx: FloatArray  # (n_entries, 3, d), derivative of the scaled features by the edge vector
     dfactors: FloatArray | None  # (n_entries, 3)

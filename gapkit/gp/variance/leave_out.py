@@ -34,8 +34,7 @@ class LeftOut:
 
     residual: FloatArray  # (n,), label less prediction
     covariance: FloatArray  # (n, n), posterior covariance of the rows (data part)
-    # (M,), R (a - a_c) = R^-T Phi~^T u with the whitened residual u, a_c the weights when the configuration is left out
-    # and its sparse points are kept
+    # (M,), R (a - a_c) = R^-T Phi~^T u, u the whitened residual, a_c the weights without it, sparse points kept
     score: FloatArray
 
 
@@ -53,7 +52,7 @@ class LeaveOut:
         """
         white = self._posterior.whiten(rows)
         residual = targets - rows @ self._weights
-        score, _, _ = _solve(white, residual, sigmas)
+        score, *_ = _solve(white, residual, sigmas)
         if len(removed):
             Q = _whitened_columns(self._posterior.R.T, removed)
             along = Q.T @ white

@@ -122,12 +122,12 @@ class LocalVarianceForms:
         G = solve_triangular(R, unit, trans="T")
         S = G.T @ G
         # reverse Cholesky: A = U U^T with U upper triangular is a Cholesky factorisation from the last row to the first
-        data = _lower_square_root(S)
+        data = _single(_lower_square_root(S))
         total = _lower_square_root(np.eye(m) - S)
         inverse = solve_triangular(L, np.eye(m), lower=True)
         rest = _single(inverse[p:, p:])
         totals = total[:p, :p].copy(), _single(total[p:, :p]), _single(total[p:, p:] @ inverse[p:, p:])
-        return SpeciesVariance(columns, n_plain, inverse[:p, :p].copy(), L[p:, :p].copy(), rest, _single(data), *totals)
+        return SpeciesVariance(columns, n_plain, inverse[:p, :p].copy(), L[p:, :p].copy(), rest, data, *totals)
 
 
 def _pivoted(lower: FloatArray) -> tuple[IntArray, FloatArray]:

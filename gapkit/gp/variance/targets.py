@@ -161,9 +161,8 @@ def seen_by_points(basis: SparseBasis, posterior: Posterior, rows: FloatArray) -
 class TargetFunctional:
     """A target as a functional of the function of one block."""
 
-    # kind, index: which target: frame of an energy or virial, atom of a force
     kind: str
-    index: int
+    index: int  # frame of an energy or virial, atom of a force
     block: SparseBlock  # with the engine of all features: what a truncated one leaves out is a part of the prior, too
     scale: float  # delta^2, eV^2
     functional: Functional
@@ -225,40 +224,30 @@ def target_variances(
     """
     batch = applied.batch
     spans = list(frame_chunks(batch, ATOMS_PER_CHUNK))
-    # a single structure is shared by all threads
-    n_inside = max(1, resolve_n_jobs(n_jobs) // len(spans))
+    n_inside = max(1, resolve_n_jobs(n_jobs) // len(spans))  # a single structure is shared by all threads
 
     def of_chunk(frames: range) -> tuple[TargetVariances, int]:
-        own = slice(int(batch.offsets[frames.start]), int(batch.offsets[frames.stop]))
+        part, own = applied.of_frames(frames), slice(int(batch.offsets[frames.start]), int(batch.offsets[frames.stop]))
         chosen = np.ones(own.stop - own.start, bool) if prior_of is None else prior_of[own]
-        return variances_of(applied.of_frames(frames), posterior, kinds, chosen, n_inside)
-
-    found = map_blocks(of_chunk, spans, n_jobs)
-    warn_of_clipped(sum(n for _, n in found))
-    return TargetVariances.join([part for part, _ in found])
-
-
-def variances_of(
-    applied: AppliedBasis, posterior: Posterior, kinds: Collection[str], prior_of: BoolArray, n_jobs: int | None = 1
-) -> tuple[TargetVariances, int]:
-    """The same of a small batch, and how many prior residuals were clipped; arguments as for `TargetRows.of`."""
-    basis, targets = applied.basis, TargetRows.of(applied, posterior, kinds, prior_of, n_jobs)
-    found, n_clipped = {}, 0
+        targets, atoms = TargetRows.of(part, posterior, kinds, chosen, n_inside), np.flatnonzero(chosen)
+        found, n_clipped = {}, 0
+        for kind, rows in targets.rows.items():
+            some = [rows[start : start + TARGETS_AT_ONCE] for start in range(0, len(rows), TARGETS_AT_ONCE)]
+            data = np.concatenate(map_blocks(data_part, some, n_inside))
+            unseen = np.zeros_like(data)
+            which = atoms if TARGETS[kind].per_atom else np.unique(part.batch.frame_of_atom[atoms])
+            if len(which) and kind not in FUNCTIONALS:
+                unseen[which], n = targets.residual(part.basis, posterior, kind, which)
+                n_clipped += n
+            found[kind] = VarianceParts(data, unseen)
+        return TargetVariances(found), n_clipped
 
     def data_part(rows: FloatArray) -> FloatArray:
         return inner(posterior.whiten(rows.reshape(-1, rows.shape[2])), rows.shape)
 
-    for kind, rows in targets.rows.items():
-        some = [rows[start : start + TARGETS_AT_ONCE] for start in range(0, len(rows), TARGETS_AT_ONCE)]
-        data = np.concatenate(map_blocks(data_part, some, n_jobs))
-        unseen = np.zeros_like(data)
-        atoms = np.flatnonzero(prior_of)
-        which = atoms if TARGETS[kind].per_atom else np.unique(applied.batch.frame_of_atom[atoms])
-        if len(which) and kind not in FUNCTIONALS:
-            unseen[which], n = targets.residual(basis, posterior, kind, which)
-            n_clipped += n
-        found[kind] = VarianceParts(data, unseen)
-    return TargetVariances(found), n_clipped
+    found = map_blocks(of_chunk, spans, n_jobs)
+    warn_of_clipped(sum(n for _, n in found))
+    return TargetVariances.join([part for part, _ in found])
 
 
 def covariance_of(applied: AppliedBasis, posterior: Posterior, kinds: Sequence[str]) -> FloatArray:
