@@ -16,7 +16,7 @@ from gapkit.exceptions import DataError, InputError, NotFittedModelError
 from gapkit.kernels import DotProduct, SquaredExponential
 from gapkit.potential import ZBL, Committee
 from gapkit.potential.search import settings_search
-from gapkit.potential.search.candidates import UnknownSettingError, with_settings
+from gapkit.potential.search.settings import UnknownSettingError, with_settings
 from gapkit.potential.search.settings_search import OBJECTIVES, SettingsSearch
 from gapkit.sparse import CUR, FarthestPoint
 from tests.potential.models import NOISE, label, make_frames, small_model, small_terms

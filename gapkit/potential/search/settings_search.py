@@ -18,7 +18,7 @@ from sklearn.utils import check_random_state
 from gapkit.exceptions import DataError, GapkitError, InputError, NotFittedModelError
 from gapkit.potential.defaults import default_terms
 from gapkit.potential.gap import GAP
-from gapkit.potential.search.candidates import Candidate, UnknownSettingError, score_candidate, table_of, with_settings
+from gapkit.potential.search.settings import Candidate, UnknownSettingError, score_candidate, table_of, with_settings
 from gapkit.potential.training.reference_energies import reference_energies
 from gapkit.progress import track
 from gapkit.structures import AtomsBatch, LabelKeys, describe, to_batch

@@ -1,4 +1,4 @@
-"""Candidates of a search: a potential with some of its settings changed, its scores, and a table of many.
+"""Settings of a potential by name, the scores of a candidate, and a table of many.
 
 A setting has a name in scikit-learn's convention, such as `terms__1__descriptor__cutoff`.
 """
