@@ -15,9 +15,8 @@ from gapkit.exceptions import InputError, NotFittedModelError, UnknownSpeciesErr
 from gapkit.potential import ZBL, CalculatorTerm, LennardJones, ModelTerm, sample_committee
 from gapkit.structures import to_batch
 from gapkit.terms import KnownEnergy
-from tests.descriptors.cases import numerical_forces, numerical_virial
 from tests.potential.models import label, make_frames, small_model, small_terms
-from tests.potential.test_gap import DERIVATIVE, assert_close, assert_identical
+from tests.potential.test_gap import assert_close, assert_derivatives, assert_identical
 
 PAIRS = LennardJones({"Cu": 0.2, "Au": 0.3}, {"Cu": 2.3, "Au": 2.6}, 4.5)
 TERMS = [ZBL(2.8, 1.5), PAIRS]
@@ -88,15 +87,7 @@ def test_terms_that_are_right_leave_nothing_to_learn(unseen):
 @pytest.mark.parametrize("terms", [TERMS, [ZBL(2.8, 1.5), CalculatorTerm("ase.calculators.emt.EMT")]])
 def test_derivatives(frames, terms):
     model = small_model(energy_terms=terms).fit(frames)
-    atoms = frames[3].copy()
-    p = model.predict([atoms])
-
-    def energies(frames):
-        return model.predict(frames).energy
-
-    forces, virial = numerical_forces(energies, atoms), numerical_virial(energies, atoms)
-    np.testing.assert_allclose(p.forces, forces, rtol=0, atol=DERIVATIVE * np.abs(forces).max())
-    np.testing.assert_allclose(p.virial[0], virial, rtol=0, atol=DERIVATIVE * np.abs(virial).max())
+    assert_derivatives(model, frames[3].copy())
 
 
 def test_committees_and_calculators_have_the_terms_too(frames, unseen):

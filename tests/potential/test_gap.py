@@ -113,13 +113,8 @@ def test_asking_for_uncertainty_changes_no_prediction(fitted, new_frames):
     assert_close(fitted.predict(new_frames), fitted.predict(new_frames, return_std=True), 1e-13)
 
 
-@pytest.mark.parametrize("energy_terms", [(), ZBL(cutoff=2.8, inner=1.5)], ids=["plain", "zbl"])
-def test_derivatives_of_the_whole_model(alloy, energy_terms):
-    triplets = SquaredExponential(0.3, (1.0, 2.0, 1.0), delta_bounds="fixed")
-    terms = [*small_terms(), Term(ThreeBody(3.2), triplets, n_sparse=24)]
-    model = small_model(terms=terms, energy_terms=energy_terms).fit(alloy)
-    atoms = alloy[3].copy()
-    atoms.numbers[:2] = 79, 29
+def assert_derivatives(model, atoms):
+    """Check forces and virial against differences of energies; returns the predictions and the numerical virial."""
     p = model.predict([atoms])
 
     def energies(frames):
@@ -128,6 +123,17 @@ def test_derivatives_of_the_whole_model(alloy, energy_terms):
     forces, virial = numerical_forces(energies, atoms), numerical_virial(energies, atoms)
     np.testing.assert_allclose(p.forces, forces, rtol=0, atol=DERIVATIVE * np.abs(forces).max())
     np.testing.assert_allclose(p.virial[0], virial, rtol=0, atol=DERIVATIVE * np.abs(virial).max())
+    return p, virial
+
+
+@pytest.mark.parametrize("energy_terms", [(), ZBL(cutoff=2.8, inner=1.5)], ids=["plain", "zbl"])
+def test_derivatives_of_the_whole_model(alloy, energy_terms):
+    triplets = SquaredExponential(0.3, (1.0, 2.0, 1.0), delta_bounds="fixed")
+    terms = [*small_terms(), Term(ThreeBody(3.2), triplets, n_sparse=24)]
+    model = small_model(terms=terms, energy_terms=energy_terms).fit(alloy)
+    atoms = alloy[3].copy()
+    atoms.numbers[:2] = 79, 29
+    p, virial = assert_derivatives(model, atoms)
     ordered = virial[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]]
     np.testing.assert_allclose(
         p.stress[0] * atoms.get_volume(), -ordered, rtol=0, atol=DERIVATIVE * np.abs(virial).max()
