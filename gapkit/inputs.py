@@ -64,10 +64,7 @@ def read_input(
     with check_input(path, what, error=error).open("rb") as stream:
         content = stream.read(at_most + 1)  # a file may grow, and those of /proc have no size
     if len(content) > at_most:
-        size = f"{at_most / (1 << 20):g} MB"
-        raise error(
-            f"{what} must not be larger than {size}, but {os.fspath(path)!r} is; check whether it is the right one"
-        )
+        raise error(f"{what} must be of at most {at_most:,} bytes, but {os.fspath(path)!r} is larger; check the path")
     return content
 
 
