@@ -7,7 +7,8 @@ from dataclasses import MISSING, field, fields
 from typing import Any, TypeVar
 
 from gapkit.exceptions import ConfigError
-from gapkit.options.files import Located, require_known
+from gapkit.options.files import require_known
+from gapkit.options.located import Located, quoted
 
 T = TypeVar("T")
 
@@ -63,16 +64,18 @@ class Options:
             elif "entries" in metadata:
                 held = {} if held is None else held
                 if not isinstance(held, Mapping):
-                    raise ConfigError(f"{where} must be a mapping, got {held!r}")
+                    raise ConfigError(f"{where} must be a mapping, got {quoted(held)}")
                 checked = dict(_entry(metadata["entries"], k, v, where) for k, v in held.items())
                 object.__setattr__(self, item.name, checked)
             elif kind := metadata.get("section"):
                 if held is not None and not isinstance(held, kind):
-                    raise ConfigError(f"{where} must be of the class {kind.__name__}, or None, got {held!r}")
+                    raise ConfigError(f"{where} must be of the class {kind.__name__}, or None, got {quoted(held)}")
             else:
                 kind = metadata["sections"]
                 if not isinstance(held, list | tuple) or not held or not all(isinstance(each, kind) for each in held):
-                    raise ConfigError(f"{where} must be a list of the class {kind.__name__}, not empty, got {held!r}")
+                    raise ConfigError(
+                        f"{where} must be a list of the class {kind.__name__}, not empty, got {quoted(held)}"
+                    )
 
     @classmethod
     def help(cls, name: str) -> str:
@@ -84,7 +87,7 @@ def _passed(check: Check, value: Any, where: str) -> Any:
     try:
         return check(value)
     except ValueError as error:
-        raise ConfigError(f"{where} must be {error}, got {value!r}") from error
+        raise ConfigError(f"{where} must be {error}, got {quoted(value)}") from error
 
 
 def _entry(checks: tuple[Check, Check], name: Any, value: Any, where: str) -> tuple[Any, Any]:
@@ -102,7 +105,9 @@ def given(cls: Any, mapping: Located, file: object, name: str = "") -> dict[str,
     """The options that a mapping of a file gives, checked; see `parse`."""
     known, where = [item.name for item in fields(cls)], f"`{name}` in {mapping.place(file)}"
     if not isinstance(mapping.value, dict):
-        raise ConfigError(f"{where} must be a mapping of options, such as `{known[0]}: ...`, got {mapping.plain()!r}")
+        raise ConfigError(
+            f"{where} must be a mapping of options, such as `{known[0]}: ...`, got {quoted(mapping.plain())}"
+        )
     values = {}
     for key, item in mapping.value.items():
         require_known(key, known, f"option of `{name}`" if name else "option", item.place(file))
@@ -135,16 +140,16 @@ def _parsed(cls: Any, name: str, item: Located, file: object) -> Any:
         if item.value is False:
             return None
         if item.value is not True and not isinstance(item.value, dict):
-            got = "nothing" if item.value is None else repr(item.plain())  # nothing might mean either
+            got = "nothing" if item.value is None else quoted(item.plain())  # nothing might mean either
             raise ConfigError(f"{where} must be a mapping of options, true (the defaults) or false (off), got {got}")
         return parse(metadata["section"], Located({}, item.line) if item.value is True else item, file, name)
     if "entries" in metadata:
         if not isinstance(item.value, dict | None):
-            raise ConfigError(f"{where} must be a mapping, got {item.plain()!r}")
+            raise ConfigError(f"{where} must be a mapping, got {quoted(item.plain())}")
         found = (item.value or {}).items()
         return dict(_entry(metadata["entries"], k, v.plain(), f"`{name}`, {v.place(file)},") for k, v in found)
     if "sections" in metadata:
         if not isinstance(item.value, list) or not item.value:
-            raise ConfigError(f"{where} must be a list of mappings, at least one, got {item.plain()!r}")
+            raise ConfigError(f"{where} must be a list of mappings, at least one, got {quoted(item.plain())}")
         return [parse(metadata["sections"], each, file, name) for each in item.value]
     return check_value(cls, name, item.plain(), where)

@@ -181,10 +181,15 @@ def test_files_that_hold_no_options(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"must end in \.yaml, \.yml or \.toml, got no suffix"):
         read(tmp_path, "", "recipe")
     (tmp_path / "latin.yaml").write_bytes("name: Å".encode("latin-1"))
-    with pytest.raises(ConfigError, match=r"latin\.yaml is not valid YAML: .*utf-8"):
+    with pytest.raises(ConfigError, match=r"latin\.yaml is not valid YAML: byte 0xc5 is not text in UTF-8 \(line 1\)"):
         read_options(tmp_path / "latin.yaml")
-    with pytest.raises(FileNotFoundError):
-        read_options(tmp_path / "missing.yaml")
+    for path, words in (
+        (tmp_path / "missing.yaml", "does not exist"),
+        (tmp_path, "a folder"),
+        ("/dev/zero", "a device"),
+    ):
+        with pytest.raises(ConfigError, match=words):
+            read_options(Path(path))
 
 
 def test_the_nearest_known_name_is_a_hint() -> None:

@@ -248,8 +248,6 @@ class Recipe(Options):
         ------
         ConfigError
             Naming file, line and option.
-        OSError
-            If the file cannot be read.
         """
         file = Path(path)
         return parse(cls, read_options(file), file)
