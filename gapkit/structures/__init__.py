@@ -6,9 +6,10 @@ models.  It may import `io`, `targets` and what is below, and ASE.
 
 from gapkit.structures.batch import AtomsBatch, concatenate
 from gapkit.structures.checks import Fault
+from gapkit.structures.files import read_frames
 from gapkit.structures.keys import LabelKeys
 from gapkit.structures.labels import Labels
-from gapkit.structures.read import read_frames, to_batch
+from gapkit.structures.read import to_batch
 from gapkit.structures.report import DataReport, describe, find_faults
 
 __all__ = [

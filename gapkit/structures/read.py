@@ -1,15 +1,12 @@
-"""From ASE atoms and files to batches: the only place that reads calculators, `info` and `arrays`."""
+"""From ASE atoms to batches: the only place that reads calculators, `info` and `arrays`."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
-import ase.io
 import numpy as np
 from ase import Atoms
-from ase.io.formats import UnknownFileTypeError
 
 from gapkit.exceptions import DataError, InputError
 from gapkit.structures.arrays import SINGULAR_CELL, offsets_of
@@ -56,39 +53,6 @@ def to_batch(
         pbc=np.array([atoms.pbc for atoms in atoms_list]),
         labels=_read_labels(atoms_list, keys, strict) if labels else None,
     )
-
-
-def read_frames(path: str | os.PathLike[str]) -> list[Atoms]:
-    """Read every frame of a file in any format that ASE knows.
-
-    Raises
-    ------
-    InputError
-        If the file is missing, empty, truncated or unreadable; the message names the file and, where known, the frame.
-    """
-    name, file = os.fspath(path), Path(path)
-    if not file.exists():
-        raise InputError(f"`path` must be an existing file, got {name!r}, which does not exist; check the name")
-    if file.is_dir():
-        raise InputError(f"`path` must be a file, got the directory {name!r}; name a file in it")
-    if file.stat().st_size == 0:
-        raise InputError(f"`path` must hold at least one frame, but {name!r} is empty; write the file again")
-    frames: list[Atoms] = []
-    try:
-        frames.extend(ase.io.iread(name, ":", do_not_split_by_at_sign=True))
-    except UnknownFileTypeError as error:
-        raise InputError(
-            f"`path` must be a format that ASE can read, got {name!r} ({error}); write it as extended XYZ (.extxyz)"
-        ) from error
-    # ASE's readers raise whatever their parsing hits (IOError, ValueError, RuntimeError, KeyError, ...).
-    except Exception as error:
-        raise InputError(
-            f"{name!r} must be a whole file, but reading stopped after {len(frames)} complete frames, in frame "
-            f"{len(frames)} (counted from 0) or later: {error}; it may be truncated or damaged, write it again"
-        ) from error
-    if not frames:
-        raise InputError(f"`path` must hold at least one frame, but {name!r} holds none; write the file again")
-    return frames
 
 
 def _as_list(frames: Atoms | Sequence[Atoms]) -> list[Atoms]:

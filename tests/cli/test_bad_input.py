@@ -100,7 +100,7 @@ def test_empty_and_unreadable_files(files: Files, run: Run, output: Path, tmp_pa
     assert_refused(run("fit", cut, "--output", output), output, "cut.extxyz", "frame 3")
     assert_refused(run("predict", files.model, empty, "--output", output), output, "empty.extxyz")
     assert_refused(run("evaluate", files.model, empty), output, "empty.extxyz")
-    assert_refused(run("fit", tmp_path, "--output", output), output, str(tmp_path), "directory")
+    assert_refused(run("fit", tmp_path, "--output", output), output, str(tmp_path), "a folder")
 
 
 def test_no_labels_at_all(files: Files, run: Run, output: Path, tmp_path: Path) -> None:

@@ -8,11 +8,10 @@ from ase import Atoms
 from ase.build import bulk, molecule
 from ase.calculators.emt import EMT
 from ase.calculators.singlepoint import SinglePointCalculator
-from ase.io import write
 from ase.stress import full_3x3_to_voigt_6_stress
 
 from gapkit.exceptions import DataError, InputError
-from gapkit.structures import LabelKeys, read_frames, to_batch
+from gapkit.structures import LabelKeys, to_batch
 
 STRESS = np.array([[0.1, 0.01, 0.02], [0.01, 0.2, 0.03], [0.02, 0.03, 0.3]])  # eV/Å^3
 
@@ -200,42 +199,3 @@ def test_open_directions_need_no_cell(pbc):
 def test_other_things_than_frames(frames, message):
     with pytest.raises(InputError, match=message):
         to_batch(frames)
-
-
-def test_file_round_trip(tmp_path):
-    frames = [silicon(energy=-10.0, forces=np.ones((2, 3)), stress=STRESS), water(config_type="w")]
-    write(tmp_path / "a@b.extxyz", frames)
-    batch = to_batch(read_frames(tmp_path / "a@b.extxyz"))
-    assert batch.labels.energy[0] == -10.0
-    assert np.allclose(batch.labels.virial[0], to_batch(frames).labels.virial[0])
-    assert batch.labels.config_type == ("default", "w")
-
-
-@pytest.mark.parametrize(
-    ("edit", "message"),
-    [
-        (lambda text: "", "is empty"),
-        (lambda text: "\n\n", "at least one frame"),
-        (lambda text: "".join(text.splitlines(True)[:-1]), "after 1 complete frames, in frame 1.*truncated"),
-        (lambda text: text[:-40], "after 1 complete frames"),
-        (lambda text: "".join(text.splitlines(True)[:6]), "after 1 complete frames"),
-        (lambda text: "hello\n", "after 0 complete frames"),
-    ],
-    ids=["empty", "blank", "atom missing", "line cut", "only a count", "garbage"],
-)
-def test_damaged_files(tmp_path, edit, message):
-    path = tmp_path / "train.extxyz"
-    write(path, [water(), water()])
-    path.write_text(edit(path.read_text()))
-    with pytest.raises(InputError, match=f"train.extxyz.*{message}|{message}.*train.extxyz"):
-        read_frames(path)
-
-
-def test_files_that_are_none(tmp_path):
-    with pytest.raises(InputError, match=r"nothing.xyz', which does not exist"):
-        read_frames(tmp_path / "nothing.xyz")
-    with pytest.raises(InputError, match="got the directory"):
-        read_frames(tmp_path)
-    (tmp_path / "a.unknown").write_text("x\n")
-    with pytest.raises(InputError, match=r"format that ASE can read.*a.unknown"):
-        read_frames(tmp_path / "a.unknown")

@@ -1,0 +1,126 @@
+"""Files of structures in any format that ASE knows, read to their end or with the place where reading stopped."""
+
+from __future__ import annotations
+
+import lzma
+import os
+import sys
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from io import TextIOWrapper
+from pathlib import Path
+from typing import TextIO
+
+import ase.io
+from ase import Atoms
+from ase.io.formats import UnknownFileTypeError, filetype, get_compression, open_with_compression
+
+from gapkit.exceptions import InputError
+from gapkit.inputs import check_input
+from gapkit.structures.extxyz import raw_frames, to_atoms
+
+# Structures in text shrink three- to tenfold: a file that unfolds to more is not one of them.
+_UNFOLDS = 50
+_SMALL = 1 << 20  # bytes that any file may unfold to
+
+
+@dataclass
+class _Progress:
+    """Frames of a file that are complete so far."""
+
+    read: int = 0
+
+
+def read_frames(path: str | os.PathLike[str], index: slice = slice(None)) -> list[Atoms]:
+    """Read frames of a file in any format that ASE knows, packed (.gz, .bz2, .xz) or not.
+
+    Parameters
+    ----------
+    path : path
+    index : slice
+        Which frames to keep; the file behind the last one is not looked at.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, empty, truncated or unreadable, holds what would be passed over, or unfolds to more than
+        its size explains; the message names the file and, where known, the frame and the line.
+    """
+    file = check_input(path, "the file of structures")
+    name = os.fspath(file)
+    _check_size(file)
+    progress = _Progress()
+    try:
+        frames = list(
+            _extended(name, index, progress) if filetype(name) == "extxyz" else _others(name, index, progress)
+        )
+    except UnknownFileTypeError as error:
+        raise InputError(
+            f"`path` must be a format that ASE can read, got {name!r} ({error}); write it as extended XYZ (.extxyz)"
+        ) from error
+    # ASE's readers raise whatever their parsing hits (IOError, ValueError, RuntimeError, KeyError, ...).
+    except Exception as error:
+        raise InputError(
+            f"{name!r} must be a whole file, but reading stopped after {progress.read} complete frames, in frame "
+            f"{progress.read} (counted from 0): {error}; it may be truncated or damaged, correct it or write it again"
+        ) from error
+    if not frames:
+        raise InputError(f"`path` must hold at least one frame, but {name!r} holds none; write the file again")
+    return frames
+
+
+def _text(name: str) -> TextIO:
+    """The text of a file, packed or not; bytes that are no UTF-8 are kept as surrogates."""
+    return TextIOWrapper(open_with_compression(name, "rb"), encoding="utf-8", errors="surrogateescape")
+
+
+def _extended(name: str, index: slice, progress: _Progress) -> Iterator[Atoms]:
+    from_end = any(number is not None and number < 0 for number in (index.start, index.stop, index.step))
+    chosen = range(0 if from_end else sys.maxsize)[index]
+    last = chosen[-1] if chosen else -1
+    kept = []
+    with _text(name) as stream:
+        for raw in raw_frames(stream):
+            if from_end:
+                kept.append(raw)
+            elif progress.read in chosen:
+                yield to_atoms(raw)
+            if progress.read >= last and not from_end:
+                return
+            progress.read += 1
+    for progress.read in range(len(kept))[index]:
+        yield to_atoms(kept[progress.read])
+
+
+def _others(name: str, index: slice, progress: _Progress) -> list[Atoms]:
+    frames = []
+    for atoms in ase.io.iread(name, ":", do_not_split_by_at_sign=True):
+        frames.append(atoms)
+        progress.read += 1
+    return frames[index]
+
+
+def _check_size(file: Path) -> None:
+    """Raise InputError for an empty file, and for a packed one of which too much would come."""
+    name, size = os.fspath(file), file.stat().st_size
+    if size == 0:
+        raise InputError(f"`path` must hold at least one frame, but {name!r} is empty; write the file again")
+    if get_compression(name)[1] is None:
+        return
+    limit, unpacked = max(_SMALL, _UNFOLDS * size), 0
+    try:
+        with open_with_compression(name, "rb") as stream:
+            while unpacked <= limit and (block := stream.read(1 << 20)):
+                unpacked += len(block)
+    except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
+        raise InputError(
+            f"{name!r} must be a whole packed file, but it is damaged ({error}); write it again"
+        ) from error
+    if unpacked == 0:
+        raise InputError(f"`path` must hold at least one frame, but {name!r} is empty; write the file again")
+    if unpacked > limit:
+        raise InputError(
+            f"{name!r} must unfold to at most {_UNFOLDS} times its size of {size:,} bytes, as structures do; if it is "
+            "no mistake, unpack it and name the unpacked file"
+        )
