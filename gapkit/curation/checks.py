@@ -19,14 +19,15 @@ from gapkit.curation.trajectory_checks import along_trajectories
 from gapkit.exceptions import DataError, InputError
 from gapkit.neighbours import build_neighbour_list
 from gapkit.structures import AtomsBatch, LabelKeys, Labels, find_faults, to_batch
-from gapkit.structures.checks.geometry import ISOLATED_BEYOND, nearest_distances
+from gapkit.structures.checks.geometry import ISOLATED_BEYOND, coincident_atoms, nearest_distances
 from gapkit.structures.checks.work import label_consistency
+from gapkit.structures.pairs import COINCIDENT
 from gapkit.typing import BoolArray, FloatArray
 
 SMALL_DISTANCE = 0.6  # times the usual shortest one
 VOLUME_FACTOR = 3.0  # slabs in vacuum have twice the volume per atom
 UNIT_TOLERANCE = 0.03
-ERRORS = {"close_atoms", "contradictory_duplicates"}
+ERRORS = {"close_atoms", "coincident_atoms", "contradictory_duplicates"}
 
 
 def check(
@@ -60,14 +61,22 @@ def check(
             found.append(Finding(frame, "unusable", "error", message))
     if usable:
         batch = to_batch([frames[k] for k in usable], keys=keys, strict=False)
+        nearest = nearest_distances(batch)
+        found += [
+            Finding(usable[k], fault.kind, "error", fault.message)
+            for fault in coincident_atoms(nearest)
+            for k in fault.frames
+        ]
+        apart = ~(nearest < COINCIDENT)  # no other check can be made of the rest
+        usable, batch, nearest = [usable[k] for k in np.flatnonzero(apart)], batch.select(apart), nearest[apart]
+    if usable:
         labels = batch.all_labels
         names = np.array(labels.config_type if sources is None else [sources[k] for k in usable], dtype=str)
-        found += [replace(f, frame=usable[f.frame]) for f in _check(replace(batch, labels=labels), labels, names)]
+        found += [replace(f, frame=usable[f.frame]) for f in _check(batch, nearest, labels, names)]
     return sorted(set(found), key=lambda f: (f.frame, f.kind, f.message))
 
 
-def _check(batch: AtomsBatch, labels: Labels, sources: np.ndarray) -> Found:
-    nearest = nearest_distances(batch)
+def _check(batch: AtomsBatch, nearest: FloatArray, labels: Labels, sources: np.ndarray) -> Found:
     alone = (batch.n_atoms_per_frame == 1) & np.isnan(nearest)
     found = [
         Finding(frame, fault.kind, "error" if fault.kind in ERRORS else "warning", fault.message)

@@ -34,6 +34,7 @@ _KINDS = {
     "energy_stress_units": ("stop", "energy differences that are a unit's multiple of the work of the stresses"),
     "force_sign": ("stop", "energies that rise where forces say that they fall"),
     "stress_sign": ("stop", "energies that fall where stresses say that they rise"),
+    "coincident_atoms": ("drop", "two atoms in one place"),
     "close_atoms": ("drop", "atoms that are too close to be meant"),
     "contradictory_duplicates": ("drop", "one structure with different labels"),
     "duplicates": ("ignore", "one structure more than once"),  # a step of their own

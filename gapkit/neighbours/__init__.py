@@ -4,6 +4,6 @@ Which edges a descriptor or a term uses is not decided here.  It may import `str
 ASE.
 """
 
-from gapkit.neighbours.lists import NeighbourList, build_neighbour_list
+from gapkit.neighbours.lists import NeighbourList, build_neighbour_list, warn_close
 
-__all__ = ["NeighbourList", "build_neighbour_list"]
+__all__ = ["NeighbourList", "build_neighbour_list", "warn_close"]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import warnings
+from dataclasses import dataclass, replace
 from functools import cached_property
 from math import prod
 
@@ -10,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gapkit._core.edges import edge_vectors
-from gapkit.exceptions import InputError
+from gapkit.exceptions import DataError, DataWarning, InputError
 from gapkit.structures.arrays import frozen, read_only
 from gapkit.structures.batch import AtomsBatch
-from gapkit.structures.pairs import MAX_NEIGHBOURS, estimate_neighbours, find_pairs, search_box
+from gapkit.structures.checks.geometry import CLOSE_ATOMS, close_atoms, coincident
+from gapkit.structures.pairs import COINCIDENT, find_pairs, search_box
 from gapkit.typing import BoolArray, FloatArray, IntArray
 
 # vesin searches slightly farther; the strict test r < cutoff is made on gapkit's own distances.
@@ -126,10 +128,19 @@ class NeighbourList:
 def compute_edges(
     offsets: IntArray, indices: IntArray, shifts: NDArray[np.int32], batch: AtomsBatch
 ) -> tuple[FloatArray, FloatArray]:
-    """Return vectors (n_edges, 3) and distances (n_edges,), in Å, of a given topology."""
+    """Return vectors (n_edges, 3) and distances (n_edges,), in Å, of a given topology.
+
+    DataError, with frame and atoms, if two of them are in one place: nothing can be computed of such a structure.
+    """
     vectors = np.empty((len(indices), 3))
     distances = np.empty(len(indices))
     edge_vectors(offsets, indices, shifts, batch.positions, batch.cells, batch.frame_of_atom, vectors, distances)
+    if distances.min(initial=np.inf) < COINCIDENT:
+        edge = int(distances.argmin())
+        centre, other = int(np.searchsorted(offsets, edge, side="right")) - 1, int(indices[edge])
+        frame = batch.frame_of_atom[centre]
+        atoms = f" between atoms {centre - batch.offsets[frame]} and {other - batch.offsets[frame]}"
+        raise DataError(f"frame {batch.frames[frame]}: {coincident(float(distances[edge]), atoms)}")
     return vectors, distances
 
 
@@ -150,7 +161,10 @@ def build_neighbour_list(batch: AtomsBatch, cutoff: float) -> NeighbourList:
     Raises
     ------
     InputError
-        If `cutoff` is not a finite number > 0, or would give an average of more than 5,000 neighbours per atom.
+        If `cutoff` is not a finite number > 0, or would give an average of more than 5,000 neighbours per atom, or the
+        structure cannot be searched.
+    DataError
+        If two atoms are in one place.
     """
     check_cutoff(cutoff)
     cutoff = float(cutoff)
@@ -162,9 +176,7 @@ def build_neighbour_list(batch: AtomsBatch, cutoff: float) -> NeighbourList:
         if len(positions) == 0:
             continue
         box = search_box(positions, batch.cells[frame], pbc)
-        _check_count(estimate_neighbours(len(positions), box, pbc, cutoff), frame, cutoff)
-        i, j, s = find_pairs(positions, box, pbc, cutoff * _MARGIN, "ijS")
-        _check_count(len(i) / len(positions), frame, cutoff)
+        i, j, s = find_pairs(positions, box, pbc, cutoff * _MARGIN, "ijS", where=f"frame {batch.frames[frame]}")
         found.append((i.astype(np.int64) + start, j.astype(np.int64) + start, s))
     centres, indices, shifts = map(np.concatenate, zip(*found, strict=True))
     order = _edge_order(batch, centres, indices, shifts)
@@ -176,12 +188,15 @@ def build_neighbour_list(batch: AtomsBatch, cutoff: float) -> NeighbourList:
     return edges if inside.all() else edges.subset(inside, cutoff)
 
 
-def _check_count(count: float, frame: int, cutoff: float) -> None:
-    if count > MAX_NEIGHBOURS:
-        raise InputError(
-            f"`cutoff` must give at most {MAX_NEIGHBOURS} neighbours per atom, got about {count:.0f} in frame {frame} "
-            f"with {cutoff:g} Å; use a smaller cutoff, or check that positions and cell are in Å"
-        )
+def warn_close(neighbours: NeighbourList, batch: AtomsBatch) -> None:
+    """Warn with DataWarning of frames in which atoms are closer than any bond."""
+    if neighbours.distances.min(initial=np.inf) >= CLOSE_ATOMS:
+        return
+    nearest = np.full(batch.n_frames, np.inf)
+    np.minimum.at(nearest, batch.frame_of_atom[neighbours.centres], neighbours.distances)
+    for fault in close_atoms(nearest):
+        named = replace(fault, frames=tuple(batch.frames[list(fault.frames)].tolist()))
+        warnings.warn(str(named), DataWarning, stacklevel=4)
 
 
 def _edge_order(batch: AtomsBatch, centres: IntArray, indices: IntArray, shifts: NDArray[np.int32]) -> IntArray:

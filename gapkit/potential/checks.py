@@ -7,12 +7,13 @@ from dataclasses import fields
 from typing import Any
 
 from gapkit.descriptors import Descriptor
-from gapkit.exceptions import InputError
+from gapkit.exceptions import DataError, InputError
 from gapkit.gp.noise import Noise
 from gapkit.options import check_value
 from gapkit.options.fit import FitConfig
 from gapkit.potential.term import Term, TermPlan
-from gapkit.structures import LabelKeys
+from gapkit.structures import DataReport, LabelKeys
+from gapkit.structures.checks import list_frames
 from gapkit.terms.known import as_energy_terms
 
 _OBJECTS = ("terms", "energy_terms", "noise", "label_keys")  # in files these have other forms
@@ -49,3 +50,10 @@ def check_reach(plans: Sequence[TermPlan], nearest: float | None) -> None:
                 f"`cutoff` of the {type(plan.term.descriptor).__name__} term must exceed the shortest distance of the "
                 f"training set, {nearest:.3g} Å, got {plan.engine.reach:g} Å; two to three bond lengths are usual"
             )
+
+
+def check_separate(report: DataReport) -> None:
+    """Raise DataError where atoms of the training set are in one place."""
+    for fault in report.warnings:
+        if fault.kind == "coincident_atoms":
+            raise DataError(f"{list_frames(fault.frames)}: {fault.message}")

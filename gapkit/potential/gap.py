@@ -15,7 +15,7 @@ from gapkit.descriptors import Descriptor
 from gapkit.exceptions import InputError
 from gapkit.gp.noise import Noise
 from gapkit.gp.tape import ArrayStore
-from gapkit.potential.checks import check_parameters, check_reach
+from gapkit.potential.checks import check_parameters, check_reach, check_separate
 from gapkit.potential.committee.draws import generator
 from gapkit.potential.error_bars.calibrate import learn_uncertainty
 from gapkit.potential.files import read_state
@@ -170,6 +170,7 @@ class GAP(FittedPotential):
         saved = None if checkpoint is None else Checkpoint(checkpoint, digest)
         rng = generator(self.random_state)
         report = source.describe()
+        check_separate(report)
         noise = self.noise or Noise()
         known = KnownEnergy(terms=as_energy_terms(self.energy_terms))
         known = replace(known, reference=source.reference_energies(self.reference_energies, report, known))

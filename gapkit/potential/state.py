@@ -12,7 +12,7 @@ from gapkit.gp.factors import TriangularFactor
 from gapkit.gp.instances import AppliedBasis
 from gapkit.gp.noise import Noise
 from gapkit.gp.prediction import Uncertainty
-from gapkit.neighbours import NeighbourList, build_neighbour_list
+from gapkit.neighbours import NeighbourList, build_neighbour_list, warn_close
 from gapkit.potential.model import SparseModel
 from gapkit.potential.predictions import Predictions
 from gapkit.potential.term import Term
@@ -64,9 +64,14 @@ class FittedState:
         return RowMaker(self.sparse.basis, self.known, self.given_noise)
 
     def neighbours(self, batch: AtomsBatch, skin: float = 0.0) -> NeighbourList:
-        """Neighbour list with the reach of the model; UnknownSpeciesError before anything is computed."""
+        """Neighbour list with the reach of the model; UnknownSpeciesError before anything is computed.
+
+        DataError for atoms in one place, DataWarning for atoms closer than any bond.
+        """
         check_species(batch.species, self.species)
-        return build_neighbour_list(batch, self.reach + skin)
+        found = build_neighbour_list(batch, self.reach + skin)
+        warn_close(found, batch)
+        return found
 
     def apply(self, batch: AtomsBatch, neighbours: NeighbourList | None = None) -> AppliedBasis:
         """The sparse basis on a batch, for several evaluations that share its features."""

@@ -31,6 +31,8 @@ class AtomsBatch:
         Rows are lattice vectors; zero where there is none.
     pbc : (n_frames, 3) bool
     labels : Labels or None
+    frames : (n_frames,) int
+        Numbers by which messages call the frames: those of the batch that this one was selected from.
     """
 
     offsets: IntArray
@@ -39,6 +41,7 @@ class AtomsBatch:
     cells: FloatArray
     pbc: BoolArray
     labels: Labels | None = None
+    frames: IntArray = None  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
         n_frames, n_atoms = len(self.offsets) - 1, len(self.numbers)
@@ -50,6 +53,8 @@ class AtomsBatch:
             ("pbc", bool, (n_frames, 3)),
         ):
             vars(self)[name] = frozen(getattr(self, name), dtype, shape, name)
+        own = np.arange(n_frames) if self.frames is None else self.frames
+        vars(self)["frames"] = frozen(own, np.int64, (n_frames,), "frames")
         if n_frames < 0 or self.offsets[0] != 0 or self.offsets[-1] != n_atoms or np.any(np.diff(self.offsets) < 0):
             raise InputError(
                 f"`offsets` must rise from 0 to the number of atoms ({n_atoms}), got {self.offsets.tolist()[:5]}...; "
@@ -143,8 +148,9 @@ class AtomsBatch:
         atoms = np.arange(offsets[-1]) + np.repeat(self.offsets[frames] - offsets[:-1], counts)
         labels = None if self.labels is None else self.labels.select(frames, atoms)
         return AtomsBatch(
-            offsets, self.numbers[atoms], self.positions[atoms], self.cells[frames], self.pbc[frames], labels
-        )
+            offsets, self.numbers[atoms], self.positions[atoms], self.cells[frames], self.pbc[frames], labels,
+            self.frames[frames],
+        )  # fmt: skip
 
 
 def concatenate(batches: Sequence[AtomsBatch]) -> AtomsBatch:

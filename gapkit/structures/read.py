@@ -8,13 +8,13 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from ase import Atoms
 
-from gapkit.exceptions import DataError, InputError
-from gapkit.structures.arrays import SINGULAR_CELL, offsets_of
+from gapkit.exceptions import InputError
+from gapkit.structures.arrays import offsets_of
 from gapkit.structures.batch import AtomsBatch
 from gapkit.structures.frame_labels import Where, frame_labels, results_of
 from gapkit.structures.keys import LabelKeys
 from gapkit.structures.labels import Labels
-from gapkit.typing import FloatArray
+from gapkit.structures.placement import check_structure, near_cell
 
 
 def to_batch(
@@ -25,7 +25,8 @@ def to_batch(
     Parameters
     ----------
     frames : Atoms or sequence of Atoms
-        Never changed, and no calculation is ever triggered.
+        Never changed, and no calculation is ever triggered.  Atoms more than a thousand cells away are taken by their
+        images in the cell.
     keys : LabelKeys, optional
         Where to look for labels.
     labels : bool
@@ -44,11 +45,11 @@ def to_batch(
     atoms_list = _as_list(frames)
     keys = keys or LabelKeys()
     for index, atoms in enumerate(atoms_list):
-        _check_structure(atoms, Where(index, atoms, keys.config_type))
+        check_structure(atoms, Where(index, atoms, keys.config_type))
     return AtomsBatch(
         offsets=offsets_of([len(atoms) for atoms in atoms_list]),
         numbers=np.concatenate([atoms.numbers for atoms in atoms_list]),
-        positions=np.concatenate([atoms.positions for atoms in atoms_list]),
+        positions=np.concatenate([near_cell(atoms) for atoms in atoms_list]),
         cells=np.array([atoms.cell.array for atoms in atoms_list]),
         pbc=np.array([atoms.pbc for atoms in atoms_list]),
         labels=_read_labels(atoms_list, keys, strict) if labels else None,
@@ -69,31 +70,6 @@ def _as_list(frames: Atoms | Sequence[Atoms]) -> list[Atoms]:
         if not isinstance(atoms, Atoms):
             raise InputError(f"`frames[{index}]` must be ase.Atoms, got {type(atoms).__name__}; convert or remove it")
     return atoms_list
-
-
-def _check_structure(atoms: Atoms, where: Where) -> None:
-    if len(atoms) == 0:
-        raise DataError(f"{where}: a frame must hold at least one atom, got none; remove this frame")
-    if np.any((atoms.numbers < 1) | (atoms.numbers > 118)):
-        raise DataError(
-            f"{where}: `numbers` must be atomic numbers 1..118, got {sorted(set(atoms.numbers.tolist()))}; "
-            "remove dummy atoms"
-        )
-    for name, values in (("positions", atoms.positions), ("cell", atoms.cell.array)):
-        if not np.isfinite(values).all():
-            raise DataError(f"{where}: `{name}` must be finite (Å), got NaN or infinity; correct or remove this frame")
-    if not _independent(atoms.cell.array[atoms.pbc]):
-        raise DataError(
-            f"{where}: `cell` must have independent, nonzero vectors along periodic directions (no volume otherwise), "
-            f"got {atoms.cell.array.tolist()} with pbc {atoms.pbc.tolist()}; set the cell, or set pbc to False"
-        )
-
-
-def _independent(vectors: FloatArray) -> bool:
-    """Whether the rows span as many dimensions as there are rows."""
-    lengths = np.linalg.norm(vectors, axis=1)
-    units = vectors / np.where(lengths > 0.0, lengths, 1.0)[:, None]
-    return bool(np.linalg.svd(units, compute_uv=False).min(initial=1.0) > SINGULAR_CELL)
 
 
 def _read_labels(atoms_list: list[Atoms], keys: LabelKeys, strict: bool) -> Labels:

@@ -9,7 +9,7 @@ from ase.data import chemical_symbols
 
 from gapkit.structures.batch import AtomsBatch
 from gapkit.structures.checks import Fault, list_frames
-from gapkit.structures.checks.geometry import close_atoms, duplicates, nearest_distances
+from gapkit.structures.checks.geometry import close_atoms, coincident_atoms, duplicates, nearest_distances
 from gapkit.structures.checks.labels import all_electron_units, energy_outliers, magnitudes, net_force
 from gapkit.structures.checks.work import label_consistency
 from gapkit.targets import TARGETS
@@ -128,6 +128,7 @@ def find_faults(batch: AtomsBatch, nearest: FloatArray | None = None) -> list[Fa
         *all_electron_units(batch),
         *magnitudes(batch),
         *label_consistency(batch),
+        *coincident_atoms(nearest),
         *close_atoms(nearest),
         *duplicates(batch),
         *energy_outliers(batch, nearest),

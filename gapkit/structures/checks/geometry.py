@@ -10,7 +10,7 @@ import numpy as np
 
 from gapkit.structures.batch import AtomsBatch
 from gapkit.structures.checks import Fault
-from gapkit.structures.pairs import find_pairs, search_box
+from gapkit.structures.pairs import COINCIDENT, find_pairs, search_box
 from gapkit.typing import FloatArray
 
 CLOSE_ATOMS = 0.5  # Å
@@ -28,15 +28,33 @@ def nearest_distances(batch: AtomsBatch) -> FloatArray:
         for frame in np.flatnonzero(np.isnan(nearest)).tolist():
             positions, pbc = batch.positions[batch.atoms_of(frame)], batch.pbc[frame]
             box = search_box(positions, batch.cells[frame], pbc)
-            (distances,) = find_pairs(positions, box, pbc, cutoff, "d", full_list=False)
+            (distances,) = find_pairs(
+                positions, box, pbc, cutoff, "d", full_list=False, where=f"frame {batch.frames[frame]}"
+            )
             if len(distances) and distances.min() < cutoff:
                 nearest[frame] = distances.min()
     return nearest
 
 
+def coincident(distance: float, atoms: str = "") -> str:
+    """What is wrong with two atoms in one place, whose numbers may be told."""
+    return (
+        f"atoms must be at least {COINCIDENT:g} Å apart, got {distance:.3g} Å{atoms}; remove one of the two, or "
+        "correct positions and cell"
+    )
+
+
+def coincident_atoms(nearest: FloatArray) -> list[Fault]:
+    """Frames in which two atoms are in one place, of which nothing can be computed."""
+    frames = np.flatnonzero(nearest < COINCIDENT)
+    if not len(frames):
+        return []
+    return [Fault("coincident_atoms", tuple(frames.tolist()), coincident(float(nearest[frames].min())))]
+
+
 def close_atoms(nearest: FloatArray) -> list[Fault]:
-    """Frames in which two atoms are closer than 0.5 Å."""
-    frames = np.flatnonzero(nearest < CLOSE_ATOMS)
+    """Frames in which two atoms are closer than 0.5 Å, though not in one place."""
+    frames = np.flatnonzero((nearest < CLOSE_ATOMS) & (nearest >= COINCIDENT))
     if not len(frames):
         return []
     message = (
