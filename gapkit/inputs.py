@@ -7,6 +7,7 @@ import stat
 from pathlib import Path
 
 from gapkit.exceptions import GapkitError, InputError
+from gapkit.printing import quoted
 
 _KINDS = {
     stat.S_IFDIR: "a folder", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device", stat.S_IFIFO: "a pipe",
@@ -39,7 +40,7 @@ def check_input(path: str | os.PathLike[str], what: str = "the file", *, error: 
         if not isinstance(name, str):
             raise TypeError
     except TypeError:
-        raise error(f"{what} must be given by its path, got {path!r:.80}; pass text or a pathlib.Path") from None
+        raise error(f"{what} must be given by its path, got {quoted(path)}; pass text or a pathlib.Path") from None
     try:
         mode = os.stat(name).st_mode
     except FileNotFoundError:
@@ -47,7 +48,7 @@ def check_input(path: str | os.PathLike[str], what: str = "the file", *, error: 
         raise error(f"{what} {name!r} does not exist; {hint}") from None
     except (OSError, ValueError) as reason:  # no file can have this name, or no one may look
         words = reason.strerror if isinstance(reason, OSError) else reason
-        raise error(f"{what} {_short(name)} cannot be opened ({words}); check the path") from None
+        raise error(f"{what} {quoted(name)} cannot be opened ({words}); check the path") from None
     if not stat.S_ISREG(mode):
         kind = _KINDS.get(stat.S_IFMT(mode), "no file")
         hint = "name a file in it" if stat.S_ISDIR(mode) else "save what it gives in a file"
@@ -66,7 +67,3 @@ def read_input(
     if len(content) > at_most:
         raise error(f"{what} must be of at most {at_most:,} bytes, but {os.fspath(path)!r} is larger; check the path")
     return content
-
-
-def _short(name: str) -> str:
-    return repr(name if len(name) <= 80 else f"{name[:77]}...")

@@ -41,7 +41,7 @@ def test_what_is_no_file(tmp_path: Path) -> None:
         tmp_path / "missing": ("'" + str(tmp_path / "missing"), "does not exist", "check the path"),
         tmp_path / "dangling": ("does not exist",),
         tmp_path / "loop": ("cannot be opened", "symbolic links"),
-        "x" * 5000: ("xxx...'", "File name too long"),
+        "x" * 5000: ("xxx... (5,002 characters)", "File name too long"),
         "a\0b": ("null", "check the path"),
         "\ud800": ("cannot be opened",),
         b"name": ("by its path",),

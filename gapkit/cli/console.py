@@ -13,6 +13,7 @@ from typing import Any, ParamSpec
 import typer
 
 from gapkit.exceptions import GapkitError, GapkitWarning
+from gapkit.printing import printable
 
 EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130
@@ -42,17 +43,17 @@ def guarded(command: Callable[Parameters, None]) -> Callable[Parameters, None]:
 
 def say(text: str) -> None:
     """Write a line to stderr."""
-    typer.echo(text, err=True)
+    typer.echo(printable(text, keep="\n"), err=True)
 
 
 def show(item: Any) -> None:
     """Write something that rich can draw, or text as it is, to stdout."""
     if isinstance(item, str):
-        typer.echo(item)
+        typer.echo(printable(item, keep="\n"))
         return
     from rich.console import Console
 
-    Console(file=sys.stdout).print(item)
+    Console(file=sys.stdout, markup=False, emoji=False, highlight=False).print(item)
 
 
 def show_json(content: dict[str, Any]) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from gapkit.printing import printable
 from gapkit.targets import Shown, shown_quantities
 from gapkit.typing import FloatArray
 
@@ -76,7 +77,7 @@ class ErrorTable:
         by_type = self.by_config_type if len(self.by_config_type) > 1 else {}
         for name, row in {**by_type, "all": self.overall}.items():
             cells = (_mae_rmse(row.mae.get(name), row.rmse.get(name), quantity) for name, quantity in shown.items())
-            table.add_row(name, f"{row.n_frames:,}", *cells)
+            add_row(table, name, f"{row.n_frames:,}", *cells)
         return table
 
 
@@ -96,10 +97,17 @@ def new_table(title: str, first: str, headings: Iterable[str]) -> Table:
     return table
 
 
+def add_row(table: Table, name: str, *cells: str) -> None:
+    """Add a row whose name comes from data: it is shown as it is written, and no markup."""
+    from rich.text import Text
+
+    table.add_row(Text(printable(name)), *cells)
+
+
 def rendered(item: Any) -> str:
     """Text of `item` as rich draws it, 120 columns wide and without colours."""
     from rich.console import Console
 
     text = io.StringIO()
-    Console(file=text, width=120).print(item)
+    Console(file=text, width=120, markup=False, emoji=False, highlight=False).print(item)
     return text.getvalue().rstrip("\n")

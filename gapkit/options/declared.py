@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 
 from gapkit.exceptions import ConfigError
 from gapkit.options.files import require_known
-from gapkit.options.located import Located, quoted
+from gapkit.options.located import Located
+from gapkit.printing import quoted
 
 T = TypeVar("T")
 

@@ -13,7 +13,8 @@ from typing import Any
 
 from gapkit.exceptions import ConfigError
 from gapkit.inputs import read_input
-from gapkit.options.located import DEEPEST, Located, quoted
+from gapkit.options.located import DEEPEST, Located
+from gapkit.printing import quoted
 
 _LARGEST = 1 << 19  # bytes, which take seconds to parse
 # tomllib takes a time that is quadratic in the parts of a dotted name.

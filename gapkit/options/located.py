@@ -26,12 +26,3 @@ class Located:
     def place(self, file: object) -> str:
         """Where it is, for a message."""
         return f"{file}" if self.line is None else f"{file}, line {self.line}"
-
-
-def quoted(value: Any) -> str:
-    """The value as a message shows it: as in Python, and not longer than a line."""
-    try:
-        words = repr(value)
-    except ValueError:  # Python writes no number of more than some thousand digits
-        words = "a number of thousands of digits" if isinstance(value, int) else f"a {type(value).__name__}"
-    return words if len(words) <= 100 else f"{words[:90]}... ({len(words):,} characters)"

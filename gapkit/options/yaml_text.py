@@ -11,7 +11,8 @@ from typing import Any
 
 import yaml
 
-from gapkit.options.located import DEEPEST, Located, quoted
+from gapkit.options.located import DEEPEST, Located
+from gapkit.printing import quoted
 
 _ROOM = 10_000
 _CORE = "tag:yaml.org,2002:"

@@ -9,7 +9,7 @@ import numpy as np
 
 from gapkit.errors import Comparison
 from gapkit.exceptions import InputError
-from gapkit.report.picture import panels_of
+from gapkit.report.picture import label_of, panels_of
 from gapkit.targets import shown_quantities
 from gapkit.uncertainty import reliability_curve
 from gapkit.uncertainty.metrics import rms_in_bins
@@ -103,7 +103,7 @@ def _draw_parity(axes: Any, comparison: Comparison, name: str) -> None:
     for config_type in sorted(set(types[pairs.frames])):
         part = pairs.of_frames(types == config_type)
         (points,) = axes.plot(
-            part.reference.ravel(), part.predicted.ravel(), ".", markersize=3, alpha=0.6, label=config_type
+            part.reference.ravel(), part.predicted.ravel(), ".", markersize=3, alpha=0.6, label=label_of(config_type)
         )
         if part.std is not None:
             axes.errorbar(

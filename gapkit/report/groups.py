@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from gapkit.exceptions import InputError
+from gapkit.report.picture import label_of
 from gapkit.typing import BoolArray
 
 if TYPE_CHECKING:
@@ -27,6 +28,11 @@ class Group:
     name: str
     colour: str
     frames: BoolArray
+
+    @property
+    def label(self) -> str:
+        """The name in a legend."""
+        return label_of(self.name)
 
 
 def groups_of(config_type: Sequence[str], n_frames: int) -> list[Group]:
@@ -65,18 +71,27 @@ def draw_frames(axes: Any, x: ArrayLike, y: ArrayLike, groups: Sequence[Group], 
     mask = kept_mask(kept, len(x))
     for group in groups:
         own = group.frames & finite & mask
-        axes.plot(x[own], y[own], "o", color=group.colour, markersize=4, markeredgewidth=0, alpha=0.7, label=group.name)
+        axes.plot(
+            x[own],
+            y[own],
+            "o",
+            color=group.colour,
+            markersize=4,
+            markeredgewidth=0,
+            alpha=0.7,
+            label=group.label,
+        )
     for group in groups:
         own = group.frames & finite & ~mask
         if own.any():
-            axes.plot(x[own], y[own], "x", color=group.colour, markersize=5, markeredgewidth=1, label=group.name)
+            axes.plot(x[own], y[own], "x", color=group.colour, markersize=5, markeredgewidth=1, label=group.label)
 
 
 def add_groups_legend(figure: Figure, groups: Sequence[Group], some_left_out: bool = False) -> None:
     """Name the groups, where there are several, and the crosses, where there are some, beside the panels."""
     from matplotlib.lines import Line2D
 
-    handles = [Line2D([], [], linestyle="", marker="o", color=group.colour, label=group.name) for group in groups]
+    handles = [Line2D([], [], linestyle="", marker="o", color=group.colour, label=group.label) for group in groups]
     if some_left_out:
         handles.append(Line2D([], [], linestyle="", marker="x", color="0.2", label="left out"))
     if len(handles) > 1:

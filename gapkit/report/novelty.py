@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gapkit.exceptions import InputError
-from gapkit.report.picture import SIZE, panels_of
+from gapkit.report.picture import SIZE, label_of, panels_of
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -53,7 +53,7 @@ def novelty_figure(model: GAP, sets: Mapping[str, Sequence[Atoms]]) -> Figure:
             "`model` must have an atomic term, such as SOAP, to tell of novelty, got none; compare pair distances"
         )
     figure, all_axes = panels_of(len(panels), SIZE * 1.2, SIZE * 0.9)
-    parts = ", ".join(f"{name} {100 * one.atoms.mean():.2g} %" for name, one in found.items())
+    parts = ", ".join(f"{label_of(name)} {100 * one.atoms.mean():.2g} %" for name, one in found.items())
     figure.suptitle(f"extrapolating atoms: {parts}", fontsize="medium")
     for axes, (label, rows) in zip(all_axes, panels.items(), strict=True):
         values = {name: x[np.isfinite(x)] for name, x in rows.items()}
@@ -63,7 +63,7 @@ def novelty_figure(model: GAP, sets: Mapping[str, Sequence[Atoms]]) -> Figure:
             below = f", {100 * np.mean(x < LOWEST):.3g} % below {LOWEST:g}" if (x < LOWEST).any() else ""
             weights = np.full(len(x), 1.0 / max(len(x), 1))
             axes.hist(x, bins, weights=weights, histtype="stepfilled", color=f"C{i}", alpha=0.25)
-            axes.hist(x, bins, weights=weights, histtype="step", color=f"C{i}", label=name + below)
+            axes.hist(x, bins, weights=weights, histtype="step", color=f"C{i}", label=label_of(name) + below)
         axes.axvline(1.0, color="0.3", linewidth=1, linestyle="--")
         axes.set(xscale="log", xlim=(LOWEST, highest), xlabel=label, ylabel="part of the atoms")
         axes.set_ylim(0.0, 1.25 * axes.get_ylim()[1])  # room for the legend
@@ -89,6 +89,6 @@ def scan_figure(scan: Scan) -> Figure:
     if scan.extrapolating is not None and scan.extrapolating.any():
         new = scan.extrapolating[order]
         axes.plot(x[new], energy[new], "x", color="C3", markersize=3, label="extrapolating")
-    axes.set(title=scan.name, xlabel=scan.x_label, ylabel=scan.energy_label)
+    axes.set(title=label_of(scan.name), xlabel=scan.x_label, ylabel=scan.energy_label)
     axes.legend(fontsize="small")
     return figure

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gapkit.exceptions import InputError
+from gapkit.printing import printable
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -31,6 +32,13 @@ def check_picture(path: Path) -> None:
         raise InputError(
             f"{path} must end in a picture format, got {path.suffix or 'none'}; use one of {', '.join(sorted(formats))}"
         )
+
+
+def label_of(name: str) -> str:
+    """A name from data as a label: neither mathematics nor hidden, and not wider than a panel."""
+    words = printable(name).replace("$", r"\$")
+    words = words if len(words) <= 40 else f"{words[:37]}..."
+    return f" {words}" if words.startswith("_") else words  # matplotlib leaves the others out
 
 
 def new_figure(width: float, height: float) -> Figure:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from ase.data import chemical_symbols
 
+from gapkit.printing import printable
 from gapkit.structures.batch import AtomsBatch
 from gapkit.structures.checks import Fault, list_frames
 from gapkit.structures.checks.geometry import close_atoms, coincident_atoms, duplicates, nearest_distances
@@ -71,11 +72,11 @@ class DataReport:
     def __str__(self) -> str:
         species = ", ".join(f"{count} {symbol}" for symbol, count in self.species.items())
         lines = [f"{self.n_frames} frames, {self.n_atoms} atoms ({species})", ""]
-        width = max([11, *(len(c.config_type) for c in self.config_types)])
+        width = max([11, *(len(printable(c.config_type)) for c in self.config_types)])
         lines.append(f"{'config type':<{width}}  frames   atoms" + "".join(f" {name:>9}" for name in TARGETS))
         for c in self.config_types:
             counts = "".join(f" {c.n_labels.get(name, 0):9d}" for name in TARGETS)
-            lines.append(f"{c.config_type:<{width}} {c.n_frames:7d} {c.n_atoms:7d}{counts}")
+            lines.append(f"{printable(c.config_type):<{width}} {c.n_frames:7d} {c.n_atoms:7d}{counts}")
         lines.append("")
         ranges = {
             "energy per atom": (self.energy_per_atom, "eV/atom"),

@@ -12,7 +12,7 @@ from ase.data import chemical_symbols
 from scipy.special import ndtri
 
 from gapkit.errors.comparison import INTERVAL, Comparison, Pairs, compare
-from gapkit.errors.tables import ErrorTable, new_table, rendered
+from gapkit.errors.tables import ErrorTable, add_row, new_table, rendered
 from gapkit.exceptions import InputError
 from gapkit.structures import LabelKeys
 from gapkit.targets import shown_quantities
@@ -122,7 +122,7 @@ class UncertaintyTable:
             return []
         table = new_table("Within 1.64 std, ideally 90 %", "", shown_quantities())
         for name in types:
-            table.add_row(name, *(_cell(value) for value in self._coverage_of(name).values()))
+            add_row(table, name, *(_cell(value) for value in self._coverage_of(name).values()))
         for symbol, value in species.items():
             table.add_row(symbol, *(_cell(value) if kind == "forces" else "" for kind in shown_quantities()))
         return [table]

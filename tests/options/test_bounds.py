@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from gapkit.exceptions import ConfigError
-from gapkit.options import quoted, read_options, require_known
+from gapkit.options import read_options, require_known
+from gapkit.printing import quoted
 from tests.options.test_files import read
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from html import escape
 from typing import Any
 
 from gapkit.curation.coverage import Coverage
@@ -12,6 +14,7 @@ from gapkit.curation.recipe.ledger import LEFT_OUT, TEST, TRAIN, Entry, Ledger, 
 from gapkit.curation.recipe.recipe import Recipe, public_file
 from gapkit.curation.recipe.sources import SourceFile
 from gapkit.io.plain import plain
+from gapkit.printing import printable
 from gapkit.structures import describe
 
 FORMAT = 1
@@ -80,30 +83,40 @@ def _content(entries: Sequence[Entry]) -> dict[str, Any]:
 def markdown(content: dict[str, Any]) -> str:
     """The card in words, without the frames that nothing was said about."""
     licence = content["licence"] or "not stated"
-    lines = [f"# {content['name']}", "", f"Licence: {licence}. Made by {content['made_by']}.", ""]
+    lines = [f"# {_shown(content['name'])}", "", f"Licence: {_shown(licence)}. Made by {content['made_by']}.", ""]
     lines += ["Units: " + "; ".join(f"{name} {unit}" for name, unit in content["units"].items()) + ".", ""]
     lines += ["## Sources", "", "| name | file | frames read | licence | reference | SHA-256 |"]
     lines += ["|---|---|---:|---|---|---|"]
     for s in content["sources"]:
         read = f"{s['n_read']} of {s['n_frames']}"
         licence, reference = s["licence"] or "not stated", s["reference"] or "not stated"
-        lines.append(_row(s["name"], s["file"], read, licence, reference, f"`{s['sha256'][:16]}`"))
+        lines.append(_row(s["name"], s["file"], read, licence, reference, s["sha256"][:16]))
     lines += ["", "## Content", "", "| config type | train | test | left out |", "|---|---:|---:|---:|"]
     lines += [_row(name, c[TRAIN], c[TEST], c[LEFT_OUT]) for name, c in content["config_types"].items()]
     lines += ["", "## Steps", "", "| step | left out | remain | what it did |", "|---|---:|---:|---|"]
     lines += [_row(s["step"], s["left_out"], s["remain"], s["what"]) for s in content["steps"]]
     lines += ["", "## Left out", ""]
     out = [f for f in content["frames"] if f["place"] == LEFT_OUT and f["step"] != "select"]
-    lines += [f"- `{f['id']}` ({f['config_type']}), {f['step']}: {f['reason']}" for f in out] or ["Nothing."]
+    lines += [_item(f, f["step"], f["reason"]) for f in out] or ["Nothing."]
     if chosen := sum(f["step"] == "select" for f in content["frames"]):
         lines += ["", f"And {chosen} frames that were not selected; `card.json` names them."]
     lines += ["", "## Kept, but look at them", ""]
     flagged = [f for f in content["frames"] if f["flags"] and f["place"] != LEFT_OUT]
-    words = [f"- `{f['id']}` ({f['config_type']}, {f['place']}): {'; '.join(f['flags'])}" for f in flagged]
-    lines += words or ["Nothing."]
+    lines += [_item(f, f["place"], "; ".join(f["flags"])) for f in flagged] or ["Nothing."]
     lines += ["", "`card.json` has every frame with its place and the reason, and the recipe with its defaults.", ""]
     return "\n".join(lines)
 
 
 def _row(*cells: object) -> str:
-    return "| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |"
+    return "| " + " | ".join(_shown(cell) for cell in cells) + " |"
+
+
+def _item(frame: Mapping[str, Any], decided: str, why: str) -> str:
+    return f"- frame {_shown(frame['id'])} ({_shown(frame['config_type'])}, {decided}): {_shown(why)}"
+
+
+def _shown(item: object) -> str:
+    """Text from data, of which neither Markdown nor HTML takes anything for its own."""
+    words = escape(printable(" ".join(str(item).split())), quote=False)
+    # between letters an underscore is no emphasis, and names are full of them
+    return re.sub(r"[\\`*\[\]|~$]|(?<![^\W_])_|_(?![^\W_])", r"\\\g<0>", words)

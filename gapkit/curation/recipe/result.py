@@ -19,6 +19,7 @@ from gapkit.curation.recipe.ledger import LEFT_OUT, TEST, TRAIN, Entry, Ledger
 from gapkit.curation.recipe.output import CARD, write_set
 from gapkit.curation.recipe.recipe import Recipe
 from gapkit.curation.recipe.sources import SourceFile
+from gapkit.printing import printable
 from gapkit.selection.duplicates import DuplicateGroup
 
 
@@ -104,7 +105,7 @@ class Curated:
         width = max(10, *(len(name) for name, *_ in self.ledger.steps))
         lines = [f"{'step':<{width}} {'left out':>9} {'remain':>8}  what it did"]
         lines += [f"{name:<{width}} {out:9d} {left:8d}  {what}" for name, what, out, left in self.ledger.steps]
-        counts = self.ledger.counts()
+        counts = {printable(name): count for name, count in self.ledger.counts().items()}
         width = max(11, *map(len, counts))
         lines += ["", f"{'config type':<{width}} {'train':>7} {'test':>7} {'left out':>9}"]
         lines += [f"{name:<{width}} {c[TRAIN]:7d} {c[TEST]:7d} {c[LEFT_OUT]:9d}" for name, c in counts.items()]

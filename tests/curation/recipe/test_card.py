@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
+from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import numpy as np
 import pytest
 import yaml
 from ase.io import read as read_file
+from markdown_it import MarkdownIt
 
 from gapkit.curation.recipe import Curated
 from gapkit.curation.recipe.card import markdown
@@ -140,13 +143,13 @@ def test_the_card_in_words_lists_what_was_left_out(made: Path, content: dict[str
         "pool:5": "leakage", "pool:16": "check", "pool:17": "duplicates",
     }  # fmt: skip
     for frame in out:
-        assert f"- `{frame['id']}` (bulk), {frame['step']}: {frame['reason']}\n" in text
+        assert f"- frame {frame['id']} (bulk, {frame['step']}): {frame['reason']}\n" in text
     assert "And 5 frames that were not selected" in text
     assert "# copper\n" in text
     assert "Licence: CC-BY-4.0." in text
     assert "| bulk | 9 | 0 | 8 |" in text
     assert "| a\\|b | 0 | 4 | 0 |" in text
-    assert "| pool | pool.extxyz | 17 of 18 | CC0-1.0 | doi:10.1000/x\\|y | `" in text
+    assert "| pool | pool.extxyz | 17 of 18 | CC0-1.0 | doi:10.1000/x\\|y | " in text
 
 
 def test_frames_with_flags_are_listed(folder: Path) -> None:
@@ -157,7 +160,49 @@ def test_frames_with_flags_are_listed(folder: Path) -> None:
     content = made.card()
     flags = next(f["flags"] for f in content["frames"] if f["id"] == "pushed:4")
     assert any(flag.startswith("net_force") for flag in flags)
-    text = markdown(content)
-    line = next(line for line in text.splitlines() if line.startswith("- `pushed:4` (default, train): "))
+    text = rendered(content).words
+    line = next(line for line in text.splitlines() if line.startswith("frame pushed:4 (default, train): "))
     assert all(flag in line for flag in flags)
-    assert "## Left out\n\nNothing.\n" in text
+    assert "## Left out\n\nNothing.\n" in markdown(content)
+
+
+HOSTILE = [
+    "<script>alert(1)</script>", "<img src=x onerror=y>", "a|b|c", "`x` ``y`` `", "*a* **b** _c_ __d__ ~~e~~",
+    "![a](b) [c](d)",
+    "&lt;b&gt; &amp;", "\\| \\` \\\\", "a\n# b\n\n| c |", "---", "$x$", "a\x1b[31mb", "<!-- c", "1. x", "http://a.b/<c>",
+]  # fmt: skip
+
+
+class Text(HTMLParser):
+    """Words and tags of a page."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.words, self.tags = "", set[str]()
+        self.feed(page)
+
+    def handle_data(self, data: str) -> None:
+        self.words += data
+
+    def handle_starttag(self, tag: str, attrs: object) -> None:
+        self.tags.add(tag)
+
+
+def rendered(content: dict[str, Any]) -> Text:
+    """The card in words as a reader of Markdown shows it."""
+    return Text(MarkdownIt("commonmark").enable(["table", "strikethrough"]).render(markdown(content)))
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_names_in_words_are_shown_as_they_are_written(content: dict[str, Any], name: str) -> None:
+    hostile = copy.deepcopy(content)
+    hostile["name"] = hostile["licence"] = name
+    hostile["sources"][0].update(name=name, file=name, licence=name, reference=name)
+    hostile["config_types"] = {name: hostile["config_types"]["bulk"]}
+    for frame in hostile["frames"]:
+        frame.update(id=name, config_type=name, reason=name, flags=[name])
+    page = rendered(hostile)
+    assert page.tags == {"h1", "h2", "p", "table", "thead", "tbody", "tr", "th", "td", "ul", "li", "code"}
+    shown = " ".join(name.split()).replace("\x1b", "\\x1b")
+    n_listed = sum(f["place"] != "left out" or f["step"] != "select" for f in hostile["frames"])
+    assert page.words.count(shown) == 2 + 4 + 1 + 3 * n_listed
