@@ -24,7 +24,7 @@ def main() -> None:
 
     # Novelty is a ratio of variances: what counts is how it compares with that of frames whose errors are known.
     highest = model.predict(test, return_std=True).novelty.max()
-    print(f"highest novelty in the test set: {highest:.1e}")
+    print(f"highest novelty in the test set: {highest:.2f} of the threshold")
 
     atoms = bulk("Si", cubic=True) * 2
     atoms.calc = GAPCalculator(model)
@@ -38,7 +38,7 @@ def main() -> None:
         change = 1e3 * (atoms.get_total_energy() - start) / len(atoms)
         print(
             f"{dynamics.nsteps:4d} fs  {atoms.get_temperature():5.0f} K  total energy {change:+.3f} meV/atom  "
-            f"largest local std {1e3 * std.max():.0f} meV  highest novelty {novelty.max():.1e}"
+            f"largest local std {1e3 * std.max():.0f} meV  highest novelty {novelty.max():.2f}"
         )
 
 

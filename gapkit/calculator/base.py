@@ -24,6 +24,8 @@ PLAIN = ("energy", "free_energy", "energies", "forces", "stress")
 class PotentialCalculator(Calculator):
     """Base of the calculators of a fitted potential."""
 
+    results: dict[str, Any]
+
     def __init__(self, model: Potential, skin: float, n_jobs: int | None, **kwargs: Any) -> None:
         if not (np.isfinite(skin) and skin >= 0.0):
             raise InputError(f"`skin` must be >= 0 Å, got {skin}; 0.3 to 1 Å is usual")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from gapkit.calculator.base import PLAIN, PotentialCalculator, plain_results
 from gapkit.exceptions import InputError
@@ -52,7 +52,7 @@ class CommitteeCalculator(PotentialCalculator):
         applied = state.apply(batch, neighbours)
         # the same atoms again, now for their error bars: what is known stays
         if changed or "energy" not in self.results:
-            self.results: dict[str, Any] = plain_results(state.evaluate(applied, n_jobs=self.n_jobs))
+            self.results = plain_results(state.evaluate(applied, n_jobs=self.n_jobs))
         with_spread = any(name in SPREADS for name in properties)
         if not with_spread and not any(name in MEMBERS for name in properties):
             return

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
 from ase import Atoms
 
 from gapkit.calculator.base import PLAIN, PotentialCalculator, plain_results
+from gapkit.gp.instances import AppliedBasis
 from gapkit.gp.prediction import Uncertainty
 from gapkit.neighbours import NeighbourList
 from gapkit.potential import GAP, load
+from gapkit.potential.error_bars.extrapolation import compare_with_training, detector_of
 from gapkit.potential.error_bars.standard_deviations import Std, check_std, predict_with_error_bars
 from gapkit.potential.state import state_of
 from gapkit.structures import AtomsBatch
 from gapkit.typing import FloatArray
 
-PARTS = ("energies_data_std", "energies_prior_std", "novelty")
-ERROR_BARS = ("energy_std", "forces_std", "stress_std", "extrapolating")
+PARTS = ("energies_data_std", "energies_prior_std")
+SIGNS = ("novelty", "extrapolating")
+ERROR_BARS = ("energy_std", "forces_std", "stress_std")
 
 
 class GAPCalculator(PotentialCalculator):
@@ -47,14 +51,17 @@ class GAPCalculator(PotentialCalculator):
     Properties, in ASE's units and signs: `energy`, `free_energy` (eV), `energies` (n_atoms,; eV), `forces` (n_atoms, 3;
     eV/Å), `stress` (6,; eV/Å^3, only for a three-dimensional cell), and on request `energies_std` (n_atoms,; eV), its
     parts `energies_data_std` (posterior: what more data would reduce) and `energies_prior_std` (prior residual: what
-    the sparse points cannot see), and `novelty` (n_atoms,; prior residual over prior, 0 to 1).
+    the sparse points cannot see).
+
+    On request, for about half the price of a plain step on top: `novelty` (n_atoms,; over the threshold of the model,
+    above 1 is unlike the training set) and `extrapolating` (n_atoms,), flags of atoms with any sign of extrapolation,
+    where no error bar was ever checked.  They need a model with thresholds (any but one of ``calibration=None``).
 
     On request, for some tens of times the price of a plain step: `energy_std` (eV), `forces_std` (n_atoms, 3; eV/Å) and
-    `stress_std` (6,; eV/Å^3), the calibrated error bars, and `extrapolating` (n_atoms,), flags of atoms that are unlike
-    the training set, where no error bar was ever checked.  Request them with ``atoms.calc.get_property("forces_std")``.
+    `stress_std` (6,; eV/Å^3), the calibrated error bars.  Request them with ``atoms.calc.get_property("forces_std")``.
     """
 
-    implemented_properties: ClassVar[list[str]] = [*PLAIN, "energies_std", *PARTS, *ERROR_BARS]
+    implemented_properties: ClassVar[list[str]] = [*PLAIN, "energies_std", *PARTS, *SIGNS, *ERROR_BARS]
 
     def __init__(
         self, model: GAP | str | os.PathLike[str], *, skin: float = 0.5, single_precision: bool = False,
@@ -68,14 +75,26 @@ class GAPCalculator(PotentialCalculator):
     def _compute(self, batch: AtomsBatch, neighbours: NeighbourList, properties: Sequence[str], changed: bool) -> None:
         state = self.model.state_
         options: dict[str, Any] = {"single": self.single_precision, "n_jobs": self.n_jobs}
+        signs = any(name in SIGNS for name in properties)
+        if signs:
+            detector_of(state)  # errors before the work
         if any(name in ERROR_BARS for name in properties):
             p = predict_with_error_bars(state, batch, neighbours, self.std, **options)
         else:
-            uncertainty: Uncertainty = "total" if "energies_std" in properties else "none"
+            uncertainty: Uncertainty = "unseen" if signs else "none"
+            if "energies_std" in properties:
+                uncertainty = "parts" if signs else "total"
             if any(name in PARTS for name in properties):
                 uncertainty = "parts"
-            p = state.predict(batch, neighbours, uncertainty=uncertainty, **options)
-        self.results = plain_results(p)
+            # the features serve twice where the vectors are compared with those of the training set
+            flags = "extrapolating" in properties
+            applied = AppliedBasis.of(state.sparse.basis, batch, neighbours, keep=flags)
+            p = state.evaluate(applied, uncertainty=uncertainty, **options)
+            if flags:
+                assert p.unseen is not None
+                p = replace(p, extrapolating=compare_with_training(state, applied, p.unseen)[0].atoms)
+        # the same atoms again, now for more: what is known stays
+        self.results = ({} if changed else self.results) | plain_results(p)
         found = {
             "energies_std": p.local_energies_std, "novelty": p.novelty, "forces_std": p.forces_std,
             "extrapolating": p.extrapolating,
@@ -94,5 +113,5 @@ class GAPCalculator(PotentialCalculator):
         return np.asarray(self.get_property("energies_std", atoms))
 
     def get_novelty(self, atoms: Atoms | None = None) -> FloatArray:
-        """Novelty (n_atoms,) of every atom's neighbourhood: prior residual over prior, 0 to 1."""
+        """Novelty (n_atoms,) of every atom's neighbourhood over the threshold of the model: above 1 is beyond it."""
         return np.asarray(self.get_property("novelty", atoms))

@@ -44,9 +44,10 @@ class Chunk:
             return self.block.reduce(self.x)
         return self.block.reduce(self.x, workspace.array("reduced", len(self.x), self.block.scaled.shape[1]))
 
-    def kernel(self) -> FloatArray:
+    def kernel(self, workspace: Workspace | None = None) -> FloatArray:
         """Kernel values (n, m) with the sparse points."""
-        q = self.reduced() @ self.block.scaled.T
+        arrays, points = workspace or Workspace(), self.block.scaled
+        q = np.dot(self.reduced(workspace), points.T, out=arrays.array("q", len(self.x), len(points)))
         return self.block.kernel.value(q, self.norms, self.block.norms, overwrite_q=True)
 
     def prior(self) -> FloatArray:

@@ -22,19 +22,19 @@ ATOMS_PER_BLOCK = 128
 MIN_ATOMS_PER_BLOCK, BLOCKS = 32, 4
 POINTS_PER_TILE = 1024
 
-Uncertainty = Literal["none", "total", "parts"]
+Uncertainty = Literal["none", "unseen", "total", "parts"]
 
 _ROUNDING = 1e-6  # a variance may be negative by this part of the prior, from single precision
 
 
 @dataclass(frozen=True, eq=False)
 class LocalVariance:
-    """Variances of local energies, eV^2."""
+    """Variances of local energies, eV^2, (n_atoms,) each; None unless asked for."""
 
-    total: FloatArray  # (n_atoms,), the sum of both parts
-    data: FloatArray | None = None  # (n_atoms,), |R^-T phi|^2, what more data would reduce; None unless asked for
-    prior_residual: FloatArray | None = None  # (n_atoms,), an upper bound where an atom has several instances
-    novelty: FloatArray | None = None  # (n_atoms,), residual over prior of the atomic terms, NaN without such a term
+    total: FloatArray | None = None  # the sum of both parts
+    data: FloatArray | None = None  # |R^-T phi|^2, what more data would reduce
+    prior_residual: FloatArray | None = None  # an upper bound where an atom has several instances
+    unseen: FloatArray | None = None  # residual over prior of the atomic terms, 0 to 1; NaN without such a term
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,8 +79,9 @@ def form_pays(block: SparseBlock, n_members: int = 1) -> bool:
 class Wanted:
     """What a pass is to find beside energies, forces and virials."""
 
-    variances: LocalVarianceForms | None = None  # variances of local energies, of a single member
-    parts: bool = False  # both parts of the variances, at about twice the price of their total
+    variances: LocalVarianceForms | None = None  # of local energies, of a single member; None: no uncertainty
+    uncertainty: Uncertainty = "none"  # "parts" is about twice the price of "total" or "unseen"
+    energies: bool = True  # energies, forces and virials, too; False: zeros, and the pass is cheaper
     centres: BoolArray | None = None  # (n_atoms,), mask of atoms that have a local energy; all feel forces
     upstream: FloatArray | None = None  # (n_atoms,), factors of the local energies in what forces are the gradient of
 
@@ -103,11 +104,12 @@ def predict(
             pass_.atoms(first, min(first + size, batch.n_atoms), workspace)
 
     map_blocks(block_of_atoms, range(0, batch.n_atoms, size), n_jobs)
-    variance = None if pass_.found is None else pass_.found.variance(pass_.wanted.parts)
+    variance = None if pass_.found is None else pass_.found.variance(pass_.wanted.uncertainty)
     found, edges = [], applied.neighbours
     for local, gradients in zip(pass_.local, pass_.gradients, strict=True):
         forces, virials = np.zeros((batch.n_atoms, 3)), np.zeros((batch.n_frames, 3, 3))
-        edge_forces(edges.offsets, edges.indices, edges.vectors, batch.frame_of_atom, gradients, forces, virials)
+        if pass_.wanted.energies:
+            edge_forces(edges.offsets, edges.indices, edges.vectors, batch.frame_of_atom, gradients, forces, virials)
         found.append(LinearPrediction(local, forces, virials, variance))
     return found
 
@@ -123,15 +125,17 @@ class _Variances:
     data: FloatArray
     residual: FloatArray
 
-    def variance(self, parts: bool) -> LocalVariance:
+    def variance(self, uncertainty: Uncertainty) -> LocalVariance:
         """Variances; terms are independent a priori, so that theirs add."""
         others = self.residual**2
-        if not parts:
+        if uncertainty == "total":
             return LocalVariance(_clipped(self.prior - self.reduction, self.prior) + others)
         residual = _clipped(self.prior - self.seen, self.prior)
         with np.errstate(invalid="ignore", divide="ignore"):
-            novelty = np.clip(residual / self.prior, 0.0, 1.0)
-        return LocalVariance(self.data + residual + others, self.data, residual + others, novelty)
+            unseen = np.clip(residual / self.prior, 0.0, 1.0)
+        if uncertainty == "unseen":
+            return LocalVariance(unseen=unseen)
+        return LocalVariance(self.data + residual + others, self.data, residual + others, unseen)
 
 
 class _Pass:
@@ -146,7 +150,7 @@ class _Pass:
         if wanted.centres is not None:
             self._centres = [centres[wanted.centres[centres]] for centres in self._centres]
         self.local = np.zeros((n_members, n_atoms))
-        self.gradients = np.zeros((n_members, applied.neighbours.n_edges, 3))
+        self.gradients = np.zeros((n_members, applied.neighbours.n_edges if wanted.energies else 0, 3))
         self.found: _Variances | None = None
         if wanted.variances is not None:
             for species in applied.batch.species:  # made here, so that the threads find them
@@ -162,7 +166,7 @@ class _Pass:
                 for chunk in self.applied.walk(block):
                     if block.is_atomic:
                         found.prior[chunk.centres] += scale * chunk.prior()
-                    else:
+                    elif self.wanted.uncertainty != "unseen":
                         stds = np.abs(chunk.features.factors) * np.sqrt(scale * chunk.prior())
                         np.add.at(found.residual, chunk.centres, stds)
 
@@ -173,8 +177,13 @@ class _Pass:
             rows = workspace.array("phi", last - first, self.applied.basis.n_columns)
             rows[:] = 0.0
         for block, centres in zip(self.applied.basis.blocks, self._centres, strict=True):
+            if not (self.wanted.energies or block.is_atomic):
+                continue
             for chunk in self.applied.walk(block, between(centres, first, last), workspace):
-                self._add(chunk, first, rows, workspace)
+                if self.wanted.energies:
+                    self._add(chunk, first, rows, workspace)
+                elif found is not None and rows is not None:
+                    self._add_rows(found, chunk, first, rows, chunk.kernel(workspace))
         if rows is None or found is None:
             return
         numbers = self.applied.batch.numbers[first:last]
@@ -182,8 +191,10 @@ class _Pass:
             own = np.flatnonzero(numbers == species)
             phi = rows if len(own) == len(rows) else rows[own]
             form, at = found.forms.of(int(species)), first + own
-            if self.wanted.parts:
+            if self.wanted.uncertainty == "parts":
                 found.seen[at], found.data[at] = form.parts(phi, workspace)
+            elif self.wanted.uncertainty == "unseen":
+                found.seen[at] = form.seen(phi, workspace)
             else:
                 found.reduction[at] = form.total_reduction(phi, workspace)
 
@@ -265,14 +276,15 @@ class _Pass:
             gx, energies = gx * upstream[:, None], energies * upstream
         chunk.view.pullback(features, gx, energies, self.gradients[member])
 
-    @staticmethod
-    def _add_rows(found: _Variances, chunk: Chunk, first: int, rows: FloatArray, values: FloatArray) -> None:
+    def _add_rows(self, found: _Variances, chunk: Chunk, first: int, rows: FloatArray, values: FloatArray) -> None:
         """Rows of the atoms from kernel values of instances; prior of atomic terms, residual of the others."""
         block, posterior, where = chunk.block, found.forms.posterior, chunk.centres - first
         if block.is_atomic:
             if values is not rows:
                 rows[where, block.columns] = values
             found.prior[chunk.centres] += chunk.prior() * posterior.variance_scale(block.index)
+            return
+        if self.wanted.uncertainty == "unseen":  # which is of atomic terms alone
             return
         factors = chunk.features.factors
         starts = np.flatnonzero(np.diff(where, prepend=-1))

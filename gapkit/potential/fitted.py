@@ -21,7 +21,7 @@ from gapkit.gp.variance.targets import covariance_of
 from gapkit.potential.committee.committee import Committee
 from gapkit.potential.committee.draws import sample_committee
 from gapkit.potential.error_bars.calibrate import calibrate_on
-from gapkit.potential.error_bars.extrapolation import compare_with_training
+from gapkit.potential.error_bars.extrapolation import signs_of_extrapolation
 from gapkit.potential.error_bars.leave_one_out import LeaveOneOut, jackknife, leave_one_out
 from gapkit.potential.error_bars.standard_deviations import Std, predict_with_error_bars
 from gapkit.potential.files import write_state
@@ -192,9 +192,7 @@ class FittedPotential(BaseEstimator):
         """
         state = state_of(self)
         applied = state.apply(to_batch(frames, labels=False))
-        p = state.evaluate(applied, uncertainty="parts", n_jobs=self.n_jobs)
-        assert p.novelty is not None
-        return compare_with_training(state, applied, p.novelty, false_alarm)[0]
+        return signs_of_extrapolation(state, applied, false_alarm, n_jobs=self.n_jobs)
 
     def is_extrapolating(self, frames: Atoms | Sequence[Atoms], false_alarm: float = FALSE_ALARM) -> BoolArray:
         """Whether any atom of a frame is unlike the training set, (n_frames,); see `extrapolation`."""

@@ -59,14 +59,27 @@ class SparseModel:
         single: bool = False, centres: BoolArray | None = None, upstream: FloatArray | None = None,
         n_jobs: int | None = None,
     ) -> LinearPrediction:  # fmt: skip
-        """Evaluate where the basis has been applied, with local variances: none, their total, or also its two parts.
+        """Evaluate where the basis has been applied, with variances of local energies as far as `uncertainty` says.
+
+        "none", their "total", its two "parts" as well, or no more than "unseen", the part of the prior that is left.
 
         `single`: small features in single precision; `centres` (n_atoms,) masks the atoms whose local energies count,
         `upstream` (n_atoms,) are factors of these in forces and virials.
         """
         variances = None if uncertainty == "none" else self._variances
-        wanted = Wanted(variances, uncertainty == "parts", centres, upstream)
+        wanted = Wanted(variances, uncertainty, centres=centres, upstream=upstream)
         return predict(applied, self._plans[single], wanted, n_jobs=n_jobs, workspaces=self.workspaces)[0]
+
+    def unseen(self, applied: AppliedBasis, *, n_jobs: int | None = None) -> FloatArray:
+        """Part (n_atoms,) of the prior variance of the atomic terms that the sparse points leave, 0 to 1, and no more.
+
+        NaN without such a term.
+        """
+        wanted = Wanted(self._variances, "unseen", energies=False)
+        found = predict(applied, self._plans[False], wanted, n_jobs=n_jobs, workspaces=self.workspaces)[0].variance
+        assert found is not None
+        assert found.unseen is not None
+        return found.unseen
 
     def to_arrays(self) -> dict[str, np.ndarray]:
         """Sparse points, weights and posterior triangle."""

@@ -14,6 +14,7 @@ from gapkit.structures import AtomsBatch
 from gapkit.targets import to_voigt
 from gapkit.terms import TermValues
 from gapkit.typing import BoolArray, FloatArray, IntArray
+from gapkit.uncertainty.novelty import NoveltyDetector
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +34,8 @@ class Predictions:
     local_energies_std    (n_atoms,)         eV         square root of data variance plus prior residual
     local_data_variance   (n_atoms,)         eV^2       posterior variance that more data would reduce
     local_prior_variance  (n_atoms,)         eV^2       prior variance that the sparse points cannot see
-    novelty               (n_atoms,)         1          prior residual over prior, 0 (a sparse point) to 1
+    unseen                (n_atoms,)         1          part of the prior that the sparse points cannot see, 0 to 1
+    novelty               (n_atoms,)         1          `unseen` over the model's threshold: beyond it above 1
     energy_std            (n_frames,)        eV         of the total energy
     forces_std            (n_atoms, 3)       eV/Å       of each component
     stress_std            (n_frames, 6)      eV/Å^3     of each component
@@ -51,8 +53,9 @@ class Predictions:
 
     The local stds and variances are always epistemic: local energies are not labels, nothing can calibrate them, and
     their std is large where only sums of them are determined.  `variances` holds the two parts of epistemic variances:
-    covariances of energies, of the forces of every atom (3 x 3) and of virials (6 x 6).  Novelty is small in absolute
-    terms for the smooth kernels of SOAP; `GAP.extrapolation` compares it with its threshold.
+    covariances of energies, of the forces of every atom (3 x 3) and of virials (6 x 6).  `unseen` is small in absolute
+    terms for the smooth kernels of SOAP; `novelty` is the same on the one scale that is used everywhere.  It is None
+    where the model has no thresholds (a fit with ``calibration=None``), infinite for a species that has none.
     """
 
     energy: FloatArray
@@ -64,6 +67,7 @@ class Predictions:
     local_energies_std: FloatArray | None = None
     local_data_variance: FloatArray | None = None
     local_prior_variance: FloatArray | None = None
+    unseen: FloatArray | None = None
     novelty: FloatArray | None = None
     energy_std: FloatArray | None = None
     forces_std: FloatArray | None = None
@@ -76,16 +80,21 @@ class Predictions:
     variances: TargetVariances | None = None
 
     @classmethod
-    def of(cls, batch: AtomsBatch, learned: LinearPrediction, known: TermValues) -> Predictions:
-        """The sum of what was learned and of the known energies of a batch."""
+    def of(
+        cls, batch: AtomsBatch, learned: LinearPrediction, known: TermValues, detector: NoveltyDetector | None = None
+    ) -> Predictions:
+        """The sum of what was learned and of the known energies of a batch; the detector knows the scale of novelty."""
         local, virials = learned.local_energies + known.local_energies, learned.virials + known.virials
         virials = 0.5 * (virials + virials.transpose(0, 2, 1))
         variances: dict[str, Any] = {}
         if (variance := learned.variance) is not None:
             variances = {
-                "local_energies_std": np.sqrt(variance.total), "local_data_variance": variance.data,
-                "local_prior_variance": variance.prior_residual, "novelty": variance.novelty,
+                "local_energies_std": None if variance.total is None else np.sqrt(variance.total),
+                "local_data_variance": variance.data, "local_prior_variance": variance.prior_residual,
+                "unseen": variance.unseen,
             }  # fmt: skip
+            if detector is not None and variance.unseen is not None:
+                variances["novelty"] = detector.relative(batch.numbers, variance.unseen)
         return cls(
             energy=np.add.reduceat(local, batch.offsets[:-1]), forces=learned.forces + known.forces,
             stress=-to_voigt(virials) / batch.volumes[:, None], virial=virials, local_energies=local,

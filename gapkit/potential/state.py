@@ -98,7 +98,7 @@ class FittedState:
             applied, uncertainty=uncertainty, single=single, centres=centres, upstream=upstream, n_jobs=n_jobs
         )
         known = self.known.evaluate(applied.batch, applied.neighbours, centres=centres, upstream=upstream)
-        return Predictions.of(applied.batch, learned, known)
+        return Predictions.of(applied.batch, learned, known, self.detector)
 
     def factors_for(self, purpose: str) -> dict[str, TriangularFactor]:
         """The triangles of the training rows; NotFittedModelError where the model does not hold them."""

@@ -2,11 +2,12 @@
 
 Three signs, each with a threshold for every species:
 
-novelty    prior residual over prior variance, 0 to 1;
+novelty    part of the prior variance that the sparse points cannot see;
 distance   Mahalanobis distance to the nearest neighbourhood of the training set, in the leading whitened axes;
 pair       distance of two atoms over the shortest one of their species in the training set.
 
-The first two thresholds are quantiles over the atoms of configurations left out, at one minus the rate of false alarms.
+Novelties and distances are told over their thresholds, everywhere: above 1 is extrapolation.  The first two thresholds
+are quantiles over the atoms of configurations left out, at one minus the rate of false alarms.
 Small rates are beyond the sample: its upper tail is a power law (source: Weissman, J. Am. Stat. Assoc. 73, 812 (1978),
 with Hill's estimate of the exponent).
 """
@@ -14,12 +15,13 @@ with Hill's estimate of the exponent).
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
 from gapkit.exceptions import InputError
 from gapkit.typing import BoolArray, FloatArray, IntArray
-from gapkit.uncertainty.neighbourhoods import NO_FRAME, Whitening, nearest_others
+from gapkit.uncertainty.neighbourhoods import Whitening, nearest, nearest_others
 
 # Default rate of flagged atoms in structures like the training set.
 FALSE_ALARM = 1e-3
@@ -76,10 +78,13 @@ class KnownSpecies:
         known = distance[np.isfinite(distance)]
         return cls(whitening, points, frames, Tail.of(novelty), Tail.of(known if len(known) else np.ones(1)))
 
+    @cached_property
+    def _squares(self) -> FloatArray:
+        return np.einsum("nr,nr->n", self.points, self.points)
+
     def distances(self, x: FloatArray) -> FloatArray:
         """Distance (n,) of vectors (n, d) to the nearest known one, in standard deviations of the training set."""
-        strangers = np.full(len(x), NO_FRAME)
-        return nearest_others(self.points, self.frames, self.whitening(x), strangers, 1)[0][:, 0]
+        return nearest(self.points, self._squares, self.whitening(x))
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,15 +131,24 @@ class NoveltyDetector:
             for z, known in self.species.items()
         }
 
+    def relative(self, numbers: IntArray, unseen: FloatArray, false_alarm: float = FALSE_ALARM) -> FloatArray:
+        """Novelty (n_atoms,) over its threshold, from the part `unseen` (n_atoms,) of the prior variance.
+
+        Infinite for species without a threshold, NaN without an atomic term.
+        """
+        novelty = np.full(len(numbers), np.inf if self.species else np.nan)
+        for z, (limit, _) in self.thresholds(false_alarm).items():
+            own = numbers == z
+            novelty[own] = unseen[own] / limit
+        return novelty
+
     def detect(
-        self, numbers: IntArray, novelty: FloatArray, vectors: dict[int, tuple[IntArray, FloatArray]], pair: FloatArray,
+        self, numbers: IntArray, unseen: FloatArray, vectors: dict[int, tuple[IntArray, FloatArray]], pair: FloatArray,
         frame_of_atom: IntArray, n_frames: int, false_alarm: float = FALSE_ALARM,
     ) -> Extrapolation:  # fmt: skip
-        """Compare atoms with the thresholds; `pair` (n_atoms,) is that of `Extrapolation`, `novelty` (n_atoms,) raw."""
-        relative, distance = np.full(len(numbers), np.nan), np.full(len(numbers), np.nan)
-        for z, (limit, far) in self.thresholds(false_alarm).items():
-            own = numbers == z
-            relative[own] = novelty[own] / limit
+        """Compare atoms with the thresholds; `pair` is that of `Extrapolation`, `unseen` that of `relative`."""
+        relative, distance = self.relative(numbers, unseen, false_alarm), np.full(len(numbers), np.nan)
+        for z, (_, far) in self.thresholds(false_alarm).items():
             if z in vectors:
                 atoms, x = vectors[z]
                 distance[atoms] = self.species[z].distances(x) / far

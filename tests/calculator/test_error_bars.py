@@ -13,7 +13,8 @@ from gapkit.exceptions import InputError, NotFittedModelError
 from tests.potential.models import make_frames, small_model, small_terms
 
 SAME = 1e-9  # sums over the same edges in another order, relative to the largest element
-ERROR_BARS = ("energy_std", "forces_std", "stress_std", "extrapolating")
+ERROR_BARS = ("energy_std", "forces_std", "stress_std")
+SIGNS = ("novelty", "extrapolating")
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +74,7 @@ def test_from_a_file(model, atoms, tmp_path):
 def test_one_request_brings_all_of_them(model, atoms, name):
     calculator = GAPCalculator(model)
     calculator.get_property(name, atoms)
-    assert {*ERROR_BARS, "energy", "forces", "stress", "novelty", "energies_std"} <= set(calculator.results)
+    assert {*ERROR_BARS, *SIGNS, "energy", "forces", "stress", "energies_std"} <= set(calculator.results)
 
 
 def test_cheap_properties_come_without(model, atoms, monkeypatch):
@@ -83,15 +84,29 @@ def test_cheap_properties_come_without(model, atoms, monkeypatch):
         )
         atoms.calc = GAPCalculator(model)
         atoms.get_potential_energy(), atoms.get_forces(), atoms.get_stress(), atoms.get_potential_energies()
-        atoms.calc.get_energies_std(), atoms.calc.get_novelty()
+        atoms.calc.get_energies_std(), atoms.calc.get_novelty(), atoms.calc.get_property("extrapolating")
     assert not set(ERROR_BARS) & set(atoms.calc.results)
+    assert {"energies_std", *SIGNS} <= set(atoms.calc.results)  # what was asked for before is kept
     before = atoms.get_forces()
     assert atoms.calc.get_property("energy_std") > 0.0
     np.testing.assert_allclose(atoms.get_forces(), before, rtol=0, atol=1e-12)
     # of the structure before; they must not survive a change
     atoms.positions[0, 0] += 0.05
     atoms.get_forces()
-    assert not set(ERROR_BARS) & set(atoms.calc.results)
+    assert not {*ERROR_BARS, *SIGNS, "energies_std"} & set(atoms.calc.results)
+
+
+def test_signs_of_extrapolation_are_those_of_the_model(model, atoms):
+    """On the one scale, and for the price of what the points leave of the prior: no data part, no error bar."""
+    far = atoms.copy()
+    far.set_cell(far.cell.array * 0.85, scale_atoms=True)
+    for frame in (atoms, far):
+        found, calculator = model.extrapolation(frame), GAPCalculator(model, n_jobs=1)
+        np.testing.assert_array_equal(calculator.get_property("extrapolating", frame), found.atoms)
+        np.testing.assert_allclose(calculator.get_novelty(frame), found.novelty, rtol=1e-7)
+        np.testing.assert_allclose(model.predict(frame, return_std=True).novelty, found.novelty, rtol=1e-7)
+        assert not {*ERROR_BARS, "energies_std", "energies_data_std"} & set(calculator.results)
+    assert found.novelty.max() > 1
 
 
 def test_molecules_have_no_error_bar_of_stress(model):
@@ -112,8 +127,9 @@ def test_uncalibrated_models(atoms):
     assert calculator.std == "epistemic"
     expected = model.predict(atoms, return_std=True, std="epistemic").forces_std
     np.testing.assert_allclose(calculator.get_property("forces_std", atoms), expected, rtol=1e-7)
-    with pytest.raises(PropertyNotImplementedError):
-        calculator.get_property("extrapolating", atoms)  # it has no thresholds
+    for name in SIGNS:
+        with pytest.raises(NotFittedModelError, match="no thresholds of novelty"):
+            calculator.get_property(name, atoms)
     with pytest.raises(NotFittedModelError, match="no calibration"):
         GAPCalculator(model, std="calibrated")
 

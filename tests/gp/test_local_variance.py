@@ -115,17 +115,17 @@ def test_the_products_are_the_formulas(model, frames, tolerance):
     assert (total > 30 * SINGLE * scale).mean() > 0.2
     assert (data > 30 * SINGLE * scale).any()
     if prior.any():
-        np.testing.assert_allclose(p.novelty, seen / prior, rtol=0, atol=tolerance * scale / prior.min())
-        assert p.novelty.max() > 0.01
+        np.testing.assert_allclose(p.unseen, seen / prior, rtol=0, atol=tolerance * scale / prior.min())
+        assert p.unseen.max() > 0.01
     else:
-        assert np.isnan(p.novelty).all()
+        assert np.isnan(p.unseen).all()
 
 
 def test_the_parts_are_not_computed_for_the_total(model, frames):
     p = model.predict(frames, return_std="local")
     assert p.local_data_variance is None
     assert p.local_prior_variance is None
-    assert p.novelty is None
+    assert p.unseen is None
 
 
 @pytest.mark.parametrize("terms", [[soap(150)], [pairs(), soap(150)]], ids=["soap", "two-body-soap"])
@@ -182,7 +182,7 @@ def test_a_species_without_sparse_points_has_its_prior_variance(copper_points):
     frame.numbers[2] = 79
     p = copper_points.predict(frame, return_std=True)
     assert p.local_energies_std[2] == pytest.approx(0.5)
-    assert p.novelty[2] == pytest.approx(1.0)
+    assert p.unseen[2] == pytest.approx(1.0)
 
 
 def test_negative_variances_are_clipped_and_reported():

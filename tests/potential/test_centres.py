@@ -33,7 +33,7 @@ def test_centres_and_the_others_add_up(model, atoms):
     part, others = (model.predict(batch, neighbours, uncertainty="parts", centres=mask) for mask in (some, ~some))
     assert not part.local_energies[~some].any()
     assert_allclose(part.local_energies[some], whole.local_energies[some], rtol=0, atol=1e-12)
-    assert_allclose(part.novelty[some], whole.novelty[some], rtol=0, atol=1e-12)
+    assert_allclose(part.unseen[some], whole.unseen[some], rtol=0, atol=1e-12)
     assert_allclose(part.energy, np.bincount(batch.frame_of_atom, part.local_energies), rtol=0, atol=1e-12)
     for key in ("energy", "forces", "virial", "stress"):
         assert_allclose(getattr(part, key) + getattr(others, key), getattr(whole, key), rtol=0, atol=1e-12)
@@ -70,7 +70,7 @@ def test_centres_need_only_their_own_neighbours(model, atoms):
     part, full = (model.predict(batch, which, uncertainty="parts", centres=own) for which in (neighbours, whole))
     for key in ("energy", "forces", "virial", "local_energies"):
         assert_allclose(getattr(part, key), getattr(full, key), rtol=0, atol=1e-12)
-    assert_allclose(part.novelty[:n], full.novelty[:n], rtol=0, atol=1e-12)
+    assert_allclose(part.unseen[:n], full.unseen[:n], rtol=0, atol=1e-12)
 
 
 def test_a_calculator_cannot_be_divided(atoms):

@@ -106,7 +106,7 @@ def test_shapes_and_sums(fitted, new_frames):
     np.testing.assert_allclose(p.stress[:3], -xx_to_xy / volumes[:, None], rtol=1e-13)
     variance = p.local_data_variance + p.local_prior_variance
     np.testing.assert_allclose(p.local_energies_std, np.sqrt(variance), rtol=1e-13)
-    assert fitted.predict(new_frames).novelty is None
+    assert fitted.predict(new_frames).unseen is None
 
 
 def test_asking_for_uncertainty_changes_no_prediction(fitted, new_frames):
@@ -428,27 +428,27 @@ def test_novelty():
     terms = [Term(SOAP(4.0, 4, 3, 0.5, transition=3.0), DotProduct(0.5, 8, delta_bounds="fixed"), n_sparse=32)]
     model = small_model(terms=terms).fit(frames)
     known = model.predict(frames, return_std=True)
-    assert known.novelty.max() < 1e-8  # every environment is a sparse point
+    assert known.unseen.max() < 1e-8  # every environment is a sparse point
     assert known.local_prior_variance.max() < 1e-8 * 0.5**2
     # Copper squeezed away from the data, and a gold atom in copper, where each has seen its own kind alone.
     cells = [bulk("Cu", cubic=True) for _ in range(5)]
     for atoms, factor in zip(cells, (1.0, 0.95, 0.9, 0.8, 0.7), strict=True):
         atoms.set_cell(atoms.cell.array * factor, scale_atoms=True)
-    squeezed = model.predict(cells, return_std=True).novelty[::4]
+    squeezed = model.predict(cells, return_std=True).unseen[::4]
     assert (np.diff(squeezed) > 0).all()
     assert squeezed[0] < 1e-3
     assert 0.9 < squeezed[-1] <= 1.0
     stranger = bulk("Cu", cubic=True)
     stranger.numbers[0] = 79
     p = model.predict(stranger, return_std=True)
-    assert 0.9 < p.novelty[0] <= 1.0
-    np.testing.assert_allclose(p.local_prior_variance, 0.5**2 * p.novelty, rtol=1e-12)
+    assert 0.9 < p.unseen[0] <= 1.0
+    np.testing.assert_allclose(p.local_prior_variance, 0.5**2 * p.unseen, rtol=1e-12)
 
 
 def test_no_novelty_without_an_atomic_term(copper):
     model = small_model(terms=small_terms()[:1]).fit(copper)
     p = model.predict(copper[:1], return_std=True)
-    assert np.isnan(p.novelty).all()
+    assert np.isnan(p.unseen).all()
     assert (p.local_energies_std > 0).all()
 
 
@@ -516,7 +516,7 @@ def test_molecules_can_be_fitted():
 def test_given_points_are_in_the_public_order(listed, copper):
     """An atom that is a sparse point has no prior residual; in the wrong order of components it would."""
     p = listed(copper[:3]).predict(copper[0], return_std=True)
-    assert p.novelty.max() < 1e-7
+    assert p.unseen.max() < 1e-7
 
 
 def test_sparse_points_by_species_and_config_type():

@@ -196,8 +196,8 @@ def test_novelty_is_that_of_the_basis_without_these_points(truncation):
     terms = [*small_terms(14), Term(SOAP(3.5, 3, 3, 0.5), DotProduct(0.2, 2, delta_bounds="fixed"), n_sparse=8)]
     model = small_model(terms=terms, truncation=truncation).fit(frames)
     state = model.model_
-    found = model.leave_one_out(frames).novelty
-    plain = model.predict(frames, return_std=True).novelty
+    found = model.leave_one_out(frames).unseen
+    plain = model.predict(frames, return_std=True).unseen
     expected = np.empty(4 * len(frames))
     for f, atoms in enumerate(frames):
         basis = without(state.basis, np.flatnonzero(model.state_.origins == f))
@@ -228,8 +228,8 @@ def test_a_frame_that_gave_no_sparse_points():
     case = Fitted(make_frames(10, n_gold=2, seed=0), terms=[*small_terms(6)])
     gave = np.array([len(case.removed(f)) for f in range(10)])
     assert (gave == 0).any()
-    plain = case.model.predict(case.frames, return_std=True).novelty.reshape(10, 4)
-    novelty = case.found.novelty.reshape(10, 4)
+    plain = case.model.predict(case.frames, return_std=True).unseen.reshape(10, 4)
+    novelty = case.found.unseen.reshape(10, 4)
     np.testing.assert_allclose(novelty[gave == 0], plain[gave == 0], rtol=0, atol=NOVELTY)
     assert (np.abs(novelty - plain)[gave > 1].max(axis=1) > 1e-4).all()
 
@@ -242,7 +242,7 @@ def test_threads_change_nothing(case):
         for part in ("errors", "variances"):
             one, two = (getattr(getattr(found, kind), part) for found in (case.found, again))
             np.testing.assert_array_equal(two, one)
-    np.testing.assert_array_equal(again.novelty, case.found.novelty)
+    np.testing.assert_array_equal(again.unseen, case.found.unseen)
     np.testing.assert_array_equal(again.scores, case.found.scores)
 
 
@@ -255,7 +255,7 @@ def test_frames_without_some_labels():
     np.testing.assert_array_equal(n_forces[:7], [4, 0, 4, 2, 4, 0, 4])
     assert sorted({*range(10)} - {*found.stress.frames}) == [1, 2, 4, 6]
     np.testing.assert_array_equal(found.atoms[found.forces.frames == 3], [13, 15])
-    assert np.isfinite(found.novelty).all()
+    assert np.isfinite(found.unseen).all()
 
 
 def test_nothing_but_energies():
@@ -268,13 +268,13 @@ def test_nothing_but_energies():
         assert residuals.variances.shape == (0, c)
         assert residuals.frames.shape == (0,)
     assert case.found.atoms.shape == (0,)
-    assert np.isfinite(case.found.novelty).all()
+    assert np.isfinite(case.found.unseen).all()
 
 
 def test_without_an_atomic_term_there_is_no_novelty():
     frames = make_frames(6)
     case = Fitted(frames, terms=[Term(TwoBody(4.0), SquaredExponential(1.0, 0.8, delta_bounds="fixed"), n_sparse=6)])
-    assert np.isnan(case.found.novelty).all()
+    assert np.isnan(case.found.unseen).all()
     errors, variances = case.expected()
     forces = case.kinds == "forces"
     assert_close(case.found.forces.errors.ravel(), errors[forces], REFIT)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gapkit.uncertainty.neighbourhoods import NO_FRAME, nearest_others
+from gapkit.uncertainty.neighbourhoods import NO_FRAME, nearest, nearest_others
 
 
 @pytest.mark.parametrize("own_kind", ["own", "nobody", "mixed"])
@@ -20,9 +20,19 @@ def test_nearest_points_of_other_frames(n, n_frames, spread, k, own_kind):
     for i in range(n):
         others = np.flatnonzero(frames != own[own_kind][i])
         all_distances = np.linalg.norm(points[others] - points[i], axis=1)
-        nearest = others[np.argsort(all_distances, kind="stable")][:k]
+        closest = others[np.argsort(all_distances, kind="stable")][:k]
         expected = np.full(k, n)
-        expected[: len(nearest)] = nearest
+        expected[: len(closest)] = closest
         np.testing.assert_array_equal(indices[i], expected)
-        np.testing.assert_allclose(distances[i, : len(nearest)], np.sort(all_distances)[:k], atol=1e-12)
-        assert np.isinf(distances[i, len(nearest) :]).all()
+        np.testing.assert_allclose(distances[i, : len(closest)], np.sort(all_distances)[:k], atol=1e-12)
+        assert np.isinf(distances[i, len(closest) :]).all()
+
+
+def test_nearest_equals_a_search_through_all() -> None:
+    rng = np.random.default_rng(1)
+    points, queries = rng.normal(size=(70, 5)), rng.normal(size=(45, 5))
+    queries[:3] = points[:3]
+    found = nearest(points, (points**2).sum(axis=1), queries)
+    expected = np.linalg.norm(points[:, None] - queries, axis=2).min(axis=0)
+    np.testing.assert_allclose(found, expected, rtol=1e-12, atol=0)
+    assert (found[:3] == 0).all()

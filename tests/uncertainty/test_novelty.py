@@ -182,7 +182,7 @@ def test_unknown_species_are_flagged_unless_nothing_is_known(detector: NoveltyDe
     numbers = np.array([6, 8])
     found = look(detector, numbers, np.full((2, 4), 5.0), np.zeros(2))
     np.testing.assert_array_equal(found.atoms, [False, True])
-    assert np.isnan(found.novelty[1])
+    assert found.novelty[1] == np.inf
     assert np.isnan(found.distance[1])
     blind = NoveltyDetector({}, PAIRS).detect(
         numbers, np.full(2, np.nan), {}, np.array([1.2, 0.5]), np.zeros(2, int), 1, FALSE_ALARM

@@ -10,11 +10,11 @@ import numpy as np
 
 from gapkit.descriptors.species import atomic_numbers, check_species
 from gapkit.exceptions import InputError, NotFittedModelError
-from gapkit.interop.lammps.attachment import FIX, NOVELTY, RELATIVE, Attachment, Settings
+from gapkit.interop.lammps.attachment import FIX, NOVELTY, Attachment, Settings
 from gapkit.interop.lammps.library import communicator
 from gapkit.potential import GAP, load
 from gapkit.potential.state import FittedState, state_of
-from gapkit.typing import FloatArray, IntArray
+from gapkit.typing import IntArray
 
 ATOMS, HALT = f"{FIX}_atoms", f"{FIX}_halt"
 
@@ -38,13 +38,13 @@ def attach(
     types : sequence of str or int, or None
         Chemical symbol or atomic number of each atom type; None: the one species of the model.
     per_atom : bool
-        Energies of atoms for ``compute pe/atom``, and for dumps ``d_novelty`` (prior residual over prior variance, 0 to
-        1) and ``d_relative_novelty`` (over the threshold of the model; NaN where it has none).
+        Energies of atoms for ``compute pe/atom``, and for dumps ``d_novelty`` (over the threshold of the model: above 1
+        is unlike the training set; NaN where it has none).
     halt_on_novelty : float or None
-        Relative novelty of any atom above which the run ends, by ``fix halt error soft``: later run commands of the
+        Novelty of any atom above which the run ends, by ``fix halt error soft``: later run commands of the
         script are left out.
     novelty_every : int or None
-        Steps between looks at the novelty, which make a step half as long again; 0: none.  None: 10 with `per_atom` or
+        Steps between looks at the novelty, which make a step a third longer; 0: none.  None: 10 with `per_atom` or
         `halt_on_novelty`, otherwise 0.  The first step of a run is looked at too.
     n_jobs : int or None
         Threads of each rank; None: all cores, which suits a single rank.
@@ -52,8 +52,8 @@ def attach(
     Returns
     -------
     Attachment
-        Results and counters.  In scripts ``f_gapkit`` is the energy, ``f_gapkit[1]`` the largest novelty,
-        ``f_gapkit[2]`` the largest relative novelty, and ``f_gapkit[3]`` the number of atoms where it is above 1.
+        Results and counters.  In scripts ``f_gapkit`` is the energy, ``f_gapkit[1]`` the largest novelty, and
+        ``f_gapkit[2]`` the number of atoms where it is above 1.
 
     Raises
     ------
@@ -74,10 +74,9 @@ def attach(
     state = state_of(fitted)
     if not state.known.is_local:
         raise InputError("LAMMPS cannot have energy terms of long range; fit without them, or run with GAPCalculator")
-    thresholds = _thresholds(state)
-    every = _check_novelty(thresholds, per_atom, halt_on_novelty, novelty_every)
+    every = _check_novelty(state, per_atom, halt_on_novelty, novelty_every)
     _check_instance(lmp)
-    settings = Settings(_numbers_of_type(lmp, state.species, types), thresholds, per_atom, every, n_jobs)
+    settings = Settings(_numbers_of_type(lmp, state.species, types), per_atom, every, n_jobs)
     comm = communicator(lmp)
     check_layers(state.sparse.basis.n_layers, 1 if comm is None else comm.size)
     attachment = Attachment(lmp, state, comm, settings)
@@ -85,11 +84,11 @@ def attach(
     lmp.command("pair_coeff * *")
     lmp.command(f"fix {FIX} all external pf/callback 1 1")
     lmp.set_fix_external_callback(FIX, attachment, None)
-    lmp.fix_external_set_vector_length(FIX, 3)
+    lmp.fix_external_set_vector_length(FIX, 2)
     if per_atom and every:
-        lmp.command(f"fix {ATOMS} all property/atom {NOVELTY} {RELATIVE} writedata no")
+        lmp.command(f"fix {ATOMS} all property/atom {NOVELTY} writedata no")
     if halt_on_novelty is not None:
-        lmp.command(f"variable {HALT} equal f_{FIX}[2]")
+        lmp.command(f"variable {HALT} equal f_{FIX}[1]")
         lmp.command(f"fix {HALT} all halt {every} v_{HALT} > {halt_on_novelty:.17g} error soft message yes")
     return attachment
 
@@ -101,7 +100,7 @@ def check_layers(n_layers: int, n_ranks: int) -> None:
         raise InputError(f"ranks know one hop of neighbours, and the model looks {n_layers} hops far; {remedy}")
 
 
-def _check_novelty(thresholds: FloatArray | None, per_atom: bool, limit: float | None, every: int | None) -> int:
+def _check_novelty(state: FittedState, per_atom: bool, limit: float | None, every: int | None) -> int:
     """Steps between looks at the novelty."""
     if every is None:
         every = 10 if per_atom or limit is not None else 0
@@ -113,7 +112,7 @@ def _check_novelty(thresholds: FloatArray | None, per_atom: bool, limit: float |
         raise InputError(f"`halt_on_novelty` must be > 0, got {limit}; 1 is the threshold of the model")
     if every == 0:
         raise InputError("`halt_on_novelty` needs `novelty_every` > 0, got 0; 10 is usual")
-    if thresholds is None:
+    if state.detector is None or not state.detector.species:
         remedy = 'fit the model with a SOAP term and `calibration="leave-one-out"` (the default)'
         raise NotFittedModelError(f"`halt_on_novelty` needs thresholds of novelty; {remedy}")
     return every
@@ -147,11 +146,3 @@ def _numbers_of_type(lmp: Any, species: Sequence[int], types: Sequence[str | int
     numbers = atomic_numbers(types)
     check_species(numbers, species)
     return np.array([0, *numbers])
-
-
-def _thresholds(state: FittedState) -> FloatArray | None:
-    """Threshold of the novelty by atomic number, NaN where there is none; None: for no species."""
-    if state.detector is None or not state.detector.species:
-        return None
-    found = state.detector.thresholds()
-    return np.array([found.get(z, (np.nan,))[0] for z in range(max(*state.species, *found) + 1)])

@@ -18,7 +18,7 @@ from gapkit.potential.state import FittedState
 from gapkit.typing import FloatArray, IntArray
 
 FIX = "gapkit"
-NOVELTY, RELATIVE = "d_novelty", "d_relative_novelty"
+NOVELTY = "d_novelty"
 
 # Kinds of errors in LAMMPS: of one rank, of all of them together.
 _ERROR_ONE, _ERROR_ALL = 1, 2
@@ -28,10 +28,9 @@ _NO_FORMULA = b"gapkit_failed_as_printed_above"
 
 @dataclass(frozen=True, eq=False)
 class Settings:
-    """Options of `attach`; atomic numbers by type (n_types + 1,), thresholds of novelty by atomic number."""
+    """Options of `attach`; atomic numbers by type (n_types + 1,)."""
 
     numbers_of_type: IntArray
-    thresholds: FloatArray | None
     per_atom: bool
     novelty_every: int
     n_jobs: int | None
@@ -59,10 +58,10 @@ class Attachment:
         Of all atoms at the last step, eV.
     virial : ndarray (3, 3)
         eV; the trace is positive under compression.
-    novelty, relative_novelty : float
-        Largest of all atoms at the last look; NaN before it.
+    novelty : float
+        Largest of all atoms at the last look, over the threshold of the model; NaN before it.
     n_extrapolating : int
-        Atoms with a relative novelty above 1 at the last look.
+        Atoms with a novelty above 1 at the last look.
     work : Work
         Of this rank.
     error : BaseException or None
@@ -72,7 +71,7 @@ class Attachment:
     def __init__(self, lmp: Any, state: FittedState, comm: Any | None, settings: Settings) -> None:
         self.energy = 0.0
         self.virial = np.zeros((3, 3))
-        self.novelty = self.relative_novelty = np.nan
+        self.novelty = np.nan
         self.n_extrapolating = 0
         self.work = Work()
         self.error: BaseException | None = None
@@ -98,13 +97,13 @@ class Attachment:
         halo = self._halo
         look = every > 0 and (step % every == 0 or lmp.get_thermo("elapsed") == 0)
         rows, local = np.zeros((len(halo.numbers), 3)), np.zeros(halo.n_owned)
-        sums, largest = np.zeros(11), np.full(2, -np.inf)
+        sums, largest = np.zeros(11), np.full(1, -np.inf)
         if halo.n_owned:
             found = self._predict(halo, look)
             rows, local = found.forces, found.local_energies[: halo.n_owned]
             sums[0], sums[1:10] = local.sum(), found.virial.ravel()
-            if found.novelty is not None:
-                sums[10] = self._look(halo, found.novelty[: halo.n_owned], largest)
+            if look:
+                sums[10] = self._look(halo, found.novelty, largest)
         start = time.perf_counter()
         forces[: halo.n_owned] = halo.collect(rows)
         if self._comm is not None:
@@ -116,7 +115,7 @@ class Attachment:
         if not (np.isfinite(sums).all() and np.isfinite(forces).all()):
             raise GapkitError("energy or forces are not finite; look at the last positions, and at the time step")
         if look:
-            self.novelty, self.relative_novelty = (float(value) for value in largest)
+            self.novelty = float(largest[0])
             self.n_extrapolating = round(sums[10])
         self._tell(local, look)
         work.n_steps += 1
@@ -127,21 +126,17 @@ class Attachment:
         """The model on the rows of the rank, with the owned ones as centres."""
         batch, neighbours = halo.structure(self._lmp, self._state.reach)
         return self._state.predict(
-            batch, neighbours, uncertainty="parts" if look else "none", centres=np.arange(batch.n_atoms) < halo.n_owned,
-            n_jobs=self._settings.n_jobs,
+            batch, neighbours, uncertainty="unseen" if look else "none",
+            centres=np.arange(batch.n_atoms) < halo.n_owned, n_jobs=self._settings.n_jobs,
         )  # fmt: skip
 
-    def _look(self, halo: Halo, novelty: FloatArray, largest: FloatArray) -> int:
-        """Novelties (n_owned,) to LAMMPS, their largest values, and the number of atoms beyond their thresholds."""
-        relative = np.full(halo.n_owned, np.nan)
-        if self._settings.thresholds is not None:
-            relative = novelty / self._settings.thresholds[halo.numbers[: halo.n_owned]]
-            relative[np.isnan(relative)] = np.inf  # a species of which the training set had no atom in SOAP
-        largest[:] = np.max(novelty), np.max(relative)
+    def _look(self, halo: Halo, found: FloatArray | None, largest: FloatArray) -> int:
+        """Novelties (n_owned and more,) to LAMMPS, their largest, and the number of atoms beyond the threshold."""
+        novelty = np.full(halo.n_owned, np.nan) if found is None else found[: halo.n_owned]
+        largest[0] = np.max(novelty)
         if self._settings.per_atom:
-            for name, values in ((NOVELTY, novelty), (RELATIVE, relative)):
-                self._lmp.numpy.extract_atom(name)[: halo.n_owned] = values
-        return int(np.count_nonzero(relative > 1.0))
+            self._lmp.numpy.extract_atom(NOVELTY)[: halo.n_owned] = novelty
+        return int(np.count_nonzero(novelty > 1.0))
 
     def _tell(self, local: FloatArray, look: bool) -> None:
         """Totals, the same on all ranks, and energies (n_owned,) of atoms to LAMMPS."""
@@ -151,7 +146,7 @@ class Attachment:
         if self._settings.per_atom:
             lmp.fix_external_set_energy_peratom(FIX, local)
         if look:
-            for i, value in enumerate((self.novelty, self.relative_novelty, self.n_extrapolating), start=1):
+            for i, value in enumerate((self.novelty, self.n_extrapolating), start=1):
                 lmp.fix_external_set_vector(FIX, i, value)
 
     def _end(self, step: int, error: BaseException) -> None:

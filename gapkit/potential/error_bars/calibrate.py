@@ -40,7 +40,7 @@ def learn_uncertainty(
     try:
         frames = choose_frames(batch, ATOMS_LEFT_OUT, rng)
         found = leave_one_out(state, batch, frames, n_jobs=n_jobs)
-        state = replace(state, detector=learn_novelty(state, batch, frames, found.novelty, rng))
+        state = replace(state, detector=learn_novelty(state, batch, frames, found.unseen, rng))
         return replace(state, calibration=calibrate_left_out(state, batch.select(frames), found))
     except CalibrationError as error:
         warnings.warn(f"standard deviations are not calibrated: {error}", CalibrationWarning, stacklevel=3)
@@ -60,9 +60,9 @@ def choose_frames(batch: AtomsBatch, n_atoms: int, rng: np.random.Generator) -> 
 
 
 def learn_novelty(
-    state: FittedState, batch: AtomsBatch, frames: IntArray, novelty: FloatArray, rng: np.random.Generator
+    state: FittedState, batch: AtomsBatch, frames: IntArray, unseen: FloatArray, rng: np.random.Generator
 ) -> NoveltyDetector:
-    """Thresholds from the training set; `novelty` of the atoms of `frames`, without their own sparse points."""
+    """Thresholds from the training set; `unseen` of the atoms of `frames`, without their own sparse points."""
     numbers = batch.select(frames).numbers
     remembered = choose_frames(batch, ATOMS_REMEMBERED, rng)
     vectors: dict[int, list[tuple[IntArray, FloatArray]]] = {}
@@ -79,9 +79,9 @@ def learn_novelty(
     species = {}
     for z, found in vectors.items():
         of_frame, x = (np.concatenate(arrays) for arrays in zip(*found, strict=True))
-        own = novelty[numbers == z]
+        own = unseen[numbers == z]
         if len(x):  # a species that was not left out is judged as the others
-            species[z] = KnownSpecies.of(x, of_frame, own if len(own) else novelty)
+            species[z] = KnownSpecies.of(x, of_frame, own if len(own) else unseen)
     return NoveltyDetector(species, pairs)
 
 
@@ -89,11 +89,8 @@ def calibrate_left_out(state: FittedState, part: AtomsBatch, found: LeaveOneOut)
     """Calibrate on the training frames `part` that were left out."""
     residuals = {name: (one.frames, one.errors, one.variances) for name, one in found.residuals.items()}
     vectors = local_vectors(AppliedBasis.of(state.sparse.basis, part, build_neighbour_list(part, state.reach)))
-    novelty = np.zeros(part.n_atoms)
     assert state.detector is not None
-    for z, (limit, _) in state.detector.thresholds().items():
-        own = part.numbers == z
-        novelty[own] = found.novelty[own] / limit
+    novelty = state.detector.relative(part.numbers, found.unseen)
     return _fit(residuals, found.atoms, part, novelty, vectors, "leave-one-out")
 
 
@@ -101,8 +98,8 @@ def calibrate_on(state: FittedState, batch: AtomsBatch, n_jobs: int | None = Non
     """Calibrate on labelled frames that the model was not fitted to."""
     applied = state.apply(batch)
     p = state.evaluate(applied, uncertainty="parts", n_jobs=n_jobs)
-    assert p.novelty is not None
-    found, vectors = compare_with_training(state, applied, p.novelty)
+    assert p.unseen is not None
+    found, vectors = compare_with_training(state, applied, p.unseen)
     has = batch.comparable
     variances = target_variances(
         applied, state.sparse.posterior, kinds=[kind for kind, mask in has.items() if mask.any()],
@@ -118,8 +115,7 @@ def calibrate_on(state: FittedState, batch: AtomsBatch, n_jobs: int | None = Non
         of_row = batch.frame_of_atom[rows] if target.per_atom else rows
         factor = target.shown.factor(batch.n_atoms_per_frame, batch.volumes)[of_row, None]
         residuals[target.shown.name] = (of_row, errors * factor, data * factor**2)
-    novelty = np.nan_to_num(found.novelty, nan=0.0)
-    return _fit(residuals, np.flatnonzero(has["forces"]), batch, novelty, vectors, "frames")
+    return _fit(residuals, np.flatnonzero(has["forces"]), batch, found.novelty, vectors, "frames")
 
 
 def _fit(
@@ -132,4 +128,5 @@ def _fit(
             f"a calibration needs at least {LEAST} labelled configurations of a kind, got {batch.n_frames} frames; add "
             'frames, or use the uncalibrated standard deviations (`std="epistemic"`)'
         )
+    novelty = np.where(np.isfinite(novelty), novelty, 0.0)  # unknown where there is no threshold
     return fit_calibration(residuals, atoms, batch.numbers, novelty, vectors, source=source)

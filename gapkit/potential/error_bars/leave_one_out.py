@@ -18,7 +18,7 @@ from gapkit.structures import AtomsBatch
 from gapkit.targets import TARGETS, Target
 from gapkit.typing import FloatArray, IntArray
 
-# Errors and variances of a frame by kind, novelties of its atoms, and its score.
+# Errors and variances of a frame by kind, what is unseen of its atoms, and its score.
 _LeftOut = tuple[dict[str, FloatArray], dict[str, FloatArray], FloatArray, FloatArray]
 
 
@@ -37,7 +37,7 @@ class LeaveOneOut:
     """Every frame as the model without it predicts it."""
 
     residuals: dict[str, Residuals]  # of "energy", "forces" and "stress"; empty where there are no labels
-    novelty: FloatArray  # (n_atoms,), prior residual over prior variance without the frame's own sparse points
+    unseen: FloatArray  # (n_atoms,), that of `Predictions` without the frame's own sparse points
     scores: FloatArray  # (n_frames, M), `gp.variance.leave_out.LeftOut.score` of every frame
 
     energy = property(lambda self: self.residuals["energy"], doc="Residuals of energies, eV/atom.")
@@ -67,7 +67,7 @@ def leave_one_out(
         labels = targets.of_frames(part.offsets, index, index + 1)
         return _leave_out(state, leaver, part.select([index]), labels, removed)
 
-    errors, variances, novelty, scores = zip(*map_blocks(one, range(part.n_frames), n_jobs), strict=True)
+    errors, variances, unseen, scores = zip(*map_blocks(one, range(part.n_frames), n_jobs), strict=True)
     residuals = {}
     for kind, target in TARGETS.items():
         of_row = np.repeat(np.arange(part.n_frames), [len(found[kind]) for found in errors])
@@ -76,7 +76,7 @@ def leave_one_out(
         e, v = (np.concatenate([found[kind] for found in parts]) for parts in (errors, variances))
         rows = np.flatnonzero(targets.has[kind])[known]
         residuals[target.shown.name] = Residuals(of_row[known], rows, (e * factor)[known], (v * factor**2)[known])
-    return LeaveOneOut(residuals, np.concatenate(novelty), np.stack(scores))
+    return LeaveOneOut(residuals, np.concatenate(unseen), np.stack(scores))
 
 
 def jackknife(state: FittedState, batch: AtomsBatch, n_jobs: int | None = None) -> FittedState:
@@ -112,5 +112,5 @@ def _leave_out(
     phi, prior = local_rows(applied, posterior)
     seen = leaver.unseen(seen_by_points(basis, posterior, phi), removed)
     with np.errstate(invalid="ignore", divide="ignore"):
-        novelty = np.clip(1.0 - np.einsum("mn,mn->n", seen, seen) / prior, 0.0, 1.0)
-    return errors, variances, novelty, found.score
+        unseen = np.clip(1.0 - np.einsum("mn,mn->n", seen, seen) / prior, 0.0, 1.0)
+    return errors, variances, unseen, found.score

@@ -46,8 +46,8 @@ def predict_with_error_bars(
     applied = state.apply(batch, neighbours)
     p = state.evaluate(applied, uncertainty="parts", single=single, n_jobs=n_jobs)
     known = None
-    if state.detector is not None and p.novelty is not None:
-        known = compare_with_training(state, applied, p.novelty)
+    if state.detector is not None and p.unseen is not None:
+        known = compare_with_training(state, applied, p.unseen)
         p = replace(p, extrapolating=known[0].atoms)
     if kind == "calibrated":
         assert known is not None
@@ -82,7 +82,7 @@ def _calibrated(
     """Calibrated standard deviations, and intervals at the level `interval`, of the kinds with a calibration."""
     batch, calibration = applied.batch, state.calibration
     assert calibration is not None
-    novelty = np.nan_to_num(signs.novelty, nan=np.inf)
+    novelty = np.where(np.isnan(signs.novelty), np.inf, signs.novelty)
     has_volume = bool(np.isfinite(batch.volumes).any())
     shown = {kind: target.shown for kind, target in TARGETS.items() if target.shown.name in calibration.scales}
     kinds = [

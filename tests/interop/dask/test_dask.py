@@ -216,7 +216,7 @@ def test_chunks_of_files_hold_every_frame_once(client, paths, frames, monkeypatc
 def test_predict_and_evaluate(client, plain, frames, test_frames, paths, from_files, monkeypatch):
     monkeypatch.setattr("gapkit.interop.dask.results.ATOMS_PER_TASK", 8)
     p, q = predict(plain, test_frames, client, True, interval=0.5), plain.predict(test_frames, True, interval=0.5)
-    assert_same(p, q, ("energy", "forces", "stress", "virial", "local_energies", "novelty", "local_data_variance"))
+    assert_same(p, q, ("energy", "forces", "stress", "virial", "local_energies", "unseen", "local_data_variance"))
     # error bars of forces differ as much between batches in one process: variances are differences of large numbers
     assert_same(p, q, ("energy_std", "forces_std", "stress_std", "forces_interval"), rtol=1e-5)
     np.testing.assert_array_equal(p.offsets, q.offsets)

@@ -27,7 +27,7 @@ timestep 0.002
 fix 1 all nve
 thermo_style custom step pe f_gapkit[2]
 thermo_modify format float %.12g
-dump 1 all custom 10 dump.txt id d_relative_novelty
+dump 1 all custom 10 dump.txt id d_novelty
 variable i loop 3
 label again
 run 10
@@ -74,7 +74,7 @@ def test_command_on_two_ranks(ranks, copper_file, tmp_path):
         assert "the end" in done.stdout
         rows = [line.split() for line in done.stdout.splitlines()]
         energies.append([float(row[1]) for row in rows if len(row) == 3 and row[0] in ("0", "10", "20", "30")])
-        assert "ITEM: ATOMS id d_relative_novelty" in (tmp_path / "dump.txt").read_text()
+        assert "ITEM: ATOMS id d_novelty" in (tmp_path / "dump.txt").read_text()
     assert len(energies[0]) == 6
     assert_allclose(energies[1], energies[0], rtol=0, atol=1e-8)
 

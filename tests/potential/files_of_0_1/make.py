@@ -191,7 +191,8 @@ def predicted(model: GAP, atoms: list[Atoms]) -> dict[str, np.ndarray]:
     for std in stds:
         p = model.predict(atoms, return_std=True, std=std, interval=0.7 if std == "calibrated" else None)
         for name in FIELDS:
-            value = getattr(p, name)
+            # what 0.1 called novelty is not over its threshold
+            value = getattr(p, "unseen" if name == "novelty" and hasattr(p, "unseen") else name)
             if value is not None and (std == stds[0] or name.endswith("_std")):
                 found[f"{std}/{name}"] = np.asarray(value)
     return found
