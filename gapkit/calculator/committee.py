@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from gapkit.calculator.base import PLAIN, PotentialCalculator, plain_results
 from gapkit.exceptions import InputError
