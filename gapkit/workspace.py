@@ -1,9 +1,11 @@
-"""Reused arrays: a step of molecular dynamics allocates nothing large."""
+"""What calls share: reused arrays, so that a step of molecular dynamics allocates nothing large, and who may use them."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import RLock
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,3 +52,24 @@ class WorkspacePool:
 
     def __reduce__(self) -> tuple[type[WorkspacePool], tuple[()]]:
         return WorkspacePool, ()
+
+
+class Turns:
+    """A lock of one object: threads take turns, as often as they like one inside another.
+
+    Copies have a lock of their own, and so has a forked process, where the thread that held it is not.
+    """
+
+    def __init__(self) -> None:
+        self._lock, self._process = RLock(), os.getpid()
+
+    @contextmanager
+    def taken(self) -> Iterator[None]:
+        """Wait for the turn, and pass it on at the end."""
+        if self._process != os.getpid():
+            self._lock, self._process = RLock(), os.getpid()
+        with self._lock:
+            yield
+
+    def __reduce__(self) -> tuple[type[Turns], tuple[()]]:
+        return Turns, ()

@@ -16,13 +16,19 @@ from gapkit.potential.state import FittedState, Potential, state_of
 from gapkit.structures import AtomsBatch, to_batch
 from gapkit.structures.arrays import volumes_of
 from gapkit.typing import FloatArray
+from gapkit.workspace import Turns
 
 # Properties of every calculator.
 PLAIN = ("energy", "free_energy", "energies", "forces", "stress")
 
 
 class PotentialCalculator(Calculator):
-    """Base of the calculators of a fitted potential."""
+    """Base of the calculators of a fitted potential.
+
+    ASE keeps the last structure and its results in the calculator, and so does the neighbour list.  Threads that share
+    one take turns: every ``get_...`` is of the atoms that it was called with.  `results` is whoever's was last.  One
+    calculator for each thread, of the same model, is faster, and shares nothing that changes.
+    """
 
     results: dict[str, Any]
 
@@ -31,7 +37,18 @@ class PotentialCalculator(Calculator):
             raise InputError(f"`skin` must be >= 0 Å, got {skin}; 0.3 to 1 Å is usual")
         self.n_jobs = model.n_jobs if n_jobs is None else n_jobs
         self._neighbours = SkinnedNeighbours(state_of(model), skin)
+        self._turns = Turns()
         super().__init__(**kwargs)
+
+    def get_property(self, name: str, atoms: Atoms | None = None, allow_calculation: bool = True) -> Any:
+        """As for every ASE calculator; None without a calculation where none is allowed."""
+        with self._turns.taken():
+            return super().get_property(name, atoms, allow_calculation)
+
+    def calculate_properties(self, atoms: Atoms, properties: Sequence[str]) -> Any:
+        """Several properties at once, as ASE's `Properties`."""
+        with self._turns.taken():
+            return super().calculate_properties(atoms, properties)
 
     def calculate(
         self, atoms: Atoms | None = None, properties: Sequence[str] = ("energy",),
@@ -46,9 +63,10 @@ class PotentialCalculator(Calculator):
         UnknownSpeciesError
             If `atoms` holds a species that the model was not fitted to; nothing is computed then.
         """
-        super().calculate(atoms, properties, system_changes)
-        batch = to_batch(self.atoms, labels=False)
-        self._compute(batch, self._neighbours.of(batch), properties, bool(system_changes))
+        with self._turns.taken():
+            super().calculate(atoms, properties, system_changes)
+            batch = to_batch(self.atoms, labels=False)
+            self._compute(batch, self._neighbours.of(batch), properties, bool(system_changes))
 
     def _compute(self, batch: AtomsBatch, neighbours: NeighbourList, properties: Sequence[str], changed: bool) -> None:
         raise NotImplementedError
