@@ -25,7 +25,20 @@ from pathlib import Path
 from typing import Any
 
 from gapkit.options import Located, Options, check_value, entries, given, option, read_options
-from gapkit.options.values import between, count, flag, jobs, number, positive, seed, sigmas, symbol, table, text
+from gapkit.options.values import (
+    between,
+    count,
+    file_name,
+    flag,
+    jobs,
+    number,
+    positive,
+    seed,
+    sigmas,
+    symbol,
+    table,
+    text,
+)
 
 E0_CHOICES = ("auto", "least_squares", "isolated")
 
@@ -86,8 +99,8 @@ class LabelOptions(Options):
 class FitConfig(LabelOptions):
     """Options of a fit. None leaves the choice to gapkit: from the data, or by evidence."""
 
-    output: str | None = option(text, "Model file to write.", None, metavar="FILE")
-    test: str | None = option(text, "Labelled structures to compute the model's errors on.", None, metavar="FILE")
+    output: str | None = option(file_name, "Model file to write.", None, metavar="FILE")
+    test: str | None = option(file_name, "Labelled structures to compute the model's errors on.", None, metavar="FILE")
     terms: list[dict[str, Any]] | None = option(terms_of, "Terms of the potential.", None, sets="terms")
     cutoff: float | None = option(positive, "Cutoff in Å of all terms that name none.", None, sets="terms")
     n_sparse: int | None = option(count, "Number of sparse points of each many-body term.", None, sets="n_sparse")
@@ -116,7 +129,10 @@ class FitConfig(LabelOptions):
     )
     memory_limit: float | None = option(positive, "Memory in GB that the fit may use.", None, sets="memory_limit")
     checkpoint: str | None = option(
-        text, "File to save the state in every few minutes; a fit begun before goes on from it.", None, metavar="FILE"
+        file_name,
+        "File to save the state in every few minutes; a fit begun before goes on from it.",
+        None,
+        metavar="FILE",
     )
     scheduler: str | None = option(
         text, "Dask scheduler whose workers share the work, tcp://host:8786.", None, metavar="ADDRESS"

@@ -3,20 +3,39 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import Any, TypeVar
 
+from gapkit.printing import printable
+
 T = TypeVar("T")
 
+_TINY = 1e-100
 NOISE_NAMES = ("energy_sigma", "forces_sigma", "virial_sigma")
 
 
 def text(value: Any) -> str:
-    """Text that is not empty."""
+    """Text that is not empty and that a file can hold."""
     if not isinstance(value, str) or not value:
         raise ValueError("text" if value is None or value == "" else "text, in quotation marks if need be")
+    if printable(value, keep="\n\t\xa0") != value:
+        raise ValueError("text without control characters and halves of characters")
+    return value
+
+
+def file_name(value: Any) -> str:
+    """The name of a file, whatever its bytes; text is all that a file of options can hold."""
+    if not isinstance(value, str) or not value:
+        return text(value)
+    try:
+        encoded = os.fsencode(value)
+    except UnicodeEncodeError:
+        encoded = b"\0"
+    if b"\0" in encoded:
+        raise ValueError("the name of a file, which holds no zero and no half of a character")
     return value
 
 
@@ -37,6 +56,14 @@ def number(value: Any) -> float:
     raise ValueError("a finite number")
 
 
+def positive(value: Any) -> float:
+    """A number > 0 whose square is one as well."""
+    result = number(value)
+    if not _TINY <= result <= 1.0 / _TINY:
+        raise ValueError("a number > 0" if result <= 0.0 else f"a number > 0, from {_TINY:g} to {1.0 / _TINY:g}")
+    return result
+
+
 def _number(holds: Callable[[float], bool], expected: str) -> Callable[[Any], float]:
     """The check of a finite number of which `holds` is true."""
 
@@ -48,12 +75,14 @@ def _number(holds: Callable[[float], bool], expected: str) -> Callable[[Any], fl
     return check
 
 
-def _whole(holds: Callable[[int], bool], expected: str) -> Callable[[Any], int]:
-    """The check of a whole number of which `holds` is true."""
+def _whole(low: int, high: int, *, or_all: bool = False) -> Callable[[Any], int]:
+    """The check of a whole number from `low` to `high`; -1 stands for all cores where it may."""
 
     def check(value: Any) -> int:
-        if isinstance(value, bool) or not isinstance(value, int) or not holds(value):
-            raise ValueError(f"a whole number >= {expected}")
+        whole = isinstance(value, int) and not isinstance(value, bool)
+        if not whole or not (low <= value <= high or (or_all and value == -1)):
+            most = f" and <= {high:,}" if whole and value > high else ""
+            raise ValueError(f"a whole number >= {low}{most}{', or -1 for all cores' if or_all else ''}")
         return value
 
     return check
@@ -69,11 +98,10 @@ def inside(low: float, high: float) -> Callable[[Any], float]:
     return _number(lambda x: low < x < high, f"a number > {low:g} and < {high:g}")
 
 
-positive = _number(lambda x: x > 0.0, "a number > 0")
 fraction = inside(0.0, 1.0)
-count = _whole(lambda n: n >= 1, "1")
-seed = _whole(lambda n: n >= 0, "0")
-jobs = _whole(lambda n: n >= 1 or n == -1, "1, or -1 for all cores")
+count = _whole(1, 2**31 - 1)
+seed = _whole(0, 2**32 - 1)
+jobs = _whole(1, 4096, or_all=True)
 
 
 def one_of(names: Iterable[str]) -> Callable[[Any], str]:

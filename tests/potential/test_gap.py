@@ -388,11 +388,13 @@ def test_given_reference_energies(alloy, copper):
         "Cu": 1.0,
         "Au": 2.0,
     }
-    part = small_model(reference_energies={"Cu": 1.0}).fit(alloy).reference_energies_
-    assert part["Cu"] == 1.0
-    assert np.isfinite(part["Au"])
-    with pytest.raises(InputError, match="reference_energies"):
-        small_model(reference_energies={"Xx": 1.0}).fit(copper)
+    with pytest.raises(InputError, match=r"got none for Au; O is in no frame; add Au=\.\.\."):
+        small_model(reference_energies={"Cu": 1.0, "O": 1.0}).fit(alloy)
+    more = {"Cu": 1.0, "O": 1.0}  # as in one configuration for several sets
+    assert small_model(reference_energies=more).fit(copper).reference_energies_ == {"Cu": 1.0}
+    for wrong in ({"Xx": 1.0}, {"X": 1.0}, {29: 1.0}, {"Cu": "1"}, {"Cu": np.nan}, {"Cu": None}):
+        with pytest.raises(InputError, match="reference_energies"):
+            small_model(reference_energies=wrong).fit(copper)
     with pytest.raises(InputError, match="reference_energies"):
         small_model(reference_energies="nothing").fit(copper)
 

@@ -15,7 +15,7 @@ from gapkit.exceptions import DataWarning, InputError, NotFittedModelError
 from gapkit.gp.basis import SparseBasis, SparseBlock
 from gapkit.gp.extension import extend_basis, most_novel
 from gapkit.potential.state import FittedState
-from gapkit.potential.training.reference_energies import energies_of_isolated, reference_energies
+from gapkit.potential.training.reference_energies import by_number, energies_of_isolated, with_new_species
 from gapkit.potential.training.sparse_points import Environments, sample_environments
 from gapkit.sparse import SparseSelector, allocate
 from gapkit.structures import AtomsBatch, describe
@@ -74,11 +74,8 @@ def grow_engines(state: FittedState, species: Sequence[int]) -> list[tuple[Engin
 
 def grow_energies(state: FittedState, batch: AtomsBatch, given: Mapping[str, float] | None) -> KnownEnergy:
     """Reference energies of new species: given, of isolated atoms in the batch, or by least squares."""
-    of_isolated = energies_of_isolated(batch, batch.all_labels.energy, describe(batch).isolated_atoms)
-    isolated, known = (
-        {chemical_symbols[z]: energy for z, energy in of.items()} for of in (of_isolated, state.known.reference)
-    )
-    found = reference_energies(batch, isolated | dict(given or {}) | known)
+    isolated = energies_of_isolated(batch, batch.all_labels.energy, describe(batch).isolated_atoms)
+    found = with_new_species(batch, isolated | by_number(given or {}) | dict(state.known.reference))
     return KnownEnergy({**found, **state.known.reference}, state.known.terms)
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
+from numbers import Real
 from typing import TypeAlias
 
 import numpy as np
 from ase.data import atomic_numbers, chemical_symbols
 
 from gapkit.exceptions import DataError, InputError
+from gapkit.printing import quoted
 from gapkit.structures import AtomsBatch
 from gapkit.typing import FloatArray
 
@@ -22,17 +25,14 @@ def reference_energies(
     """Energies e0 in eV by atomic number, for every species of the batch.
 
     Given "isolated" they are those of frames of a single atom, "least_squares" the composition's share of the energies,
-    "auto" isolated atoms where every species has one, else least squares; species that a mapping leaves out are fitted
-    by least squares.  Energies `taken` (n_frames,) in eV, of terms with a zero of their own, come off the labels.
+    "auto" isolated atoms where every species has one, else least squares.  A mapping must have every species: a fit of
+    the others would put into them what the given ones are off; it may have more.  Energies `taken` (n_frames,) in
+    eV, of terms with a zero of their own, come off the labels.
     """
     species = batch.species
     energy = None if batch.labels is None else batch.labels.energy - taken
     if isinstance(given, Mapping):
-        for symbol in given:
-            if symbol not in atomic_numbers:
-                raise InputError(f"`reference_energies` must have chemical symbols as keys, got {symbol!r}")
-        fixed = {atomic_numbers[symbol]: float(value) for symbol, value in given.items()}
-        return {**_least_squares(batch, energy, fixed), **{z: fixed[z] for z in species if z in fixed}}
+        return _given(given, species)
     if given not in ("auto", "isolated", "least_squares"):
         raise InputError(
             f'`reference_energies` must be "auto", "isolated", "least_squares" or a mapping such as {{"Si": -1.2}}, '
@@ -50,6 +50,37 @@ def reference_energies(
     return {z: isolated[z] for z in species}
 
 
+def _given(given: Mapping[str, float], species: Sequence[int]) -> dict[int, float]:
+    """The given energies of the species, or an error that names what is missing."""
+    energies = by_number(given)
+    missing = [chemical_symbols[z] for z in species if z not in energies]
+    if missing:
+        unused = [chemical_symbols[z] for z in energies if z not in species]
+        also = f"; {', '.join(unused)} is in no frame" if unused else ""
+        raise InputError(
+            f"`reference_energies` (e0) must have a value for every species of the frames, got none for "
+            f"{', '.join(missing)}{also}; add {', '.join(f'{symbol}=...' for symbol in missing)} in eV, or use "
+            f'"least_squares" or "isolated" for all'
+        )
+    return {z: energies[z] for z in species}
+
+
+def by_number(given: Mapping[str, float]) -> dict[int, float]:
+    """Energies by atomic number from those by chemical symbol, checked."""
+    for symbol, energy in given.items():
+        if atomic_numbers.get(symbol, 0) < 1:
+            raise InputError(f"`reference_energies` must have chemical symbols as keys, got {quoted(symbol)}")
+        if isinstance(energy, bool) or not isinstance(energy, Real) or not math.isfinite(energy):
+            raise InputError(f"`reference_energies` of {symbol} must be a finite number in eV, got {quoted(energy)}")
+    return {atomic_numbers[symbol]: float(energy) for symbol, energy in given.items()}
+
+
+def with_new_species(batch: AtomsBatch, known: Mapping[int, float]) -> dict[int, float]:
+    """Energies by atomic number of a batch: `known` ones as they are, those of other species by least squares."""
+    energy = None if batch.labels is None else batch.labels.energy
+    return {**_least_squares(batch, energy, known), **{z: known[z] for z in batch.species if z in known}}
+
+
 def energies_of_isolated(
     batch: AtomsBatch, energy: FloatArray | None, frames: Mapping[str, tuple[int, ...]]
 ) -> dict[int, float]:
@@ -61,7 +92,7 @@ def energies_of_isolated(
     return {atomic_numbers[s]: float(energy[which].mean()) for s, which in labelled.items() if which}
 
 
-def _least_squares(batch: AtomsBatch, energy: FloatArray | None, fixed: dict[int, float]) -> dict[int, float]:
+def _least_squares(batch: AtomsBatch, energy: FloatArray | None, fixed: Mapping[int, float]) -> dict[int, float]:
     """Least squares per atom over the frames with energy; the smallest deviation from the mean if underdetermined."""
     free = [z for z in batch.species if z not in fixed]
     if not free:
