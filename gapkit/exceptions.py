@@ -23,6 +23,10 @@ class ConfigError(InputError):
     """An option of a configuration file or command is unknown or out of range."""
 
 
+class OutputError(InputError, OSError):
+    """A file or folder cannot be written there: it is an input, no regular file, or the system refuses it."""
+
+
 class ModelFileError(GapkitError, OSError):
     """A model file is truncated, edited, from a newer version, or not a model file."""
 

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
+from typing import Any
 
 from gapkit.exceptions import GapkitError, InputError
 from gapkit.printing import quoted
@@ -14,6 +18,22 @@ _KINDS = {
     stat.S_IFSOCK: "a socket",
 }  # fmt: skip
 _TEXT = 1 << 24  # bytes; whoever writes more by hand is not known
+_WATCHED: ContextVar[list[Path] | None] = ContextVar("inputs", default=None)
+
+
+@contextmanager
+def watching() -> Iterator[None]:
+    """Note the inputs that are opened meanwhile, so that nothing is written over them: see `io.atomic.check_output`."""
+    token = _WATCHED.set([])
+    try:
+        yield
+    finally:
+        _WATCHED.reset(token)
+
+
+def watched() -> tuple[Path, ...]:
+    """The inputs noted so far."""
+    return tuple(_WATCHED.get() or ())
 
 
 def check_input(path: str | os.PathLike[str], what: str = "the file", *, error: type[GapkitError] = InputError) -> Path:
@@ -55,7 +75,19 @@ def check_input(path: str | os.PathLike[str], what: str = "the file", *, error: 
         raise error(f"{what} must be a regular file, but {name!r} is {kind}; {hint}")
     if not os.access(name, os.R_OK):
         raise error(f"{what} {name!r} cannot be read: you have no permission; change it, or copy the file")
+    if (noted := _WATCHED.get()) is not None:
+        noted.append(Path(name))
     return Path(name)
+
+
+def files_named(values: Any) -> list[Path]:
+    """The files that are there under one of the texts in options, lists and mappings looked through."""
+    if isinstance(values, str):
+        return [Path(values)] if os.path.isfile(values) else []
+    if not isinstance(values, Iterable):
+        return []
+    items = values.values() if isinstance(values, Mapping) else values
+    return [path for item in items for path in files_named(item)]
 
 
 def read_input(

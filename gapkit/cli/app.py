@@ -98,7 +98,7 @@ def fit(
     """Fit a potential to labelled structures. What is not given is chosen from the data."""
     from gapkit.cli.fit import run
 
-    run(train, FitConfig.resolve(config, given))
+    run(train, FitConfig.resolve(config, given), config)
 
 
 @app.command()
@@ -108,11 +108,14 @@ def predict(
     structures: Annotated[Path, typer.Argument(metavar="IN", help="Structures in any format that ASE reads.")],
     output: Annotated[Path, typer.Option(metavar="FILE", help="Extended XYZ file to write.")],
     std: Annotated[bool, typer.Option("--std", help="Write standard deviations and extrapolation as well.")] = False,
+    prefix: Annotated[
+        str, typer.Option(metavar="TEXT", help='Begin of the names; "": as results, in place of the labels.')
+    ] = "gap_",
 ) -> None:
-    """Predict energies, forces and stresses, and write them next to the structures."""
+    """Predict energies, forces and stresses, and write them as gap_energy, gap_forces, ... beside labels of old."""
     from gapkit.cli.predict import run
 
-    run(model, structures, output, std=std)
+    run(model, structures, output, std=std, prefix=prefix)
 
 
 @app.command()
@@ -235,7 +238,7 @@ def convert(
         raise InputError(f"one of the two files, and only one, must end in .xml, got {source.name} and {output.name}")
     if source.suffix == ".xml":
         model = quip.load(source)
-        model.save(output)
+        model.save(output)  # not over the files of sparse points that were read
     else:
         model = load(source)
         quip.write(model, output)

@@ -13,6 +13,7 @@ from typing import Any, ParamSpec
 import typer
 
 from gapkit.exceptions import GapkitError, GapkitWarning
+from gapkit.inputs import watching
 from gapkit.printing import printable
 
 EXIT_BAD_INPUT = 2
@@ -27,7 +28,7 @@ def guarded(command: Callable[Parameters, None]) -> Callable[Parameters, None]:
     @functools.wraps(command)
     def wrapper(*args: Parameters.args, **kwargs: Parameters.kwargs) -> None:
         try:
-            with _plain_warnings():
+            with _plain_warnings(), watching():
                 command(*args, **kwargs)
         except BrokenPipeError:  # `gapkit info ... | head`: typer ends it quietly
             raise

@@ -17,7 +17,7 @@ def run(path: Path, *, output: Path | None, page: bool, dry_run: bool, as_json: 
     """Make the data set of a recipe; with `dry_run` only say what it would be, without `page` there are no pictures."""
     recipe = Recipe.read(path)
     folder = path.parent / recipe.output if output is None else output
-    check_folder(folder)
+    check_folder(folder, path, *recipe.inputs(path.parent))
     if page and not dry_run:
         require_matplotlib()
     curated = curate(recipe, path.parent, progress=not quiet, crystal_check=crystal_check)

@@ -11,6 +11,7 @@ from ase import Atoms
 from gapkit.cli.build import build_estimator
 from gapkit.cli.console import say, show, show_json
 from gapkit.exceptions import ConfigError, DataError, UnknownSpeciesError
+from gapkit.inputs import files_named
 from gapkit.io.atomic import check_output
 from gapkit.options.fit import FitConfig
 from gapkit.potential.defaults import default_terms
@@ -18,16 +19,17 @@ from gapkit.structures import LabelKeys, read_frames, to_batch
 from gapkit.validation import evaluate
 
 
-def run(train: Path, config: FitConfig) -> None:
-    """Fit, save, then print what was fitted and its errors on the test structures."""
+def run(train: Path, config: FitConfig, file: Path | None = None) -> None:
+    """Fit, save, then print what was fitted and its errors on the test structures; `file` is that of the options."""
     if config.output is None:
         raise ConfigError("no file to write the model to; give --output FILE")
     output = Path(config.output)
     test = Path(config.test) if config.test is not None else None
-    check_output(output, train, test)
-    if config.checkpoint is not None:
-        check_output(Path(config.checkpoint), train, test, output)
     model = build_estimator(config)
+    inputs = [train, test, file, *files_named((config.terms or (), config.energy_terms or ()))]
+    check_output(output, *inputs)
+    if config.checkpoint is not None:
+        check_output(config.checkpoint, *inputs, output)
     frames = read_frames(train)
     if config.terms is None and config.cutoff is not None:
         model.set_params(terms=default_terms(to_batch(frames, labels=False), config.cutoff))

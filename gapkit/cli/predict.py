@@ -1,54 +1,83 @@
-"""`gapkit predict`: structures with the model's results in place of whatever labels they had."""
+"""`gapkit predict`: structures with the model's results beside whatever labels they have."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
-from ase.io import write
 
 from gapkit.cli.console import say
+from gapkit.exceptions import ConfigError, InputError
 from gapkit.io.atomic import check_output, replacing
 from gapkit.potential import Predictions, load
-from gapkit.structures import read_frames
+from gapkit.structures import LabelKeys, read_frames, write_extxyz
+from gapkit.structures.frame_labels import results_of
+from gapkit.targets import TARGETS
 
-RESULTS = ("energy", "free_energy", "forces", "stress", "virial", "local_energy")
-# "std" tells the kind of the standard deviations, "calibrated" or "epistemic".
-UNCERTAINTIES = ("local_energy_std", "novelty", "energy_std", "forces_std", "stress_std", "std", "extrapolating")
+PREFIX = "gap_"
+# What is written, of frames into `info` and of atoms into `arrays`, and what it is called among `Predictions`.
+OF_FRAMES = {"energy": "energy", "stress": "stress", "energy_std": "energy_std", "stress_std": "stress_std"}
+OF_ATOMS = {
+    "forces": "forces", "local_energy": "local_energies", "local_energy_std": "local_energies_std",
+    "forces_std": "forces_std", "novelty": "novelty", "extrapolating": "extrapolating",
+}  # fmt: skip
+KIND = "std"  # of the standard deviations, "calibrated" or "epistemic"
+# Results that ASE's readers take for those of a calculator: without a prefix they are one's, and others go.
+RESULTS = ("energy", "free_energy", "forces", "stress", "virial")
 
 
-def run(model: Path, structures: Path, output: Path, *, std: bool = False) -> None:
-    """Predict `structures` and write them with the results to `output`; with `std` also `UNCERTAINTIES`."""
+def run(model: Path, structures: Path, output: Path, *, std: bool = False, prefix: str = PREFIX) -> None:
+    """Predict `structures` and write them to `output` with the results, under names that begin with `prefix`."""
+    if not re.fullmatch(r"([A-Za-z]\w*)?", prefix, re.ASCII):
+        raise ConfigError(f"`--prefix` must be letters, digits and underscores, such as {PREFIX}, got {prefix!r}")
     check_output(output, model, structures)
     potential = load(model)
     frames = read_frames(structures)
+    _check_names(frames, prefix, potential.label_keys or LabelKeys())
     predictions = potential.predict(frames, return_std=std)
-    with replacing(output) as temporary:
-        write(temporary, [_with_results(atoms, i, predictions) for i, atoms in enumerate(frames)], format="extxyz")
-    say(f"Wrote {len(frames)} frames to {output}")
+    with replacing(output, model, structures) as temporary:
+        write_extxyz(temporary, [_with_results(atoms, i, predictions, prefix) for i, atoms in enumerate(frames)])
+    say(f"Wrote {len(frames)} frames to {output}, with {prefix}energy, {prefix}forces, ...")
 
 
-def _with_results(atoms: Atoms, i: int, predictions: Predictions) -> Atoms:
+def _names(prefix: str) -> set[str]:
+    return {prefix + name for name in (*OF_FRAMES, *OF_ATOMS, KIND)}
+
+
+def _check_names(frames: Iterable[Atoms], prefix: str, keys: LabelKeys) -> None:
+    """Raise InputError where a label would be overwritten: only the default prefix is known to be ours."""
+    if prefix == "":
+        return
+    held = {name for atoms in frames for name in (*atoms.info, *atoms.arrays, *results_of(atoms))} & _names(prefix)
+    labels = {keys.of(kind) for target in TARGETS.values() for kind in (target.name, target.shown.name)}
+    if clash := sorted(held if prefix != PREFIX else held & labels):
+        raise InputError(f"the frames hold {', '.join(clash)}, which would be overwritten; give another --prefix")
+
+
+def _with_results(atoms: Atoms, i: int, predictions: Predictions, prefix: str) -> Atoms:
     mine = slice(predictions.offsets[i], predictions.offsets[i + 1])
     result = atoms.copy()
-    for name in RESULTS + UNCERTAINTIES:
+    result.calc = atoms.calc
+    for name in {*_names(prefix), *(() if prefix else RESULTS)}:
         result.info.pop(name, None)
         result.arrays.pop(name, None)
-    results: dict[str, Any] = {"energy": float(predictions.energy[i]), "forces": predictions.forces[mine]}
-    if np.isfinite(predictions.stress[i]).all():
-        results["stress"] = predictions.stress[i]
-    result.calc = SinglePointCalculator(result, **results)
-    result.set_array("local_energy", predictions.local_energies[mine])
+    of_frame, of_atoms = (
+        {name: values for name, own in names.items() if (values := getattr(predictions, own)) is not None}
+        for names in (OF_FRAMES, OF_ATOMS)
+    )
+    of_frame = {name: values[i] for name, values in of_frame.items() if np.isfinite(values[i]).all()}  # without a cell
+    of_atoms = {name: values[mine] for name, values in of_atoms.items()}
+    if not prefix:
+        held = {name: of.pop(name) for of in (of_frame, of_atoms) for name in RESULTS if name in of}
+        result.calc = SinglePointCalculator(result, **held)
+    for name, value in of_frame.items():
+        result.info[prefix + name] = value if np.ndim(value) else float(value)
+    for name, value in of_atoms.items():
+        result.set_array(prefix + name, value)
     if predictions.std is not None:
-        for name in ("local_energies_std", "novelty", "forces_std", "extrapolating"):
-            if (of_atoms := getattr(predictions, name)) is not None:
-                result.set_array(name.replace("energies", "energy"), of_atoms[mine])
-        result.info["std"] = predictions.std
-        for name in ("energy_std", "stress_std"):
-            of_frames = getattr(predictions, name)
-            if of_frames is not None and np.isfinite(of_frames[i]).all():
-                result.info[name] = of_frames[i]
+        result.info[prefix + KIND] = predictions.std
     return result

@@ -11,6 +11,7 @@ Source of the reflectors in blocks: Schreiber and Van Loan, SIAM J. Sci. Stat. C
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,37 +21,60 @@ from typing import Any, TypeAlias
 import numpy as np
 from scipy.linalg import qr
 
-from gapkit.exceptions import InputError
+from gapkit.exceptions import InputError, OutputError
 from gapkit.gp.factors import TriangularFactor
 from gapkit.gp.lapack import apply_reflectors, fold_rows
+from gapkit.io.atomic import check_output, naming
 from gapkit.typing import FloatArray, IntArray
 
 
 class ArrayStore:
-    """Matrices that are written once: in memory (path None), or one after another in a file, which is emptied."""
+    """Matrices that are written once: in memory (path None), or one after another in a file, which is emptied.
+
+    Raises
+    ------
+    OutputError
+        If the file cannot be written, or holds anything else than such matrices.
+    """
 
     def __init__(self, path: str | os.PathLike[str] | None = None) -> None:
         self.path = None if path is None else Path(path)
-        if self.path is not None:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self.path.write_bytes(b"")
+        if self.path is None:
+            return
+        check_output(self.path)
+        if self.path.exists():
+            with self.path.open("rb") as stream:
+                start = stream.read(len(_MARK))
+            if start not in (b"", _MARK):
+                raise OutputError(
+                    f"cannot write {self.path}: it would be emptied, and it holds something else than training rows; "
+                    "name a new file"
+                )
+        self._head = _MARK + secrets.token_bytes(_TOKEN)  # by which a file that another store emptied is known
+        self.path = self.path.absolute()
+        with naming(self.path):
+            self.path.write_bytes(self._head)
 
     def put(self, array: FloatArray) -> Stored:
-        """Take over a matrix in Fortran order."""
+        """Take over a matrix in Fortran order; OutputError if the disk is full."""
         if self.path is None:
             return array
-        with _WRITING, open(self.path, "ab") as stream:
+        with _WRITING, naming(self.path), open(self.path, "ab") as stream:
             offset = stream.tell()
             stream.write(array.T.data)
         return array.shape, offset
 
     def get(self, stored: Stored) -> FloatArray:
-        """The matrix, which must not be changed; InputError if the file is gone or cut short."""
+        """The matrix, which must not be changed; InputError if the file is gone, cut short or another's."""
         if not isinstance(stored, tuple):
             return stored
         (rows, columns), offset = stored
         try:
-            flat = np.fromfile(self.path or "", np.float64, rows * columns, offset=offset)
+            with open(self.path or "", "rb") as stream:
+                if stream.read(len(self._head)) != self._head:
+                    raise ValueError("another fit has written there")
+                stream.seek(offset)
+                flat = np.fromfile(stream, np.float64, rows * columns)
             return flat.reshape(columns, rows).T
         except (OSError, ValueError) as error:
             raise InputError(
@@ -181,3 +205,5 @@ def _replay(store: ArrayStore, steps: Sequence[Step], width: int, columns: Float
 
 
 _WRITING = Lock()
+# What a file of an `ArrayStore` begins with, and the length of the token that follows.
+_MARK, _TOKEN = b"gapkit-rows-1\n\0\0", 16

@@ -18,6 +18,7 @@ from gapkit.exceptions import InputError
 from gapkit.gp.noise import Noise
 from gapkit.gp.prediction import Uncertainty
 from gapkit.gp.variance.targets import covariance_of
+from gapkit.io.atomic import check_output
 from gapkit.potential.committee.committee import Committee
 from gapkit.potential.committee.draws import sample_committee
 from gapkit.potential.error_bars.calibrate import calibrate_on
@@ -29,6 +30,7 @@ from gapkit.potential.metadata import check_training_set
 from gapkit.potential.predictions import Predictions, coefficient_of_determination
 from gapkit.potential.state import FittedState, state_of
 from gapkit.potential.summary import summarise
+from gapkit.potential.training.checkpoint import Done
 from gapkit.potential.training.source import labelled_batch
 from gapkit.structures import AtomsBatch, LabelKeys, to_batch
 from gapkit.targets import TARGETS
@@ -63,6 +65,7 @@ class FittedPotential(BaseEstimator):
     state_: FittedState
     label_keys: LabelKeys | None
     n_jobs: int | None
+    _checkpoint: Done | None = None  # of the fit
 
     model_ = Attribute(lambda state: state.sparse)
     terms_ = Attribute(lambda state: list(state.terms))
@@ -84,7 +87,7 @@ class FittedPotential(BaseEstimator):
     def with_state(self: Self, state: FittedState) -> Self:
         """A copy with another state."""
         model = copy.copy(self)
-        model.state_ = state
+        model.state_, model._checkpoint = state, None
         return model
 
     def predict(
@@ -238,9 +241,21 @@ class FittedPotential(BaseEstimator):
     def save(self, path: str | os.PathLike[str], *, factors: bool = False) -> None:
         """Write the model to one file; with `factors` also what `partial_fit` needs (three more M x M triangles).
 
-        An older file at `path` stays intact until the new one is complete.
+        An older file at `path` stays intact until the new one is complete.  Then the checkpoint that `fit` left is
+        removed.
+
+        Raises
+        ------
+        OutputError
+            If the file cannot be written, or is the checkpoint; this stays then, and so does an older file.
         """
+        checkpoint = self._checkpoint
+        if checkpoint is not None:
+            check_output(path, checkpoint.path)
         write_state(path, state_of(self), self.get_params(deep=False), factors=factors)
+        if checkpoint is not None:
+            checkpoint.remove()
+            self._checkpoint = None
 
     def to_quip(self, path: str | os.PathLike[str]) -> None:
         """Write the model for QUIP: a gap.xml, and the sparse points in files beside it.

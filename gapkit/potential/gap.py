@@ -145,7 +145,8 @@ class GAP(FittedPotential):
             Cluster whose workers make and fold the rows; they read files themselves.
         checkpoint : path or None
             File to which the state is written every few minutes, on Ctrl-C and on SIGTERM.  If it is there already, the
-            fit goes on from it, to the same model as without interruption.  A fit that ends removes it.
+            fit goes on from it, to the same model as without interruption.  It stays until `save` has written the
+            model; a fit that is started again before that has all its rows.
         keep_rows : bool or path
             Keep the frames, and 8 bytes for every training row and sparse point, so that sparse points can be added for
             the price of their own columns: True in memory, a path in a file that is emptied first and belongs to this
@@ -186,8 +187,7 @@ class GAP(FittedPotential):
         metadata = describe_fit(batch, report, times) | {"training_set": source.training_set()}
         self.state_ = replace(state, metadata=metadata)
         self.report_: DataReport | None = report
-        if saved is not None:
-            saved.remove()
+        self._checkpoint = None if saved is None else saved.done()
         return self
 
     def partial_fit(

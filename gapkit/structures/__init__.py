@@ -11,6 +11,7 @@ from gapkit.structures.keys import LabelKeys
 from gapkit.structures.labels import Labels
 from gapkit.structures.read import to_batch
 from gapkit.structures.report import DataReport, describe, find_faults
+from gapkit.structures.write import write_extxyz
 
 __all__ = [
     "AtomsBatch",
@@ -23,4 +24,5 @@ __all__ = [
     "find_faults",
     "read_frames",
     "to_batch",
+    "write_extxyz",
 ]

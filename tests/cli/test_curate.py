@@ -231,7 +231,7 @@ def test_a_folder_with_something_else(folder: Path, run: Run, monkeypatch: pytes
     text = "sources: [{file: cu.extxyz}]\noutput: set\n"
     (folder / "set" / "notes.txt").write_text("mine")
     refused(run, folder, text, "set", "notes.txt", "choose a new or empty one")
-    refused(run, folder, text.replace("set", "."), "cu.extxyz", "choose a new or empty one")
+    refused(run, folder, text.replace("set", "."), "it holds the input", "r.yaml", "choose another")
     refused(run, folder, text.replace("set", "no/set"), "no", "does not exist")
     refused(run, folder, text.replace("set", "cu.extxyz"), "cu.extxyz", "it is a file")
 
@@ -281,7 +281,7 @@ from gapkit.curation.recipe import result
 place, marker = sys.argv[1:3]
 rename = os.rename
 def halt(*arguments):
-    if place == "rename" and Path(arguments[0]).name != ".set.new":
+    if place == "rename" and Path(arguments[0]).name == "set":
         return rename(*arguments)
     Path(marker).touch()
     time.sleep(60)
@@ -310,9 +310,9 @@ def test_kill(folder: Path, run: Run, place: str, tmp_path_factory: pytest.TempP
     finally:
         process.send_signal(signal.SIGKILL)
         process.wait()
-    assert "train.extxyz" in contents(folder / ".set.new")
-    kept = folder / (".set.old" if place == "rename" else "set")
-    assert contents(kept) == before
+    hidden = {path.suffix: path for path in folder.glob(".gapkit-*")}
+    assert "train.extxyz" in contents(hidden[""])
+    assert contents(hidden[".old"] if place == "rename" else folder / "set") == before
     assert (folder / "set").exists() == (place != "rename")
     # a run that is refused puts it back; the next one sweeps up
     refused_run = curate(run, folder, "sources: [{file: nowhere.xyz}]\noutput: set\n")

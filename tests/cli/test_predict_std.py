@@ -37,36 +37,36 @@ def test_error_bars_are_written(files: Files, run: Run, structures: list[Atoms],
     assert expected.std == "calibrated"
     for i, atoms in enumerate(written):
         mine = slice(expected.offsets[i], expected.offsets[i + 1])
-        assert atoms.info["std"] == "calibrated"
-        assert atoms.info["energy_std"] == pytest.approx(expected.energy_std[i], rel=WRITTEN)
+        assert atoms.info["gap_std"] == "calibrated"
+        assert atoms.info["gap_energy_std"] == pytest.approx(expected.energy_std[i], rel=WRITTEN)
         for name in ("forces_std", "novelty"):
             values = getattr(expected, name)[mine]
-            np.testing.assert_allclose(atoms.arrays[name], values, rtol=0, atol=WRITTEN, err_msg=name)
-        assert atoms.arrays["forces_std"].shape == (len(atoms), 3)
-        assert atoms.arrays["extrapolating"].dtype == bool
-        np.testing.assert_array_equal(atoms.arrays["extrapolating"], expected.extrapolating[mine])
+            np.testing.assert_allclose(atoms.arrays[f"gap_{name}"], values, rtol=0, atol=WRITTEN, err_msg=name)
+        assert atoms.arrays["gap_forces_std"].shape == (len(atoms), 3)
+        assert atoms.arrays["gap_extrapolating"].dtype == bool
+        np.testing.assert_array_equal(atoms.arrays["gap_extrapolating"], expected.extrapolating[mine])
         if atoms.pbc.all():
-            np.testing.assert_allclose(atoms.info["stress_std"], expected.stress_std[i], rtol=WRITTEN)
-    assert [atoms.arrays["extrapolating"].any() for atoms in written] == [False, False, False, True, True]
-    assert "stress_std" not in written[-1].info
+            np.testing.assert_allclose(atoms.info["gap_stress_std"], expected.stress_std[i], rtol=WRITTEN)
+    assert [atoms.arrays["gap_extrapolating"].any() for atoms in written] == [False, False, False, True, True]
+    assert "gap_stress_std" not in written[-1].info
 
 
 def test_what_was_there_before_is_replaced(files: Files, run: Run, structures: list[Atoms], tmp_path: Path) -> None:
     """A file that was predicted once may be predicted again, with or without standard deviations."""
     once = predict(run, files.model, structures, tmp_path)
     for atoms in once:
-        atoms.info["std"], atoms.info["energy_std"] = "epistemic", 99.0
-        atoms.arrays["forces_std"][:] = 99.0
+        atoms.info["gap_std"], atoms.info["gap_energy_std"] = "epistemic", 99.0
+        atoms.arrays["gap_forces_std"][:] = 99.0
     twice = predict(run, files.model, once, tmp_path)
     for atoms in twice:
-        assert atoms.info["std"] == "calibrated"
-        assert atoms.info["energy_std"] < 99.0
-        assert (atoms.arrays["forces_std"] < 99.0).all()
+        assert atoms.info["gap_std"] == "calibrated"
+        assert atoms.info["gap_energy_std"] < 99.0
+        assert (atoms.arrays["gap_forces_std"] < 99.0).all()
     write(tmp_path / "in.extxyz", once)
     assert run("predict", files.model, tmp_path / "in.extxyz", "--output", tmp_path / "plain.extxyz").exit_code == 0
     for atoms in read(tmp_path / "plain.extxyz", ":"):
         names = {"std", "energy_std", "stress_std", "forces_std", "extrapolating", "novelty", "local_energy_std"}
-        assert not names & {*atoms.info, *atoms.arrays}
+        assert not {f"gap_{name}" for name in names} & {*atoms.info, *atoms.arrays}
 
 
 def fit(run: Run, files: Files, output: Path, *flags: str) -> gapkit.GAP:
@@ -87,9 +87,9 @@ def test_no_calibrate(files: Files, run: Run, structures: list[Atoms], tmp_path:
     written = predict(run, tmp_path / "cu.gapkit", structures, tmp_path)
     expected = model.predict(structures, return_std=True, std="epistemic")
     for i, atoms in enumerate(written):
-        assert atoms.info["std"] == "epistemic"
-        assert atoms.info["energy_std"] == pytest.approx(expected.energy_std[i], rel=WRITTEN)
-        assert not {"extrapolating", "novelty"} & set(atoms.arrays)  # there are no thresholds
+        assert atoms.info["gap_std"] == "epistemic"
+        assert atoms.info["gap_energy_std"] == pytest.approx(expected.energy_std[i], rel=WRITTEN)
+        assert not {"gap_extrapolating", "gap_novelty"} & set(atoms.arrays)  # there are no thresholds
 
 
 def test_no_calibrate_in_the_configuration(files: Files, run: Run, tmp_path: Path) -> None:

@@ -25,12 +25,72 @@ def test_predict_writes_what_the_model_predicts(files: Files, run: Run, tmp_path
     assert len(written) == len(frames)
     for i, atoms in enumerate(written):
         mine = slice(expected.offsets[i], expected.offsets[i + 1])
-        assert atoms.get_potential_energy() == pytest.approx(expected.energy[i], rel=1e-7)
-        np.testing.assert_allclose(atoms.get_forces(), expected.forces[mine], atol=1e-7)
-        np.testing.assert_allclose(atoms.get_stress(), expected.stress[i], atol=1e-7)
-        np.testing.assert_allclose(atoms.arrays["local_energy"], expected.local_energies[mine], atol=1e-7)
-        np.testing.assert_allclose(atoms.arrays["local_energy_std"], expected.local_energies_std[mine], atol=1e-7)
+        assert atoms.info["gap_energy"] == pytest.approx(expected.energy[i], rel=1e-7)
+        np.testing.assert_allclose(atoms.arrays["gap_forces"], expected.forces[mine], atol=1e-7)
+        np.testing.assert_allclose(atoms.info["gap_stress"], expected.stress[i], atol=1e-7)
+        np.testing.assert_allclose(atoms.arrays["gap_local_energy"], expected.local_energies[mine], atol=1e-7)
+        np.testing.assert_allclose(atoms.arrays["gap_local_energy_std"], expected.local_energies_std[mine], atol=1e-7)
         assert atoms.info["config_type"] == frames[i].info["config_type"]
+        assert atoms.get_potential_energy() == pytest.approx(frames[i].get_potential_energy(), rel=1e-9)
+        np.testing.assert_allclose(atoms.get_forces(), frames[i].get_forces(), atol=1e-8)
+
+
+def test_labels_stay_and_can_be_evaluated(files: Files, run: Run, tmp_path: Path) -> None:
+    frames = read(files.test, ":")
+    for atoms in frames:  # under other names, of which one is said twice
+        atoms.info["REF_energy"], atoms.info["note"] = atoms.get_potential_energy(), "kept"
+        atoms.info["energy"] = -1.0
+    write(tmp_path / "in.traj", frames)
+    for source, keys in ((files.test, ()), (tmp_path / "in.traj", ("--energy-key", "REF_energy"))):
+        output = tmp_path / "out.extxyz"
+        for _ in range(2):
+            assert run("predict", files.model, source, "--output", output, "--std").exit_code == 0
+            before, after = (run("evaluate", files.model, path, *keys, "--json") for path in (source, output))
+            assert after.exit_code == 0, after.output
+            old, new = json.loads(before.stdout), json.loads(after.stdout)
+            assert new["forces_mae"] > 1e-4
+            for name in ("energy_mae", "forces_mae", "stress_mae"):
+                assert new[name] == pytest.approx(old[name], rel=1e-4), name
+            source = tmp_path / "again.extxyz"  # predictions are not labels, and are replaced
+            output.rename(source)
+            output = tmp_path / "twice.extxyz"
+    assert all(atoms.info["note"] == "kept" for atoms in read(source, ":"))
+
+
+def test_other_prefixes(files: Files, run: Run, tmp_path: Path) -> None:
+    output = tmp_path / "out.extxyz"
+    assert run("predict", files.model, files.test, "--output", output, "--prefix", "ml_").exit_code == 0
+    expected = gapkit.load(files.model).predict(read(files.test, ":"))
+    assert [atoms.info["ml_energy"] for atoms in read(output, ":")] == pytest.approx(expected.energy.tolist())
+    refused = run("predict", files.model, output, "--output", tmp_path / "o.extxyz", "--prefix", "ml_")
+    assert (refused.exit_code, "ml_energy, ml_forces" in refused.output) == (2, True)
+    for prefix in ("a b", "=", "1", "ü"):
+        refused = run("predict", files.model, files.test, "--output", tmp_path / "o.extxyz", "--prefix", prefix)
+        assert (refused.exit_code, "--prefix" in refused.output) == (2, True)
+    assert not (tmp_path / "o.extxyz").exists()
+
+
+def test_without_a_prefix_predictions_are_results(files: Files, run: Run, tmp_path: Path) -> None:
+    output = tmp_path / "out.extxyz"
+    assert run("predict", files.model, files.test, "--output", output, "--prefix", "", "--std").exit_code == 0
+    expected = gapkit.load(files.model).predict(read(files.test, ":"), return_std=True)
+    for i, atoms in enumerate(read(output, ":")):
+        assert atoms.get_potential_energy() == pytest.approx(expected.energy[i], rel=1e-7)
+        np.testing.assert_allclose(atoms.get_stress(), expected.stress[i], atol=1e-7)
+        assert {"local_energy", "forces_std"} <= set(atoms.arrays)
+        assert atoms.info["std"] == "calibrated"
+
+
+def test_a_label_of_that_name_is_no_prediction(files: Files, run: Run, tmp_path: Path) -> None:
+    frames = read(files.train, ":")
+    for atoms in frames:
+        atoms.info["gap_energy"] = atoms.get_potential_energy()
+    write(tmp_path / "in.extxyz", frames)
+    model, train = tmp_path / "m.gapkit", tmp_path / "in.extxyz"
+    fit = ("fit", train, "--config", files.config, "--energy-key", "gap_energy", "--no-calibrate", "--output", model)
+    assert run(*fit).exit_code == 0
+    refused = run("predict", model, train, "--output", tmp_path / "out.extxyz")
+    assert (refused.exit_code, "gap_energy" in refused.output, "--prefix" in refused.output) == (2, True, True)
 
 
 def test_predict_without_a_cell_writes_no_stress(files: Files, run: Run, tmp_path: Path) -> None:
@@ -41,8 +101,9 @@ def test_predict_without_a_cell_writes_no_stress(files: Files, run: Run, tmp_pat
     result = run("predict", files.model, tmp_path / "cluster.xyz", "--output", tmp_path / "out.extxyz")
     assert result.exit_code == 0, result.output
     written = read(tmp_path / "out.extxyz")
-    assert set(written.calc.results) == {"energy", "forces"}
-    assert "local_energy_std" not in written.arrays
+    assert "gap_energy" in written.info
+    assert "gap_stress" not in written.info
+    assert "gap_local_energy_std" not in written.arrays
 
 
 def test_evaluate_json_is_exactly_the_errors(files: Files, run: Run) -> None:

@@ -14,7 +14,7 @@ ROUNDING = 1e-11
 
 @pytest.fixture(params=["memory", "file"])
 def store(request, tmp_path):
-    return ArrayStore(None if request.param == "memory" else tmp_path / "folder" / "rows")
+    return ArrayStore(None if request.param == "memory" else tmp_path / "rows")
 
 
 def problem(n_rows, n_columns, seed=0):

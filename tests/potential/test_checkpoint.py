@@ -14,6 +14,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 
 from gapkit import GAP, Noise
 from gapkit.exceptions import GapkitWarning, InputError, ModelFileError
+from gapkit.io import atomic
 from gapkit.potential.model import SparseModel
 from gapkit.potential.training import accumulator, checkpoint
 from gapkit.potential.training import rows as training
@@ -93,6 +94,7 @@ from gapkit.potential.training import accumulator, checkpoint
 from gapkit.potential.model import SparseModel
 from gapkit.potential.training import rows as training
 training.ATOMS_PER_CHUNK, accumulator.ROWS_AT_ONCE, checkpoint.INTERVAL, checkpoint.WRITING = 8, 60, 0.0, 1e9
+os.fsync = lambda number: None  # which takes as long as many chunks where the disk is busy
 calls, original = [], training.training_rows
 def add_rows(*arguments):
     calls.append(1)
@@ -117,7 +119,7 @@ def test_killed_and_resumed_is_uninterrupted(at, name, frames, tmp_path, monkeyp
     resumed = small_model(**MODEL).fit(frames, checkpoint=path)
     assert len(calls) < 12 if at > 2 else len(calls) <= 12  # what was saved is not made again
     assert_same_bits(resumed, plain)
-    assert list(tmp_path.iterdir()) == []  # nor is a half-written file left
+    assert list(tmp_path.iterdir()) == [path]  # nor is a half-written file left
 
 
 def test_ctrl_c_finishes_the_chunk_and_saves(frames, tmp_path, monkeypatch):
@@ -136,7 +138,6 @@ def test_ctrl_c_finishes_the_chunk_and_saves(frames, tmp_path, monkeypatch):
     calls = stop_at(monkeypatch, 0, None)
     model.fit(frames, checkpoint=path)
     assert len(calls) == 12 - done
-    assert not path.exists()
     assert_same_bits(model, small_model(**MODEL).fit(frames))
 
 
@@ -248,23 +249,63 @@ def test_a_changed_byte_is_seen(halfway, frames):
         small_model(n_jobs=1).fit(frames, checkpoint=halfway)
 
 
-def test_the_folder_must_exist(frames, tmp_path):
-    for path in (tmp_path / "none" / "fit.checkpoint", tmp_path):
-        with pytest.raises(InputError, match="create"):
+def test_a_checkpoint_stays_until_the_model_is_saved(frames, tmp_path, monkeypatch):
+    path, model_file = tmp_path / "fit.checkpoint", tmp_path / "model.gapkit"
+    model = small_model(**MODEL).fit(frames, checkpoint=path)
+    for output in (path, tmp_path / "no" / "model.gapkit", tmp_path, "a" * 256):
+        with pytest.raises(InputError):
+            model.save(output)
+        assert path.exists()
+    calls = stop_at(monkeypatch, 0, None)
+    again = small_model(**MODEL).fit(frames, checkpoint=path)
+    assert calls == []  # all rows are there
+    assert_same_bits(again, model)
+    monkeypatch.chdir(tmp_path.parent)
+    again.with_state(again.state_).save(model_file)  # another model, whose checkpoint it is not
+    assert path.exists()
+    again.save(model_file)
+    assert list(tmp_path.iterdir()) == [model_file]
+    path.write_bytes(b"of someone else")
+    again.save(model_file)
+    model.save(model_file)
+    assert path.read_bytes() == b"of someone else"
+
+
+def test_a_checkpoint_that_another_fit_has_written_since_stays(frames, tmp_path):
+    path = tmp_path / "fit.checkpoint"
+    first, second = (small_model(n_jobs=1).fit(frames, checkpoint=path) for _ in range(2))
+    (tmp_path / "copy").write_bytes(path.read_bytes())
+    (tmp_path / "copy").replace(path)
+    first.save(tmp_path / "model.gapkit")
+    second.save(tmp_path / "model.gapkit")
+    assert path.exists()
+
+
+def test_what_cannot_be_a_checkpoint_is_refused_before_it_is_opened(frames, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "none" / "fit.checkpoint", tmp_path, tmp_path / "pipe", os.devnull, "a" * 256, 3):
+        with pytest.raises(InputError, match=r"must be given|cannot write"):
             small_model().fit(frames, checkpoint=path)
 
 
-def test_a_full_disk_does_not_end_the_fit(frames, tmp_path, monkeypatch):
-    def full(*_):
-        raise OSError(28, "No space left on device")
+@pytest.mark.parametrize("first", [True, False])
+def test_a_full_disk_does_not_end_the_fit(first, frames, tmp_path, monkeypatch):
+    """Neither at the first checkpoint, when the sparse points are written, nor later."""
+    count, fsync = [], os.fsync
 
-    original = checkpoint.Checkpoint.keep_selection
+    def full(number):
+        count.append(1)
+        if first or len(count) > 2:
+            raise OSError(28, "No space left on device")
+        fsync(number)
 
-    def keep(self, *arguments):
-        original(self, *arguments)
-        monkeypatch.setattr(checkpoint.os, "fsync", full)
-
-    monkeypatch.setattr(checkpoint.Checkpoint, "keep_selection", keep)
-    with pytest.warns(GapkitWarning, match="No space left"):
+    monkeypatch.setattr(atomic.os, "fsync", full)
+    with pytest.warns(
+        GapkitWarning, match=r"the fit goes on.*fit\.checkpoint: No space left on device; free some space"
+    ):
         model = small_model(n_jobs=1).fit(frames, checkpoint=tmp_path / "fit.checkpoint")
     assert_same_bits(model, small_model(n_jobs=1).fit(frames))
+    assert (tmp_path / "fit.checkpoint").exists() is not first
+    monkeypatch.undo()
+    model.save(tmp_path / "model.gapkit")
+    assert list(tmp_path.iterdir()) == [tmp_path / "model.gapkit"]

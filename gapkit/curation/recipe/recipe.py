@@ -29,6 +29,7 @@ from gapkit.curation.findings import ACTIONS, DEFAULT_ACTIONS
 from gapkit.curation.splits import By
 from gapkit.exceptions import ConfigError
 from gapkit.gp.noise import DEFAULT_NOISE
+from gapkit.inputs import files_named
 from gapkit.options import Options, entries, option, parse, read_options, section, sections
 from gapkit.options.fit import energy_terms_of
 from gapkit.options.values import count, flag, fraction, inside, jobs, one_of, positive, seed, sigmas, table, text
@@ -251,6 +252,14 @@ class Recipe(Options):
         """
         file = Path(path)
         return parse(cls, read_options(file), file)
+
+    def inputs(self, folder: Path) -> list[Path]:
+        """The files that are read, where the recipe's names are relative to a folder."""
+        files = [source.file for source in self.sources]
+        if self.outliers is not None:
+            files += [] if self.outliers.crystal is None else [self.outliers.crystal]
+            files += map(str, files_named(self.outliers.energy_terms))
+        return [(folder / file).absolute() for file in files]
 
     def to_dict(self) -> dict[str, Any]:
         """All options with their values, fit to be written as JSON or YAML and read again."""

@@ -39,6 +39,8 @@ class Curated:
         Ids of the training frames of its last model, on which `influence` is, in this order.
     coverage : Coverage
         Of all sound frames by the training set.
+    inputs : tuple of Path
+        The files that were read, which `write` leaves alone.
     """
 
     recipe: Recipe
@@ -50,6 +52,7 @@ class Curated:
     modelled: tuple[str, ...] = field(repr=False)
     influence: InfluenceReport | None = field(repr=False)
     coverage: Coverage = field(repr=False)
+    inputs: tuple[Path, ...] = field(default=(), repr=False)
 
     @property
     def train(self) -> list[Atoms]:
@@ -89,8 +92,8 @@ class Curated:
 
         Raises
         ------
-        InputError
-            If the folder holds files that this function did not make.
+        OutputError
+            If the folder holds one of `inputs` or files that this function did not make, or cannot be written.
         """
 
         def texts(digests: dict[str, str]) -> dict[str, str | None]:
@@ -99,7 +102,7 @@ class Curated:
             return {CARD: text, "card.md": markdown(content), "index.html": page}
 
         sets = {"train.extxyz": self.train, "test.extxyz": self.test, "left_out.extxyz": self.left_out}
-        return write_set(Path(folder), sets, texts)
+        return write_set(Path(folder), sets, texts, self.inputs)
 
     def __str__(self) -> str:
         width = max(10, *(len(name) for name, *_ in self.ledger.steps))

@@ -93,6 +93,7 @@ def curate(
     return Curated(
         recipe=recipe, files=tuple(files), ledger=ledger, findings=tuple(findings), duplicates=tuple(groups),
         pruned=pruned, modelled=tuple(e.id for e in modelled), influence=report, coverage=coverage,
+        inputs=tuple(recipe.inputs(base)),
     )  # fmt: skip
 
 

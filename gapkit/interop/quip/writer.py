@@ -13,7 +13,7 @@ from gapkit import __version__
 from gapkit.exceptions import InputError
 from gapkit.interop.quip.descriptions import Description, describe_block
 from gapkit.interop.quip.file import DOT_PRODUCT
-from gapkit.io.atomic import replacing
+from gapkit.io.atomic import check_output, replacing
 from gapkit.potential import GAP
 from gapkit.potential.state import state_of
 from gapkit.terms import EnergyTerm, PairTables
@@ -33,10 +33,13 @@ def write(model: GAP, path: str | os.PathLike[str]) -> None:
     ------
     InputError
         If QUIP cannot express a part of the model; nothing is written then.
+    OutputError
+        If one of the files cannot be written.
     """
     state = state_of(model)
     learned = state.sparse
-    path = Path(path)
+    check_output(path)
+    path, files = Path(path), dict[Path, bytes]()
     descriptions = [
         describe_block(term, basis, block, learned.weights[block.columns])
         for term, basis in zip(state.terms, learned.basis.terms, strict=True)
@@ -59,14 +62,17 @@ def write(model: GAP, path: str | os.PathLike[str]) -> None:
     for i, (description, delta) in enumerate(zip(descriptions, scales, strict=True), start=1):
         name = f"{path.name}.sparseX.{label}{i}"
         content = "".join(f"{value:.17e}\n" for value in description.points.ravel()).encode()
-        with replacing(path.with_name(name)) as temporary:
-            temporary.write_bytes(content)
+        files[path.with_name(name)] = content
         md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
         sparse.append(_coordinates(description, delta, f"{label}{i}", name, md5))
     SubElement(params, "command_line").text = f"written by gapkit {__version__}"
     ElementTree.indent(root)
-    with replacing(path) as temporary:
-        temporary.write_bytes(ElementTree.tostring(root))
+    files[path] = ElementTree.tostring(root)  # last: until then an older one has all that it names
+    for file in files:
+        check_output(file)
+    for file, content in files.items():
+        with replacing(file) as temporary:
+            temporary.write_bytes(content)
 
 
 def _coordinates(description: Description, delta: float, label: str, name: str, md5: str) -> Element:

@@ -29,14 +29,14 @@ from gapkit.descriptors.base import Engine
 from gapkit.exceptions import GapkitWarning, InputError, ModelFileError
 from gapkit.gp.basis import SparseBasis
 from gapkit.gp.factors import TriangularFactor
-from gapkit.io.atomic import replacing, temporary_path
+from gapkit.io.atomic import check_output, replacing
 from gapkit.io.codec import encode
+from gapkit.io.temporary import sweep
 from gapkit.kernels import GapKernel
 from gapkit.potential.training.accumulator import ATOMS_PER_CHUNK, ROWS_AT_ONCE, RowAccumulator
 from gapkit.typing import IntArray
 
 FORMAT = "gapkit-checkpoint-1"
-TAG = "writing"  # always the same name: what a kill leaves there is overwritten by the next fit
 # Seconds between two checkpoints, and the least part of the time that is left for the fit itself.
 INTERVAL = 300.0
 WRITING = 0.1
@@ -69,22 +69,41 @@ def fit_digest(parameters: Mapping[str, Any], data: Mapping[str, Any]) -> dict[s
     }
 
 
+@dataclass(frozen=True)
+class Done:
+    """The checkpoint of a fit that ended, which `remove` deletes once its model is safe."""
+
+    path: Path
+    identity: tuple[int, ...]
+
+    @classmethod
+    def of(cls, path: Path) -> Done | None:
+        """That of a file as it is now; None if it is not there."""
+        try:
+            found = os.stat(path)
+        except OSError:
+            return None
+        return cls(path, (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns))
+
+    def remove(self) -> None:
+        """Delete the file, unless another fit has written it since, and what kills left beside it."""
+        if Done.of(self.path) == self:
+            self.path.unlink(missing_ok=True)
+        sweep(self.path)
+
+
 class Checkpoint:
     """The state of a fit on disk; a file that exists must be of the same fit, by its `fit_digest`."""
 
     def __init__(self, path: str | os.PathLike[str], digest: Mapping[str, str]) -> None:
-        self.path = Path(path)
+        check_output(path)  # before anything is read: not from a pipe, nor from a folder
+        self.path = Path(os.path.realpath(path))  # of a link the file; and the working folder may be another one later
         self.interrupted = False  # whether a Ctrl-C or SIGTERM came within `signals`
         self._digest = dict(digest)
         self._selection: dict[str, Any] | None = None
         self._arrays: dict[str, np.ndarray] = {}
         self._saving = threading.Lock()
         self._next = time.monotonic() + INTERVAL
-        if not self.path.parent.is_dir() or self.path.is_dir():
-            raise InputError(
-                f"`checkpoint` must be a file in a folder that exists, got {str(path)!r}; name a file, or create "
-                f"{self.path.parent} first"
-            )
         self._header: dict[str, Any] = {}
         if self.path.exists():
             with self._open() as archive:
@@ -118,7 +137,7 @@ class Checkpoint:
         """Take over the sparse points, and write them."""
         self._arrays = {"origins": origins, **basis.to_arrays()}
         self._selection = {"blocks": basis.species, "rng": rng.bit_generator.state}
-        self._write(None)
+        self._save(None)
 
     def rows(self) -> Rows | None:
         """The rows that were saved, None if there are none."""
@@ -145,22 +164,12 @@ class Checkpoint:
             time.sleep(1e-3)
 
     def save(self, shares: Sequence[RowAccumulator], atoms_at_once: int, *, complete: bool = False) -> None:
-        """Write the state of all shares, each between two of its chunks; a full disk is no reason to lose the fit."""
-        begin = time.monotonic()
-        try:
-            self._write(Rows(list(shares), atoms_at_once, complete))
-        except HalfwayError:
-            pass  # what failed is raised where it failed
-        except OSError as error:
-            message = f"the checkpoint {self.path} could not be written ({error}); the fit goes on, free some space"
-            warnings.warn(message, GapkitWarning, stacklevel=2)
-        end = time.monotonic()
-        self._next = end + max(INTERVAL, (end - begin) / WRITING)
+        """Write the state of all shares, each between two of its chunks."""
+        self._save(Rows(list(shares), atoms_at_once, complete))
 
-    def remove(self) -> None:
-        """The fit is done: delete the file."""
-        self.path.unlink(missing_ok=True)
-        temporary_path(self.path, TAG).unlink(missing_ok=True)
+    def done(self) -> Done | None:
+        """The file as it stands at the end of the fit; None if it could not be written."""
+        return Done.of(self.path)
 
     @contextmanager
     def signals(self) -> Iterator[None]:
@@ -195,8 +204,23 @@ class Checkpoint:
             signal.raise_signal(received[0])
             raise KeyboardInterrupt  # a handler that returns must not make a model of half the rows
 
+    def _save(self, rows: Rows | None) -> None:
+        """Write the file; a full disk, or a folder that went away, is no reason to lose the fit."""
+        begin = time.monotonic()
+        try:
+            self._write(rows)
+        except HalfwayError:
+            pass  # what failed is raised where it failed
+        except OSError as error:
+            warnings.warn(f"no checkpoint now, the fit goes on without: {error}", GapkitWarning, stacklevel=2)
+        end = time.monotonic()
+        self._next = end + max(INTERVAL, (end - begin) / WRITING)
+
     def _write(self, rows: Rows | None) -> None:
-        with replacing(self.path, tag=TAG) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
+        with (
+            replacing(self.path, own_input=True) as temporary,
+            zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive,
+        ):
             for name, array in self._arrays.items():
                 _write_array(archive, f"basis/{name}.npy", array)
             header: dict[str, Any] = {"format": FORMAT, "digest": self._digest, "selection": self._selection}

@@ -14,7 +14,8 @@ from ase.io import read as read_file
 from ase.io import write as write_file
 
 from gapkit.curation.recipe import Curated, Recipe, check_folder, curate, output, result
-from gapkit.exceptions import InputError
+from gapkit.exceptions import InputError, OutputError
+from gapkit.io.temporary import prefix_of
 from gapkit.report.page import curation_page
 from tests.curation.recipe.data import copper, make, plain, put, scaled, turned
 
@@ -105,13 +106,13 @@ def test_what_is_left_out_says_why(old: Path) -> None:
 
 
 def test_files_do_not_depend_on_the_locale(curated: Curated, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    encodings, write_frames = [], output.write_frames
+    encodings, write_extxyz = [], output.write_extxyz
 
     def noted(file: TextIO, *arguments: object, **options: object) -> None:
         encodings.append(file.encoding)
-        write_frames(file, *arguments, **options)
+        write_extxyz(file, *arguments, **options)
 
-    monkeypatch.setattr(output, "write_frames", noted)
+    monkeypatch.setattr(output, "write_extxyz", noted)
     curated.write(tmp_path / "set", "<p>Å</p>")
     assert encodings == ["utf-8"] * 3
     text = {path.name: path.read_bytes().decode("utf-8") for path in (tmp_path / "set").iterdir()}
@@ -166,7 +167,7 @@ def test_the_same_bytes_from_elsewhere_and_on_more_threads(
 
 
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt(), ValueError("a bug")])
-@pytest.mark.parametrize("place", ["write_frames", "markdown", "rename"])
+@pytest.mark.parametrize("place", ["write_extxyz", "markdown", "rename"])
 def test_an_error_on_the_way_leaves_the_old_one(
     curated: Curated, old: Path, monkeypatch: pytest.MonkeyPatch, place: str, error: BaseException
 ) -> None:
@@ -186,7 +187,7 @@ def test_an_error_on_the_way_leaves_the_old_one(
 def test_a_failure_between_the_renames_puts_the_old_one_back(
     curated: Curated, old: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before, rename, calls = contents(old.parent), os.rename, []
+    before, rename, calls = contents(old.parent), os.rename, list[tuple[str, str]]()
 
     def second_fails(a: Path, b: Path) -> None:
         calls.append((a.name, b.name))
@@ -195,20 +196,21 @@ def test_a_failure_between_the_renames_puts_the_old_one_back(
         rename(a, b)
 
     monkeypatch.setattr(os, "rename", second_fails)
-    with pytest.raises(PermissionError):
+    with pytest.raises(OutputError, match="set: Permission denied"):
         curated.write(old)
-    assert calls == [("set", ".set.old"), (".set.new", "set"), (".set.old", "set")]
+    (_, aside), (new, _), _ = calls
+    assert calls == [("set", aside), (new, "set"), (aside, "set")]
     assert contents(old.parent) == before
 
 
 def test_the_next_run_puts_back_what_was_killed_between_the_renames(curated: Curated, old: Path) -> None:
-    before = contents(old)
-    old.rename(old.with_name(".set.old"))
+    before, aside, new = contents(old), old.with_name(prefix_of(old) + "0.old"), old.with_name(prefix_of(old) + "0")
+    old.rename(aside)
     check_folder(old)
     assert contents(old) == before
-    old.rename(old.with_name(".set.old"))
-    old.with_name(".set.new").mkdir()
-    (old.with_name(".set.new") / "train.extxyz").write_text("half")
+    old.rename(aside)
+    new.mkdir()
+    (new / "train.extxyz").write_text("half")
     curated.write(old)
     assert "index.html" not in contents(old)
     assert [path.name for path in old.parent.iterdir()] == ["set"]
@@ -216,13 +218,31 @@ def test_the_next_run_puts_back_what_was_killed_between_the_renames(curated: Cur
 
 def test_what_was_killed_after_the_renames_is_swept_up(curated: Curated, old: Path) -> None:
     """The new one is complete then, and the older one only in the way."""
-    before, aside = contents(old), old.with_name(".set.old")
+    before, aside = contents(old), old.with_name(prefix_of(old) + "0.old")
     aside.mkdir()
     (aside / "card.json").write_text("{}")
     check_folder(old)
     assert contents(old) == before
     curated.write(old)
     assert [path.name for path in old.parent.iterdir()] == ["set"]
+
+
+def test_the_folder_of_a_source_is_refused(curated: Curated, old: Path) -> None:
+    """It would be replaced: 17 frames become 15 + 2, and the next run has 15."""
+    (old.parent / "crystal.extxyz").symlink_to(old / "train.extxyz")
+    for text in (
+        "sources: [{file: set/train.extxyz}]\nsplit: false\n",
+        "sources: [{file: other.extxyz}]\nsplit: false\noutliers: {crystal: crystal.extxyz}\n",
+    ):
+        (old.parent / "recipe.yaml").write_text(text)
+        recipe = Recipe.read(old.parent / "recipe.yaml")
+        with pytest.raises(InputError, match="it holds the input"):
+            check_folder(old, *recipe.inputs(old.parent))
+    again = make(old.parent, "sources: [{file: set/train.extxyz}]\nsplit: false\nduplicates: false\n")
+    before = contents(old)
+    with pytest.raises(InputError, match=r"it holds the input .*train\.extxyz"):
+        again.write(old)
+    assert contents(old) == before
 
 
 @pytest.mark.parametrize("strange", ["notes.txt", "sub/x.txt", ".hidden"])
@@ -243,7 +263,7 @@ def test_frames_that_are_no_data_set_are_not_replaced(curated: Curated, tmp_path
 
 
 def test_folders_that_cannot_be_written(curated: Curated, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(InputError, match="the folder no does not exist"):
+    with pytest.raises(InputError, match=r"the folder .*/no does not exist"):
         curated.write(tmp_path / "no" / "set")
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="it is a file"):
