@@ -25,6 +25,8 @@ _KINDS = {
     "conflicting_labels": ("stop", "two values for one label, or other names for it than in the rest of the file"),
     "unusable": ("stop", "NaN, wrong shapes, labels of other positions"),
     "unlabelled": ("drop", "no energy, forces or stress"),
+    "unread_labels": ("flag", "no label, but an entry of its shape under another name"),
+    "two_energies": ("ignore", "an energy and a free energy, of which the first is read"),
     "no_cell": ("stop", "no periodic direction, where most frames have one"),
     "mixed_units": ("stop", "energies of a source that are to those of the others as one unit to another"),
     "energy_units": ("stop", "total energies that look like Hartree, kcal/mol or kJ/mol"),

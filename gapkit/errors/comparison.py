@@ -15,6 +15,7 @@ import numpy as np
 from gapkit.errors.tables import Errors, ErrorTable, mae, rmse
 from gapkit.exceptions import DataError
 from gapkit.structures import AtomsBatch, LabelKeys, to_batch
+from gapkit.structures.checks.unread import unread_hint
 from gapkit.targets import TARGETS, Target
 from gapkit.typing import BoolArray, FloatArray, IntArray
 
@@ -165,7 +166,7 @@ def compare(
     if not any(mask.any() for mask in has.values()):
         raise DataError(
             f"none of the {batch.n_frames} frames has an energy, forces or a stress to compare with; "
-            "name the keys of the labels (`keys`, or --energy-key, --forces-key and --stress-key)"
+            f"name the keys of the labels (`keys`, or --energy-key, --forces-key and --stress-key){unread_hint(batch)}"
         )
     p = _with_error_bars(model, frames) if uncertainty else model.predict(frames)
     pairs = {

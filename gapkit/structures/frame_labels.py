@@ -14,10 +14,13 @@ from gapkit.exceptions import DataError
 from gapkit.structures.arrays import volumes_of
 from gapkit.structures.keys import LabelKeys
 from gapkit.structures.labels import FrameLabels
+from gapkit.structures.unread import unread_entries
 from gapkit.targets import TARGETS, Target, from_voigt
 from gapkit.typing import BoolArray, FloatArray
 
 _ASYMMETRY = 1e-2
+_LARGEST = 1e100
+_SAME_PLACE = 1e-6  # Å
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,8 @@ def frame_labels(atoms: Atoms, keys: LabelKeys, index: int) -> FrameLabels:
         values[target.name] = read(target, raw, where)
         sigmas[target.name] = _sigma(target, raw[target.sigma], where)
     found = frozenset(name for name, value in raw.items() if value is not None)
-    return FrameLabels(values, sigmas, (where.config_type,), found)
+    unread = unread_entries(atoms, results_of(atoms), keys, raw)
+    return FrameLabels(values, sigmas, (where.config_type,), (unread,), found)
 
 
 def _stored(atoms: Atoms, key: str | None) -> Any:
@@ -83,7 +87,7 @@ def _result(atoms: Atoms, key: str, where: Where) -> Any:
         return None
     check = getattr(atoms.calc, "check_state", None)
     changes = check(atoms) if check is not None else ["calculator"]
-    if not changes:
+    if not changes or (changes == ["positions"] and _same_structure(atoms.calc.atoms, atoms)):
         return value
     if isinstance(atoms.calc, SinglePointCalculator):
         raise DataError(
@@ -93,12 +97,25 @@ def _result(atoms: Atoms, key: str, where: Where) -> Any:
     return None  # a live calculator with results of another structure: no label, and it is not run
 
 
+def _same_structure(old: Atoms, new: Atoms) -> bool:
+    """Whether positions differ by lattice vectors and a translation of all atoms, which leave every label as it is."""
+    moved = new.positions - old.positions
+    moved -= moved[0]
+    if new.pbc.any():
+        vectors = new.cell.array[new.pbc]
+        moved -= np.rint(moved @ np.linalg.pinv(vectors)) @ vectors
+    return bool(np.abs(moved).max() < _SAME_PLACE + 8.0 * np.spacing(np.abs(new.positions).max()))
+
+
 def _array(value: Any, key: str, unit: str, shapes: list[tuple[int, ...]], where: Where) -> FloatArray:
     """Numbers of one of the shapes."""
     try:
-        array = np.asarray(value, dtype=float)
+        given = np.asarray(value)
+        if given.dtype.kind in "bc":  # a key without a value reads as True
+            raise TypeError
+        array = given.astype(float)
     except (TypeError, ValueError) as error:
-        raise where.bad_label(key, f"be numeric ({unit})", repr(value)) from error
+        raise where.bad_label(key, f"be numeric ({unit})", f"{value!r:.80}") from error
     if array.shape not in shapes:
         raise where.bad_label(key, f"have shape {' or '.join(map(str, shapes))}", array.shape)
     return array
@@ -107,6 +124,8 @@ def _array(value: Any, key: str, unit: str, shapes: list[tuple[int, ...]], where
 def _check_finite(values: FloatArray, key: str, unit: str, where: Where) -> None:
     if bad := int(np.size(values) - np.isfinite(values).sum()):
         raise where.bad_label(key, f"be finite ({unit})", f"NaN or infinity in {bad} of {np.size(values)} values")
+    if (largest := float(np.abs(values).max(initial=0.0))) > _LARGEST:
+        raise where.bad_label(key, f"be at most {_LARGEST:g} {unit}, so that sums of squares exist", f"{largest:.3g}")
 
 
 def _value(target: Target, raw: Mapping[str, Any], where: Where) -> FloatArray:
@@ -172,9 +191,9 @@ def _sigma(target: Target, value: Any, where: Where) -> FloatArray:
     if value is None:
         return np.full(n, np.nan)
     sigma = _array(value, target.sigma, target.unit, [(), (1,), (n,)] if target.per_atom else [(), (1,)], where)
-    if not np.isfinite(sigma).all() or np.any(sigma <= 0):
+    if not np.isfinite(sigma).all() or np.any((sigma < 1.0 / _LARGEST) | (sigma > _LARGEST)):
         raise DataError(
-            f"{where}: `{target.sigma}` must be finite and > 0 ({target.unit}), got {np.min(sigma)}; correct or remove "
-            "it"
+            f"{where}: `{target.sigma}` must be finite and > 0 ({target.unit}), with a square that is too, got "
+            f"{np.min(sigma):g}; correct or remove it"
         )
     return np.broadcast_to(sigma, (n,)).astype(float)

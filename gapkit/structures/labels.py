@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from gapkit.structures.arrays import frozen
+from gapkit.structures.unread import Unread
 from gapkit.targets import TARGETS
 from gapkit.typing import BoolArray, FloatArray, IntArray
 
@@ -24,6 +25,7 @@ class FrameLabels:
     values: dict[str, FloatArray]
     sigmas: dict[str, FloatArray]
     config_type: tuple[str]
+    unread: tuple[tuple[Unread, ...]]
     found: frozenset[str]
 
 
@@ -41,6 +43,8 @@ class Labels:
         Standard deviations of the labels, absolute for the whole frame; NaN where not given.
     config_type : tuple of str, length n_frames
         "default" where absent.
+    unread : tuple of tuple of Unread, length n_frames
+        Entries that have the shape of a label which the frame lacks.
     has : mapping of str to (n_frames,) or (n_atoms,) bool
         Whether the label is there; per atom, since a `force_mask` leaves single atoms out.
     """
@@ -48,6 +52,7 @@ class Labels:
     values: Mapping[str, FloatArray]
     sigmas: Mapping[str, FloatArray]
     config_type: tuple[str, ...]
+    unread: tuple[tuple[Unread, ...], ...] = ()
     has: Mapping[str, BoolArray] = field(init=False)
     energy: FloatArray = field(init=False)
     forces: FloatArray = field(init=False)
@@ -69,6 +74,7 @@ class Labels:
             has[name] = frozen(labelled(values[name]), bool, (n,), target.has)
             vars(self).update({name: values[name], target.sigma: sigmas[name], target.has: has[name]})
         vars(self).update(values=values, sigmas=sigmas, has=has, config_type=tuple(self.config_type))
+        vars(self)["unread"] = tuple(self.unread) or ((),) * n_frames
 
     @property
     def n_atoms(self) -> int:
@@ -87,7 +93,8 @@ class Labels:
         """Labels of some frames and their atoms, in the given order."""
         rows = {name: atoms if target.per_atom else frames for name, target in TARGETS.items()}
         values, sigmas = ({name: held[name][own] for name, own in rows.items()} for held in (self.values, self.sigmas))
-        return Labels(values, sigmas, tuple(self.config_type[f] for f in frames))
+        config_type = tuple(self.config_type[f] for f in frames)
+        return Labels(values, sigmas, config_type, tuple(self.unread[f] for f in frames))
 
     @classmethod
     def join(cls, parts: Sequence[Labels] | Sequence[FrameLabels]) -> Labels:
@@ -96,4 +103,5 @@ class Labels:
             {name: np.concatenate([part.values[name] for part in parts]) for name in TARGETS},
             {name: np.concatenate([part.sigmas[name] for part in parts]) for name in TARGETS},
             tuple(config_type for part in parts for config_type in part.config_type),
+            tuple(unread for part in parts for unread in part.unread),
         )

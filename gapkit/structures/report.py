@@ -12,6 +12,7 @@ from gapkit.structures.batch import AtomsBatch
 from gapkit.structures.checks import Fault, list_frames
 from gapkit.structures.checks.geometry import close_atoms, coincident_atoms, duplicates, nearest_distances
 from gapkit.structures.checks.labels import all_electron_units, energy_outliers, magnitudes, net_force
+from gapkit.structures.checks.unread import unread_labels
 from gapkit.structures.checks.work import label_consistency
 from gapkit.targets import TARGETS
 from gapkit.typing import FloatArray
@@ -126,6 +127,7 @@ def find_faults(batch: AtomsBatch, nearest: FloatArray | None = None) -> list[Fa
     """Run every check; `nearest` (n_frames,) in Å spares computing the nearest distances again."""
     nearest = nearest_distances(batch) if nearest is None else nearest
     return [
+        *unread_labels(batch),
         *all_electron_units(batch),
         *magnitudes(batch),
         *label_consistency(batch),

@@ -199,3 +199,70 @@ def test_open_directions_need_no_cell(pbc):
 def test_other_things_than_frames(frames, message):
     with pytest.raises(InputError, match=message):
         to_batch(frames)
+
+
+def displaced(move):
+    atoms = bulk("Si", cubic=True)
+    atoms.calc = SinglePointCalculator(atoms, energy=-10.0)
+    move(atoms)
+    return atoms
+
+
+@pytest.mark.parametrize(
+    "move",
+    [
+        lambda atoms: (atoms.translate([1.0, -7.0, 3.0]), atoms.wrap()),
+        lambda atoms: atoms.translate([1e4, 0.0, 0.1]),
+        lambda atoms: atoms.positions.__setitem__(
+            3, atoms.positions[3] + 5 * atoms.cell.array[0] - atoms.cell.array[2]
+        ),
+    ],
+    ids=["wrapped", "translated", "one atom by lattice vectors"],
+)
+def test_labels_of_equivalent_positions_are_not_stale(move):
+    assert to_batch(displaced(move)).labels.energy[0] == -10.0
+
+
+@pytest.mark.parametrize(
+    "move",
+    [
+        lambda atoms: atoms.positions.__setitem__(3, atoms.positions[3] + 0.5 * atoms.cell.array[0]),
+        lambda atoms: atoms.positions.__setitem__(3, atoms.positions[3] + 1e-4),
+        lambda atoms: atoms.set_cell(atoms.cell * 1.001),
+        lambda atoms: atoms.numbers.__setitem__(0, 6),
+        lambda atoms: (atoms.set_pbc([True, True, False]), atoms.positions.__setitem__(3, [0, 0, 40.0])),
+    ],
+)
+def test_labels_of_other_structures_stay_stale(move):
+    with pytest.raises(DataError, match="changed after it was computed"):
+        to_batch(displaced(move))
+
+
+def test_lattice_vectors_of_open_directions_do_not_count():
+    atoms = bulk("Si", cubic=True)
+    atoms.pbc = [True, True, False]
+    atoms.calc = SinglePointCalculator(atoms, energy=-10.0)
+    atoms.positions[3] += atoms.cell.array[0]
+    assert to_batch(atoms).labels.has_energy.all()
+    atoms.positions[3] += atoms.cell.array[2]
+    with pytest.raises(DataError, match="positions changed"):
+        to_batch(atoms)
+
+
+@pytest.mark.parametrize(
+    ("atoms", "message"),
+    [
+        (water(energy=1e308), "`energy` must be at most 1e.100 eV, .*got 1e.308"),
+        (water(energy=True), "`energy` must be numeric"),
+        (water(energy=1j), "`energy` must be numeric"),
+        (with_array("forces", np.full((3, 3), -1e200)), "`forces` must be at most 1e.100 eV/Å.*got 1e.200"),
+        (with_array("forces", np.ones((3, 3), bool)), "`forces` must be numeric"),
+        (silicon(stress=np.full(6, 1e308)), "`stress` must be at most"),
+        (water(virial=[1e154] * 6), "`virial` must be at most"),
+        (water(energy_sigma=1e-160), "`energy_sigma` must be finite and > 0.*with a square that is too, got 1e-160"),
+        (water(virial_sigma=1e200), "`virial_sigma` must be finite and > 0"),
+    ],
+)
+def test_labels_that_cannot_be_squared_or_are_no_numbers(atoms, message):
+    with pytest.raises(DataError, match=message):
+        to_batch(atoms)

@@ -17,6 +17,7 @@ from gapkit.potential.training.estimate import Resources
 from gapkit.potential.training.reference_energies import ReferenceEnergies, reference_energies
 from gapkit.potential.training.rows import RowMaker
 from gapkit.structures import AtomsBatch, DataReport, LabelKeys, describe, to_batch
+from gapkit.structures.checks.unread import unread_hint
 from gapkit.terms.known import KnownEnergy
 
 # Modules that make an executor of a client, by the package that the client's class is from.  They are found by name:
@@ -27,16 +28,16 @@ PLUGINS = {"distributed": "gapkit.interop.dask"}
 def labelled_batch(frames: Atoms | Sequence[Atoms], keys: LabelKeys | None) -> AtomsBatch:
     """A batch of frames of which at least one has a label; DataError if none has."""
     batch = to_batch(frames, keys=keys or LabelKeys())
-    require_labels(any(has.any() for has in batch.all_labels.has.values()))
+    require_labels(any(has.any() for has in batch.all_labels.has.values()), unread_hint(batch))
     return batch
 
 
-def require_labels(found: bool) -> None:
-    """Raise DataError where no training frame has any label."""
+def require_labels(found: bool, hint: str = "") -> None:
+    """Raise DataError where no training frame has any label; the message ends with the hint."""
     if not found:
         raise DataError(
             "training frames must have energies or forces, found no label at all; check the names of the keys "
-            "(`label_keys`, on the command line --energy-key and --forces-key)"
+            f"(`label_keys`, on the command line --energy-key and --forces-key){hint}"
         )
 
 

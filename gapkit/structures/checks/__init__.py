@@ -17,9 +17,9 @@ class Fault:
     Attributes
     ----------
     kind : str
-        One of "energy_units", "force_units", "stress_units" (magnitudes), "energy_force_units",
-        "energy_stress_units", "force_sign", "stress_sign" (labels against one another), "coincident_atoms",
-        "close_atoms", "duplicates", "contradictory_duplicates", "energy_outliers", "net_force".
+        One of "unread_labels", "two_energies", "energy_units", "force_units", "stress_units" (magnitudes),
+        "energy_force_units", "energy_stress_units", "force_sign", "stress_sign" (labels against one another),
+        "coincident_atoms", "close_atoms", "duplicates", "contradictory_duplicates", "energy_outliers", "net_force".
     frames : tuple of int
         The frames concerned, counted from 0.
     message : str
