@@ -35,6 +35,10 @@ class NotFittedModelError(GapkitError, ValueError, AttributeError):
     """The model has not been fitted yet."""
 
 
+class Interrupted(KeyboardInterrupt):
+    """A long calculation was interrupted; the message says where, what was kept of it, and how to go on."""
+
+
 class GapkitWarning(UserWarning):
     """Base of every warning issued by gapkit."""
 

@@ -1,14 +1,22 @@
-"""Threads over blocks of work: kernels release the GIL, and BLAS stays single-threaded inside a block."""
+"""Threads over blocks of work: kernels release the GIL, and BLAS stays single-threaded.
+
+BLAS' own threads spin while they wait.  Where others want the same cores, each of its many small products then waits
+for the scheduler: factorisations were seen a hundred times slower.  Large ones are therefore cut into pieces
+(`gp.lapack`, `gp.tiles`) that threads of our own `share`, which sleep while they wait.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import lru_cache
+from math import ceil
+from pathlib import Path
 from threading import Event
-from typing import TypeVar, cast
+from typing import TypeVar
 
 from threadpoolctl import ThreadpoolController
 
@@ -22,17 +30,115 @@ SINGLE_THREAD_BELOW = 1500
 
 def resolve_n_jobs(n_jobs: int | None) -> int:
     """Number of threads: None means all cores that this process may use, -1 likewise (scikit-learn's convention)."""
-    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if n_jobs is None or n_jobs == -1:
-        return available
+        return available_cores()
     if n_jobs < 1:
         raise InputError(f"`n_jobs` must be a positive number of threads, -1 or None for all cores, got {n_jobs}")
     return n_jobs
 
 
+def available_cores() -> int:
+    """Cores that this process may use: those of its affinity, and no more than the quota of its control groups."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return ceil(min(cores, quota_of_groups()))
+
+
+@lru_cache(maxsize=1)
+def quota_of_groups(root: str = "/") -> float:
+    """Processors that control groups allow, of version 1 or 2, each with all groups around it; infinite without any.
+
+    Containers see their own group as the root of the file system of groups, others find it by its path.
+    """
+    found = [float("inf")]
+    groups = Path(root, "sys/fs/cgroup")
+    for line in _lines(Path(root, "proc/self/cgroup")):
+        number, controllers, path = [*line.split(":", 2), "", ""][:3]
+        second = number == "0" and not controllers
+        if not second and "cpu" not in controllers.split(","):
+            continue
+        names = (".", "unified") if second else (controllers, "cpu", "cpu,cpuacct")
+        own = Path(path.lstrip("/"))
+        for folder in (groups / name / above for name in names for above in (own, *own.parents)):
+            if second:
+                words = " ".join(_lines(folder / "cpu.max")).split()
+            else:
+                words = [*_lines(folder / "cpu.cfs_quota_us"), *_lines(folder / "cpu.cfs_period_us")]
+            if len(words) == 2 and all(word.isdecimal() for word in words) and int(words[0]) and int(words[1]):
+                found.append(int(words[0]) / int(words[1]))
+    return min(found)
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text().splitlines()
+    except (OSError, UnicodeDecodeError):  # there are no groups, or none of this kind
+        return []
+
+
 @lru_cache(maxsize=1)
 def _controller() -> ThreadpoolController:
     return ThreadpoolController()
+
+
+class Stopped(Exception):
+    """What a thread raises that finds its `stop` set: the user interrupted, or another thread failed."""
+
+
+class Team:
+    """Threads that share pieces of work, made when first needed."""
+
+    def __init__(self, n_threads: int = 1, stop: Event | None = None) -> None:
+        self.n_threads, self._stop = n_threads, Event() if stop is None else stop
+        self._pool: ThreadPoolExecutor | None = None
+
+    def share(self, function: Callable[[Item], object], items: Sequence[Item]) -> None:
+        """Apply `function` to every item, until `stop` is set."""
+
+        def one(item: Item) -> None:
+            if self._stop.is_set():
+                raise Stopped
+            function(item)
+
+        if self.n_threads == 1 or len(items) < 2:
+            for item in items:
+                one(item)
+            return
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(self.n_threads)
+        finish([self._pool.submit(one, item) for item in items], self._stop)
+
+    def close(self) -> None:
+        """End the threads."""
+        if self._pool is not None:
+            self._pool.shutdown()
+
+
+_TEAM: ContextVar[Team] = ContextVar("team")
+_ALONE = Team()
+
+
+def share(function: Callable[[Item], object], items: Sequence[Item]) -> None:
+    """Apply `function` to pieces of a long calculation, in the threads of `limit_blas` around it or else in this one.
+
+    Between pieces an interrupt is obeyed, also in threads of `map_blocks` and `run_workers`.
+    """
+    _TEAM.get(_ALONE).share(function, items)
+
+
+def finish(futures: Sequence[Future[Result]], stop: Event) -> list[Result]:
+    """Results of futures; a failure or an interrupt sets `stop`, drops those that wait and ends the others first."""
+    try:
+        done, _ = wait(futures, return_when=FIRST_EXCEPTION)
+        for future in done:  # what failed, and not what stopped because of it
+            if (error := future.exception()) is not None and not isinstance(error, Stopped):
+                raise error
+        return [future.result() for future in futures]
+    except BaseException:
+        stop.set()
+        for future in futures:
+            future.cancel()
+        wait(futures)
+        raise
 
 
 def map_blocks(function: Callable[[Item], Result], blocks: Iterable[Item], n_jobs: int | None = None) -> list[Result]:
@@ -42,8 +148,9 @@ def map_blocks(function: Callable[[Item], Result], blocks: Iterable[Item], n_job
     with _controller().limit(limits=1, user_api="blas"):
         if n_threads == 1:
             return [function(block) for block in blocks]
-        with ThreadPoolExecutor(n_threads) as pool:
-            return list(pool.map(function, blocks))
+        stop = Event()
+        with ThreadPoolExecutor(n_threads, initializer=_join, initargs=(stop,)) as pool:
+            return finish([pool.submit(function, block) for block in blocks], stop)
 
 
 def run_workers(function: Callable[[int, Event], None], n_workers: int) -> None:
@@ -56,20 +163,26 @@ def run_workers(function: Callable[[int, Event], None], n_workers: int) -> None:
         if n_workers == 1:
             function(0, stop)
             return
-        with ThreadPoolExecutor(n_workers) as pool:
-            futures = [pool.submit(function, worker, stop) for worker in range(n_workers)]
-            try:
-                wait(futures, return_when=FIRST_EXCEPTION)
-            finally:  # nothing is left to stop unless a worker failed or the user interrupted the wait
-                stop.set()
-        for future in futures:
-            future.result()
+        with ThreadPoolExecutor(n_workers, initializer=_join, initargs=(stop,)) as pool:
+            finish([pool.submit(function, worker, stop) for worker in range(n_workers)], stop)
 
 
-def limit_blas(n_jobs: int | None, order: int) -> AbstractContextManager[object]:
-    """Context for factorisations of matrices of `order`: `n_jobs` BLAS threads, but one for small ones.
+def _join(stop: Event) -> None:
+    """A new thread does its pieces alone, and stops between them."""
+    _TEAM.set(Team(1, stop))
 
-    Waiting threads spin: on a busy machine small factorisations were seen a hundred times slower with two.
+
+@contextmanager
+def limit_blas(n_jobs: int | None, order: int) -> Iterator[None]:
+    """Context for factorisations of matrices of `order`: BLAS has one thread, and `n_jobs` of our own share large ones.
+
+    Results do not depend on the number of threads.
     """
-    n_threads = 1 if order < SINGLE_THREAD_BELOW else resolve_n_jobs(n_jobs)
-    return cast("AbstractContextManager[object]", _controller().limit(limits=n_threads, user_api="blas"))
+    team = Team(1 if order < SINGLE_THREAD_BELOW else resolve_n_jobs(n_jobs))
+    token = _TEAM.set(team)
+    try:
+        with _controller().limit(limits=1, user_api="blas"):
+            yield
+    finally:
+        _TEAM.reset(token)
+        team.close()

@@ -23,6 +23,8 @@ from uuid import uuid4
 
 import numba
 
+from gapkit._core.compiling import tell
+
 try:
     from numba.core.caching import FunctionCache, IndexDataCacheFile
 except ImportError:  # private: should a later Numba move them, kernels are compiled anew in every process
@@ -74,6 +76,12 @@ class _Cache(FunctionCache):
         self._cache_file = IndexDataCacheFile(self._cache_path, self._impl.filename_base, stamp)
         # Numba counts data files: two processes at work on different signatures would both write, and index, number 1.
         self._cache_file._data_name_pattern = f"{self._impl.filename_base}.{{number:d}}.{uuid4().hex[:16]}.nbc"
+
+    def load_overload(self, signature: Any, target: Any) -> Any:
+        found = super().load_overload(signature, target)
+        if found is None:
+            tell()
+        return found
 
     def save_overload(self, signature: Any, data: Any) -> None:
         with suppress(OSError):  # a full disk, or the folder removed just now: this process has its machine code

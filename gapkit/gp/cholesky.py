@@ -10,6 +10,7 @@ import numpy as np
 from scipy.linalg import lapack
 
 from gapkit.exceptions import ConditioningWarning, InputError
+from gapkit.gp.tiles import factor_in_place
 from gapkit.typing import FloatArray, IntArray
 
 _MIN_RCOND = 4.0 * np.finfo(np.float64).eps
@@ -92,8 +93,7 @@ def _try(K: FloatArray, shift: float) -> FloatArray | None:
     A = np.array(K, order="F")
     A[np.diag_indices_from(A)] += shift
     norm = np.abs(A).sum(axis=0).max()
-    L, info = lapack.dpotrf(A, lower=1, clean=1, overwrite_a=1)
-    if info != 0:
+    if not factor_in_place(A):
         return None
-    rcond, info = lapack.dpocon(L, norm, uplo="L")
-    return L if info == 0 and rcond >= _MIN_RCOND else None
+    rcond, info = lapack.dpocon(A, norm, uplo="L")
+    return A if info == 0 and rcond >= _MIN_RCOND else None

@@ -10,6 +10,7 @@ import numpy as np
 from scipy.linalg import solve_triangular
 
 from gapkit.exceptions import InputError, VarianceWarning
+from gapkit.gp.lapack import solve_lower
 from gapkit.gp.solver import PriorBlock
 from gapkit.typing import FloatArray
 
@@ -52,7 +53,9 @@ class Posterior:
         Phi = np.asarray(Phi, dtype=np.float64)
         if Phi.ndim != 2 or Phi.shape[1] != self.R.shape[0]:
             raise InputError(f"rows must have shape (n, {self.R.shape[0]}), got {Phi.shape}")
-        return solve_triangular(self.R, Phi.T, trans="T", check_finite=False)
+        white = np.array(Phi.T, order="F")
+        solve_lower(self.R.T, white)
+        return white
 
     def data_variance(self, Phi: FloatArray) -> FloatArray:
         """Variance (n,) of targets phi^T a that the weights still have after the data: |R^-T phi|^2.

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -15,21 +15,23 @@ from gapkit.descriptors import Descriptor
 from gapkit.exceptions import InputError
 from gapkit.gp.noise import Noise
 from gapkit.gp.tape import ArrayStore
+from gapkit.parallel import limit_blas
 from gapkit.potential.checks import check_parameters, check_reach, check_separate
 from gapkit.potential.committee.draws import generator
-from gapkit.potential.error_bars.calibrate import learn_uncertainty
+from gapkit.potential.error_bars.calibrate import ATOMS_LEFT_OUT, learn_uncertainty
 from gapkit.potential.files import read_state
 from gapkit.potential.fitted import FittedPotential
 from gapkit.potential.metadata import describe_fit
 from gapkit.potential.state import FittedState, state_of
 from gapkit.potential.term import Term
-from gapkit.potential.training.checkpoint import Checkpoint, fit_digest
-from gapkit.potential.training.estimate import FitEstimate, Resources, estimate_fit
+from gapkit.potential.training.checkpoint import Checkpoint, fit_digest, kept_by
+from gapkit.potential.training.estimate import FitEstimate, Resources, announce, estimate_fit
 from gapkit.potential.training.fit import FitPlan, fit_state
 from gapkit.potential.training.new_points import NewPoints, Number, given_points
 from gapkit.potential.training.reference_energies import ReferenceEnergies
 from gapkit.potential.training.source import labelled_batch, open_source
 from gapkit.potential.training.update import Update
+from gapkit.progress import Stages
 from gapkit.sparse import SparseSelector
 from gapkit.structures import AtomsBatch, DataReport, LabelKeys, to_batch
 from gapkit.terms import EnergyTerm, KnownEnergy
@@ -161,30 +163,36 @@ class GAP(FittedPotential):
             If a parameter is out of range, more sparse points are asked for than there are environments, or the
             checkpoint is one of other data or parameters.
         """
-        begin = time.perf_counter()
         check_parameters(self.get_params(deep=False))
         if keep_rows is not False and (client is not None or checkpoint is not None):
             raise InputError("`keep_rows` must be False beside `client` or `checkpoint`; pass one of them alone")
-        source = open_source(frames, self.label_keys, client)
+        resources = replace(self._resources, stages=Stages(show=self.progress))
+        with resources.stages.interruptible(partial(kept_by, checkpoint)), limit_blas(self.n_jobs, 0):
+            return self._fit(frames, client, checkpoint, keep_rows, resources)
+
+    def _fit(self, frames: Any, client: Any, checkpoint: Any, keep_rows: Any, resources: Resources) -> GAP:
+        stages = resources.stages
+        with stages.stage("check"):
+            source = open_source(frames, self.label_keys, client)
+            report = source.describe()
+        stages.say(str(report))
         batch = source.batch
         digest = fit_digest(self.get_params(deep=False), source.identity()) if checkpoint is not None else {}
         saved = None if checkpoint is None else Checkpoint(checkpoint, digest)
         rng = generator(self.random_state)
-        report = source.describe()
         check_separate(report)
         noise = self.noise or Noise()
         known = KnownEnergy(terms=as_energy_terms(self.energy_terms))
         known = replace(known, reference=source.reference_energies(self.reference_energies, report, known))
         plan = FitPlan.of(self.terms, self.n_sparse, self.truncation, batch)
         check_reach(plan.of_terms, report.nearest_distance)
-        begun = time.perf_counter()
+        estimate = estimate_fit(batch, plan.of_terms, self.n_jobs, most_left_out=self._most_left_out)
+        announce(estimate, resources)
         store = None if keep_rows is False else ArrayStore(None if keep_rows is True else keep_rows)
-        state, self.evidence_, times = fit_state(source, plan, known, noise, rng, self._resources, saved, store)
-        done = time.perf_counter()
+        state, self.evidence_ = fit_state(source, plan, known, noise, rng, resources, saved, store)
         if self.calibration is not None:
-            state = learn_uncertainty(state, batch, rng, self.n_jobs)
-        times = {"select": begun - begin + times.pop("select"), **times, "calibrate": time.perf_counter() - done}
-        metadata = describe_fit(batch, report, times) | {"training_set": source.training_set()}
+            state = learn_uncertainty(state, batch, rng, self.n_jobs, stages)
+        metadata = describe_fit(batch, report, stages.seconds) | {"training_set": source.training_set()}
         self.state_ = replace(state, metadata=metadata)
         self.report_: DataReport | None = report
         self._checkpoint = None if saved is None else saved.done()
@@ -277,7 +285,11 @@ class GAP(FittedPotential):
         """Memory and time that `fit` would take with these frames."""
         batch = labelled_batch(frames, self.label_keys)
         plan = FitPlan.of(self.terms, self.n_sparse, self.truncation, batch)
-        return estimate_fit(batch, plan.of_terms, self.n_jobs)
+        return estimate_fit(batch, plan.of_terms, self.n_jobs, most_left_out=self._most_left_out)
+
+    @property
+    def _most_left_out(self) -> int:
+        return 0 if self.calibration is None else ATOMS_LEFT_OUT
 
     @classmethod
     def from_state(cls, state: FittedState, **parameters: Any) -> GAP:

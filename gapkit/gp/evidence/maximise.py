@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -40,6 +40,7 @@ class SearchSettings:
     # a start has converged when the largest projected gradient in the log parameters is below this times the square
     # root of the number of rows, or the objective no longer changes by more than 1e-7 of itself
     tolerance: float = 1e-3
+    ticked: Callable[[], object] | None = None  # called with every evaluation
 
     def __post_init__(self) -> None:
         if self.n_starts < 1:
@@ -61,7 +62,11 @@ class EvidenceResult:
 class EvidenceSearch:
     """log p(y) over the log parameters (noise of each kind, then scale of each group) that are free to move."""
 
-    def __init__(self, objective: EvidenceObjective, start: FloatArray, freedom: Freedom) -> None:
+    def __init__(
+        self, objective: EvidenceObjective, start: FloatArray, freedom: Freedom,
+        ticked: Callable[[], object] | None = None,
+    ) -> None:  # fmt: skip
+        self._ticked = ticked
         kinds, groups = objective.kinds, range(objective.n_groups)
         self.objective, self.n_evaluations = objective, 0
         self.names = [f"noise of {kind}" for kind in kinds] + [f"scale {g}" for g in groups]
@@ -116,6 +121,8 @@ class EvidenceSearch:
     def _evaluate(self, x: FloatArray) -> tuple[float, FloatArray]:
         """Log p(y) and its gradient; tied parameters are set, and their gradient is their leader's."""
         self.n_evaluations += 1
+        if self._ticked is not None:
+            self._ticked()
         self._apply_ties(x)
         n_kinds = len(self.objective.kinds)
         values = np.exp(x)
@@ -147,7 +154,7 @@ def maximise_evidence(
         if of_group.setdefault(g, float(scale)) != float(scale):
             raise InputError(f"`scales` of the blocks of group {g} must be equal, got {of_group[g]!r} and {scale!r}")
     start = np.log([noise[kind] for kind in objective.kinds] + [of_group[g] for g in sorted(of_group)])
-    search = EvidenceSearch(objective, start, Freedom() if freedom is None else freedom)
+    search = EvidenceSearch(objective, start, Freedom() if freedom is None else freedom, settings.ticked)
     rng = np.random.default_rng(settings.random_state)
     starts = [start] + [start + _START_WIDTH * rng.standard_normal(len(start)) for _ in range(settings.n_starts - 1)]
     tolerance = settings.tolerance * np.sqrt(sum(factor.n_rows for factor in factors.values()) or 1)

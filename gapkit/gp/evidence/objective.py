@@ -17,13 +17,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from scipy.linalg import lapack, solve_triangular
-from scipy.linalg.blas import daxpy, dsyrk
+from scipy.linalg import lapack
+from scipy.linalg.blas import daxpy
 
 from gapkit.exceptions import InputError
 from gapkit.gp.factors import TriangularFactor
 from gapkit.gp.lapack import fold_rows
 from gapkit.gp.solver import PriorBlock, check_problem, row_constants
+from gapkit.gp.tiles import divide_by_transposed, factor_in_place, gram, invert_in_place
 from gapkit.typing import FloatArray, IntArray
 
 _NORMAL_EQUATIONS_LIMIT = 1e-3  # largest trace(A) * eps for which A is formed; above, its factor is found by QR
@@ -50,12 +51,12 @@ class EvidenceObjective:
         self._rows: list[FloatArray] = []
         self._targets = [factor.R[:, -1] for factor in factors.values()]
         for factor in factors.values():
-            white = np.empty((factor.R.shape[0], factor.n_columns), order="F")
+            white = factor.R[:, :-1].copy(order="F")
             for block in prior:
-                white[:, block.columns] = solve_triangular(block.L, factor.R[:, :-1][:, block.columns].T, lower=True).T
+                divide_by_transposed(white[: block.columns.stop, block.columns], block.L)
             self._rows.append(white)
         # lower triangles of white^T white, Fortran order, zero above the diagonal
-        self._grams: list[FloatArray] = [dsyrk(1.0, white, trans=1, lower=1) for white in self._rows]
+        self._grams: list[FloatArray] = [gram(white) for white in self._rows]
 
     def evaluate(
         self, noise: FloatArray, scales: FloatArray, *, eval_gradient: bool = True
@@ -76,7 +77,8 @@ class EvidenceObjective:
         if not eval_gradient:
             return log_p, np.zeros(len(self.kinds)), np.zeros(self.n_groups)
 
-        inverse, _ = lapack.dpotri(C, lower=1, overwrite_c=1)  # lower triangle of A^-1, zero above
+        inverse = C  # lower triangle of A^-1, zero above
+        invert_in_place(inverse)
         diagonal = np.diagonal(inverse).copy()
         inverse *= 2.0 * D  # twice the strict lower triangle stands for both; columns times D
         inverse[np.diag_indices_from(inverse)] *= 0.5
@@ -97,9 +99,8 @@ class EvidenceObjective:
             A *= D
             A *= D[:, None]
             A[np.diag_indices_from(A)] += 1.0
-            C, info = lapack.dpotrf(A, lower=1, clean=1, overwrite_a=1)
-            if info == 0:
-                return C
+            if factor_in_place(A):
+                return A
         R = np.asfortranarray(np.eye(self.n_columns))
         for p, white in zip(precisions, self._rows, strict=True):
             fold_rows(R, np.asfortranarray(white * (np.sqrt(p) * D)))

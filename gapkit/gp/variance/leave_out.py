@@ -15,13 +15,16 @@ Comput. 13, 1103 (2001).
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from copy import copy
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.linalg import solve_triangular
 
 from gapkit.gp.basis import SparseBasis
+from gapkit.gp.lapack import solve_lower
 from gapkit.gp.posterior import Posterior
+from gapkit.gp.tiles import factor_in_place, invert_in_place
 from gapkit.typing import FloatArray, IntArray
 
 # Smallest eigenvalue of 1 - H~: a configuration that alone decides its own prediction has rounding there.
@@ -34,7 +37,8 @@ class LeftOut:
 
     residual: FloatArray  # (n,), label less prediction
     covariance: FloatArray  # (n, n), posterior covariance of the rows (data part)
-    # (M,), R (a - a_c) = R^-T Phi~^T u, u the whitened residual, a_c the weights without it, sparse points kept
+    # (M,), R (a - a_c) = R^-T Phi~^T u, u the whitened residual, a_c the weights without it, sparse points kept; empty
+    # where it was not wanted
     score: FloatArray
 
 
@@ -44,49 +48,99 @@ class LeaveOut:
     def __init__(self, basis: SparseBasis, posterior: Posterior, weights: FloatArray) -> None:
         self._basis, self._posterior, self._weights = basis, posterior, weights
         self._white_weights = posterior.R @ weights
+        self._points: _Points | None = None
 
-    def residuals(self, rows: FloatArray, targets: FloatArray, sigmas: FloatArray, removed: IntArray) -> LeftOut:
+    def for_points(self, points: IntArray) -> LeaveOut:
+        """The same with the columns (p,) of the points of several configurations whitened together."""
+        other = copy(self)
+        other._points = _Points(self._basis, self._posterior, points)
+        return other
+
+    def residuals(
+        self, rows: FloatArray, targets: FloatArray, sigmas: FloatArray, removed: IntArray, *,
+        white: FloatArray | None = None, score: bool = True,
+    ) -> LeftOut:  # fmt: skip
         """Leave out a configuration of labelled rows (n, M), and the columns `removed` of the points that it gave.
 
-        Targets (n,) are labels less what is not learned, `sigmas` (n,) the noise that they were fitted with.
+        Targets (n,) are labels less what is not learned, `sigmas` (n,) the noise that they were fitted with; `white`
+        (M, n) are the whitened rows where they are at hand.
         """
-        white = self._posterior.whiten(rows)
+        white = self._posterior.whiten(rows) if white is None else white
         residual = targets - rows @ self._weights
-        score, *_ = _solve(white, residual, sigmas)
+        found = np.zeros(0)
+        if score:
+            scaled = white / sigmas
+            found = scaled @ _solve(scaled, residual / sigmas)[0]
         if len(removed):
-            Q = _whitened_columns(self._posterior.R.T, removed)
+            Q = self._of(removed).in_weights(removed)
             along = Q.T @ white
             residual = residual + along.T @ (Q.T @ self._white_weights)
             white = white - Q @ along
-        _, left_out, covariance = _solve(white, residual, sigmas)
-        return LeftOut(left_out, covariance, score)
+        u, covariance = _solve(white / sigmas, residual / sigmas)
+        return LeftOut(sigmas * u, sigmas[:, None] * covariance * sigmas, found)
 
     def unseen(self, seen: FloatArray, removed: IntArray) -> FloatArray:
         """Whitened columns `variances.seen_by_points` (m, n) without what the removed points see."""
-        out, start = seen.copy(), 0
-        for block in (block for block in self._basis.blocks if block.is_atomic):
-            first, size = block.columns.start, len(block.points)
-            own = removed[(removed >= first) & (removed < first + size)] - first
-            if len(own):
-                Q = _whitened_columns(self._posterior.prior[block.index].L, own)
-                part = out[start : start + size]
-                part -= Q @ (Q.T @ part)
-            start += size
+        out = seen.copy()
+        for rows, Q in self._of(removed).in_blocks(removed) if len(removed) else ():
+            out[rows] -= Q @ (Q.T @ out[rows])
         return out
 
-
-def _whitened_columns(lower: FloatArray, columns: IntArray) -> FloatArray:
-    """Orthonormal basis (m, p) of L^-1 e_s of p columns s."""
-    unit = (np.arange(len(lower))[:, None] == columns).astype(float)
-    return np.linalg.qr(solve_triangular(lower, unit, lower=True))[0]
+    def _of(self, removed: IntArray) -> _Points:
+        return _Points(self._basis, self._posterior, removed) if self._points is None else self._points
 
 
-def _solve(white: FloatArray, residual: FloatArray, sigmas: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Score, residual and covariance without the configuration."""
-    scaled = white / sigmas
-    values, vectors = np.linalg.eigh(scaled.T @ scaled)
+class _Points:
+    """R^-T e_s of some points s, and L^-1 e_s of those of atomic blocks."""
+
+    def __init__(self, basis: SparseBasis, posterior: Posterior, points: IntArray) -> None:
+        self._weights = _Columns(posterior.R.T, np.unique(points))
+        self._blocks: list[tuple[slice, int, _Columns]] = []
+        start = 0
+        for block in (block for block in basis.blocks if block.is_atomic):
+            first, size = block.columns.start, len(block.points)
+            own = self._weights.columns
+            own = own[(own >= first) & (own < first + size)] - first
+            self._blocks.append((slice(start, start + size), first, _Columns(posterior.prior[block.index].L, own)))
+            start += size
+
+    def in_weights(self, removed: IntArray) -> FloatArray:
+        """Orthonormal basis (M, p) of R^-T e_s."""
+        return self._weights.orthonormal(removed)
+
+    def in_blocks(self, removed: IntArray) -> Iterator[tuple[slice, FloatArray]]:
+        """For atomic blocks with any of them, rows of `seen_by_points` and an orthonormal basis of L^-1 e_s."""
+        for rows, first, columns in self._blocks:
+            own = removed[np.isin(removed - first, columns.columns)] - first
+            if len(own):
+                yield rows, columns.orthonormal(own)
+
+
+class _Columns:
+    """Columns (m, p) L^-1 e_s of a lower triangle."""
+
+    def __init__(self, lower: FloatArray, columns: IntArray) -> None:
+        self.columns = columns  # ascending
+        self.white: FloatArray = np.zeros((len(lower), len(columns)), order="F")
+        self.white[columns, np.arange(len(columns))] = 1.0
+        solve_lower(lower, self.white)
+
+    def orthonormal(self, chosen: IntArray) -> FloatArray:
+        """Orthonormal basis (m, p) of some of them."""
+        return np.linalg.qr(self.white[:, np.searchsorted(self.columns, chosen)])[0]
+
+
+def _solve(scaled: FloatArray, residual: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """(1 - H)^-1 r and (1 - H)^-1 - 1, H = scaled^T scaled."""
+    H = scaled.T @ scaled
+    inverse = np.asfortranarray(np.eye(len(H)) - H)
+    if factor_in_place(inverse) and np.diagonal(inverse).min(initial=1.0) > _SMALLEST**0.5:
+        invert_in_place(inverse)
+        inverse += np.tril(inverse, -1).T
+        covariance = inverse.copy()
+        covariance[np.diag_indices_from(covariance)] -= 1.0
+        return inverse @ residual, covariance
+    values, vectors = np.linalg.eigh(H)
     left = np.maximum(1.0 - values, _SMALLEST)
-    u = vectors @ ((vectors.T @ (residual / sigmas)) / left)
-    turned = vectors * sigmas[:, None]
-    covariance = (turned * (np.maximum(values, 0.0) / left)) @ turned.T
-    return scaled @ u, sigmas * u, covariance
+    covariance = (vectors * (np.maximum(values, 0.0) / left)) @ vectors.T
+    return vectors @ ((vectors.T @ residual) / left), covariance

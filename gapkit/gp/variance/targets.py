@@ -16,13 +16,13 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 
 import numpy as np
-from scipy.linalg import solve_triangular
 
 from gapkit.descriptors.base import View
 from gapkit.exceptions import VarianceWarning
 from gapkit.gp.basis import SparseBasis, SparseBlock
 from gapkit.gp.chunks import frame_chunks, frame_parts
 from gapkit.gp.instances import AppliedBasis, between, chunks
+from gapkit.gp.lapack import solve_lower
 from gapkit.gp.posterior import Posterior
 from gapkit.gp.rows import FUNCTIONALS, centres_seeing, design_rows
 from gapkit.gp.variance.functionals import Functional, InstanceDerivatives, prior_covariance
@@ -152,7 +152,8 @@ def seen_by_points(basis: SparseBasis, posterior: Posterior, rows: FloatArray) -
     for block in basis.blocks:
         if block.is_atomic:
             L, phi = posterior.prior[block.index].L, rows[:, block.columns]
-            part = solve_triangular(L, phi.T, lower=True, check_finite=False)
+            part = np.array(phi.T, order="F")
+            solve_lower(L, part)
             white.append(part * np.sqrt(posterior.variance_scale(block.index)))
     return np.concatenate(white)
 

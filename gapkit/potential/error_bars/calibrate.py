@@ -12,18 +12,21 @@ from gapkit.gp.chunks import frame_chunks
 from gapkit.gp.instances import AppliedBasis, local_vectors
 from gapkit.gp.variance.targets import target_variances
 from gapkit.neighbours import build_neighbour_list
+from gapkit.parallel import limit_blas
 from gapkit.potential.error_bars.extrapolation import closest_pairs, compare_with_training
 from gapkit.potential.error_bars.leave_one_out import LeaveOneOut, leave_one_out
 from gapkit.potential.state import FittedState
+from gapkit.potential.training.estimate import FitCosts
 from gapkit.potential.training.sparse_points import ATOMS_PER_WAVE
+from gapkit.progress import Stages
 from gapkit.structures import AtomsBatch
 from gapkit.targets import TARGETS
 from gapkit.typing import FloatArray, IntArray
 from gapkit.uncertainty.calibration import Calibration, Vectors, fit_calibration
-from gapkit.uncertainty.conformal import LEAST
+from gapkit.uncertainty.conformal import LEAST, MIN_CONFIGURATIONS
 from gapkit.uncertainty.novelty import KnownSpecies, NoveltyDetector
 
-# Atoms of the configurations that are left out, one after another, and of the largest of them.
+# Most atoms of the configurations that are left out, one after another, and of the largest of them.
 ATOMS_LEFT_OUT = 4000
 LARGEST_FRAME = 1000
 # Atoms that stand for the training set where distances to it are measured.
@@ -34,29 +37,54 @@ _Residuals = dict[str, tuple[IntArray, FloatArray, FloatArray]]
 
 
 def learn_uncertainty(
-    state: FittedState, batch: AtomsBatch, rng: np.random.Generator, n_jobs: int | None
+    state: FittedState, batch: AtomsBatch, rng: np.random.Generator, n_jobs: int | None, stages: Stages | None = None
 ) -> FittedState:
-    """The state with thresholds of novelty, and a calibration from training frames left out if they are enough."""
+    """The state with thresholds of novelty, and a calibration from training frames left out if they are enough.
+
+    How many are left out follows from what the fit cost (`FitCosts.atoms_to_leave_out`).
+    """
+    stages = Stages() if stages is None else stages
     try:
-        frames = choose_frames(batch, ATOMS_LEFT_OUT, rng)
-        found = leave_one_out(state, batch, frames, n_jobs=n_jobs)
-        state = replace(state, detector=learn_novelty(state, batch, frames, found.unseen, rng))
-        return replace(state, calibration=calibrate_left_out(state, batch.select(frames), found))
+        frames = frames_to_leave_out(state, batch, rng)
+        with limit_blas(n_jobs, 0), stages.stage("calibrate", total=len(frames), unit="frame") as bar:
+            stages.note(f"{len(frames):,} of {batch.n_frames:,} frames left out, one at a time")
+            found = leave_one_out(state, batch, frames, scores=False, n_jobs=n_jobs, ticked=bar.update)
+            state = replace(state, detector=learn_novelty(state, batch, frames, found.unseen, rng))
+            return replace(state, calibration=calibrate_left_out(state, batch.select(frames), found))
     except CalibrationError as error:
         warnings.warn(f"standard deviations are not calibrated: {error}", CalibrationWarning, stacklevel=3)
         return state
 
 
+def frames_to_leave_out(state: FittedState, batch: AtomsBatch, rng: np.random.Generator) -> IntArray:
+    """Random frames, ascending: as many as a part of the fit's time allows, or a few more that intervals need."""
+    of_terms = [(term.engine, sum(len(block.points) for block in term.blocks)) for term in state.sparse.basis.terms]
+    n_atoms = FitCosts.of(batch, of_terms).atoms_to_leave_out(ATOMS_LEFT_OUT)
+    order = _shuffled(batch, rng)
+    most = _n_frames(batch, order, ATOMS_LEFT_OUT)
+    return np.sort(order[: min(most, max(_n_frames(batch, order, n_atoms), MIN_CONFIGURATIONS))])
+
+
 def choose_frames(batch: AtomsBatch, n_atoms: int, rng: np.random.Generator) -> IntArray:
     """Random frames of about `n_atoms` atoms together, ascending; very large frames are left out."""
+    order = _shuffled(batch, rng)
+    return np.sort(order[: _n_frames(batch, order, n_atoms)])
+
+
+def _shuffled(batch: AtomsBatch, rng: np.random.Generator) -> IntArray:
+    """Frames that are not too large, in random order; CalibrationError if there are none."""
     order = rng.permutation(np.flatnonzero(batch.n_atoms_per_frame <= LARGEST_FRAME))
     if len(order) == 0:
         raise CalibrationError(
             f"frames of up to {LARGEST_FRAME} atoms are needed to be left out, the smallest has "
             f"{batch.n_atoms_per_frame.min()}; add smaller ones, or call `calibrate` with frames not fitted to"
         )
-    n_frames = int(np.searchsorted(np.cumsum(batch.n_atoms_per_frame[order]), n_atoms)) + 1
-    return np.sort(order[:n_frames])
+    return order
+
+
+def _n_frames(batch: AtomsBatch, order: IntArray, n_atoms: int) -> int:
+    """How many frames in this order have about `n_atoms` atoms together."""
+    return int(np.searchsorted(np.cumsum(batch.n_atoms_per_frame[order]), n_atoms)) + 1
 
 
 def learn_novelty(

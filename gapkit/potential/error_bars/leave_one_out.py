@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from gapkit.gp.chunks import frame_chunks
 from gapkit.gp.instances import AppliedBasis, local_rows
 from gapkit.gp.variance.leave_out import LeaveOut
 from gapkit.gp.variance.targets import seen_by_points, target_rows
@@ -17,6 +19,9 @@ from gapkit.potential.training.rows import TrainingTargets
 from gapkit.structures import AtomsBatch
 from gapkit.targets import TARGETS, Target
 from gapkit.typing import FloatArray, IntArray
+
+# Atoms of small frames whose rows are made together.
+ATOMS_PER_CHUNK = 64
 
 # Errors and variances of a frame by kind, what is unseen of its atoms, and its score.
 _LeftOut = tuple[dict[str, FloatArray], dict[str, FloatArray], FloatArray, FloatArray]
@@ -51,23 +56,30 @@ class LeaveOneOut:
 
 
 def leave_one_out(
-    state: FittedState, batch: AtomsBatch, frames: IntArray | None = None, *, n_jobs: int | None = None
-) -> LeaveOneOut:
+    state: FittedState, batch: AtomsBatch, frames: IntArray | None = None, *, scores: bool = True,
+    n_jobs: int | None = None, ticked: Callable[[int], object] | None = None,
+) -> LeaveOneOut:  # fmt: skip
     """Leave each of some frames (None: all) out of the model that was fitted to all of `batch`.
 
-    Indices of the result are those of ``batch.select(frames)``.
+    Indices of the result are those of ``batch.select(frames)``.  Without `scores` those of the result are empty;
+    `ticked` is told how many frames have just been done.
     """
     frames = np.arange(batch.n_frames) if frames is None else frames
     part = batch.select(frames)
     targets = state.row_maker.targets(part)
     leaver = LeaveOut(state.sparse.basis, state.sparse.posterior, state.sparse.weights)
 
-    def one(index: int) -> _LeftOut:
-        removed = np.flatnonzero(state.origins == frames[index])
-        labels = targets.of_frames(part.offsets, index, index + 1)
-        return _leave_out(state, leaver, part.select([index]), labels, removed)
+    def of_chunk(chunk: range) -> list[_LeftOut]:
+        removed = [np.flatnonzero(state.origins == frame) for frame in frames[chunk.start : chunk.stop]]
+        labels = targets.of_frames(part.offsets, chunk.start, chunk.stop)
+        found = _leave_out(state, leaver, part.select(np.asarray(chunk)), labels, removed, scores)
+        if ticked is not None:
+            ticked(len(chunk))
+        return found
 
-    errors, variances, unseen, scores = zip(*map_blocks(one, range(part.n_frames), n_jobs), strict=True)
+    chunks = list(frame_chunks(part, ATOMS_PER_CHUNK))
+    of_frames = [left for several in map_blocks(of_chunk, chunks, n_jobs) for left in several]
+    errors, variances, unseen, of_weights = zip(*of_frames, strict=True)
     residuals = {}
     for kind, target in TARGETS.items():
         of_row = np.repeat(np.arange(part.n_frames), [len(found[kind]) for found in errors])
@@ -76,7 +88,7 @@ def leave_one_out(
         e, v = (np.concatenate([found[kind] for found in parts]) for parts in (errors, variances))
         rows = np.flatnonzero(targets.has[kind])[known]
         residuals[target.shown.name] = Residuals(of_row[known], rows, (e * factor)[known], (v * factor**2)[known])
-    return LeaveOneOut(residuals, np.concatenate(unseen), np.stack(scores))
+    return LeaveOneOut(residuals, np.concatenate(unseen), np.stack(of_weights))
 
 
 def jackknife(state: FittedState, batch: AtomsBatch, n_jobs: int | None = None) -> FittedState:
@@ -87,30 +99,46 @@ def jackknife(state: FittedState, batch: AtomsBatch, n_jobs: int | None = None) 
 
 
 def _leave_out(
-    state: FittedState, leaver: LeaveOut, batch: AtomsBatch, labels: TrainingTargets, removed: IntArray
-) -> _LeftOut:
+    state: FittedState, leaver: LeaveOut, batch: AtomsBatch, labels: TrainingTargets, removed: list[IntArray],
+    score: bool,
+) -> list[_LeftOut]:  # fmt: skip
+    """Leave out every frame of a batch, one at a time; what all of them need is made together."""
     basis, posterior = state.sparse.basis, state.sparse.posterior
     applied = AppliedBasis.of(basis, batch, build_neighbour_list(batch, basis.reach))
     # rows as the fit made them: R knows of no others
     made = target_rows(applied, [kind for kind, has in labels.has.items() if has.any()], single=True)
     rows, values, sigmas = [np.zeros((0, basis.n_columns))], [np.zeros(0)], [np.zeros(0)]
-    for kind in [kind for kind in TARGETS if kind in made]:
+    of_row, kinds = [np.zeros(0, int)], [np.zeros(0, int)]
+    for number, (kind, target) in enumerate(TARGETS.items()):
         has = labels.has[kind]
-        rows.append(made[kind][has].reshape(-1, basis.n_columns))
+        if not has.any():
+            continue
+        rows.append(made.pop(kind)[has].reshape(-1, basis.n_columns))
         values.append(labels.values[kind][has].ravel())
         sigma = labels.sigmas[kind][has] * state.noise.get(kind, np.nan)
-        sigmas.append(np.repeat(sigma, TARGETS[kind].components))
-    found = leaver.residuals(np.concatenate(rows), np.concatenate(values), np.concatenate(sigmas), removed)
-    diagonal = np.maximum(np.diagonal(found.covariance), 0.0)
-    errors, variances = {}, {}
-    start = 0
-    for kind, target in TARGETS.items():
-        shape = (int(labels.has[kind].sum()), target.components)
-        own = slice(start, start + shape[0] * shape[1])
-        start = own.stop
-        errors[kind], variances[kind] = -found.residual[own].reshape(shape), diagonal[own].reshape(shape)
+        sigmas.append(np.repeat(sigma, target.components))
+        frames = batch.frame_of_atom if target.per_atom else np.arange(batch.n_frames)
+        of_row.append(np.repeat(frames[has], target.components))
+        kinds.append(np.full(len(of_row[-1]), number))
+    Phi, y, sigma, frame_of_row, kind_of_row = (
+        np.concatenate(parts) for parts in (rows, values, sigmas, of_row, kinds)
+    )
+    del made, rows
+    white, leaver = posterior.whiten(Phi), leaver.for_points(np.concatenate(removed))
     phi, prior = local_rows(applied, posterior)
-    seen = leaver.unseen(seen_by_points(basis, posterior, phi), removed)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        unseen = np.clip(1.0 - np.einsum("mn,mn->n", seen, seen) / prior, 0.0, 1.0)
-    return errors, variances, unseen, found.score
+    seen = seen_by_points(basis, posterior, phi)
+    results = []
+    for frame, points in enumerate(removed):
+        own, atoms = np.flatnonzero(frame_of_row == frame), slice(batch.offsets[frame], batch.offsets[frame + 1])
+        found = leaver.residuals(Phi[own], y[own], sigma[own], points, white=white[:, own], score=score)
+        diagonal = np.maximum(np.diagonal(found.covariance), 0.0)
+        errors, variances = {}, {}
+        for number, (kind, target) in enumerate(TARGETS.items()):
+            mine = kind_of_row[own] == number
+            errors[kind] = -found.residual[mine].reshape(-1, target.components)
+            variances[kind] = diagonal[mine].reshape(-1, target.components)
+        left = leaver.unseen(seen[:, atoms], points)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            unseen = np.clip(1.0 - np.einsum("mn,mn->n", left, left) / prior[atoms], 0.0, 1.0)
+        results.append((errors, variances, unseen, found.score))
+    return results

@@ -92,6 +92,17 @@ class Done:
         sweep(self.path)
 
 
+def kept_by(path: str | os.PathLike[str] | None) -> str:
+    """What an interrupted fit leaves in its checkpoint, and how to go on."""
+    if path is None:
+        return (
+            "no checkpoint was kept, so that a fit begins anew; with one (`checkpoint`, --checkpoint FILE) it goes on"
+        )
+    if not Path(path).exists():
+        return f"the checkpoint {path} was not begun yet: fit again"
+    return f"its checkpoint {path} was kept: fit again with the same frames, parameters and checkpoint to go on from it"
+
+
 class Checkpoint:
     """The state of a fit on disk; a file that exists must be of the same fit, by its `fit_digest`."""
 

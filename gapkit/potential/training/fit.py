@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -22,7 +21,7 @@ from gapkit.potential.model import SparseModel
 from gapkit.potential.state import FittedState
 from gapkit.potential.term import Term, TermPlan, as_term
 from gapkit.potential.training.checkpoint import Checkpoint
-from gapkit.potential.training.estimate import Resources, announce, estimate_fit
+from gapkit.potential.training.estimate import SEVERAL_STARTS_UP_TO, Resources
 from gapkit.potential.training.kept_rows import KeptRows
 from gapkit.potential.training.rows import RowMaker
 from gapkit.potential.training.source import LocalSource
@@ -38,8 +37,6 @@ ENERGY_TO_FORCE = 0.03
 # Largest gradient of the evidence at convergence, over the square root of the rows: the noise is then found to 1 %.
 TOLERANCE = 0.05
 MAX_ITERATIONS = 40
-# Sparse points up to which the search has a second start: beyond, a single evaluation takes most of a second.
-SEVERAL_STARTS_UP_TO = 1200
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +64,6 @@ class FitPlan:
     ) -> tuple[SparseBasis, IntArray]:
         """Basis of adapted engines and sparse points, and the frames (M,) that gave the points."""
         plans = [adapted(plan, batch, self.truncation) for plan in self.of_terms]
-        announce(estimate_fit(batch, plans, resources.n_jobs), resources)
         points = select_points(plans, batch, rng)
         engines = [plan.engine for plan in plans]
         vectors = [[(block, chosen.x) for block, chosen in of_term] for of_term in points]
@@ -79,45 +75,49 @@ class FitPlan:
 def fit_state(
     source: LocalSource, plan: FitPlan, known: KnownEnergy, noise: Noise, rng: np.random.Generator,
     resources: Resources, checkpoint: Checkpoint | None = None, store: ArrayStore | None = None,
-) -> tuple[FittedState, EvidenceResult, dict[str, float]]:  # fmt: skip
-    """State without calibration and metadata, hyperparameters and seconds of every step of a fit.
+) -> tuple[FittedState, EvidenceResult]:  # fmt: skip
+    """State without calibration and metadata, and hyperparameters.
 
     With a store, frames and reflectors of the rows are kept.
     """
-    times = [time.perf_counter()]
     terms, engines = zip(*((of_term.term, of_term.engine) for of_term in plan.of_terms), strict=True)
+    stages = resources.stages
     chosen = None if checkpoint is None else checkpoint.selection(engines, plan.kernels, rng)
     if chosen is None:
-        chosen = plan.choose_points(source.batch, rng, resources)
-        if checkpoint is not None:
-            checkpoint.keep_selection(*chosen, rng)
+        with stages.stage("select"):
+            chosen = plan.choose_points(source.batch, rng, resources)
+            stages.note(f"{chosen[0].n_columns:,} sparse points")
+            if checkpoint is not None:
+                checkpoint.keep_selection(*chosen, rng)
+    elif checkpoint is not None:
+        stages.say(f"fit: goes on from the checkpoint {checkpoint.path}, which has the sparse points")
     basis, origins = chosen
-    times.append(time.perf_counter())
     factors: dict[str, TriangularFactor] = {}
     rows = None
     maker = RowMaker(basis, known, noise)
-    if store is None:
-        source.accumulate(maker, factors, resources, checkpoint)
-    else:
-        rows = KeptRows(store).with_frames(maker, source.batch, resources)
-        factors = rows.model_factors()
-    times.append(time.perf_counter())
+    with stages.stage("rows", bar=False):
+        if store is None:
+            source.accumulate(maker, factors, resources, checkpoint)
+        else:
+            rows = KeptRows(store).with_frames(maker, source.batch, resources)
+            factors = rows.model_factors()
+        stages.note(f"{sum(factor.n_rows for factor in factors.values()):,} rows")
     with limit_blas(resources.n_jobs, basis.n_columns):
-        prior = basis.prior()
-        found = choose_hyperparameters(factors, prior, basis.term_of_block, terms, noise, rng)
-        times.append(time.perf_counter())
-        sparse, evidence = SparseModel.solve(basis, prior, factors, found.noise, found.scales)
-    times.append(time.perf_counter())
+        with stages.stage("evidence", unit="evaluation") as bar:
+            prior = basis.prior()
+            found = choose_hyperparameters(factors, prior, basis.term_of_block, terms, noise, rng, bar.update)
+            stages.note(f"{found.n_evaluations} evaluations")
+        with stages.stage("solve"):
+            sparse, evidence = SparseModel.solve(basis, prior, factors, found.noise, found.scales)
     state = FittedState(
         terms, sparse, known, found.noise, noise, origins, factors, rows, log_marginal_likelihood=evidence
     )
-    steps = ("select", "rows", "evidence", "solve")
-    return state, found, dict(zip(steps, np.diff(times).tolist(), strict=True))
+    return state, found
 
 
 def choose_hyperparameters(
     factors: Mapping[str, TriangularFactor], prior: Sequence[PriorBlock], term_of_block: Sequence[int],
-    terms: Sequence[Term], noise: Noise, rng: np.random.Generator,
+    terms: Sequence[Term], noise: Noise, rng: np.random.Generator, ticked: Callable[[], object] | None = None,
 ) -> EvidenceResult:  # fmt: skip
     """Maximise the evidence over everything that was not given; it is NaN where all was.
 
@@ -140,7 +140,7 @@ def choose_hyperparameters(
     )  # fmt: skip
     settings = SearchSettings(
         n_starts=2 if prior[-1].columns.stop <= SEVERAL_STARTS_UP_TO else 1, random_state=rng,
-        max_iterations=MAX_ITERATIONS, tolerance=TOLERANCE,
+        max_iterations=MAX_ITERATIONS, tolerance=TOLERANCE, ticked=ticked,
     )  # fmt: skip
     result = maximise_evidence(factors, start, prior, scales, groups=groups, freedom=freedom, settings=settings)
     # The search works in logarithms, which round: what was given is returned as it was given.

@@ -21,7 +21,7 @@ from gapkit.parallel import resolve_n_jobs, run_workers
 from gapkit.potential.training.accumulator import ATOMS_PER_CHUNK, ROWS_AT_ONCE, RowAccumulator, merge_shares
 from gapkit.potential.training.checkpoint import Checkpoint
 from gapkit.potential.training.estimate import Resources
-from gapkit.progress import track
+from gapkit.progress import track, write_line
 from gapkit.structures import AtomsBatch
 from gapkit.targets import TARGETS
 from gapkit.terms.known import KnownEnergy
@@ -82,6 +82,13 @@ class RowMaker:
         chunks, n = list(frame_chunks(batch, ATOMS_PER_CHUNK)), self.basis.n_columns
         n_threads = min(resolve_n_jobs(resources.n_jobs), len(chunks))
         state = None if checkpoint is None else checkpoint.rows()
+        if state is not None and resources.progress:
+            done = sum(
+                len(c) for i, share in enumerate(state.shares) for c in chunks[i :: len(state.shares)][: share.position]
+            )
+            write_line(
+                f"fit: goes on after {batch.n_frames if state.complete else done:,} of {batch.n_frames:,} frames"
+            )
         if state is None:
             plan = plan_memory(n, n_threads, resources.memory_for_rows(n))
             sinks = [RowAccumulator(n) for _ in range(plan.n_threads)]
