@@ -4,6 +4,15 @@ A command calls the library and prints; nothing is computed here, and its option
 may import everything, but nothing heavy before a command runs, so that help is immediate.
 """
 
-from gapkit.cli.app import app, main
+import sys
 
-__all__ = ["app", "main"]
+
+def main() -> None:
+    """Run the command line; an interrupt is quiet also while it is imported."""
+    try:
+        from gapkit.cli.app import run_app
+
+        run_app()
+    except KeyboardInterrupt:
+        sys.stderr.write("Interrupted\n")
+        sys.exit(130)

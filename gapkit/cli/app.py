@@ -6,7 +6,6 @@ import gc
 import sys
 from collections.abc import Callable
 from dataclasses import Field, fields
-from importlib import import_module
 from inspect import Parameter, signature
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -19,12 +18,16 @@ from gapkit.options import Options
 from gapkit.options.fit import FitConfig, LabelOptions
 
 app = typer.Typer(
-    name="gapkit", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+    name="gapkit", no_args_is_help=True, pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     help="Gaussian-process interatomic potentials. Units: eV, Å, eV/Å, eV/Å³ (ASE's sign of the stress).",
 )  # fmt: skip
 
+_FILES = "in any format that ASE reads, in one file or several; of FILE@::10 every tenth frame."
 Model = Annotated[Path, typer.Argument(metavar="MODEL", help="Model file.")]
-Labelled = typer.Argument(help="Labelled structures in any format that ASE reads.")
+Jobs = Annotated[int | None, typer.Option(help=FitConfig.help("n_jobs"))]
+Labelled = typer.Argument(help=f"Labelled structures {_FILES}", show_default=False)
+_OUTPUT = ("--output", "-o")
 Command = TypeVar("Command", bound=Callable[..., None])
 _TYPES = {"str": str, "int": int, "float": float, "bool": bool}
 
@@ -49,12 +52,14 @@ def flags(options: type[Options]) -> Callable[[Command], Command]:
 def _flag(item: Field[Any]) -> Any:
     name, has_default = item.name.replace("_", "-"), item.default is not None and item.default is not False
     text = item.metadata["help"] + (f" Default: {item.default}." if has_default else "")
-    declared = f"--{name}/--no-{name}" if isinstance(item.default, bool) else f"--{name}"
+    declared = [f"--{name}/--no-{name}" if isinstance(item.default, bool) else f"--{name}"]
+    if letter := item.metadata.get("letter"):
+        declared.append(f"-{letter}")
     panel = "Labels" if item.metadata["sets"] == "label_keys" else None
-    return typer.Option(declared, help=text, metavar=item.metadata["metavar"], rich_help_panel=panel)
+    return typer.Option(*declared, help=text, metavar=item.metadata["metavar"], rich_help_panel=panel)
 
 
-def main() -> None:
+def run_app() -> None:
     """Run the command line."""
     gc.set_threshold(100_000)  # the imports make that many objects, none of them garbage: a quarter of a short command
     try:
@@ -64,6 +69,7 @@ def main() -> None:
 
 
 @app.callback(invoke_without_command=True)
+@guarded
 def common(
     version: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False,
     modules: Annotated[
@@ -73,11 +79,10 @@ def common(
     """Print the version, or import modules whose classes a model or configuration names."""
     if modules:
         sys.path.insert(0, "")  # as for python -m
-        try:
-            for module in modules:
-                import_module(module)
-        except ImportError as error:
-            raise typer.BadParameter(str(error), param_hint="--import") from error
+        from gapkit.io.registry import import_named
+
+        for module in modules:
+            import_named(module, "`--import`")
     if version:
         from gapkit import __version__
 
@@ -89,7 +94,7 @@ def common(
 @guarded
 @flags(FitConfig)
 def fit(
-    train: Annotated[Path, Labelled],
+    train: Annotated[list[Path], Labelled],
     config: Annotated[
         Path | None, typer.Option(metavar="FILE", help="YAML or TOML file of options; flags win.")
     ] = None,
@@ -105,17 +110,18 @@ def fit(
 @guarded
 def predict(
     model: Model,
-    structures: Annotated[Path, typer.Argument(metavar="IN", help="Structures in any format that ASE reads.")],
-    output: Annotated[Path, typer.Option(metavar="FILE", help="Extended XYZ file to write.")],
+    structures: Annotated[list[Path], typer.Argument(metavar="IN", help=f"Structures {_FILES}")],
+    output: Annotated[Path, typer.Option(*_OUTPUT, metavar="FILE", help="Extended XYZ file to write.")],
     std: Annotated[bool, typer.Option("--std", help="Write standard deviations and extrapolation as well.")] = False,
     prefix: Annotated[
         str, typer.Option(metavar="TEXT", help='Begin of the names; "": as results, in place of the labels.')
     ] = "gap_",
+    n_jobs: Jobs = None,
 ) -> None:
     """Predict energies, forces and stresses, and write them as gap_energy, gap_forces, ... beside labels of old."""
     from gapkit.cli.predict import run
 
-    run(model, structures, output, std=std, prefix=prefix)
+    run(model, structures, output, std=std, prefix=prefix, n_jobs=n_jobs)
 
 
 @app.command()
@@ -123,12 +129,13 @@ def predict(
 @flags(LabelOptions)
 def evaluate(
     model: Model,
-    structures: Annotated[Path, Labelled],
+    structures: Annotated[list[Path], Labelled],
     uncertainty: Annotated[
         bool, typer.Option("--uncertainty", help="Compare errors with standard deviations.")
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the errors as one JSON object.")] = False,
     plot: Annotated[Path | None, typer.Option(metavar="FILE", help="Picture of the errors, or error bars.")] = None,
+    n_jobs: Jobs = None,
     **keys: Any,
 ) -> None:
     """Compute the errors of a model on labelled structures, overall and per configuration type.
@@ -136,19 +143,18 @@ def evaluate(
     Labels are looked for under the keys that the model was fitted with, unless others are given.
     """
     from gapkit.cli.build import build_keys
+    from gapkit.cli.inputs import files_of, read_model, read_structures
     from gapkit.io.atomic import check_output, replacing
-    from gapkit.potential import load
-    from gapkit.structures import read_frames
     from gapkit.validation import compare, uncertainty_of
 
     if plot is not None:
         from gapkit.report.picture import check_picture
 
         check_picture(plot)
-        check_output(plot, model, structures)
-    potential = load(model)
+        check_output(plot, model, *files_of(structures))
+    potential = read_model(model, structures, n_jobs)
     of_labels = build_keys(LabelOptions(**keys), potential.label_keys)
-    comparison = compare(potential, read_frames(structures), of_labels, uncertainty=uncertainty)
+    comparison = compare(potential, read_structures(structures), of_labels, uncertainty=uncertainty)
     if plot is not None:
         from gapkit.report import parity_figure, uncertainty_figure
 
@@ -167,7 +173,9 @@ def evaluate(
 @guarded
 def curate(
     recipe: Annotated[Path, typer.Argument(metavar="RECIPE", help="YAML or TOML file: sources, steps and output.")],
-    output: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Folder in place of the recipe's.")] = None,
+    output: Annotated[
+        Path | None, typer.Option(*_OUTPUT, metavar="FOLDER", help="Folder in place of the recipe's.")
+    ] = None,
     page: Annotated[bool, typer.Option("--page/--no-page", help="Write a page with pictures (matplotlib).")] = True,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Do everything but write.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the data card as one JSON object.")] = False,
@@ -206,40 +214,44 @@ def lammps(
 @guarded
 @flags(LabelOptions)
 def info(
-    file: Annotated[Path, typer.Argument(metavar="MODEL|FILE", help="A model file, or structures.")],
+    files: Annotated[list[Path], typer.Argument(metavar="MODEL|FILE", help=f"A model file, or structures {_FILES}")],
     **keys: Any,
 ) -> None:
     """Describe a model, or what is in a file of structures and looks suspicious there."""
-    from zipfile import is_zipfile
-
     from gapkit.cli.build import build_keys
-    from gapkit.potential import load
-    from gapkit.structures import describe, read_frames, to_batch
+    from gapkit.cli.inputs import is_model, read_model, read_structures
+    from gapkit.structures import describe, to_batch
 
-    if file.suffix == ".gapkit" or is_zipfile(file):
-        show(load(file).summary())
+    if len(files) == 1 and (files[0].suffix == ".xml" or is_model(files[0])):
+        show(read_model(files[0]).summary())
     else:
-        show(str(describe(to_batch(read_frames(file), keys=build_keys(LabelOptions(**keys))))))
+        show(str(describe(to_batch(read_structures(files), keys=build_keys(LabelOptions(**keys))))))
 
 
 @app.command()
 @guarded
 def convert(
     source: Annotated[Path, typer.Argument(metavar="IN", help="Model of QUIP (gap.xml), or a model file.")],
-    output: Annotated[Path, typer.Argument(metavar="OUT", help="Model file, or gap.xml, to write.")],
+    to: Annotated[Path | None, typer.Argument(metavar="OUT", help="Model file, or gap.xml, to write.")] = None,
+    output: Annotated[Path | None, typer.Option(*_OUTPUT, metavar="FILE", help="The same as OUT.")] = None,
 ) -> None:
     """Convert a model of QUIP's gap_fit to a model file, or a model file to one for QUIP."""
+    from gapkit.cli.inputs import read_model
+    from gapkit.inputs import check_input
     from gapkit.interop import quip
     from gapkit.io.atomic import check_output
-    from gapkit.potential import load
 
-    check_output(output, source)
-    if (source.suffix == ".xml") == (output.suffix == ".xml"):
-        raise InputError(f"one of the two files, and only one, must end in .xml, got {source.name} and {output.name}")
+    if (to is None) == (output is None):
+        raise InputError("one file to write must be named, as OUT or by --output")
+    target = to or output or source
+    check_input(source, "the model to convert")
+    check_output(target, source)
+    if (source.suffix == ".xml") == (target.suffix == ".xml"):
+        raise InputError(f"one of the two files, and only one, must end in .xml, got {source.name} and {target.name}")
     if source.suffix == ".xml":
         model = quip.load(source)
-        model.save(output)  # not over the files of sparse points that were read
+        model.save(target)  # not over the files of sparse points that were read
     else:
-        model = load(source)
-        quip.write(model, output)
-    say(f"Wrote {output}: {', '.join(model.species_)}, {model.n_sparse_} sparse points")
+        model = read_model(source)
+        quip.write(model, target)
+    say(f"Wrote {target}: {', '.join(model.species_)}, {model.n_sparse_} sparse points")

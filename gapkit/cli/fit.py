@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -10,32 +11,33 @@ from ase import Atoms
 
 from gapkit.cli.build import build_estimator
 from gapkit.cli.console import say, show, show_json
+from gapkit.cli.inputs import files_of, read_structures
 from gapkit.exceptions import ConfigError, DataError, UnknownSpeciesError
 from gapkit.inputs import files_named
 from gapkit.io.atomic import check_output
 from gapkit.options.fit import FitConfig
 from gapkit.potential.defaults import default_terms
-from gapkit.structures import LabelKeys, read_frames, to_batch
+from gapkit.structures import LabelKeys, to_batch
 from gapkit.validation import evaluate
 
 
-def run(train: Path, config: FitConfig, file: Path | None = None) -> None:
+def run(train: Sequence[Path], config: FitConfig, file: Path | None = None) -> None:
     """Fit, save, then print what was fitted and its errors on the test structures; `file` is that of the options."""
     if config.output is None:
         raise ConfigError("no file to write the model to; give --output FILE")
     output = Path(config.output)
-    test = Path(config.test) if config.test is not None else None
+    test = [Path(config.test)] if config.test is not None else []
     model = build_estimator(config)
-    inputs = [train, test, file, *files_named((config.terms or (), config.energy_terms or ()))]
+    inputs = [*files_of([*train, *test]), file, *files_named((config.terms or (), config.energy_terms or ()))]
     check_output(output, *inputs)
     if config.checkpoint is not None:
         check_output(config.checkpoint, *inputs, output)
-    frames = read_frames(train)
+    frames = read_structures(train, quiet=config.quiet)
     if config.terms is None and config.cutoff is not None:
         model.set_params(terms=default_terms(to_batch(frames, labels=False), config.cutoff))
-    test_frames = read_frames(test) if test is not None else None
+    test_frames = read_structures(test) if test else None
     if test_frames is not None:
-        _check_test(test_frames, frames, model.label_keys, test)
+        _check_test(test_frames, frames, model.label_keys, config.test)
     with _cluster(config.scheduler) as client:
         model.fit(frames, client=client, checkpoint=config.checkpoint)
     model.metadata_["config"] = config.to_dict()
@@ -47,7 +49,7 @@ def run(train: Path, config: FitConfig, file: Path | None = None) -> None:
         show(str(model.report_))
         show(model.summary())
         if errors is not None:
-            show(f"Errors on {test}:")
+            show(f"Errors on {config.test}:")
             show(errors)
     if not config.quiet:
         say(f"Wrote {output}")
@@ -65,7 +67,7 @@ def _cluster(scheduler: str | None) -> AbstractContextManager[Any]:
     return client
 
 
-def _check_test(test_frames: list[Atoms], frames: list[Atoms], keys: LabelKeys | None, path: Path | None) -> None:
+def _check_test(test_frames: list[Atoms], frames: list[Atoms], keys: LabelKeys | None, path: str | None) -> None:
     if not any(has.any() for has in to_batch(test_frames, keys=keys).all_labels.has.values()):
         found = f"none of the {len(test_frames)} frames of {path} has a label to test on"
         raise DataError(f"{found}; name the keys (--energy-key, --forces-key, --stress-key) or leave out --test")

@@ -10,10 +10,12 @@ from typing import Any
 import typer
 
 from gapkit.cli.console import EXIT_BAD_INPUT, EXIT_INTERRUPTED
-from gapkit.exceptions import GapkitError
+from gapkit.cli.inputs import is_model, read_model
+from gapkit.exceptions import GapkitError, InputError
+from gapkit.inputs import read_input
 from gapkit.interop.lammps import Attachment, attach, require_lammps, run_script, split_script
 from gapkit.interop.lammps.library import world
-from gapkit.potential import GAP, load
+from gapkit.potential import GAP
 
 
 def run(script: Path, model: Path, arguments: Sequence[str], types: str | None, options: Mapping[str, Any]) -> None:
@@ -51,7 +53,7 @@ def _read_together(script: Path, model: Path, comm: Any | None) -> tuple[str, GA
     """Script and model; if one rank cannot read them, all end."""
     error: Exception | None = None
     try:
-        text, potential = script.read_text(), load(model)
+        text, potential = _text_of(script), read_model(model)
         split_script(text)
     except (GapkitError, OSError) as found:
         error = found
@@ -61,6 +63,15 @@ def _read_together(script: Path, model: Path, comm: Any | None) -> tuple[str, GA
         _first_rank_only(comm)
         raise error
     return text, potential
+
+
+def _text_of(script: Path) -> str:
+    content = read_input(script, "the input script of LAMMPS")
+    try:
+        return content.decode()
+    except UnicodeDecodeError:
+        also = ", it is a model, which follows --model" if is_model(script) else ""
+        raise InputError(f"{script} must be an input script of LAMMPS, but it is no text{also}") from None
 
 
 def _first_rank_only(comm: Any | None) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +11,11 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from gapkit.cli.console import say
+from gapkit.cli.inputs import files_of, read_model, read_structures
 from gapkit.exceptions import ConfigError, InputError
 from gapkit.io.atomic import check_output, replacing
-from gapkit.potential import Predictions, load
-from gapkit.structures import LabelKeys, read_frames, write_extxyz
+from gapkit.potential import Predictions
+from gapkit.structures import LabelKeys, write_extxyz
 from gapkit.structures.frame_labels import results_of
 from gapkit.targets import TARGETS
 
@@ -30,16 +31,20 @@ KIND = "std"  # of the standard deviations, "calibrated" or "epistemic"
 RESULTS = ("energy", "free_energy", "forces", "stress", "virial")
 
 
-def run(model: Path, structures: Path, output: Path, *, std: bool = False, prefix: str = PREFIX) -> None:
+def run(
+    model: Path, structures: Sequence[Path], output: Path, *, std: bool = False, prefix: str = PREFIX,
+    n_jobs: int | None = None,
+) -> None:  # fmt: skip
     """Predict `structures` and write them to `output` with the results, under names that begin with `prefix`."""
     if not re.fullmatch(r"([A-Za-z]\w*)?", prefix, re.ASCII):
         raise ConfigError(f"`--prefix` must be letters, digits and underscores, such as {PREFIX}, got {prefix!r}")
-    check_output(output, model, structures)
-    potential = load(model)
-    frames = read_frames(structures)
+    inputs = [model, *files_of(structures)]
+    check_output(output, *inputs)
+    potential = read_model(model, structures, n_jobs)
+    frames = read_structures(structures)
     _check_names(frames, prefix, potential.label_keys or LabelKeys())
     predictions = potential.predict(frames, return_std=std)
-    with replacing(output, model, structures) as temporary:
+    with replacing(output, *inputs) as temporary:
         write_extxyz(temporary, [_with_results(atoms, i, predictions, prefix) for i, atoms in enumerate(frames)])
     say(f"Wrote {len(frames)} frames to {output}, with {prefix}energy, {prefix}forces, ...")
 

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from gapkit.exceptions import ConfigError, InputError
 from gapkit.options import require_known
+from gapkit.printing import quoted
 
 C = TypeVar("C", bound=type)
 
@@ -63,10 +64,7 @@ def make(given: Any, kind: str, where: str, *, what: str | None = None, elsewher
     name = arguments.pop("type")
     module, _, own = str(name).rpartition(".")
     if module:
-        try:
-            import_module(module)
-        except ImportError as error:
-            raise ConfigError(f"the module of {what} `{name}` in {where} cannot be imported: {error}") from error
+        import_named(module, f"{what} `{name}` in {where}")
         name = own
     require_known(name, _OF_KIND.get(kind, {}), what, where)
     cls = _OF_KIND[kind][name]
@@ -76,6 +74,16 @@ def make(given: Any, kind: str, where: str, *, what: str | None = None, elsewher
         raise
     except (TypeError, ValueError) as error:
         raise ConfigError(f"{name} in {where}: {error}") from error
+
+
+def import_named(module: str, where: str) -> None:
+    """Import a module that a user named; ConfigError if there is none of that name."""
+    if not all(part.isidentifier() for part in module.split(".")):
+        raise ConfigError(f"{where} must name a module, such as my_package.my_module, got {quoted(module)}")
+    try:
+        import_module(module)
+    except ImportError as error:
+        raise ConfigError(f"the module of {where} cannot be imported: {error}") from error
 
 
 def make_all(given: Iterable[Any], kind: str, where: str, *, what: str | None = None) -> list[Any]:

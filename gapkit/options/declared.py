@@ -18,14 +18,15 @@ Check = Callable[[Any], Any]
 
 
 def option(
-    check: Check, about: str, default: Any = MISSING, *, metavar: str | None = None, sets: str | None = None
-) -> Any:
+    check: Check, about: str, default: Any = MISSING, *, metavar: str | None = None, sets: str | None = None,
+    letter: str | None = None,
+) -> Any:  # fmt: skip
     """A field that holds one value; None stands for "not given" where it is the default.
 
-    `metavar` stands for the value of its flag in help; `sets` names the parameter of the library's object that it sets,
-    alone or with others.
+    `metavar` stands for the value of its flag in help, `letter` is its short flag; `sets` names the parameter of the
+    library's object that it sets, alone or with others.
     """
-    return _field(about, default, check=check, metavar=metavar, sets=sets)
+    return _field(about, default, check=check, metavar=metavar, sets=sets, letter=letter)
 
 
 def entries(name: Check, value: Check, about: str, *, sets: str | None = None) -> Any:

@@ -99,7 +99,7 @@ class LabelOptions(Options):
 class FitConfig(LabelOptions):
     """Options of a fit. None leaves the choice to gapkit: from the data, or by evidence."""
 
-    output: str | None = option(file_name, "Model file to write.", None, metavar="FILE")
+    output: str | None = option(file_name, "Model file to write.", None, metavar="FILE", letter="o")
     test: str | None = option(file_name, "Labelled structures to compute the model's errors on.", None, metavar="FILE")
     terms: list[dict[str, Any]] | None = option(terms_of, "Terms of the potential.", None, sets="terms")
     cutoff: float | None = option(positive, "Cutoff in Å of all terms that name none.", None, sets="terms")

@@ -104,6 +104,16 @@ seed = _whole(0, 2**32 - 1)
 jobs = _whole(1, 4096, or_all=True)
 
 
+def slice_of_frames(value: Any) -> slice:
+    """Some frames of a file, as in Python: the number of one, or a slice with a step > 0."""
+    number = r"(-?\d{1,15})"
+    found = re.fullmatch(rf"{number}|{number}?:{number}?(?::([1-9]\d{{0,14}})?)?", str(value))
+    if found is None:
+        raise ValueError('a slice such as ":100" or "::10", in quotation marks')
+    one, *parts = (None if each is None else int(each) for each in found.groups())
+    return slice(*parts) if one is None else slice(one, one + 1 or None)
+
+
 def one_of(names: Iterable[str]) -> Callable[[Any], str]:
     """One of some names."""
     known = tuple(names)

@@ -14,7 +14,7 @@ from typing import TextIO
 
 import ase.io
 from ase import Atoms
-from ase.io.formats import UnknownFileTypeError, filetype, get_compression, open_with_compression
+from ase.io.formats import UnknownFileTypeError, filetype, get_compression, ioformats, open_with_compression
 
 from gapkit.exceptions import InputError
 from gapkit.inputs import check_input
@@ -52,9 +52,9 @@ def read_frames(path: str | os.PathLike[str], index: slice = slice(None)) -> lis
     _check_size(file)
     progress = _Progress()
     try:
-        frames = list(
-            _extended(name, index, progress) if filetype(name) == "extxyz" else _others(name, index, progress)
-        )
+        kind = _format(name)
+        read = _extended(name, index, progress) if kind == "extxyz" else _others(name, kind, index, progress)
+        frames = list(read)
     except UnknownFileTypeError as error:
         raise InputError(
             f"`path` must be a format that ASE can read, got {name!r} ({error}); write it as extended XYZ (.extxyz)"
@@ -68,6 +68,12 @@ def read_frames(path: str | os.PathLike[str], index: slice = slice(None)) -> lis
     if not frames:
         raise InputError(f"`path` must hold at least one frame, but {name!r} holds none; write the file again")
     return frames
+
+
+def _format(name: str) -> str:
+    """ASE's name of a format; by the content where the suffix is that of none, as in `frames.extxyz@home`."""
+    kind = filetype(name)
+    return kind if kind in ioformats else filetype(name, guess=False)
 
 
 def _text(name: str) -> TextIO:
@@ -93,9 +99,9 @@ def _extended(name: str, index: slice, progress: _Progress) -> Iterator[Atoms]:
         yield to_atoms(kept[progress.read])
 
 
-def _others(name: str, index: slice, progress: _Progress) -> list[Atoms]:
+def _others(name: str, kind: str, index: slice, progress: _Progress) -> list[Atoms]:
     frames = []
-    for atoms in ase.io.iread(name, ":", do_not_split_by_at_sign=True):
+    for atoms in ase.io.iread(name, ":", kind, do_not_split_by_at_sign=True):
         frames.append(atoms)
         progress.read += 1
     return frames[index]

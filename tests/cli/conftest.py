@@ -15,7 +15,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 from typer.testing import CliRunner, Result
 
-from gapkit.cli import app
+from gapkit.cli.app import app
 
 # Small enough to be fitted in a second.
 CONFIG = """\

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import typer.main
 
-from gapkit.cli import app
+from gapkit.cli.app import app
 from gapkit.exceptions import ConfigError
 from gapkit.options.fit import FitConfig
 

@@ -276,7 +276,7 @@ def test_ctrl_c(folder: Path, run: Run, monkeypatch: pytest.MonkeyPatch, place: 
 HALTED = """
 import os, sys, time
 from pathlib import Path
-from gapkit.cli import app
+from gapkit.cli.app import app
 from gapkit.curation.recipe import result
 place, marker = sys.argv[1:3]
 rename = os.rename

@@ -9,8 +9,8 @@ import pytest
 from gapkit.options.values import count, file_name, flag, jobs, number, positive, seed, symbol, text
 
 ANY = [
-    None, True, False, 0, 1, -1, 2**31, 2**70, 10**5000, 0.5, -0.0, 1e-160, 1e200, 1e308, float("inf"), float("nan"), "",
-    "x", "Si", "a\nb", "a\x1b[31m", "a\0b", "\ud800", [], [1], {}, {"a": 1}, (), b"x",
+    None, True, False, 0, 1, -1, 2**31, 2**70, 10**5000, 0.5, -0.0, 1e-160, 1e200, 1e308, float("inf"), float("nan"),
+    "", "x", "Si", "a\nb", "a\x1b[31m", "a\0b", "\ud800", [], [1], {}, {"a": 1}, (), b"x",
 ]  # fmt: skip
 TAKEN = {
     flag: [True, False],

@@ -32,7 +32,20 @@ from gapkit.gp.noise import DEFAULT_NOISE
 from gapkit.inputs import files_named
 from gapkit.options import Options, entries, option, parse, read_options, section, sections
 from gapkit.options.fit import energy_terms_of
-from gapkit.options.values import count, flag, fraction, inside, jobs, one_of, positive, seed, sigmas, table, text
+from gapkit.options.values import (
+    count,
+    flag,
+    fraction,
+    inside,
+    jobs,
+    one_of,
+    positive,
+    seed,
+    sigmas,
+    slice_of_frames,
+    table,
+    text,
+)
 from gapkit.selection.duplicates import SAME_ENERGY, TOLERANCE
 from gapkit.selection.select import METHODS, Method
 from gapkit.units import ENERGY_UNITS, FORCE_UNITS, STRESS_UNITS
@@ -49,8 +62,7 @@ def public_file(file: str) -> str:
 
 def slice_of(value: Any) -> str:
     """A slice of frames, as in Python."""
-    if not re.fullmatch(r"(-?\d+)?:(-?\d+)?(:([1-9]\d*)?)?", str(value)):
-        raise ValueError('a slice such as ":100" or "::10", in quotation marks')
+    slice_of_frames(value if ":" in str(value) else "")
     return str(value)
 
 

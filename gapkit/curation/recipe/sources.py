@@ -16,6 +16,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from gapkit.curation.recipe.ledger import Entry
 from gapkit.curation.recipe.recipe import LABELS, Source
 from gapkit.exceptions import DataError, InputError
+from gapkit.options.values import slice_of_frames
 from gapkit.structures import LabelKeys, read_frames, to_batch
 from gapkit.structures.frame_labels import frame_labels, results_of
 from gapkit.structures.labels import labelled
@@ -51,7 +52,7 @@ def read_sources(sources: Sequence[Source], folder: Path) -> tuple[list[SourceFi
     for number, source in enumerate(sources):
         path = folder / source.file
         frames = read_frames(path)
-        chosen = range(len(frames))[slice(*(int(part) if part else None for part in source.frames.split(":")))]
+        chosen = range(len(frames))[slice_of_frames(source.frames)]
         if not chosen:
             raise InputError(
                 f"`frames` of {source.file} must be some of its {len(frames)} frames, got {source.frames!r}, which are "

@@ -313,7 +313,7 @@ def test_on_the_command_line(client, paths, tmp_path):
     from typer.testing import CliRunner
 
     from gapkit import load
-    from gapkit.cli import app
+    from gapkit.cli.app import app
 
     options = ("--n-sparse", "15", "--cutoff", "4.0", "--quiet", "--no-calibrate", "--forces-sigma", "0.05")
     models = []
