@@ -27,6 +27,7 @@ from sklearn.utils.validation import check_is_fitted
 from gapkit._core.rows import count_instance_edges, fill_instance_edges
 from gapkit.descriptors.species import atomic_numbers, check_species
 from gapkit.exceptions import InputError
+from gapkit.io.arrays import Array, Schema
 from gapkit.io.registry import registered
 from gapkit.kernels import DotProduct, GapKernel
 from gapkit.neighbours import NeighbourList, build_neighbour_list
@@ -149,8 +150,11 @@ class Engine(ABC):
     view_class: ClassVar[type[View]]
     is_atomic: ClassVar[bool] = True
     """Whether every atom is one instance, so that its prior residual is a novelty of its whole neighbourhood."""
-    array_names: ClassVar[tuple[str, ...]] = ("scale",)
-    """What `to_arrays` may hold."""
+
+    @property
+    def array_schema(self) -> Schema:
+        """What `to_arrays` may hold."""
+        return {"scale": Array((1,), 0.0, above=True)}
 
     @property
     @abstractmethod
@@ -215,7 +219,7 @@ class Engine(ABC):
         return whole.with_arrays(self.to_arrays()), np.arange(self.n_features)
 
     def to_arrays(self) -> dict[str, np.ndarray]:
-        """What `adapted` changed, by `array_names`."""
+        """What `adapted` changed, by `array_schema`."""
         return {} if self.scale == 1.0 else {"scale": np.array([self.scale])}
 
     def with_arrays(self, arrays: Mapping[str, np.ndarray]) -> Engine:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TypeAlias
 
 import numpy as np
 from scipy.linalg import solve_triangular
 
 from gapkit.descriptors.base import Block, Engine
+from gapkit.exceptions import InputError
 from gapkit.gp.cholesky import cholesky
 from gapkit.gp.solver import PriorBlock
+from gapkit.io.arrays import Array, Arrays, Schema, orthonormal
+from gapkit.io.codec import made
+from gapkit.io.npy import PackedTriangle
+from gapkit.io.values import ELEMENTS, ListOf, Number
 from gapkit.kernels.base import GapKernel
 from gapkit.typing import FloatArray, IntArray
 
@@ -22,6 +27,13 @@ SINGLE_BELOW = 1e-2
 MIN_SINGLE = 24  # fewer do not pay for the copies
 # A projection costs a product of its own: fewer directions than this part of the features pay for it.
 WORTHWHILE = 0.7
+
+ORIGINS = Array(("M",), -1, whole=True)  # training frame of every sparse point; -1: none
+BLOCKS = ListOf(ListOf(ListOf(Number(1, ELEMENTS, whole=True))))
+POINTS: Schema = {
+    "projection": Array(("d", "r"), -1.001, 1.001, rule=("orthonormal columns", orthonormal)),
+    "points": Array(("m", "r")),
+}
 
 # Species, points (m, d) and None, or species, reduced points (m, r) and their projection (d, r).
 PointsOfBlock: TypeAlias = tuple[Block, FloatArray, FloatArray | None]
@@ -73,6 +85,15 @@ class SparseBlock:
         """Sparse points that are taken together, `n_points` each."""
         n = len(self.scaled)
         return [slice(start, min(start + n_points, n)) for start in range(0, n, n_points)]
+
+    def prior_factor(self, nugget: FloatArray | None = None) -> FloatArray:
+        """Cholesky factor of the unit-scale K_MM with a diagonal (m,) added, None: as little as it needs."""
+        name = f"K_MM of {type(self.engine).__name__.removesuffix('Engine')} {self.species}"
+        if nugget is None:
+            return cholesky(self.kernel.value(self.scaled @ self.scaled.T, self.norms, self.norms), name=name).L
+        K = self.kernel(self.points, self.points)
+        K[np.diag_indices_from(K)] += nugget
+        return cholesky(K, name=name).L
 
     def reduce(self, x: FloatArray, out: FloatArray | None = None) -> FloatArray:
         """Scaled features (n, d) as far as inner products with the points need them, (n, r)."""
@@ -193,23 +214,26 @@ class SparseBasis:
 
     @classmethod
     def from_arrays(
-        cls, arrays: Mapping[str, np.ndarray], species: Sequence[Sequence[Sequence[int]]], engines: Sequence[Engine],
+        cls, arrays: Arrays, species: Sequence[Sequence[Sequence[int]]], engines: Sequence[Engine],
         kernels: Sequence[GapKernel],
     ) -> SparseBasis:  # fmt: skip
-        """The basis whose `to_arrays` and `species` are given; engines as descriptors make them."""
-        points = [
-            [(tuple(z), arrays[f"points_{i}_{j}"], arrays.get(f"projection_{i}_{j}")) for j, z in enumerate(blocks)]
-            for i, blocks in enumerate(species)
-        ]
-        adapted = [
-            engine.with_arrays({n: arrays[f"{n}_{i}"] for n in engine.array_names if f"{n}_{i}" in arrays})
-            for i, engine in enumerate(engines)
-        ]
-        return cls.restore(adapted, kernels, points)
+        """The basis whose `to_arrays` and `species` are given; engines as descriptors make them.
 
-    def to_arrays(self) -> dict[str, np.ndarray]:
+        InputError where one is not what belongs to the engines.
+        """
+        points, adapted = [], []
+        for i, (engine, kernel, blocks) in enumerate(zip(engines, kernels, species, strict=True)):
+            named = arrays.of(engine.array_schema, suffix=f"_{i}")
+            found = {name: named[name] for name in engine.array_schema if name in named}
+            adapted.append(engine := made(partial(engine.with_arrays, found), f"the engine of term {i}"))
+            points.append([_points_of(arrays, engine, kernel, (i, j), z) for j, z in enumerate(blocks)])
+            if len({block for block, *_ in points[-1]}) < len(blocks):
+                raise InputError(f"`blocks[{i}]` must hold no two blocks of the same species, got {blocks}")
+        return made(partial(cls.restore, adapted, kernels, points), "the sparse points")
+
+    def to_arrays(self) -> dict[str, np.ndarray | PackedTriangle]:
         """Sparse points (m, d), or reduced ones (m, r) with their projection (d, r), and what engines adapted."""
-        arrays = {}
+        arrays: dict[str, np.ndarray | PackedTriangle] = {}
         for i, term in enumerate(self.terms):
             for j, block in enumerate(term.blocks):
                 arrays[f"points_{i}_{j}"] = block.points if block.projection is None else block.scaled
@@ -249,12 +273,27 @@ class SparseBasis:
 
     def prior(self) -> list[PriorBlock]:
         """Cholesky factors of the unit-scale K_MM of every block, regularised as far as needed."""
-        found = []
-        for block in self.blocks:
-            name = f"K_MM of {type(block.engine).__name__.removesuffix('Engine')} {block.species}"
-            K = block.kernel.value(block.scaled @ block.scaled.T, block.norms, block.norms)
-            found.append(PriorBlock(block.columns, cholesky(K, name=name).L))
-        return found
+        return [PriorBlock(block.columns, block.prior_factor()) for block in self.blocks]
+
+    def prior_later(self) -> list[PriorBlock]:
+        """The same, each made when it is first needed."""
+        return [PriorBlock(block.columns, block.prior_factor) for block in self.blocks]
+
+
+def _points_of(
+    arrays: Arrays, engine: Engine, kernel: GapKernel, place: tuple[int, int], species: Sequence[int]
+) -> PointsOfBlock:
+    """Sparse points of a block of species, for an adapted engine."""
+    i, j = place
+    if tuple(species) not in engine.blocks:
+        raise InputError(f"`blocks[{i}][{j}]` must be one of the term's blocks {engine.blocks}, got {species}")
+    own = arrays.of(POINTS, suffix=f"_{i}_{j}", d=engine.n_features)
+    projection = own.optional("projection")
+    if projection is None:
+        own.sizes["r"] = engine.n_features
+    elif kernel.uses_norms:
+        raise InputError(f"array `projection_{i}_{j}` is there, and its kernel {kernel!r} has none")
+    return tuple(species), own["points"], projection
 
 
 def leading_directions(x: FloatArray, tolerance: float) -> FloatArray | None:

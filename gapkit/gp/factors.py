@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 
 from gapkit.exceptions import DataError, InputError
 from gapkit.gp.lapack import fold_rows
+from gapkit.io.arrays import Array, Arrays, Schema, Triangle
+from gapkit.io.npy import PackedTriangle
 from gapkit.typing import FloatArray
 
 _PIECE_ROWS = 4  # rows folded at once, in units of the width of the triangle
+
+FACTOR: Schema = {"R": Triangle("order"), "n_rows": Array((1,), 0, 1e15, whole=True), "log_weights": Array((1,))}
 
 
 class TriangularFactor:
@@ -108,20 +110,17 @@ class TriangularFactor:
         """An independent copy."""
         return TriangularFactor.of(self.R.copy(order="F"), self.n_rows, self.log_weights)
 
-    def to_arrays(self) -> dict[str, np.ndarray]:
-        """The state as arrays: "R" (M+1, M+1), "n_rows" () and "log_weights" ()."""
-        counts = {"n_rows": np.asarray(self.n_rows, np.int64), "log_weights": np.asarray(self.log_weights, np.float64)}
-        return {"R": self.R.copy(order="F"), **counts}
+    def to_arrays(self) -> dict[str, np.ndarray | PackedTriangle]:
+        """The state as arrays: "R" (M+1, M+1), which is not copied, "n_rows" (1,) and "log_weights" (1,)."""
+        counts = {"n_rows": np.array([self.n_rows], np.int64), "log_weights": np.array([self.log_weights], float)}
+        return {"R": PackedTriangle(self.R), **counts}
 
     @classmethod
-    def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> TriangularFactor:
-        """The factor whose `to_arrays` gave these arrays (copied)."""
-        R = np.array(arrays["R"], dtype=np.float64, order="F")
-        square = R.ndim == 2 and R.shape[0] == R.shape[1] >= 1
-        if not square or any(R[j + 1 :, j].any() for j in range(len(R))):  # by columns, without a copy
-            raise InputError(f"`R` must be a square upper triangular matrix, got shape {R.shape}")
-        n_rows, log_weights = (np.asarray(arrays[name]).item() for name in ("n_rows", "log_weights"))
-        return cls.of(R, int(n_rows), float(log_weights))
+    def from_arrays(cls, arrays: Arrays, n_columns: int) -> TriangularFactor:
+        """The factor whose `to_arrays` gave these arrays."""
+        own = arrays.of(FACTOR, order=n_columns + 1)
+        R = np.asfortranarray(own["R"])
+        return cls.of(R, own["n_rows"].item(), own["log_weights"].item())
 
     def __repr__(self) -> str:
         return f"TriangularFactor(n_columns={self.n_columns}, n_rows={self.n_rows})"

@@ -191,6 +191,12 @@ def local_rows(applied: AppliedBasis, posterior: Posterior) -> tuple[FloatArray,
     return rows, prior
 
 
+def local_dimensions(basis: SparseBasis) -> dict[int, int]:
+    """Length r of the vectors of `local_vectors` by species."""
+    first = next((term for term in basis.terms if term.engine.is_atomic), None)
+    return {block.species[0]: block.scaled.shape[1] for block in (() if first is None else first.blocks)}
+
+
 def local_vectors(applied: AppliedBasis) -> dict[int, tuple[IntArray, FloatArray]]:
     """By species: atoms, and their vectors (n, r) in the first atomic term, as far as its sparse points have them."""
     found: dict[int, tuple[IntArray, FloatArray]] = {}

@@ -37,14 +37,19 @@ class Posterior:
     Rows phi are unit-scale kernel rows, as the solver's; the weights they multiply are a = delta^2 alpha.
     """
 
-    R: FloatArray  # (M, M), upper triangular, R^T R the posterior precision of the weights (`Solution.R`)
+    # (M, M), upper triangular, R^T R the posterior precision of the weights (`Solution.R`); or (M,), its diagonal,
+    # where it has no more, as for weights that count as exact
+    R: FloatArray
     prior: Sequence[PriorBlock]
     scales: Sequence[float] | None = None  # delta of each block, eV; None: prior residuals are at unit scale
 
     def __post_init__(self) -> None:
         n_columns = self.prior[-1].columns.stop if len(self.prior) else 0
-        if self.R.shape != (n_columns, n_columns):
+        if self.R.shape not in ((n_columns, n_columns), (n_columns,)):
             raise InputError(f"`R` must have shape ({n_columns}, {n_columns}) as the prior, got {self.R.shape}")
+        diagonal = self.R if self.R.ndim == 1 else self.R.diagonal()
+        if not (np.isfinite(diagonal).all() and diagonal.all()):
+            raise InputError("`R` must have a diagonal of finite numbers that are not zero")
         if self.scales is not None and len(self.scales) != len(self.prior):
             raise InputError(f"`scales` must hold a delta for each of {len(self.prior)} blocks, got {len(self.scales)}")
 
@@ -53,9 +58,19 @@ class Posterior:
         Phi = np.asarray(Phi, dtype=np.float64)
         if Phi.ndim != 2 or Phi.shape[1] != self.R.shape[0]:
             raise InputError(f"rows must have shape (n, {self.R.shape[0]}), got {Phi.shape}")
-        white = np.array(Phi.T, order="F")
+        return self.solve_transposed(Phi.T)
+
+    def solve_transposed(self, columns: FloatArray) -> FloatArray:
+        """R^-T times columns (M, n)."""
+        if self.R.ndim == 1:
+            return np.asarray(columns / self.R[:, None])
+        white = np.array(columns, order="F")
         solve_lower(self.R.T, white)
         return white
+
+    def solve(self, columns: FloatArray) -> FloatArray:
+        """R^-1 times columns (M, n)."""
+        return np.asarray(columns / self.R[:, None]) if self.R.ndim == 1 else solve_triangular(self.R, columns)
 
     def data_variance(self, Phi: FloatArray) -> FloatArray:
         """Variance (n,) of targets phi^T a that the weights still have after the data: |R^-T phi|^2.
@@ -94,7 +109,7 @@ class Posterior:
 
     def sample_weights(self, n: int, rng: np.random.Generator) -> FloatArray:
         """Deviations of `n` posterior draws of the weights from their mean, R^-1 N(0, I), shape (n, M)."""
-        return np.ascontiguousarray(solve_triangular(self.R, self._draws(n, rng)).T)
+        return np.ascontiguousarray(self.solve(self._draws(n, rng)).T)
 
     def _draws(self, n: int, rng: np.random.Generator) -> FloatArray:
         return rng.standard_normal((len(self.R), n))

@@ -8,8 +8,9 @@ a delta or a noise changes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy.linalg import solve_triangular
@@ -25,8 +26,19 @@ class PriorBlock:
     """The prior of the weights of one kernel matrix on the block diagonal."""
 
     columns: slice  # the weights it covers, contiguous
-    L: FloatArray  # (m, m), lower Cholesky factor of the unit-scale K_MM of the block
-    given: bool = False  # regularised otherwise than by `SparseBasis.prior`, so that L belongs into a model file
+    factor: FloatArray | Callable[[], FloatArray]  # L, or what makes it when it is first needed
+    nugget: FloatArray | None = None  # (m,), added to the diagonal of K_MM; None: as little as it needs
+    given: bool = False  # another matrix than `SparseBasis.prior` makes, so that L belongs into a model file
+
+    @cached_property
+    def L(self) -> FloatArray:
+        """(m, m), lower Cholesky factor of the unit-scale K_MM of the block."""
+        return self.factor() if callable(self.factor) else self.factor
+
+    @property
+    def size(self) -> int:
+        """Number of its weights, m."""
+        return self.columns.stop - self.columns.start
 
 
 @dataclass(frozen=True)
@@ -89,7 +101,7 @@ def check_problem(
     """Check that factors, noise, prior and scales belong together; return the number of columns M."""
     stop = 0
     for i, block in enumerate(prior):
-        size = block.columns.stop - block.columns.start
+        size = block.size
         if block.columns.start != stop or block.columns.step not in (None, 1) or block.L.shape != (size, size):
             raise InputError(
                 f"`prior` must be blocks that tile the columns in order; block {i} covers {block.columns} with L of "

@@ -113,6 +113,17 @@ def made_arguments(
     return made
 
 
+def accepts(annotation: str, value: Any) -> bool:
+    """Whether an argument may have a value: an object of the kind that its annotation names, or a plain one."""
+    kind = next((word for word in re.findall(r"\w+", annotation) if word in _OF_KIND), None)
+    if kind is None:
+        return _fits(value, annotation)
+    items = value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else [value]
+    return (value is None and "None" in annotation) or all(
+        isinstance(item, tuple(_OF_KIND[kind].values())) for item in items
+    )
+
+
 def _fits(value: Any, annotation: str) -> bool:
     """Whether a value has one of the types of an annotation; True where a file cannot hold one of them."""
 

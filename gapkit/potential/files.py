@@ -1,34 +1,105 @@
-"""Fitted states and the parameters of their estimators in model files."""
+"""Fitted states and the parameters of their estimators in model files.
+
+What is about to be written is read again before the first byte is: what cannot be loaded is never written.
+"""
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from gapkit import __version__
-from gapkit.exceptions import InputError, ModelFileError
+from gapkit.exceptions import InputError
+from gapkit.gp.basis import BLOCKS, ORIGINS
 from gapkit.gp.factors import TriangularFactor
+from gapkit.gp.instances import local_dimensions
 from gapkit.gp.noise import Noise
-from gapkit.io.archive import read_archive, write_archive
-from gapkit.io.codec import decode, encode
+from gapkit.io.archive import Kind, reading_archive, writing_archive
+from gapkit.io.arrays import Arrays, Given, Source
+from gapkit.io.codec import decode, encode, made
+from gapkit.io.npy import PackedTriangle
+from gapkit.io.values import ELEMENTS, Anything, Declared, Either, ListOf, MapOf, Number, Record, Text
+from gapkit.kernels import GapKernel
 from gapkit.potential.model import SparseModel
-from gapkit.potential.state import FittedState
+from gapkit.potential.state import NOISE, FittedState
+from gapkit.potential.term import Term
+from gapkit.targets import TARGETS
 from gapkit.terms.known import KnownEnergy, as_energy_terms
 from gapkit.uncertainty.calibration import Calibration
+from gapkit.uncertainty.conformal import LEAST
 from gapkit.uncertainty.novelty import NoveltyDetector
+
+MODEL = Kind("gapkit-model", 2, "model file", "`model.save`", "copy it again, or fit it again")
+
+Packed = dict[str, np.ndarray | PackedTriangle]
+
+_SPECIES = ListOf(Number(1, ELEMENTS, whole=True))
+_COUNT = Either(Number(0, whole=True), Text())  # a text where another program does not tell
+_TRAINING = Record({"sha256": Either(None, Text()), "n_frames": _COUNT, "n_atoms": _COUNT})
+METADATA = Record(
+    {},
+    {
+        "training_set": _TRAINING, "report": Text(), "seconds": MapOf(Number(0.0)), "versions": MapOf(Text()),
+        "created": Text(), "partial_fit": ListOf(Record({}, open=True)), "extend": ListOf(Record({}, open=True)),
+    },
+    open=True,
+)  # fmt: skip
+_LATER: dict[str, Declared] = {
+    "arrays": Anything(),
+    "energy_terms": ListOf(Anything()),
+    "given_noise": Anything(),
+}  # some since 0.1
+HEADER = Record(
+    {
+        "format": Text(), "format_version": Number(1, whole=True), "units": MapOf(Text()), "gapkit_version": Text(),
+        "parameters": MapOf(Anything()), "terms": ListOf(Anything()), "species": _SPECIES,
+        "blocks": BLOCKS, "reference_energies": MapOf(Number()),
+        "noise": NOISE, "log_marginal_likelihood": Number(nan=True),
+        "calibration": Either(
+            None, Record({"n": Number(LEAST, whole=True), "source": Text(("leave-one-out", "frames"))})
+        ),
+        "factors": ListOf(Text()), "metadata": METADATA,
+    },
+    {"checksums": Anything(), **_LATER},
+)  # fmt: skip
 
 
 def write_state(
     path: str | os.PathLike[str], state: FittedState, parameters: Mapping[str, Any], *, factors: bool
 ) -> None:
-    """Write a state and the parameters of its estimator; with `factors` also the triangles of the training rows."""
+    """Write a state and the parameters of its estimator; with `factors` also the triangles of the training rows.
+
+    InputError, and nothing is written, where a part of the state is not sound.
+    """
     if factors and state.factors is None:
         raise InputError("`factors=True` needs a model that has its factors: one fitted here or saved with them")
+    header, arrays = pack(state, parameters, factors=factors)
+    try:
+        start = {"format": MODEL.format, "format_version": MODEL.version, "units": {}, "arrays": {}}
+        unpack(json.loads(json.dumps(start | header)), Given(arrays))
+    except (InputError, TypeError) as error:
+        raise InputError(f"the model is not written, as it could not be read again: {error}") from error
+    with writing_archive(path, MODEL) as archive:
+        archive.header = header
+        for name, array in arrays.items():
+            archive.add(name, array)
+
+
+def read_state(path: str | os.PathLike[str]) -> tuple[FittedState, dict[str, Any]]:
+    """State and parameters of a model file; ModelFileError where it is damaged or of a newer version."""
+    with reading_archive(path, MODEL) as archive:
+        return unpack(archive.header, archive)
+
+
+def pack(state: FittedState, parameters: Mapping[str, Any], *, factors: bool) -> tuple[dict[str, Any], Packed]:
+    """Header and arrays of a model file; arrays are not copied."""
     kept = (state.factors or {}) if factors else {}
-    arrays = state.sparse.to_arrays() | {"origins": state.origins}
+    arrays: Packed = state.sparse.to_arrays() | {"origins": state.origins}
     parts: dict[str, Any] = {f"factor_{kind}_": factor for kind, factor in kept.items()}
     parts |= {"calibration_": state.calibration, "novelty_": state.detector}
     for prefix, part in parts.items():
@@ -50,43 +121,72 @@ def write_state(
         "calibration": calibration and {"n": calibration.n_configurations, "source": calibration.source},
         "factors": sorted(kept), "metadata": state.metadata,
     }  # fmt: skip
-    write_archive(path, header, arrays)
+    return header, arrays
 
 
-def read_state(path: str | os.PathLike[str]) -> tuple[FittedState, dict[str, Any]]:
-    """State and parameters of a model file; ModelFileError where it is damaged or of a newer version."""
-    header, arrays = read_archive(path)
-    try:
-        parameters = {name: decode(value) for name, value in header["parameters"].items()}
-        baseline = parameters.pop("baseline", None)  # until 0.1 there was one energy term at most
-        energy_terms = tuple(decode(term) for term in header.get("energy_terms", ())) or as_energy_terms(baseline or ())
-        parameters["energy_terms"] = energy_terms
-        given_noise = decode(header["given_noise"]) if "given_noise" in header else parameters["noise"] or Noise()
-        terms = tuple(decode(term) for term in header["terms"])
-        species = tuple(header["species"])
-        engines = [term.descriptor.engine(term.descriptor.resolve_species(species)) for term in terms]
-        kernels = [term.resolved_kernel() for term in terms]
-        factors = {kind: TriangularFactor.from_arrays(_part(arrays, f"factor_{kind}_")) for kind in header["factors"]}
-        calibration, detector = header["calibration"], _part(arrays, "novelty_")
-        state = FittedState(
-            terms=terms,
-            sparse=SparseModel.from_arrays(arrays, header["blocks"], engines, kernels),
-            known=KnownEnergy({int(z): float(e) for z, e in header["reference_energies"].items()}, energy_terms),
-            noise=header["noise"],
-            given_noise=given_noise,
-            origins=arrays["origins"],
-            factors=factors or None,
-            calibration=calibration
-            and Calibration.from_arrays(_part(arrays, "calibration_"), calibration["n"], calibration["source"]),
-            detector=NoveltyDetector.from_arrays(detector) if detector else None,
-            metadata=header["metadata"],
-            log_marginal_likelihood=header["log_marginal_likelihood"],
-        )
-    except (KeyError, TypeError, IndexError) as error:
-        raise ModelFileError(f"`{path}` lacks a part of a model ({error!r}); fit or copy it again") from error
+def unpack(header: Mapping[str, Any], source: Source) -> tuple[FittedState, dict[str, Any]]:
+    """State and parameters of a header and arrays; InputError where they are not sound or don't fit together."""
+    HEADER.check(header)
+    is_new = header["format_version"] == MODEL.version
+    if is_new and (missing := [name for name in _LATER if name not in header]):
+        raise InputError(f"`{missing[0]}` is missing")
+    make = partial(decode, complete=is_new)
+    arrays = Arrays(source, {})
+    parameters = {name: make(value, f"parameters.{name}") for name, value in header["parameters"].items()}
+    terms = _terms([make(term, f"terms[{i}]") for i, term in enumerate(header["terms"])])
+    energy_terms = make(header.get("energy_terms", []), "energy_terms")
+    baseline = parameters.pop("baseline", None)  # until 0.1 there was one energy term at most
+    parameters["energy_terms"] = energy_terms = as_energy_terms(energy_terms or baseline or ())
+    given_noise = make(header["given_noise"], "given_noise") if "given_noise" in header else parameters.get("noise")
+    known = _known(header, energy_terms)
+    engines = [
+        made(partial(_engine, term, known.species), f"the descriptor of `terms[{i}]`") for i, term in enumerate(terms)
+    ]
+    kernels = [term.resolved_kernel() for term in terms]
+    if len(header["blocks"]) != len(terms):
+        raise InputError(f"`blocks` must be those of {len(terms)} terms, got {len(header['blocks'])}")
+    sparse = SparseModel.from_arrays(arrays, header["blocks"], engines, kernels)
+    n, dimensions, calibration = sparse.basis.n_columns, local_dimensions(sparse.basis), header["calibration"]
+    if unknown := set(header["factors"]) - set(TARGETS):
+        raise InputError(f"`factors` must be of {', '.join(TARGETS)}, got {', '.join(sorted(unknown))}")
+    factors = {kind: TriangularFactor.from_arrays(arrays.of({}, f"factor_{kind}_"), n) for kind in header["factors"]}
+    detector, calibrated = arrays.of({}, "novelty_"), arrays.of({}, "calibration_")
+    state = FittedState(
+        terms=terms,
+        sparse=sparse,
+        known=known,
+        noise=header["noise"],
+        given_noise=Noise() if given_noise is None else given_noise,
+        origins=arrays.of({"origins": ORIGINS}, M=n)["origins"],
+        factors=factors or None,
+        calibration=calibration
+        and Calibration.from_arrays(calibrated, calibration["n"], calibration["source"], dimensions),
+        detector=NoveltyDetector.from_arrays(detector, dimensions) if "species" in detector else None,
+        metadata=header["metadata"],
+        log_marginal_likelihood=header["log_marginal_likelihood"],
+    )
+    arrays.check_all_taken()
     return state, parameters
 
 
-def _part(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
-    """Arrays whose names begin with a prefix, without it."""
-    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+def _terms(terms: list[Any]) -> tuple[Term, ...]:
+    for i, term in enumerate(terms):
+        if not isinstance(term, Term) or not isinstance(term.kernel, GapKernel | None):
+            raise InputError(f"`terms[{i}]` must be a Term with a kernel, got {term!r}")
+    if not terms:
+        raise InputError("`terms` must hold at least one term")
+    return tuple(terms)
+
+
+def _engine(term: Term, species: tuple[int, ...]) -> Any:
+    return term.descriptor.engine(term.descriptor.resolve_species(species))
+
+
+def _known(header: Mapping[str, Any], terms: tuple[Any, ...]) -> KnownEnergy:
+    """What is not learned; its reference energies are those of the species."""
+    energies, species = header["reference_energies"], header["species"]
+    if species != sorted(set(species)) or not species:
+        raise InputError(f"`species` must be atomic numbers, ascending and each once, got {species}")
+    if set(energies) != set(map(str, species)):
+        raise InputError(f"`reference_energies` must be those of the species {species}, got {sorted(energies)}")
+    return KnownEnergy({int(z): float(energy) for z, energy in energies.items()}, terms)

@@ -19,6 +19,7 @@ from gapkit.gp.noise import Noise
 from gapkit.gp.prediction import Uncertainty
 from gapkit.gp.variance.targets import covariance_of
 from gapkit.io.atomic import check_output
+from gapkit.potential.checks import check_parameters
 from gapkit.potential.committee.committee import Committee
 from gapkit.potential.committee.draws import sample_committee
 from gapkit.potential.error_bars.calibrate import calibrate_on
@@ -249,10 +250,11 @@ class FittedPotential(BaseEstimator):
         OutputError
             If the file cannot be written, or is the checkpoint; this stays then, and so does an older file.
         """
-        checkpoint = self._checkpoint
+        state, checkpoint = state_of(self), self._checkpoint
+        check_parameters(self.get_params(deep=False))
         if checkpoint is not None:
             check_output(path, checkpoint.path)
-        write_state(path, state_of(self), self.get_params(deep=False), factors=factors)
+        write_state(path, state, self.get_params(deep=False), factors=factors)
         if checkpoint is not None:
             checkpoint.remove()
             self._checkpoint = None

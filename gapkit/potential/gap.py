@@ -12,14 +12,14 @@ import numpy as np
 from ase import Atoms
 
 from gapkit.descriptors import Descriptor
-from gapkit.exceptions import InputError
+from gapkit.exceptions import InputError, ModelFileError
 from gapkit.gp.noise import Noise
 from gapkit.gp.tape import ArrayStore
 from gapkit.parallel import limit_blas
 from gapkit.potential.checks import check_parameters, check_reach, check_separate
 from gapkit.potential.committee.draws import generator
 from gapkit.potential.error_bars.calibrate import ATOMS_LEFT_OUT, learn_uncertainty
-from gapkit.potential.files import read_state
+from gapkit.potential.files import MODEL, read_state
 from gapkit.potential.fitted import FittedPotential
 from gapkit.potential.metadata import describe_fit
 from gapkit.potential.state import FittedState, state_of
@@ -308,4 +308,9 @@ def load(path: str | os.PathLike[str]) -> GAP:
         If the file is missing, truncated, edited, not a model file, or written by a newer version of gapkit.
     """
     state, parameters = read_state(path)
-    return GAP.from_state(state, **parameters)
+    try:
+        model = GAP.from_state(state, **parameters)
+        check_parameters(model.get_params(deep=False))
+    except (InputError, TypeError) as error:
+        raise ModelFileError(f"`{path}` is not a sound model file: {error}; {MODEL.remedy}") from error
+    return model

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
-from typing import Any
+from functools import cached_property, partial
 
 import numpy as np
 
+from gapkit.descriptors.base import Engine
 from gapkit.gp.basis import SparseBasis
 from gapkit.gp.factors import TriangularFactor
 from gapkit.gp.instances import AppliedBasis
@@ -16,8 +16,20 @@ from gapkit.gp.posterior import Posterior, SandwichPosterior
 from gapkit.gp.prediction import LinearPrediction, PredictionPlan, Uncertainty, Wanted, predict
 from gapkit.gp.solver import PriorBlock, solve_weights
 from gapkit.gp.variance.local import LocalVarianceForms
+from gapkit.io.arrays import Array, Arrays, Schema, Triangle
+from gapkit.io.npy import PackedTriangle
+from gapkit.kernels.base import GapKernel
 from gapkit.typing import BoolArray, FloatArray
 from gapkit.workspace import WorkspacePool
+
+WEIGHTS = Array(("M",))
+MODEL: Schema = {
+    "weights": WEIGHTS,
+    "posterior": Triangle("M", definite=True, diagonal=True),
+    "scales": Array(("blocks",), 0.0, above=True),
+    "scores": Array(("configurations", "M")),
+}
+PRIOR: Schema = {"nugget": Array(("m",), 0.0), "prior": Triangle("m", definite=True, lower=True)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,6 +40,9 @@ class SparseModel:
     posterior: Posterior  # with the scales delta of every block, eV
     weights: FloatArray  # (M,), of unit-scale kernel values, eV
     workspaces: WorkspacePool = field(default_factory=WorkspacePool, repr=False)
+
+    def __post_init__(self) -> None:
+        WEIGHTS.check(self.weights, "weights", {"M": self.basis.n_columns})
 
     @classmethod
     def solve(
@@ -81,25 +96,37 @@ class SparseModel:
         assert found.unseen is not None
         return found.unseen
 
-    def to_arrays(self) -> dict[str, np.ndarray]:
+    def to_arrays(self) -> dict[str, np.ndarray | PackedTriangle]:
         """Sparse points, weights and posterior triangle."""
-        arrays = {"weights": self.weights, "posterior": self.posterior.R, "scales": np.array(self.posterior.scales)}
+        R, scales = self.posterior.R, np.array(self.posterior.scales, float)
+        arrays: dict[str, np.ndarray | PackedTriangle] = {
+            "weights": self.weights, "posterior": R if R.ndim == 1 else PackedTriangle(R), "scales": scales,
+        }  # fmt: skip
         if isinstance(self.posterior, SandwichPosterior):
             arrays["scores"] = self.posterior.scores
-        arrays |= {f"prior_{i}": own.L for i, own in enumerate(self.posterior.prior) if own.given}
+        for i, own in enumerate(self.posterior.prior):
+            if own.nugget is not None:
+                arrays[f"nugget_{i}"] = own.nugget
+            elif own.given:
+                arrays[f"prior_{i}"] = PackedTriangle(own.L.T)
         return arrays | self.basis.to_arrays()
 
     @classmethod
     def from_arrays(
-        cls, arrays: Mapping[str, np.ndarray], blocks: list[list[list[int]]], engines: list[Any], kernels: list[Any]
+        cls, arrays: Arrays, blocks: list[list[list[int]]], engines: list[Engine], kernels: list[GapKernel]
     ) -> SparseModel:
-        """The model whose `to_arrays` and `basis.species` are given."""
+        """The model whose `to_arrays` and `basis.species` are given; InputError where they don't fit together."""
         basis = SparseBasis.from_arrays(arrays, blocks, engines, kernels)
-        prior = [
-            replace(own, L=arrays[f"prior_{i}"], given=True) if f"prior_{i}" in arrays else own
-            for i, own in enumerate(basis.prior())
-        ]
-        posterior = Posterior(arrays["posterior"], prior, arrays["scales"].tolist())
-        if "scores" in arrays:
-            posterior = posterior.with_scores(arrays["scores"])
-        return cls(basis, posterior, arrays["weights"])
+        own = arrays.of(MODEL, M=basis.n_columns, blocks=len(basis.blocks))
+        prior = []
+        for i, (block, found) in enumerate(zip(basis.blocks, basis.prior_later(), strict=True)):
+            of_block = arrays.of(PRIOR, suffix=f"_{i}", m=len(block.points))
+            if (nugget := of_block.optional("nugget")) is not None:
+                found = PriorBlock(block.columns, partial(block.prior_factor, nugget), nugget)
+            elif "prior" in of_block:
+                found = PriorBlock(block.columns, of_block["prior"].T, given=True)
+            prior.append(found)
+        posterior = Posterior(own["posterior"], prior, own["scales"].tolist())
+        if (scores := own.optional("scores")) is not None:
+            posterior = posterior.with_scores(scores)
+        return cls(basis, posterior, own["weights"])

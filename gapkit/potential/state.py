@@ -7,11 +7,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeVar
 
 from gapkit.descriptors.species import check_species
-from gapkit.exceptions import NotFittedModelError
+from gapkit.exceptions import InputError, NotFittedModelError
+from gapkit.gp.basis import ORIGINS
 from gapkit.gp.factors import TriangularFactor
 from gapkit.gp.instances import AppliedBasis
 from gapkit.gp.noise import Noise
 from gapkit.gp.prediction import Uncertainty
+from gapkit.io.values import MapOf, Number
 from gapkit.neighbours import NeighbourList, build_neighbour_list, warn_close
 from gapkit.potential.model import SparseModel
 from gapkit.potential.predictions import Predictions
@@ -19,10 +21,13 @@ from gapkit.potential.term import Term
 from gapkit.potential.training.kept_rows import KeptRows
 from gapkit.potential.training.rows import RowMaker
 from gapkit.structures import AtomsBatch, LabelKeys
+from gapkit.targets import TARGETS
 from gapkit.terms.known import KnownEnergy
 from gapkit.typing import BoolArray, FloatArray, IntArray
 from gapkit.uncertainty.calibration import Calibration
 from gapkit.uncertainty.novelty import NoveltyDetector
+
+NOISE = MapOf(Number(0.0, above=True), names=lambda: tuple(TARGETS))
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +46,12 @@ class FittedState:
     detector: NoveltyDetector | None = None
     metadata: dict[str, Any] = field(default_factory=dict)  # times, digest of the training set, versions, report
     log_marginal_likelihood: float = float("nan")
+
+    def __post_init__(self) -> None:
+        NOISE.check(self.noise, "noise")
+        ORIGINS.check(self.origins, "origins", {"M": self.sparse.basis.n_columns})
+        if not isinstance(self.given_noise, Noise):
+            raise InputError(f"`given_noise` must be a Noise, got {self.given_noise!r}")
 
     @property
     def species(self) -> tuple[int, ...]:

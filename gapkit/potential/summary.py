@@ -8,10 +8,12 @@ from gapkit.gp.basis import BasisTerm
 from gapkit.potential.state import FittedState
 from gapkit.targets import TARGETS
 
+UNKNOWN = dict.fromkeys(("n_frames", "n_atoms"), "an unknown number of")
+
 
 def summarise(state: FittedState) -> str:
     """The fitted model in words and units."""
-    training, sparse = state.metadata["training_set"], state.sparse
+    training, sparse = state.metadata.get("training_set", UNKNOWN), state.sparse
     lines = [
         f"GAP for {', '.join(chemical_symbols[z] for z in state.species)}, fitted to {training['n_frames']} frames, "
         f"{training['n_atoms']} atoms",
@@ -29,7 +31,8 @@ def summarise(state: FittedState) -> str:
     lines.extend(f"  energy term: {term!r}" for term in state.known.terms)
     if state.calibration is not None:
         lines.extend("  " + line for line in state.calibration.summary().splitlines())
-    lines.append("  seconds: " + ", ".join(f"{name} {value:.1f}" for name, value in state.metadata["seconds"].items()))
+    seconds = state.metadata.get("seconds", {})
+    lines.append("  seconds: " + ", ".join(f"{name} {value:.1f}" for name, value in seconds.items()))
     return "\n".join(lines)
 
 

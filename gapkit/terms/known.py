@@ -8,15 +8,20 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
+from ase.data import chemical_symbols
 
 from gapkit.exceptions import InputError
 from gapkit.gp.chunks import frame_chunks
+from gapkit.io.values import ELEMENTS, Number
 from gapkit.neighbours import NeighbourList, build_neighbour_list
 from gapkit.structures import AtomsBatch
 from gapkit.targets import TARGETS
 from gapkit.terms.base import EnergyTerm, TermValues
 from gapkit.typing import BoolArray, FloatArray
 
+# No atom of any code has a larger one, eV.
+REFERENCE_ENERGY = Number(-1e9, 1e9)
+NUMBER_OF_ATOM = Number(1, ELEMENTS, whole=True)
 # Atoms whose neighbours are listed together.
 _ATOMS_AT_ONCE = 2000
 
@@ -46,6 +51,9 @@ class KnownEnergy:
         return type(self), (self.reference, self.terms)
 
     def __post_init__(self) -> None:
+        for z, energy in self.reference.items():
+            NUMBER_OF_ATOM.check(z, "atomic number of a reference energy")
+            REFERENCE_ENERGY.check(energy, f"reference energy of {chemical_symbols[z]}")
         names = [term.provides for term in self.terms if term.provides is not None]
         if len(set(names)) < len(names):
             raise InputError(f"`terms` must provide each quantity once, got {', '.join(names)}")

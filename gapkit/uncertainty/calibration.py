@@ -9,19 +9,25 @@ about errors, beyond them everything.  g = t^2 / (1 + t^2), t the novelty in uni
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from gapkit.exceptions import InputError
+from gapkit.io.arrays import Array, Arrays
+from gapkit.io.values import ELEMENTS
 from gapkit.targets import shown_quantities
 from gapkit.typing import FloatArray, IntArray
-from gapkit.uncertainty.conformal import Intervals
-from gapkit.uncertainty.difficulty import Difficulty
-from gapkit.uncertainty.neighbourhoods import Whitening
+from gapkit.uncertainty.conformal import INTERVALS, Intervals
+from gapkit.uncertainty.difficulty import DIFFICULTY, N_AXES, Difficulty
+from gapkit.uncertainty.neighbourhoods import WHITENING, Whitening
 from gapkit.uncertainty.scale import Scale, fit_scale, level_factor, scores_of
 
 # Novelty in units of its threshold; below it g is under a thousandth, and the prior residual is not computed.
 NEGLIGIBLE = 0.03
+
+SPECIES = Array(("species",), 1, ELEMENTS, whole=True)
 
 Vectors = dict[int, tuple[IntArray, FloatArray]]
 """By species: atoms and their descriptor vectors (n, d)."""
@@ -91,19 +97,29 @@ class Calibration:
         return arrays
 
     @classmethod
-    def from_arrays(cls, arrays: dict[str, np.ndarray], n_configurations: int, source: str) -> Calibration:
-        """The calibration whose `to_arrays` gave these."""
+    def from_arrays(
+        cls, arrays: Arrays, n_configurations: int, source: str, dimensions: Mapping[int, int]
+    ) -> Calibration:
+        """The calibration whose `to_arrays` gave these; `dimensions` are the lengths of vectors by species.
+
+        InputError where they are not those of a calibration.
+        """
         scales, intervals = {}, {}
         for kind in shown_quantities():
-            if f"scale_{kind}" in arrays:
-                a, b = arrays[f"scale_{kind}"].tolist()
-                scales[kind] = Scale(a, b)
-                species, edges, table = (arrays[f"interval_{name}_{kind}"] for name in ("species", "edges", "table"))
-                intervals[kind] = Intervals(species, edges, table, int(arrays[f"interval_count_{kind}"][0]))
+            of_kind = arrays.of({"scale": Array((2,), 0.0)}, suffix=f"_{kind}")
+            if "scale" in of_kind:
+                scales[kind] = Scale(*of_kind["scale"].tolist())
+                found = arrays.of(INTERVALS, "interval_", f"_{kind}")
+                n = int(found["count"][0])
+                intervals[kind] = Intervals(found["species"], found["edges"], found["table"], n)
         difficulty = {}
-        for z in arrays["difficulty"].tolist():
-            known = Difficulty(arrays[f"points_{z}"], arrays[f"frames_{z}"], arrays[f"logs_{z}"])
-            difficulty[z] = (Whitening(arrays[f"mean_{z}"], arrays[f"axes_{z}"]), known)
+        for z in arrays.of({"difficulty": SPECIES})["difficulty"].tolist():
+            if z not in dimensions:
+                raise InputError(f"`difficulty` must be of species with an atomic term, got {z}")
+            own = arrays.of({**WHITENING, **DIFFICULTY}, suffix=f"_{z}", d=dimensions[z])
+            whitening = Whitening(own["mean"], own["axes"])
+            own.sizes["leading"] = min(own.sizes["axes"], N_AXES)
+            difficulty[z] = (whitening, Difficulty(own["points"], own["frames"], own["logs"]))
         return cls(scales, intervals, difficulty, n_configurations, source)
 
 

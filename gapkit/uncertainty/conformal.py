@@ -16,6 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from gapkit.exceptions import CalibrationError, InputError
+from gapkit.io.arrays import Array, ascending, strictly_ascending
+from gapkit.io.values import ELEMENTS
 from gapkit.typing import FloatArray, IntArray
 
 LEVELS = np.round(np.arange(0.05, 0.996, 0.005), 3)
@@ -26,6 +28,14 @@ MIN_CONFIGURATIONS = 20
 # Fewest of a calibration: with less, 90 % would need the largest score of all, or more.
 LEAST = 10
 N_BINS = 3
+
+
+INTERVALS = {
+    "species": Array(("groups",), 0, ELEMENTS, whole=True, rule=("ascending, each once", strictly_ascending)),
+    "edges": Array(("groups", N_BINS - 1), rule=("ascending", ascending)),
+    "table": Array(("groups", N_BINS, len(LEVELS)), 0.0, infinite=True, rule=("ascending with the level", ascending)),
+    "count": Array((1,), LEAST, whole=True),
+}
 
 
 def conformal_quantiles(scores: FloatArray, frames: IntArray) -> FloatArray:

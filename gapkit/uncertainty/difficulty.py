@@ -14,8 +14,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from gapkit.io.arrays import Array
 from gapkit.typing import FloatArray, IntArray
-from gapkit.uncertainty.neighbourhoods import NO_FRAME, nearest_others
+from gapkit.uncertainty.neighbourhoods import FRAMES, NO_FRAME, nearest_others
 
 N_NEIGHBOURS = 60
 # Leading axes of the distance: with more of them all neighbours are equally far.
@@ -24,6 +25,9 @@ N_AXES = 8
 PRIOR_NEIGHBOURS = 5.0
 # Factors outside this range are not believed.
 LIMITS = (0.2, 5.0)
+
+
+DIFFICULTY = {"points": Array(("n", "leading")), "frames": FRAMES, "logs": Array(("n",))}
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial import cKDTree
 
+from gapkit.io.arrays import Array
 from gapkit.typing import FloatArray, IntArray
 
 # Number of principal axes, and the smallest standard deviation of an axis as a part of the largest.
@@ -20,6 +21,10 @@ ROUNDING = 1e-6
 NO_FRAME = -2  # of a query from outside the reference set
 QUERIES = 32  # at a time
 FEW = 7  # points of the query's own frame that are looked at first
+
+
+WHITENING = {"mean": Array(("d",)), "axes": Array(("d", "axes"))}
+FRAMES = Array(("n",), NO_FRAME, whole=True)
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,14 +14,17 @@ with Hill's estimate of the exponent).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 
 from gapkit.exceptions import InputError
+from gapkit.io.arrays import Array, Arrays, ascending
+from gapkit.io.values import ELEMENTS
 from gapkit.typing import BoolArray, FloatArray, IntArray
-from gapkit.uncertainty.neighbourhoods import Whitening, nearest, nearest_others
+from gapkit.uncertainty.neighbourhoods import FRAMES, WHITENING, Whitening, nearest, nearest_others
 
 # Default rate of flagged atoms in structures like the training set.
 FALSE_ALARM = 1e-3
@@ -33,6 +36,18 @@ LARGEST_EXPONENT, LARGEST_NOVELTY = 3.0, 0.5
 ROUNDING = 1e-12
 # Pairs closer by this part than any pair of the training set are too close.
 PAIR_MARGIN = 0.02
+
+
+def _are_pairs(pairs: np.ndarray) -> bool:
+    species = pairs[:, :2]
+    return bool((species == np.rint(species)).all() and (species <= ELEMENTS).all() and ascending(species))
+
+
+DETECTOR = {
+    "species": Array(("species",), 1, ELEMENTS, whole=True),
+    "pairs": Array(("pairs", 3), 0.0, above=True, rule=("two atomic numbers, ascending, and a distance", _are_pairs)),
+}
+KNOWN = {"points": Array(("n", "axes")), "frames": FRAMES, "tails": Array((2, 3), 0.0, above=True)}
 
 
 @dataclass(frozen=True)
@@ -194,11 +209,17 @@ class NoveltyDetector:
         return arrays
 
     @classmethod
-    def from_arrays(cls, arrays: dict[str, np.ndarray]) -> NoveltyDetector:
-        """The detector whose `to_arrays` gave these."""
-        species = {}
-        for z in arrays["species"].tolist():
-            tails = [Tail(*row) for row in arrays[f"tails_{z}"].tolist()]
-            whitening = Whitening(arrays[f"mean_{z}"], arrays[f"axes_{z}"])
-            species[z] = KnownSpecies(whitening, arrays[f"points_{z}"], arrays[f"frames_{z}"], *tails)
-        return cls(species, {(int(a), int(b)): float(d) for a, b, d in arrays["pairs"]})
+    def from_arrays(cls, arrays: Arrays, dimensions: Mapping[int, int]) -> NoveltyDetector:
+        """The detector whose `to_arrays` gave these; `dimensions` are the lengths of vectors by species.
+
+        InputError where they are not those of a detector.
+        """
+        whole, species = arrays.of(DETECTOR), {}
+        for z in whole["species"].tolist():
+            if z not in dimensions:
+                raise InputError(f"`species` of the detector must have an atomic term, got {z}")
+            own = arrays.of({**WHITENING, **KNOWN}, suffix=f"_{z}", d=dimensions[z])
+            whitening = Whitening(own["mean"], own["axes"])
+            tails = [Tail(*row) for row in own["tails"].tolist()]
+            species[z] = KnownSpecies(whitening, own["points"], own["frames"], *tails)
+        return cls(species, {(int(a), int(b)): float(d) for a, b, d in whole["pairs"]})

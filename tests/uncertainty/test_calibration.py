@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from gapkit.exceptions import CalibrationError
+from gapkit.io.arrays import Arrays, Given
 from gapkit.typing import FloatArray, IntArray
 from gapkit.uncertainty.calibration import Calibration, Vectors, fit_calibration, share_of_prior
 from gapkit.uncertainty.conformal import Intervals
@@ -183,7 +184,9 @@ def test_summary_has_units(calibration: Calibration) -> None:
 @pytest.mark.parametrize("kinds", [(), ("energy", "stress"), ("forces",)])
 def test_arrays_and_back(data: Data, kinds: tuple[str, ...]) -> None:
     before = data.calibration(*kinds)
-    after = Calibration.from_arrays(before.to_arrays(), before.n_configurations, before.source)
+    dimensions = {z: len(whitening.mean) for z, (whitening, _) in before.difficulty.items()}
+    arrays = Arrays(Given(before.to_arrays()), {})
+    after = Calibration.from_arrays(arrays, before.n_configurations, before.source, dimensions)
     assert after.scales == before.scales
     assert (after.n_configurations, after.source) == (400, "frames")
     for kind, intervals in before.intervals.items():

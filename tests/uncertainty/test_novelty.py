@@ -7,6 +7,7 @@ import pytest
 from scipy.stats import norm
 
 from gapkit.exceptions import InputError
+from gapkit.io.arrays import Arrays, Given
 from gapkit.typing import FloatArray, IntArray
 from gapkit.uncertainty.novelty import FALSE_ALARM, TAIL, Extrapolation, KnownSpecies, NoveltyDetector, Tail
 
@@ -208,7 +209,8 @@ def test_rates_are_checked(detector: NoveltyDetector, rate: float) -> None:
 @pytest.mark.parametrize("empty", [False, True])
 def test_arrays_and_back(detector: NoveltyDetector, empty: bool) -> None:
     before = NoveltyDetector({}, {}) if empty else detector
-    after = NoveltyDetector.from_arrays(before.to_arrays())
+    dimensions = {z: len(known.whitening.mean) for z, known in before.species.items()}
+    after = NoveltyDetector.from_arrays(Arrays(Given(before.to_arrays()), {}), dimensions)
     assert after.pairs == before.pairs
     assert list(after.species) == list(before.species)
     for z, known in before.species.items():

@@ -103,6 +103,7 @@ class SOAP(Descriptor):
             ("n_max", 1 <= self.n_max <= 24, "between 1 and 24", "; 6 to 12 is usual"),
             ("l_max", 0 <= self.l_max <= MAX_L, f"between 0 and {MAX_L}", "; 4 to 10 is usual"),
             ("sigma", 0.05 <= self.sigma <= self.cutoff, "between 0.05 Å and the cutoff", "; 0.3 to 0.6 Å is usual"),
+            ("central_weight", 0.0 <= self.central_weight <= 1e3, "between 0 and 1000", "; 1 is usual"),
             ("basis", self.basis in bases, f"one of {', '.join(bases)}", ""),
             ("compression", is_known, compressions, ""),
             ("centre_channels", self.centre_channels in ("own", "all"), '"own" or "all"', ""),

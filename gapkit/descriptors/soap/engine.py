@@ -13,6 +13,7 @@ from gapkit.descriptors.base import Block, Engine, Features, InstanceEdges, Jaco
 from gapkit.descriptors.cutoffs import CutoffFunction
 from gapkit.descriptors.soap.truncation import feature_places, grown_rotation, principal_products, rotated_tables
 from gapkit.exceptions import InputError
+from gapkit.io.arrays import Array, Schema, orthonormal
 from gapkit.neighbours import NeighbourList
 from gapkit.typing import FloatArray, IntArray
 from gapkit.workspace import Workspace
@@ -78,7 +79,12 @@ class SOAPEngine(Engine):
     untruncated: SOAPEngine | None = None  # of a truncated engine: that with all features
 
     view_class = SOAPView
-    array_names = ("rotation", "kept")
+
+    @property
+    def array_schema(self) -> Schema:
+        degrees, n = self.tables.l_max + 1, len(self.tables.first)
+        rotation = Array((degrees, n, n), -1.001, 1.001, rule=("rotations", orthonormal))
+        return {"rotation": rotation, "kept": Array((degrees, n), 0, n, whole=True)}
 
     @property
     def blocks(self) -> tuple[Block, ...]:
@@ -137,4 +143,8 @@ class SOAPEngine(Engine):
         return {} if self.rotation is None else {"rotation": self.rotation, "kept": self.tables.kept}
 
     def with_arrays(self, arrays: Mapping[str, np.ndarray]) -> SOAPEngine:
-        return self.rotated(arrays["rotation"], arrays["kept"]) if "rotation" in arrays else self
+        if len(arrays) == 1:
+            raise InputError(f"`rotation` and `kept` belong together, got {next(iter(arrays))} alone")
+        if arrays and (len(self.tables.mixing) or not self.tables.normalise):
+            raise InputError("`rotation` is there, and the descriptor is compressed or not normalised")
+        return self.rotated(arrays["rotation"], arrays["kept"]) if arrays else self

@@ -106,7 +106,7 @@ class LocalVarianceForms:
         return self._forms[species]
 
     def _make(self, species: int) -> SpeciesVariance:
-        R, prior = self.posterior.R, self.posterior.prior
+        prior = self.posterior.prior
         of_species = [block for block in self.basis.blocks if species in block.engine.centre_species(block.species)]
         columns_of, factors, leading, m = [np.empty(0, np.int64)], [], [np.empty(0, np.int64)], 0
         for block in sorted(of_species, key=lambda block: block.is_atomic):
@@ -125,9 +125,9 @@ class LocalVarianceForms:
         L = (block_diag(*factors) if factors else np.zeros((0, 0)))[np.ix_(order, order)]
         columns, p = np.concatenate(columns_of)[order], len(first)
         n_plain = sum(len(block.points) for block in of_species if not block.is_atomic)
-        unit = np.zeros((len(R), m))
+        unit = np.zeros((len(self.posterior.R), m))
         unit[columns] = L
-        G = solve_triangular(R, unit, trans="T")
+        G = self.posterior.solve_transposed(unit)
         S = G.T @ G
         # reverse Cholesky: A = U U^T with U upper triangular is a Cholesky factorisation from the last row to the first
         data = _single(_lower_square_root(S))

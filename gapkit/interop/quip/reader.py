@@ -14,11 +14,10 @@ from gapkit.exceptions import InputError, ModelFileError
 from gapkit.gp.basis import SparseBasis
 from gapkit.gp.noise import Noise
 from gapkit.gp.posterior import Posterior
-from gapkit.gp.solver import PriorBlock
 from gapkit.interop.quip.descriptors import CONVERTERS, Part, with_centres
 from gapkit.interop.quip.file import GapFile, read
 from gapkit.interop.quip.options import Options
-from gapkit.interop.quip.variance import REGULARISATION, prior_factor
+from gapkit.interop.quip.variance import prior_block
 from gapkit.potential import GAP
 from gapkit.potential.model import SparseModel
 from gapkit.potential.state import FittedState
@@ -118,11 +117,8 @@ def _group(parts: list[Part]) -> tuple[list[Term], list[list[Part]]]:
 
 def _sparse_model(basis: SparseBasis, kernels: list, of_terms: list[list[Part]]) -> SparseModel:
     scales = [float(kernel.delta) for kernel, term in zip(kernels, basis.terms, strict=True) for _ in term.blocks]
-    prior = []
-    for delta, block in zip(scales, basis.blocks, strict=True):
-        jitter = (REGULARISATION / delta) ** 2
-        prior.append(PriorBlock(block.columns, prior_factor(block, jitter), given=True))
-    posterior = Posterior(EXACT * np.eye(basis.n_columns), prior, scales)
+    prior = [prior_block(block, delta) for delta, block in zip(scales, basis.blocks, strict=True)]
+    posterior = Posterior(np.full(basis.n_columns, EXACT), prior, scales)
     return SparseModel(basis, posterior, np.concatenate([part.weights for of_term in of_terms for part in of_term]))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 from ase import Atoms
@@ -15,6 +16,7 @@ from gapkit.descriptors.two_body import PairEngine
 from gapkit.gp.basis import SparseBlock
 from gapkit.gp.cholesky import cholesky
 from gapkit.gp.instances import AppliedBasis, Chunk
+from gapkit.gp.solver import PriorBlock
 from gapkit.neighbours import NeighbourList
 from gapkit.potential import GAP
 from gapkit.potential.state import state_of
@@ -50,15 +52,25 @@ def gap_variance(model: GAP, frames: Atoms | Sequence[Atoms], *, regularisation:
     return variance
 
 
+def prior_block(block: SparseBlock, delta: float) -> PriorBlock:
+    """The prior of a block's weights as QUIP has it, whose factor is made when it is first needed."""
+    jitter = (REGULARISATION / delta) ** 2
+    if isinstance(block.engine, TripletDistancesEngine):
+        return PriorBlock(block.columns, partial(prior_factor, block, jitter), given=True)
+    nugget = jitter * sparse_factors(block.engine, block.points) ** -2.0
+    return PriorBlock(block.columns, partial(block.prior_factor, nugget), nugget)
+
+
 def prior_factor(block: SparseBlock, jitter: float) -> FloatArray:
     """Lower Cholesky factor of K_MM + jitter / f_s^2 of a block at unit scale; of triangles, the symmetrised kernel."""
-    k = block.kernel(block.points, block.points)
-    if isinstance(block.engine, TripletDistancesEngine):
-        norms = self_norms(block.engine, block.species, block.points)
-        of_orders = [block.kernel(block.points[:, order], block.points) for order in orders_of(block.species)]
-        k = np.sum(of_orders, axis=0) / np.outer(norms, norms)
-    name = f"K_MM of {type(block.engine).__name__.removesuffix('Engine')} {block.species}"
-    return cholesky(k + jitter * np.diag(sparse_factors(block.engine, block.points) ** -2.0), name=name).L
+    nugget = jitter * sparse_factors(block.engine, block.points) ** -2.0
+    if not isinstance(block.engine, TripletDistancesEngine):
+        return block.prior_factor(nugget)
+    norms = self_norms(block.engine, block.species, block.points)
+    of_orders = [block.kernel(block.points[:, order], block.points) for order in orders_of(block.species)]
+    k = np.sum(of_orders, axis=0) / np.outer(norms, norms)
+    k[np.diag_indices_from(k)] += nugget
+    return cholesky(k, name=f"K_MM of TripletDistances {block.species}").L
 
 
 def self_norms(engine: Engine, block: Block, points: FloatArray) -> FloatArray:

@@ -7,15 +7,12 @@ its position alone, and a fit that goes on from there is the uninterrupted one t
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import os
 import signal
 import threading
 import time
 import warnings
-import zipfile
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,22 +23,47 @@ from typing import Any
 import numpy as np
 
 from gapkit.descriptors.base import Engine
-from gapkit.exceptions import GapkitWarning, InputError, ModelFileError
-from gapkit.gp.basis import SparseBasis
+from gapkit.exceptions import GapkitWarning, InputError
+from gapkit.gp.basis import BLOCKS, ORIGINS, SparseBasis
 from gapkit.gp.factors import TriangularFactor
-from gapkit.io.atomic import check_output, replacing
-from gapkit.io.codec import encode
+from gapkit.io.archive import ArchiveWriter, Kind, reading_archive, writing_archive
+from gapkit.io.arrays import Array, Arrays
+from gapkit.io.atomic import check_output
+from gapkit.io.codec import encode, made
+from gapkit.io.npy import PackedTriangle
 from gapkit.io.temporary import sweep
+from gapkit.io.values import Anything, Either, Flag, ListOf, MapOf, Number, Record, Text
 from gapkit.kernels import GapKernel
 from gapkit.potential.training.accumulator import ATOMS_PER_CHUNK, ROWS_AT_ONCE, RowAccumulator
+from gapkit.targets import TARGETS
 from gapkit.typing import IntArray
 
-FORMAT = "gapkit-checkpoint-1"
+CHECKPOINT = Kind(
+    "gapkit-checkpoint", 2, "checkpoint", "`fit`", "give another name, or delete it to begin anew",
+    no_longer=("gapkit-checkpoint-1",),
+)  # fmt: skip
 # Seconds between two checkpoints, and the least part of the time that is left for the fit itself.
 INTERVAL = 300.0
 WRITING = 0.1
 # Parameters of GAP that do not change the model.
 HARMLESS = ("n_jobs", "memory_limit", "progress")
+
+# Rows that wait to be folded.
+WAITING = {
+    "rows": Array(("n", "M")), "targets": Array(("n",)), "sigmas": Array(("n",), 0.0, above=True),
+}  # fmt: skip
+_KINDS = ListOf(Text(tuple(TARGETS)))
+_SHARE = Record({
+    "position": Number(0, whole=True), "n_columns": Number(0, whole=True), "triangles": _KINDS, "waiting": _KINDS,
+})  # fmt: skip
+_ROWS = Record({"shares": ListOf(_SHARE), "atoms_at_once": Number(0, whole=True), "complete": Flag()})
+HEADER = Record(
+    {
+        "format": Text(), "format_version": Number(1, whole=True), "units": MapOf(Text()), "arrays": Anything(),
+        "checksums": Anything(), "digest": Record({"data": Text(), "parameters": Text()}),
+        "selection": Record({"blocks": BLOCKS, "rng": MapOf(Anything())}), "rows": Either(None, _ROWS),
+    }
+)  # fmt: skip
 
 
 class HalfwayError(Exception):
@@ -112,15 +134,14 @@ class Checkpoint:
         self.interrupted = False  # whether a Ctrl-C or SIGTERM came within `signals`
         self._digest = dict(digest)
         self._selection: dict[str, Any] | None = None
-        self._arrays: dict[str, np.ndarray] = {}
+        self._arrays: dict[str, np.ndarray | PackedTriangle] = {}
         self._saving = threading.Lock()
         self._next = time.monotonic() + INTERVAL
         self._header: dict[str, Any] = {}
         if self.path.exists():
-            with self._open() as archive:
-                self._header = json.loads(archive.read("header.json"))
-                if self._header.get("format") != FORMAT:
-                    raise ValueError(f"expected {FORMAT}, got {self._header.get('format')!r}")
+            with reading_archive(self.path, CHECKPOINT) as archive:
+                HEADER.check(archive.header)
+                self._header = archive.header
         for name, own in self._header.get("digest", {}).items():
             if own != self._digest[name]:
                 raise InputError(
@@ -137,12 +158,16 @@ class Checkpoint:
         """
         if not self._header:
             return None
-        with self._open() as archive:
-            names = [name for name in archive.namelist() if name.startswith("basis/")]
-            self._arrays = arrays = {name[6:-4]: _read_array(archive, name) for name in names}
         self._selection = selection = self._header["selection"]
-        rng.bit_generator.state = selection["rng"]
-        return SparseBasis.from_arrays(arrays, selection["blocks"], engines, kernels), arrays["origins"]
+        with reading_archive(self.path, CHECKPOINT) as archive:
+            if len(selection["blocks"]) != len(engines):
+                raise InputError(f"`selection.blocks` must be those of {len(engines)} terms")
+            arrays = Arrays(archive, {}, prefix="basis/")
+            basis = SparseBasis.from_arrays(arrays, selection["blocks"], engines, kernels)
+            origins = arrays.of({"origins": ORIGINS}, M=basis.n_columns)["origins"]
+            made(lambda: setattr(rng.bit_generator, "state", selection["rng"]), "`selection.rng`, a generator's state,")
+        self._arrays = {"origins": origins, **basis.to_arrays()}
+        return basis, origins
 
     def keep_selection(self, basis: SparseBasis, origins: IntArray, rng: np.random.Generator) -> None:
         """Take over the sparse points, and write them."""
@@ -155,8 +180,15 @@ class Checkpoint:
         saved = self._header.get("rows")
         if saved is None:
             return None
-        with self._open() as archive:
-            shares = [_read_share(archive, i, share) for i, share in enumerate(saved["shares"])]
+        n = self._arrays["origins"].shape[0]
+        with reading_archive(self.path, CHECKPOINT) as archive:
+            arrays = Arrays(archive, {})
+            if not saved["shares"]:
+                raise InputError("`rows.shares` must hold at least one share")
+            for i, share in enumerate(saved["shares"]):
+                if share["n_columns"] != n:
+                    raise InputError(f"`rows.shares[{i}].n_columns` must be {n}, got {share['n_columns']}")
+            shares = [_read_share(arrays.of({}, f"rows/{i}/"), share) for i, share in enumerate(saved["shares"])]
         return Rows(shares, saved["atoms_at_once"], saved["complete"])
 
     @property
@@ -228,75 +260,40 @@ class Checkpoint:
         self._next = end + max(INTERVAL, (end - begin) / WRITING)
 
     def _write(self, rows: Rows | None) -> None:
-        with (
-            replacing(self.path, own_input=True) as temporary,
-            zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive,
-        ):
+        with writing_archive(self.path, CHECKPOINT, own_input=True) as archive:
             for name, array in self._arrays.items():
-                _write_array(archive, f"basis/{name}.npy", array)
-            header: dict[str, Any] = {"format": FORMAT, "digest": self._digest, "selection": self._selection}
-            header["rows"] = rows and {
+                archive.add(f"basis/{name}", array)
+            of_rows = rows and {
                 "shares": [_write_share(archive, i, share) for i, share in enumerate(rows.shares)],
                 "atoms_at_once": rows.atoms_at_once, "complete": rows.complete,
             }  # fmt: skip
-            archive.writestr("header.json", json.dumps(header))
-
-    @contextmanager
-    def _open(self) -> Iterator[zipfile.ZipFile]:
-        try:
-            with zipfile.ZipFile(self.path) as archive:
-                yield archive
-        # Damage anywhere in an archive surfaces as whatever zipfile, json or numpy trip over.
-        except (zipfile.BadZipFile, zlib.error, KeyError, ValueError, EOFError) as error:
-            raise ModelFileError(
-                f"`checkpoint` must be a file that `fit` wrote, got {str(self.path)!r}, which is damaged or another "
-                f"kind of file ({error}); give another name, or delete it to begin anew"
-            ) from error
+            archive.header = {"digest": self._digest, "selection": self._selection, "rows": of_rows}
 
 
-def _write_share(archive: zipfile.ZipFile, index: int, share: RowAccumulator) -> dict[str, Any]:
+def _write_share(archive: ArchiveWriter, index: int, share: RowAccumulator) -> dict[str, Any]:
     """Write a share under its lock; what is to be said of it in the header."""
     with share.lock:
         if not share.sound:
             raise HalfwayError
-        triangles = []
         for kind, factor in share.factors.items():
-            with archive.open(f"rows/{index}/{kind}", "w", force_zip64=True) as stream:
-                for j in range(len(factor.R)):  # by columns: no copy of gigabytes, and no zeros
-                    stream.write(factor.R[: j + 1, j].tobytes())
-            triangles.append([kind, len(factor.R), factor.n_rows, factor.log_weights.hex()])
-        for kind, parts in share.waiting.items():
-            for i, arrays in enumerate(zip(*parts, strict=True)):
-                _write_array(archive, f"rows/{index}/waiting/{kind}/{i}.npy", np.concatenate(arrays))
+            for name, array in factor.to_arrays().items():
+                archive.add(f"rows/{index}/{kind}/{name}", array)
         waiting = [kind for kind, parts in share.waiting.items() if parts]
+        for kind in waiting:
+            for name, arrays in zip(WAITING, zip(*share.waiting[kind], strict=True), strict=True):
+                archive.add(f"rows/{index}/{kind}/waiting/{name}", np.concatenate(arrays))
         header = {"position": share.position, "n_columns": share.n_columns}
-        return header | {"triangles": triangles, "waiting": waiting}
+        return header | {"triangles": list(share.factors), "waiting": waiting}
 
 
-def _read_share(archive: zipfile.ZipFile, index: int, described: Mapping[str, Any]) -> RowAccumulator:
+def _read_share(arrays: Arrays, described: Mapping[str, Any]) -> RowAccumulator:
     """The share of which `_write_share` said this."""
-    share = RowAccumulator(described["n_columns"])
+    n = described["n_columns"]
+    share = RowAccumulator(n)
     share.position = described["position"]
-    for kind, order, n_rows, log_weights in described["triangles"]:
-        factor = TriangularFactor(order - 1)
-        with archive.open(f"rows/{index}/{kind}") as stream:
-            for j in range(order):
-                factor.R[: j + 1, j] = np.frombuffer(stream.read(8 * (j + 1)))
-        factor.n_rows, factor.log_weights = n_rows, float.fromhex(log_weights)
-        share.factors[kind] = factor
+    for kind in described["triangles"]:
+        share.factors[kind] = TriangularFactor.from_arrays(arrays.of({}, f"{kind}/"), n)
     for kind in described["waiting"]:
-        rows, targets, sigmas = (_read_array(archive, f"rows/{index}/waiting/{kind}/{i}.npy") for i in range(3))
-        share.waiting[kind].append((rows, targets, sigmas))
+        own = arrays.of(WAITING, f"{kind}/waiting/", M=n)
+        share.waiting[kind].append((own["rows"], own["targets"], own["sigmas"]))
     return share
-
-
-def _write_array(archive: zipfile.ZipFile, name: str, array: np.ndarray) -> None:
-    """Write an array without a copy."""
-    # The order of memory is kept: BLAS rounds by it.
-    with archive.open(name, "w", force_zip64=True) as stream:
-        np.lib.format.write_array(stream, array, allow_pickle=False)
-
-
-def _read_array(archive: zipfile.ZipFile, name: str) -> np.ndarray:
-    """The array of that name."""
-    return np.load(io.BytesIO(archive.read(name)), allow_pickle=False)

@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from gapkit.exceptions import ModelFileError
 from gapkit.gp.basis import SparseBasis
 from gapkit.gp.chunks import frame_chunks, frame_parts
 from gapkit.gp.factors import TriangularFactor
@@ -19,7 +20,7 @@ from gapkit.gp.rows import DesignRows, design_rows
 from gapkit.neighbours import build_neighbour_list
 from gapkit.parallel import resolve_n_jobs, run_workers
 from gapkit.potential.training.accumulator import ATOMS_PER_CHUNK, ROWS_AT_ONCE, RowAccumulator, merge_shares
-from gapkit.potential.training.checkpoint import Checkpoint
+from gapkit.potential.training.checkpoint import Checkpoint, Rows
 from gapkit.potential.training.estimate import Resources
 from gapkit.progress import track, write_line
 from gapkit.structures import AtomsBatch
@@ -94,7 +95,8 @@ class RowMaker:
             sinks = [RowAccumulator(n) for _ in range(plan.n_threads)]
         else:  # as many shares, and parts of frames, as at the start: others would round otherwise
             sinks = state.shares
-            plan = MemoryPlan(min(n_threads, len(sinks)), state.atoms_at_once)
+            check_resumed(state, batch, targets, chunks)
+            plan = MemoryPlan(min(n_threads, len(sinks)), max(state.atoms_at_once, 1))
         if state is None or not state.complete:
             show = resources.progress
             with nullcontext() if checkpoint is None else checkpoint.signals():
@@ -134,6 +136,32 @@ def fill_shares(
                     sink.flush()
 
         run_workers(work, plan.n_threads)
+
+
+def check_resumed(state: Rows, batch: AtomsBatch, targets: TrainingTargets, chunks: list[range]) -> None:
+    """ModelFileError unless the shares of a checkpoint hold the labels of the chunks that they say they hold."""
+    for i, share in enumerate(state.shares):
+        all_of_share = chunks if state.complete else chunks[i :: len(state.shares)]
+        frames = [part for part in all_of_share[: None if state.complete else share.position] if len(part)]
+        for kind, target in TARGETS.items():
+            parts = [targets.of_frames(batch.offsets, part.start, part.stop) for part in frames]
+            expected = np.zeros(3)
+            for part in parts:
+                use, c = part.has[kind], target.components
+                sigmas = part.sigmas[kind][use]
+                squares = ((part.values[kind][use] / sigmas[:, None]) ** 2).sum()
+                expected += c * len(sigmas), c * np.log(sigmas).sum(), squares
+            found = np.zeros(3)
+            if kind in share.factors:
+                factor = share.factors[kind]
+                found += factor.n_rows, factor.log_weights, (factor.R[:, -1] ** 2).sum()
+            for _, y, sigmas in share.waiting[kind]:
+                found += len(y), np.log(sigmas).sum(), ((y / sigmas) ** 2).sum()
+            if len(all_of_share) < share.position or not np.allclose(found, expected, rtol=1e-6, atol=1e-6):
+                raise ModelFileError(
+                    f"the checkpoint does not hold the {int(expected[0])} labels ({kind}) of share {i}, at its chunk "
+                    f"{share.position}, got {int(found[0])}; delete it to begin anew"
+                )
 
 
 def training_rows(
