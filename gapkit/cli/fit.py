@@ -38,6 +38,7 @@ def run(train: Sequence[Path], config: FitConfig, file: Path | None = None) -> N
     test_frames = read_structures(test) if test else None
     if test_frames is not None:
         _check_test(test_frames, frames, model.label_keys, config.test)
+    check_output(output)  # again, for now all inputs are known
     with _cluster(config.scheduler) as client:
         model.fit(frames, client=client, checkpoint=config.checkpoint)
     model.metadata_["config"] = config.to_dict()

@@ -171,7 +171,7 @@ def _check_apart(given: str | os.PathLike[str], target: Path, others: Iterable[P
     if not target.exists():
         return
     code = []
-    if target.suffix in all_suffixes():  # there are thousands
+    if target.suffix in all_suffixes() or target.stat().st_nlink > 1:  # else it is none of the thousands
         files = [getattr(module, "__file__", None) for module in list(sys.modules.values())]
         code = [Path(file) for file in files if isinstance(file, str)]
     for other in (*named, *code):
