@@ -81,7 +81,7 @@ INPUTS = {
     "checkpoint": ["train.extxyz", "test.extxyz", "fit.yaml", "base.gapkit", "cu.gapkit"],
     "predict": ["cu.gapkit", "test.extxyz"],
     "to_quip": ["classic.gapkit"],
-    "from_quip": ["gap.xml", "points"],
+    "from_quip": ["gap.xml"],
     "plot": ["cu.gapkit", "test.extxyz"],
 }
 # Another name of a file in the same folder.
