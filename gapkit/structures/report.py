@@ -13,7 +13,8 @@ from gapkit.structures.checks import Fault, list_frames
 from gapkit.structures.checks.geometry import close_atoms, coincident_atoms, duplicates, nearest_distances
 from gapkit.structures.checks.labels import all_electron_units, energy_outliers, magnitudes, net_force
 from gapkit.structures.checks.unread import unread_labels
-from gapkit.structures.checks.work import label_consistency
+from gapkit.structures.checks.work import Slopes, label_consistency
+from gapkit.structures.checks.zeros import energy_zeros
 from gapkit.targets import TARGETS
 from gapkit.typing import FloatArray
 
@@ -55,6 +56,8 @@ class DataReport:
         Of frames periodic in all directions.
     nearest_distance : float in Å, or None
     warnings : tuple of Fault
+    unchecked : tuple of str
+        What could not be checked, and why.
     """
 
     n_frames: int
@@ -69,6 +72,7 @@ class DataReport:
     volume_per_atom: Range | None
     nearest_distance: float | None
     warnings: tuple[Fault, ...]
+    unchecked: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         species = ", ".join(f"{count} {symbol}" for symbol, count in self.species.items())
@@ -96,6 +100,7 @@ class DataReport:
             lines.append(f"without any label: {list_frames(self.unlabelled)}")
         lines += ["", f"warnings ({len(self.warnings)}):" if self.warnings else "no warnings"]
         lines += [f"  - {fault}" for fault in self.warnings]
+        lines += [f"not checked: {words}" for words in self.unchecked]
         return "\n".join(lines)
 
 
@@ -103,6 +108,7 @@ def describe(batch: AtomsBatch) -> DataReport:
     """Count what a batch, with or without labels, holds and check it for faults."""
     labels, size, nearest = batch.all_labels, batch.n_atoms_per_frame, nearest_distances(batch)
     isolated, first = (size == 1) & np.isnan(nearest), np.append(batch.numbers, 0)[batch.offsets[:-1]]
+    slopes = Slopes.of(batch)
     labelled = np.any(list(batch.labelled_frames.values()), axis=0)
     return DataReport(
         n_frames=batch.n_frames,
@@ -119,18 +125,20 @@ def describe(batch: AtomsBatch) -> DataReport:
         max_stress=_largest(np.abs(labels.virial).max(axis=(1, 2)) / batch.volumes),
         volume_per_atom=_range((batch.volumes / np.maximum(size, 1))[batch.pbc.all(axis=1)]),
         nearest_distance=None if np.isnan(nearest).all() else float(np.nanmin(nearest)),
-        warnings=tuple(find_faults(batch, nearest)),
+        warnings=tuple(find_faults(batch, nearest, slopes)),
+        unchecked=tuple(slopes.unchecked(batch)),
     )
 
 
-def find_faults(batch: AtomsBatch, nearest: FloatArray | None = None) -> list[Fault]:
-    """Run every check; `nearest` (n_frames,) in Å spares computing the nearest distances again."""
+def find_faults(batch: AtomsBatch, nearest: FloatArray | None = None, slopes: Slopes | None = None) -> list[Fault]:
+    """Run every check; `nearest` (n_frames,) in Å and `slopes` spare computing them again."""
     nearest = nearest_distances(batch) if nearest is None else nearest
     return [
         *unread_labels(batch),
         *all_electron_units(batch),
         *magnitudes(batch),
-        *label_consistency(batch),
+        *label_consistency(batch, slopes),
+        *energy_zeros(batch, nearest),
         *coincident_atoms(nearest),
         *close_atoms(nearest),
         *duplicates(batch),

@@ -19,9 +19,10 @@ class Fault:
     kind : str
         One of "unread_labels", "two_energies", "energy_units", "force_units", "stress_units" (magnitudes),
         "energy_force_units", "energy_stress_units", "force_sign", "stress_sign" (labels against one another),
-        "coincident_atoms", "close_atoms", "duplicates", "contradictory_duplicates", "energy_outliers", "net_force".
+        "energy_zeros", "free_atom_zeros", "species_energies", "coincident_atoms", "close_atoms", "duplicates",
+        "contradictory_duplicates", "energy_outliers", "net_force".
     frames : tuple of int
-        The frames concerned, counted from 0.
+        The frames concerned, counted from 0; none where it is about all.
     message : str
         What was found, with units, and what to do.
     """
@@ -31,7 +32,7 @@ class Fault:
     message: str
 
     def __str__(self) -> str:
-        return f"{self.kind}: {self.message} ({list_frames(self.frames)})"
+        return f"{self.kind}: {self.message}" + (f" ({list_frames(self.frames)})" if self.frames else "")
 
 
 def list_frames(frames: Iterable[int], shown: int = 8) -> str:

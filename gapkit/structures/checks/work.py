@@ -50,20 +50,45 @@ class FramePairs:
     strain: FloatArray
 
 
-def label_consistency(batch: AtomsBatch) -> list[Fault]:
+@dataclass(frozen=True)
+class Slopes:
+    """Slope of energy differences against the work of forces and of stresses, by group of like frames."""
+
+    force: _Slopes
+    stress: _Slopes
+
+    @classmethod
+    def of(cls, batch: AtomsBatch) -> Slopes:
+        """Of every group of like frames whose points lie on a line."""
+        force: _Slopes = {}
+        stress: _Slopes = {}
+        for frames in like_frames(batch):
+            pairs = energies_and_work(batch, frames)
+            same_cell = (pairs.strain < _SAME_CELL) & (pairs.displacement < _MAX_DISPLACEMENT)
+            if (slope := _slope(pairs.force_work, pairs.energy, same_cell)) is not None:
+                force[tuple(frames)] = slope
+            strained = (pairs.strain > _SAME_CELL) & (pairs.strain < _MAX_STRAIN)
+            strained &= pairs.displacement < _STRAINED_DISPLACEMENT
+            if (slope := _slope(pairs.stress_work, pairs.energy, strained)) is not None:
+                stress[tuple(frames)] = slope
+        return cls(force, stress)
+
+    def unchecked(self, batch: AtomsBatch) -> list[str]:
+        """What could not be checked, in words."""
+        labels = batch.all_labels
+        return [
+            f"units and sign of {name} against energies, for want of neighbouring frames (like atoms, a little moved)"
+            for name, slopes, has in (
+                ("forces", self.force, labels.has_forces), ("stresses", self.stress, labels.has_virial),
+            )
+            if not slopes and has.any() and labels.has_energy.any()
+        ]  # fmt: skip
+
+
+def label_consistency(batch: AtomsBatch, slopes: Slopes | None = None) -> list[Fault]:
     """Compare energy differences with the work of forces and stresses, for every group of like frames."""
-    force_slopes: _Slopes = {}
-    stress_slopes: _Slopes = {}
-    for frames in _like_frames(batch):
-        pairs = energies_and_work(batch, frames)
-        same_cell = (pairs.strain < _SAME_CELL) & (pairs.displacement < _MAX_DISPLACEMENT)
-        if (slope := _slope(pairs.force_work, pairs.energy, same_cell)) is not None:
-            force_slopes[tuple(frames)] = slope
-        strained = (pairs.strain > _SAME_CELL) & (pairs.strain < _MAX_STRAIN)
-        strained &= pairs.displacement < _STRAINED_DISPLACEMENT
-        if (slope := _slope(pairs.stress_work, pairs.energy, strained)) is not None:
-            stress_slopes[tuple(frames)] = slope
-    return _force_faults(force_slopes) + _stress_faults(stress_slopes, force_slopes)
+    slopes = slopes or Slopes.of(batch)
+    return _force_faults(slopes.force) + _stress_faults(slopes.stress, slopes.force)
 
 
 def same_atoms(batch: AtomsBatch, frames: Iterable[int], least: int) -> list[list[int]]:
@@ -74,8 +99,8 @@ def same_atoms(batch: AtomsBatch, frames: Iterable[int], least: int) -> list[lis
     return [group for group in groups.values() if len(group) >= least]
 
 
-def _like_frames(batch: AtomsBatch) -> list[list[int]]:
-    """Group frames with the same atoms in the same order, largest groups first, thinned evenly."""
+def like_frames(batch: AtomsBatch) -> list[list[int]]:
+    """Group frames with energy and the same atoms in the same order, largest groups first, thinned evenly."""
     groups = same_atoms(batch, np.flatnonzero(batch.all_labels.has_energy).tolist(), 5)
     largest = sorted(groups, key=len, reverse=True)[:_MAX_GROUPS]
     return [[g[k] for k in np.unique(np.linspace(0, len(g) - 1, _MAX_FRAMES).astype(int))] for g in largest]
