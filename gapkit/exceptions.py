@@ -51,6 +51,10 @@ class ConvergenceWarning(GapkitWarning):
     """An optimisation stopped before its convergence criterion was met."""
 
 
+class HyperparameterWarning(GapkitWarning):
+    """A noise or scale that a fit found can't be believed; the message names it, its cause and the remedy."""
+
+
 class DataWarning(GapkitWarning):
     """Something in the data looks suspicious (units, signs, duplicates) but was used as it is."""
 

@@ -87,16 +87,25 @@ class Stopped(Exception):
 class Team:
     """Threads that share pieces of work, made when first needed."""
 
-    def __init__(self, n_threads: int = 1, stop: Event | None = None) -> None:
-        self.n_threads, self._stop = n_threads, Event() if stop is None else stop
+    def __init__(
+        self, n_threads: int = 1, stopped: Callable[[], bool] | None = None, outer: Team | None = None
+    ) -> None:  # fmt: skip
+        self.n_threads, self._stop, self._outer = n_threads, Event(), outer
+        self._stopped = self._stop.is_set if stopped is None else stopped
         self._pool: ThreadPoolExecutor | None = None
 
+    def look(self) -> None:
+        """Raise Stopped where this thread, or one that waits for it, is to stop."""
+        if self._stopped():
+            raise Stopped
+        if self._outer is not None:
+            self._outer.look()
+
     def share(self, function: Callable[[Item], object], items: Sequence[Item]) -> None:
-        """Apply `function` to every item, until `stop` is set."""
+        """Apply `function` to every item, until it is to stop."""
 
         def one(item: Item) -> None:
-            if self._stop.is_set():
-                raise Stopped
+            self.look()
             function(item)
 
         if self.n_threads == 1 or len(items) < 2:
@@ -117,12 +126,31 @@ _TEAM: ContextVar[Team] = ContextVar("team")
 _ALONE = Team()
 
 
+def _team() -> Team:
+    return _TEAM.get(_ALONE)
+
+
 def share(function: Callable[[Item], object], items: Sequence[Item]) -> None:
     """Apply `function` to pieces of a long calculation, in the threads of `limit_blas` around it or else in this one.
 
     Between pieces an interrupt is obeyed, also in threads of `map_blocks` and `run_workers`.
     """
-    _TEAM.get(_ALONE).share(function, items)
+    _team().share(function, items)
+
+
+def look() -> None:
+    """Between two pieces of a long calculation: raise Stopped where this thread is to stop."""
+    _team().look()
+
+
+@contextmanager
+def stopping_when(stopped: Callable[[], bool]) -> Iterator[None]:
+    """Context in which this thread stops, by raising Stopped between pieces of work, also when `stopped`."""
+    token = _TEAM.set(Team(1, stopped, _team()))
+    try:
+        yield
+    finally:
+        _TEAM.reset(token)
 
 
 def finish(futures: Sequence[Future[Result]], stop: Event) -> list[Result]:
@@ -149,7 +177,7 @@ def map_blocks(function: Callable[[Item], Result], blocks: Iterable[Item], n_job
         if n_threads == 1:
             return [function(block) for block in blocks]
         stop = Event()
-        with ThreadPoolExecutor(n_threads, initializer=_join, initargs=(stop,)) as pool:
+        with ThreadPoolExecutor(n_threads, initializer=_join, initargs=(stop, _team())) as pool:
             return finish([pool.submit(function, block) for block in blocks], stop)
 
 
@@ -163,13 +191,13 @@ def run_workers(function: Callable[[int, Event], None], n_workers: int) -> None:
         if n_workers == 1:
             function(0, stop)
             return
-        with ThreadPoolExecutor(n_workers, initializer=_join, initargs=(stop,)) as pool:
+        with ThreadPoolExecutor(n_workers, initializer=_join, initargs=(stop, _team())) as pool:
             finish([pool.submit(function, worker, stop) for worker in range(n_workers)], stop)
 
 
-def _join(stop: Event) -> None:
+def _join(stop: Event, outer: Team) -> None:
     """A new thread does its pieces alone, and stops between them."""
-    _TEAM.set(Team(1, stop))
+    _TEAM.set(Team(1, stop.is_set, outer))
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from typing import Any
 
 from gapkit._core.compiling import LISTENERS
 from gapkit.exceptions import Interrupted
+from gapkit.printing import printable
 
 
 @contextmanager
@@ -25,7 +26,7 @@ def write_line(text: str) -> None:
     """A line on standard error, above the bars."""
     from tqdm.auto import tqdm
 
-    tqdm.write(text, file=sys.stderr)
+    tqdm.write(printable(text, keep="\n"), file=sys.stderr)
 
 
 @contextmanager

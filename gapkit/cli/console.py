@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import signal
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -12,12 +13,14 @@ from typing import Any, ParamSpec
 
 import typer
 
-from gapkit.exceptions import GapkitError, GapkitWarning
+from gapkit.exceptions import GapkitError, GapkitWarning, Interrupted
 from gapkit.inputs import watching
 from gapkit.printing import printable
+from gapkit.progress import telling_of_compilation
 
 EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130
+EXIT_TERMINATED = 143
 
 Parameters = ParamSpec("Parameters")
 
@@ -28,18 +31,47 @@ def guarded(command: Callable[Parameters, None]) -> Callable[Parameters, None]:
     @functools.wraps(command)
     def wrapper(*args: Parameters.args, **kwargs: Parameters.kwargs) -> None:
         try:
-            with _plain_warnings(), watching():
+            with _plain_warnings(), watching(), _terminable(), telling_of_compilation(not kwargs.get("quiet")):
                 command(*args, **kwargs)
         except BrokenPipeError:  # `gapkit info ... | head`: typer ends it quietly
             raise
         except (GapkitError, OSError, MemoryError) as error:
             say(f"Error: {_one_paragraph(error)}")
             raise typer.Exit(EXIT_BAD_INPUT) from error
-        except KeyboardInterrupt:
-            say("Interrupted; no file was left half-written")
-            raise typer.Exit(EXIT_INTERRUPTED) from None
+        except KeyboardInterrupt as interrupt:
+            what = f" ({interrupt})" if isinstance(interrupt, Interrupted) else ""
+            say(f"Interrupted; no file was left half-written{what}")
+            raise typer.Exit(EXIT_TERMINATED if _came_from(interrupt, _Terminated) else EXIT_INTERRUPTED) from None
 
     return wrapper
+
+
+class _Terminated(KeyboardInterrupt):
+    """A SIGTERM came, which is obeyed as Ctrl-C is."""
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Obey SIGTERM as Ctrl-C."""
+
+    def end(number: int, frame: object) -> None:
+        raise _Terminated
+
+    try:
+        before = signal.signal(signal.SIGTERM, end)
+    except ValueError:  # not in the main thread
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _came_from(error: BaseException | None, kind: type[BaseException]) -> bool:
+    while error is not None and not isinstance(error, kind):
+        error = error.__cause__
+    return error is not None
 
 
 def say(text: str) -> None:

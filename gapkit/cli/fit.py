@@ -22,7 +22,10 @@ from gapkit.validation import evaluate
 
 
 def run(train: Sequence[Path], config: FitConfig, file: Path | None = None) -> None:
-    """Fit, save, then print what was fitted and its errors on the test structures; `file` is that of the options."""
+    """Fit, save, then print what was fitted and its errors on the test structures; `file` is that of the options.
+
+    What the data hold is told before the fit, with its progress.
+    """
     if config.output is None:
         raise ConfigError("no file to write the model to; give --output FILE")
     output = Path(config.output)
@@ -47,7 +50,6 @@ def run(train: Sequence[Path], config: FitConfig, file: Path | None = None) -> N
     if config.json:
         show_json({"model": str(output), "n_train": len(frames), "test": errors.to_dict() if errors else None})
     elif not config.quiet:
-        show(str(model.report_))
         show(model.summary())
         if errors is not None:
             show(f"Errors on {config.test}:")

@@ -14,6 +14,7 @@ from gapkit.descriptors.base import Block, Engine
 from gapkit.exceptions import InputError
 from gapkit.gp.cholesky import cholesky
 from gapkit.gp.solver import PriorBlock
+from gapkit.gp.tiles import inner_products
 from gapkit.io.arrays import Array, Arrays, Schema, orthonormal
 from gapkit.io.codec import made
 from gapkit.io.npy import PackedTriangle
@@ -90,7 +91,8 @@ class SparseBlock:
         """Cholesky factor of the unit-scale K_MM with a diagonal (m,) added, None: as little as it needs."""
         name = f"K_MM of {type(self.engine).__name__.removesuffix('Engine')} {self.species}"
         if nugget is None:
-            return cholesky(self.kernel.value(self.scaled @ self.scaled.T, self.norms, self.norms), name=name).L
+            K = self.kernel.value(inner_products(self.scaled), self.norms, self.norms, overwrite_q=True)
+            return cholesky(K, name=name).L
         K = self.kernel(self.points, self.points)
         K[np.diag_indices_from(K)] += nugget
         return cholesky(K, name=name).L

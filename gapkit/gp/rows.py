@@ -10,7 +10,7 @@ import numpy as np
 from gapkit._core.rows import Derivatives, Places, Slopes, accumulate_rows
 from gapkit.gp.instances import AppliedBasis, Chunk, InnerProducts
 from gapkit.neighbours import NeighbourList
-from gapkit.parallel import map_blocks, resolve_n_jobs
+from gapkit.parallel import look, map_blocks, resolve_n_jobs
 from gapkit.typing import FloatArray, IntArray
 from gapkit.workspace import Workspace
 
@@ -102,6 +102,7 @@ class _Rows:
                 centres = np.intersect1d(centres, centres_seeing(self.wanted, neighbours, n_layers), assume_unique=True)
             tiles = block.tiles(POINTS_PER_TILE)[share::n_shares]
             for chunk in self.applied.walk(block, centres, workspace, at_once) if tiles else ():
+                look()
                 self._add(chunk, tiles, workspace)
 
     def _add(self, chunk: Chunk, tiles: list[slice], workspace: Workspace) -> None:

@@ -82,3 +82,15 @@ def gram(white: FloatArray) -> FloatArray:
 def divide_by_transposed(white: FloatArray, L: FloatArray) -> None:
     """Replace `white` (m, n) by white L^-T, L (n, n) lower triangular."""
     share(lambda rows: triangular("dtrsm", L, white[rows], right=True, transposed=True), _strips(0, len(white)))
+
+
+def inner_products(x: FloatArray) -> FloatArray:
+    """Products x x^T (m, m) for rows x (m, d)."""
+    out = np.empty((len(x), len(x)))
+
+    def rows(strip: slice) -> None:
+        np.matmul(x[strip], x[: strip.stop].T, out=out[strip, : strip.stop])
+        out[: strip.start, strip] = out[strip, : strip.start].T
+
+    share(rows, _strips(0, len(x)))
+    return out

@@ -57,6 +57,12 @@ def test_gram_of_an_upper_triangle(S):
     np.testing.assert_allclose(tiles.gram(white), np.tril(white.T @ white), rtol=1e-12)
 
 
+def test_inner_products(S):
+    found = tiles.inner_products(S[:, : 1 + len(S) // 3])
+    np.testing.assert_allclose(found, S[:, : 1 + len(S) // 3] @ S[:, : 1 + len(S) // 3].T, rtol=1e-12)
+    np.testing.assert_array_equal(found, found.T)
+
+
 @pytest.mark.parametrize("order", ["C", "F"])
 def test_triangular_solves(S, order):
     L, x = np.array(np.linalg.cholesky(S), order=order), np.asfortranarray(S[:, : 1 + len(S) // 2] + 1.0)

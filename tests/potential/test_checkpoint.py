@@ -122,7 +122,7 @@ def test_killed_and_resumed_is_uninterrupted(at, name, frames, tmp_path, monkeyp
     assert list(tmp_path.iterdir()) == [path]  # nor is a half-written file left
 
 
-def test_ctrl_c_finishes_the_chunk_and_saves(frames, tmp_path, monkeypatch):
+def test_ctrl_c_saves_what_is_done(frames, tmp_path, monkeypatch):
     path = tmp_path / "fit.checkpoint"
     monkeypatch.setattr(checkpoint, "INTERVAL", 1e6)  # nothing is saved but by the interruption
     model = small_model(**MODEL)
@@ -137,7 +137,7 @@ def test_ctrl_c_finishes_the_chunk_and_saves(frames, tmp_path, monkeypatch):
     assert done < 12
     calls = stop_at(monkeypatch, 0, None)
     model.fit(frames, checkpoint=path)
-    assert len(calls) == 12 - done
+    assert 12 - done <= len(calls) <= 12 - done + MODEL["n_jobs"]  # chunks under way are given up
     assert_same_bits(model, small_model(**MODEL).fit(frames))
 
 
@@ -205,7 +205,7 @@ def test_unseeded_fits_resume_with_their_own_draw(frames, tmp_path, monkeypatch)
 def halfway(frames, tmp_path, monkeypatch):
     path = tmp_path / "fit.checkpoint"
     with monkeypatch.context() as patch:
-        stop_at(patch, 3, lambda: os.kill(os.getpid(), signal.SIGINT))
+        stop_at(patch, 6, lambda: os.kill(os.getpid(), signal.SIGINT))
         with pytest.raises(KeyboardInterrupt):
             small_model(n_jobs=1).fit(frames, checkpoint=path)
     return path

@@ -17,6 +17,7 @@ from gapkit.typing import FloatArray
 
 _START_WIDTH = 1.0  # standard deviation, in log units, of the seeded starts about the given one
 _SCALED_TOLERANCE = 1e-3
+_AT_BOUND = 1e-6  # distance in log units from a bound
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +58,8 @@ class EvidenceResult:
     n_evaluations: int  # evaluations of log p(y) and its gradient over all starts
     converged: bool  # whether the best start met the tolerance of the optimiser
     message: str  # the optimiser's last word on that start, and the parameters at a bound
+    # "lower" or "upper" bound by parameter, "noise of KIND" or "scale GROUP", for those that ended there
+    at_bound: Mapping[str, str] = field(default_factory=dict)
 
 
 class EvidenceSearch:
@@ -167,10 +170,14 @@ def maximise_evidence(
             stacklevel=2,
         )
     limits = zip(search.names, best.x, search.lower, search.upper, strict=True)
-    at_bound = [name for name, value, a, b in limits if a < b and value in (a, b)]
+    at_bound = {
+        name: "lower" if value <= a + _AT_BOUND else "upper"
+        for name, value, a, b in limits
+        if a < b and not a + _AT_BOUND < value < b - _AT_BOUND
+    }
     values = np.exp(best.x)
     log_p, _, _ = objective.evaluate(values[:n_kinds], values[n_kinds:], eval_gradient=False)
     noise = {kind: float(v) for kind, v in zip(objective.kinds, values[:n_kinds], strict=True)}
     message = str(best.message) + (f"; at a bound: {', '.join(at_bound)}" if at_bound else "")
     of_block = tuple(float(values[n_kinds + g]) for g in groups)
-    return EvidenceResult(noise, of_block, log_p, search.n_evaluations, bool(best.success), message)
+    return EvidenceResult(noise, of_block, log_p, search.n_evaluations, bool(best.success), message, at_bound)

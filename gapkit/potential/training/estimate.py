@@ -26,7 +26,7 @@ EVALUATIONS, PASSES = 35, 0.03
 # Sparse points up to which the search has a second start: beyond, a single evaluation takes most of a second.
 SEVERAL_STARTS_UP_TO = 1200
 # Part of a fit's time that calibration may take.
-SHARE_OF_CALIBRATION = 0.27
+SHARE_OF_CALIBRATION = 0.25
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class FitCosts:
         m, part = float(self.n_columns), n_atoms / self.n_atoms
         of_frame = (self.n_rows + m) / self.n_frames  # rows and points of a configuration
         solves = 2.0 * m**2 * (self.n_rows + self.n_atoms + m)
-        return part * (self.making + solves + 4.0 * m * self.n_rows * of_frame) + PASSES * self.making
+        return part * (self.making + solves + 4.0 * m * self.n_rows * of_frame) + PASSES * self.making + STARTING
 
     def atoms_to_leave_out(self, most: int) -> int:
         """Atoms, at most so many, of the configurations whose part in the fit's time is that of a calibration."""
@@ -88,6 +88,8 @@ class FitCosts:
 # for each atom and point, and of an evaluation of the evidence beyond its factorisations.
 POINTS_OF_DERIVATIVES = 100.0
 SELECTING, EVALUATION = 2000.0, 100.0
+# Operations of a calibration however few are left out.
+STARTING = 2.5e9
 
 
 @dataclass(frozen=True)

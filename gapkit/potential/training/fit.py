@@ -23,6 +23,7 @@ from gapkit.potential.term import Term, TermPlan, as_term
 from gapkit.potential.training.checkpoint import Checkpoint
 from gapkit.potential.training.estimate import SEVERAL_STARTS_UP_TO, Resources
 from gapkit.potential.training.kept_rows import KeptRows
+from gapkit.potential.training.plausibility import warn_of_hyperparameters
 from gapkit.potential.training.rows import RowMaker
 from gapkit.potential.training.source import LocalSource
 from gapkit.potential.training.sparse_points import adapted, select_points
@@ -107,6 +108,8 @@ def fit_state(
             prior = basis.prior()
             found = choose_hyperparameters(factors, prior, basis.term_of_block, terms, noise, rng, bar.update)
             stages.note(f"{found.n_evaluations} evaluations")
+        names = [type(terms[term].descriptor).__name__ for term in sorted(set(basis.term_of_block))]
+        warn_of_hyperparameters(found, factors, names, noise.free)
         with stages.stage("solve"):
             sparse, evidence = SparseModel.solve(basis, prior, factors, found.noise, found.scales)
     state = FittedState(

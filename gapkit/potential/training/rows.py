@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from itertools import chain, islice
 from threading import Event
 from typing import Any, TypeAlias
 
@@ -18,7 +19,7 @@ from gapkit.gp.instances import AppliedBasis
 from gapkit.gp.noise import Noise, row_sigmas
 from gapkit.gp.rows import DesignRows, design_rows
 from gapkit.neighbours import build_neighbour_list
-from gapkit.parallel import resolve_n_jobs, run_workers
+from gapkit.parallel import Stopped, resolve_n_jobs, run_workers, stopping_when
 from gapkit.potential.training.accumulator import ATOMS_PER_CHUNK, ROWS_AT_ONCE, RowAccumulator, merge_shares
 from gapkit.potential.training.checkpoint import Checkpoint, Rows
 from gapkit.potential.training.estimate import Resources
@@ -76,8 +77,8 @@ class RowMaker:
         Frames too large for the memory of a thread are taken in parts.
 
         A checkpoint, only with `factors` that are empty, has shares saved at intervals; those it has go on where they
-        were, so that the result is the same to the last bit.  On a Ctrl-C or SIGTERM the chunks under way are finished
-        and saved first.
+        were, so that the result is the same to the last bit.  On a Ctrl-C or SIGTERM the state between two chunks is
+        saved first.
         """
         targets = self.targets(batch) if targets is None else targets
         chunks, n = list(frame_chunks(batch, ATOMS_PER_CHUNK)), self.basis.n_columns
@@ -124,9 +125,15 @@ def fill_shares(
                     if stop.is_set() or (checkpoint is not None and checkpoint.interrupted):
                         return
                     chunk = share[sink.position]
+                    options = plan.atoms_at_once, workspace, sink.design
+                    making = training_rows(basis, batch, targets, chunk, *options)
+                    try:  # most of the time goes into the first rows, until which the share is as it was
+                        with stopping_when(lambda: checkpoint is not None and checkpoint.interrupted):
+                            first = list(islice(making, 1))
+                    except Stopped:
+                        return
                     with sink.changing():
-                        options = plan.atoms_at_once, workspace, sink.design
-                        for rows in training_rows(basis, batch, targets, chunk, *options):
+                        for rows in chain(first, making):
                             sink.add(*rows)
                         sink.position += 1
                     bar.update(len(chunk))
