@@ -1,4 +1,4 @@
-"""What calls share: reused arrays, so that a step of molecular dynamics allocates nothing large, and who may use them."""
+"""What calls share: reused arrays, so that a step of molecular dynamics allocates nothing large, and who uses them."""
 
 from __future__ import annotations
 

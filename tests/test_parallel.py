@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 import time
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -134,6 +135,14 @@ LONG = {
 }
 
 
+@contextmanager
+def ending(event):
+    try:
+        yield
+    finally:
+        event.set()
+
+
 @pytest.mark.parametrize("name", list(LONG))
 def test_an_interrupt_is_obeyed_between_pieces(name):
     record = []
@@ -145,11 +154,8 @@ def test_an_interrupt_is_obeyed_between_pieces(name):
 
     threading.Thread(target=insist).start()
     begin = time.perf_counter()
-    with pytest.raises(KeyboardInterrupt), limit_blas(2, 10_000):
-        try:
-            LONG[name](record)
-        finally:
-            ended.set()
+    with pytest.raises(KeyboardInterrupt), limit_blas(2, 10_000), ending(ended):
+        LONG[name](record)
     assert time.perf_counter() - begin < 5.0  # all pieces take at least that
     done = len(record)
     time.sleep(0.05)
