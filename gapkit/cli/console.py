@@ -6,6 +6,7 @@ import functools
 import json
 import signal
 import sys
+import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -57,11 +58,11 @@ def _terminable() -> Iterator[None]:
     def end(number: int, frame: object) -> None:
         raise _Terminated
 
-    try:
-        before = signal.signal(signal.SIGTERM, end)
-    except ValueError:  # not in the main thread
+    before = signal.getsignal(signal.SIGTERM)
+    if before in (signal.SIG_IGN, None) or threading.current_thread() is not threading.main_thread():
         yield
         return
+    signal.signal(signal.SIGTERM, end)
     try:
         yield
     finally:

@@ -64,15 +64,17 @@ class GAP(FittedPotential):
     random_state : int, RandomState or None
         Governs every draw; the same seed gives the same model.
     calibration : {"leave-one-out"} or None
-        How `fit` learns to tell its own errors: from configurations of the training set, each left out of the model
-        (up to 4,000 atoms); None: not at all, and standard deviations are epistemic only.
+        How `fit` learns to tell its own errors: from configurations of the training set, each left out of the model,
+        as many (up to 4,000 atoms) as take about a quarter of the time of the fit by count of operations; None: not at
+        all, and standard deviations are epistemic only.
     memory_limit : float or None
         GB that a fit may use; None: what is free when it begins.  With less, fewer threads run and large frames are
         taken in parts; triangles of n_sparse^2 numbers are the least that it takes.
     n_jobs : int or None
         Threads; None: all cores.
     progress : bool
-        Show an estimate of memory and time and progress bars on standard error.
+        Show on standard error what the data hold, an estimate of memory and time, a line for every stage with its time,
+        bars, and whether kernels are being compiled.
 
     Attributes
     ----------
@@ -159,6 +161,8 @@ class GAP(FittedPotential):
         ------
         DataError
             If a label is unusable, no frame has any, or a species has no energy.
+        Interrupted
+            On Ctrl-C, in place of its base KeyboardInterrupt: says where it came and what the checkpoint keeps.
         InputError
             If a parameter is out of range, more sparse points are asked for than there are environments, or the
             checkpoint is one of other data or parameters.
@@ -198,6 +202,7 @@ class GAP(FittedPotential):
         self._checkpoint = None if saved is None else saved.done()
         return self
 
+    @limit_blas(None, 0)
     def partial_fit(
         self, frames: Atoms | Sequence[Atoms], y: object = None, *, n_new: Number | None = None,
         selector: SparseSelector | None = None, reference_energies: Mapping[str, float] | None = None,
@@ -247,6 +252,7 @@ class GAP(FittedPotential):
         self.state_ = update.apply(self.state_, batch, batch, training, generator(self.random_state), self._resources)
         return self
 
+    @limit_blas(None, 0)
     def extend(
         self, frames: Atoms | Sequence[Atoms] | Sequence[Mapping[str, Any]], *, n_new: Number = "novel",
         selector: SparseSelector | None = None, reference_energies: Mapping[str, float] | None = None,

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
+import time
 from pathlib import Path
 
 import numpy as np
@@ -158,6 +161,40 @@ def test_an_interrupted_fit_leaves_the_old_model(
     assert "Interrupted" in result.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["a.gapkit"]
     assert output.read_bytes() == b"an older model"
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize("kept", [False, True])
+def test_an_interrupt_says_how_to_go_on(
+    kept: bool, number: int, code: int, files: Files, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        os.kill(os.getpid(), number)
+        time.sleep(1.0)
+
+    before = signal.getsignal(signal.SIGTERM)
+    words = ["fit", files.train, "--config", files.config, "--output", tmp_path / "a.gapkit"]
+    words += ["--checkpoint", tmp_path / "a.checkpoint"] if kept else []
+    with monkeypatch.context() as patch:
+        patch.setattr("gapkit.potential.training.fit.SparseModel.solve", interrupted)
+        result = run(*words)
+    assert result.exit_code == code
+    assert signal.getsignal(signal.SIGTERM) is before
+    last = result.stderr.strip().splitlines()[-1]
+    assert last.startswith("Interrupted")
+    assert "`solve`" in last
+    assert ("was kept" if kept else "no checkpoint was kept") in last
+    assert not (tmp_path / "a.gapkit").exists()
+    if kept:
+        again = run(*words)
+        assert again.exit_code == 0
+        assert "goes on from the checkpoint" in again.stderr
+        assert "12 of 12 frames" in again.stderr
+
+
+def test_what_the_data_hold_is_told_before_the_fit(files: Files, run: Run, tmp_path: Path) -> None:
+    result = run("fit", files.train, "--config", files.config, "--output", tmp_path / "a.gapkit")
+    assert result.stderr.index("12 frames, 48 atoms") < result.stderr.index("sparse points: about")
 
 
 def test_an_interrupted_save_leaves_the_old_model(
