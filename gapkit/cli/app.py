@@ -234,6 +234,9 @@ def convert(
     source: Annotated[Path, typer.Argument(metavar="IN", help="Model of QUIP (gap.xml), or a model file.")],
     to: Annotated[Path | None, typer.Argument(metavar="OUT", help="Model file, or gap.xml, to write.")] = None,
     output: Annotated[Path | None, typer.Option(*_OUTPUT, metavar="FILE", help="The same as OUT.")] = None,
+    species: Annotated[
+        str | None, typer.Option(help="Species of a gap.xml whose descriptors name none (Z=0), such as Si,O.")
+    ] = None,
 ) -> None:
     """Convert a model of QUIP's gap_fit to a model file, or a model file to one for QUIP."""
     from gapkit.cli.inputs import read_model
@@ -249,9 +252,11 @@ def convert(
     if (source.suffix == ".xml") == (target.suffix == ".xml"):
         raise InputError(f"one of the two files, and only one, must end in .xml, got {source.name} and {target.name}")
     if source.suffix == ".xml":
-        model = quip.load(source)
+        model = quip.load(source, species=None if species is None else species.replace(",", " ").split())
         model.save(target)  # not over the files of sparse points that were read
     else:
+        if species is not None:
+            raise InputError("`--species` is of a gap.xml that is read; a model file says its own, so leave it out")
         model = read_model(source)
         quip.write(model, target)
     say(f"Wrote {target}: {', '.join(model.species_)}, {model.n_sparse_} sparse points")

@@ -79,7 +79,7 @@ class Noise:
         Raises
         ------
         InputError
-            If a string cannot be read, or a sigma of an energy, force or virial is not > 0.
+            If a string cannot be read, or a sigma of an energy, force or virial is not >= 0; 0 means "not given".
 
         Examples
         --------
@@ -153,9 +153,9 @@ def row_sigmas(
 
 
 def _sigmas(words: Sequence[str], name: str) -> Noise:
-    """Noise of four words; the last, of Hessians, is not used."""
+    """Noise of four words, 0 for "not given"; the last, of Hessians, is not used."""
     try:
-        energy, forces, virial, _ = (float(word) for word in words)
+        energy, forces, virial, _ = (float(word.replace("d", "e").replace("D", "e")) or None for word in words)
     except ValueError as error:
         raise InputError(
             f"`{name}` must hold four numbers (energy, force, virial, hessian), got {' '.join(words)!r}"

@@ -75,12 +75,18 @@ def test_sigmas_as_gap_fit_has_them():
     assert Noise.from_gap_fit("0.001 0.1 0.05 0").per_config_type == {}
 
 
+def test_a_sigma_of_0_is_not_given():
+    noise = Noise.from_gap_fit("0.001 1.0d-1 0.0 0.0", "dimer:0:0.2:0:0")
+    assert noise.as_dict() == {"energy": 0.001, "forces": 0.1}
+    assert noise.per_config_type["dimer"].as_dict() == {"forces": 0.2}
+
+
 @pytest.mark.parametrize(
     ("default", "table", "name"),
     [
         ("0.001 0.1 0.05", "", "default_sigma"),
         ("0.001 0.1 x 0", "", "default_sigma"),
-        ("0.001 0.0 0.1 0", "", "forces"),
+        ("0.001 -0.1 0.1 0", "", "forces"),
         ("0.001 0.1 0.05 0", "liquid:0.01:0.2", "config_type_sigma"),
     ],
 )

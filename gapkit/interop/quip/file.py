@@ -2,35 +2,102 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
 import numpy as np
 
 from gapkit.exceptions import InputError, ModelFileError
-from gapkit.interop.quip.options import Options
+from gapkit.interop.quip import points, xml
+from gapkit.interop.quip.declared import element, flag, number, read, to_number, whole, words
+from gapkit.interop.quip.options import DescriptorString
+from gapkit.printing import quoted
 from gapkit.typing import FloatArray
 
 ARD_SE, DOT_PRODUCT = 1, 2
-COVARIANCES = {ARD_SE: "ard_se", DOT_PRODUCT: "dot_product", 3: "bond_real_space", 4: "pp"}
+_KERNELS = (
+    "gapkit has the kernels ard_se and dot_product, 1 and 2; 3 and 4 are the kernel bond_real_space and kernel pp"
+)
+_TOO_NEW = 1987654320  # from this version on other radial functions are the default of soap
+
+
+@dataclass(frozen=True)
+class _Params:
+    """`GAP_params`."""
+
+    gap_version: int = whole(0, high=10**10)  # a file without is older than all changes, as in QUIP
+    label: str = words("")
+
+
+@dataclass(frozen=True)
+class _Data:
+    do_core: bool = flag(False)
+
+
+@dataclass(frozen=True)
+class _Energy:
+    """`e0`; the value is read where the element is one of the model's."""
+
+    value: str = words()
+    Z: int = element()
+
+
+@dataclass(frozen=True)
+class _Sparse:
+    n_coordinate: int = whole(low=1, high=100_000)
+    fitted: bool = flag(True)
+    label: str = words("")
+
+
+@dataclass(frozen=True)
+class _Item:
+    """`gpCoordinates`."""
+
+    dimensions: int = whole(low=1, high=10**7)
+    signal_variance: float = number(low=-1e6, high=1e6, unit="eV")  # delta; its sign does not matter
+    signal_mean: float = number()  # f0, of ard_se
+    sparsified: bool = flag(only=(True,), why="it has all data for sparse points")
+    n_permutations: int = whole(low=1, high=1000)
+    covariance_type: int = whole(low=1, high=4, only=(ARD_SE, DOT_PRODUCT), why=_KERNELS)
+    n_sparseX: int = whole(low=1, high=xml.MAX_ELEMENTS)
+    zeta: float | None = number(None, low=0.0, high=1000.0, above=True)
+    sparseX_filename: str = words("")
+    sparseX_md5sum: str = words("")
+    label: str = words("")
+
+
+@dataclass(frozen=True)
+class _Point:
+    """`sparseX`."""
+
+    i: int = whole(low=1)
+    alpha: float = number(low=-1e50, high=1e50, unit="1/eV")
+    sparseCutoff: float = number(low=0.0, high=1e50)
+    sliced: bool = flag(False)
+    sparseX_size: int = whole(0)
+
+
+@dataclass(frozen=True)
+class _Permutation:
+    i: int = whole(low=1)
 
 
 @dataclass(frozen=True, eq=False)
 class Coordinates:
     """One `gpCoordinates`: a descriptor with its kernel and sparse points."""
 
-    options: Options  # of the descriptor
-    version: int  # of the descriptor, or else `gap_version`
-    delta: float  # eV
+    label: str  # for messages
+    descriptor: DescriptorString
+    version: int  # `gap_version`; an `xml_version` of the descriptor does not count in QUIP
+    delta: float  # eV, > 0
     covariance: int  # `ARD_SE` or `DOT_PRODUCT`
-    zeta: float
+    zeta: float | None
     theta: FloatArray  # (d,), or (0,)
+    orders: frozenset[tuple[int, ...]]  # of the vector, which the kernel ard_se sums over, counted from 1
     points: FloatArray  # (m, d)
     weights: FloatArray  # (m,), alpha times the cutoff factor of the sparse point, 1/eV
 
@@ -40,119 +107,147 @@ class GapFile:
     """A gap.xml."""
 
     path: Path
-    version: int  # `gap_version`
+    version: int
     command_line: str  # of the gap_fit that made it; empty if not recorded
-    energies: dict[int, float]  # e0 in eV by atomic number, zeros included
+    e0: Mapping[int, str]  # eV by atomic number, as they stand
     coordinates: tuple[Coordinates, ...]
     core: str | None  # init_args of the core potential
     root: Element  # the whole file
 
+    def energy(self, z: int) -> float:
+        """The e0 of an element in eV, 0 if the file has none, as in QUIP."""
+        text = self.e0.get(z, "0.0")
+        try:
+            if abs(value := to_number(text.strip())) <= 1e9:
+                return value
+        except ValueError:
+            pass
+        wrong = f"`value` of <e0> of element {z} in `{self.path}` must be a finite number of at most 1e9 eV"
+        raise ModelFileError(f"{wrong}, got {quoted(text)}; the file was edited or damaged: copy it again")
 
-def read(path: str | os.PathLike[str]) -> GapFile:
-    """Read a gap.xml and the files of sparse points that it names."""
+    def with_energy(self) -> frozenset[int]:
+        """Elements whose e0 can be read and is not zero."""
+
+        def holds(z: int) -> bool:
+            try:
+                return self.energy(z) != 0.0
+            except ModelFileError:
+                return False
+
+        return frozenset(z for z in self.e0 if holds(z))
+
+
+def read_file(path: str | os.PathLike[str]) -> GapFile:
+    """Read a gap.xml and the files of sparse points that it names.
+
+    Raises
+    ------
+    ModelFileError
+        If a file is missing, malformed or damaged, or an attribute is not what `declared` says.
+    InputError
+        If it has a part that gapkit cannot express.
+    """
     path = Path(path)
-    try:
-        root = ElementTree.parse(path).getroot()
-    except FileNotFoundError:
-        raise ModelFileError(f"`{path}` does not exist; check the path") from None
-    except (ElementTree.ParseError, UnicodeDecodeError) as error:
-        raise ModelFileError(f"`{path}` is not well-formed XML ({error}); it may be truncated: copy it again") from None
+    root = xml.parse(path)
     core, label = _potential(root)
     params = next((item for item in root.iter("GAP_params") if label is None or item.get("label") == label), None)
     if params is None:
-        raise ModelFileError(f"`{path}` holds no <GAP_params>{f' labelled {label}' if label else ''}: it is no GAP")
+        raise ModelFileError(f"`{path}` holds no <GAP_params>{f' labelled {quoted(label)}' if label else ''}: no GAP")
     data, sparse = params.find("GAP_data"), params.find("gpSparse")
     if data is None or sparse is None:
         raise ModelFileError(f"`{path}` lacks <GAP_data> or <gpSparse>; it may be truncated: copy it again")
-    if sparse.get("fitted", "T") != "T":
-        raise ModelFileError(f"`{path}` holds a model that is not fitted (fitted={sparse.get('fitted')})")
+    version = read(_Params, params.attrib, f"<GAP_params> of `{path}`", ignored=("svn_version",)).gap_version
+    if version >= _TOO_NEW:
+        raise InputError(f"`{path}` is of gap_version {version}, later than {_TOO_NEW - 1}; get a later gapkit")
+    of_sparse = read(_Sparse, sparse.attrib, f"<gpSparse> of `{path}`")
+    if not of_sparse.fitted:
+        raise ModelFileError(f"`{path}` holds a model that is not fitted (fitted=F); fit it with gap_fit")
+    announced = of_sparse.n_coordinate
     items = sparse.findall("gpCoordinates")
-    if len(items) != int(announced := sparse.get("n_coordinate", len(items))):
+    if len(items) != announced:
         raise ModelFileError(f"`{path}` announces {announced} descriptors and holds {len(items)}; copy it again")
-    if data.get("do_core", "F") == "T" and core is None:
+    if read(_Data, data.attrib, f"<GAP_data> of `{path}`", ignored=data.attrib).do_core and core is None:
         raise ModelFileError(f"`{path}` was fitted on top of a core potential (do_core=T) that it does not name")
-    try:
-        energies = {int(_need(e, "Z")): float(_need(e, "value")) for e in data.iter("e0")}
-        version = int(params.get("gap_version", "0"))
-        coordinates = tuple(_coordinates(item, path.parent, version) for item in items)
-        command = params.findtext("command_line", "").strip()
-        return GapFile(path, version, command, energies, coordinates, core, root)
-    except ModelFileError as error:
-        raise ModelFileError(f"{path}: {error}") from None
-    except InputError:
-        raise
-    except ValueError as error:
-        raise ModelFileError(f"`{path}` has a number that cannot be read ({error}); copy it again") from None
+    energies = [read(_Energy, item.attrib, f"<e0> of `{path}`", ignored=item.attrib) for item in data.iter("e0")]
+    coordinates = tuple(_coordinates(item, path, version) for item in items)
+    command = params.findtext("command_line", "").strip()
+    return GapFile(path, version, command, {e.Z: e.value for e in energies}, coordinates, core, root)
 
 
 def _potential(root: Element) -> tuple[str | None, str | None]:
     """Init_args of the core potential, and the label of the GAP."""
     potential = root.find("Potential") if root.tag != "Potential" else root
     arguments = "" if potential is None else potential.get("init_args", "")
-    label = re.search(r"IP GAP[^}]*?label=([^\s}]+)", arguments)
+    for name, neutral in (("E_scale", 1.0), ("r_scale", 1.0), ("do_rescale_E", None), ("do_rescale_r", None)):
+        for value in re.findall(rf"\b{name}\b(?:\s*=\s*([^\s}}]*))?", arguments):
+            if neutral is None or not _is(value, neutral):
+                raise InputError(
+                    f"the potential is scaled by `{name}={value or 'T'}` of its init_args, which gapkit does not do"
+                )
+    label = re.search(r"IP GAP\s[^}]*?\blabel\s*=\s*([^\s}]+)", arguments, re.IGNORECASE)
     core = None
     if arguments.strip().lower().startswith("sum"):
-        parts = re.findall(r"init_args_pot\d=\{([^}]*)\}", arguments)
-        others = [part.strip() for part in parts if "IP GAP" not in part]
+        parts = re.findall(r"init_args_pot\d\s*=\s*\{([^}]*)\}", arguments)
+        others = [part.strip() for part in parts if "IP GAP" not in part.upper()]
         if len(parts) != 2 or len(others) != 1:
-            raise InputError(f"a sum of one GAP and one core potential can be read, got {arguments!r}")
+            raise InputError(f"a sum of one GAP and one core potential can be read, got {quoted(arguments)}")
         core = others[0]
     return core, label.group(1) if label else None
 
 
-def _need(item: Element, name: str) -> str:
-    value = item.get(name)
-    if value is None:
-        raise ModelFileError(f"<{item.tag}> lacks `{name}`; copy the file again")
-    return value
+def _is(text: str, value: float) -> bool:
+    try:
+        return to_number(text) == value
+    except ValueError:
+        return False
 
 
-def _coordinates(item: Element, folder: Path, version: int) -> Coordinates:
-    options = Options.parse(item.findtext("descriptor", ""))
-    covariance = int(_need(item, "covariance_type"))
-    if covariance not in (ARD_SE, DOT_PRODUCT):
-        kernel = COVARIANCES.get(covariance, covariance)
-        raise InputError(f"descriptor {options.name} has the kernel {kernel}; gapkit has ard_se and dot_product")
-    for name in ("signal_mean", "f0"):
-        if float(item.get(name, 0.0)) != 0.0:
-            raise InputError(f"descriptor {options.name} has {name}={item.get(name)}; gapkit's kernels have none")
-    if options.number("f0", 0.0) != 0.0:
-        raise options.unsupported("f0", "gapkit's kernels have no constant part")
-    n, d = int(_need(item, "n_sparseX")), int(_need(item, "dimensions"))
-    sparse = item.findall("sparseX")
-    if len(sparse) != n:
-        raise ModelFileError(f"{item.get('label')} announces {n} sparse points and holds {len(sparse)}; copy it again")
-    weights = np.array([float(_need(s, "alpha")) * float(_need(s, "sparseCutoff")) for s in sparse])
-    theta = np.array(item.findtext("theta", "").split(), float)
-    zeta = float(item.get("zeta") or options.number("zeta", 1.0))
-    delta = float(_need(item, "signal_variance"))
-    points, version = _points(item, sparse, folder, n, d), options.integer("xml_version", version)
-    return Coordinates(options, version, delta, covariance, zeta, theta, points, weights)
-
-
-def _points(item: Element, sparse: list[Element], folder: Path, n: int, d: int) -> FloatArray:
-    """Sparse points (n, d), from the file of the descriptor or from its elements."""
-    name = item.get("sparseX_filename")
-    if name:
-        path = folder / Path(name).name if not (folder / name).exists() else folder / name
-        try:
-            content = path.read_bytes()
-        except FileNotFoundError:
-            raise ModelFileError(f"`{folder / name}` is missing; copy it beside the gap.xml") from None
-        wanted = item.get("sparseX_md5sum", "").strip()
-        found = hashlib.md5(content, usedforsecurity=False).hexdigest()
-        if wanted and wanted != found:
-            raise ModelFileError(f"`{path}` must have the md5 sum {wanted}, got {found}; copy it again")
-        numbers = np.loadtxt(io.BytesIO(content), ndmin=1).ravel()
+def _coordinates(item: Element, path: Path, version: int) -> Coordinates:
+    label = quoted(item.get("label", "without a label"))
+    where = f"<gpCoordinates> {label} of `{path}`"
+    own = read(_Item, item.attrib, where, ignored=("n_theta", "covariance_sigma0"))
+    descriptor = DescriptorString.parse(item.findtext("descriptor", ""))
+    if own.covariance_type == ARD_SE and own.signal_mean != 0.0:
+        raise InputError(f"{where} has signal_mean={own.signal_mean}; gapkit's kernels have no constant part (f0)")
+    if own.covariance_type == ARD_SE and descriptor.f0 and not _is(descriptor.f0, own.signal_mean):
+        shown = f"`f0={descriptor.f0}` and signal_mean={own.signal_mean}"
+        raise InputError(f"descriptor {descriptor.name} with {shown} cannot be read: they must be the same")
+    if own.signal_variance == 0.0:
+        raise ModelFileError(f"`signal_variance` of {where} must not be 0 eV: its kernel would vanish; copy it again")
+    shape = (own.n_sparseX, own.dimensions)
+    elements = item.findall("sparseX")
+    if len(elements) != shape[0]:
+        raise ModelFileError(f"{where} announces {shape[0]} sparse points and holds {len(elements)}; copy it again")
+    found = [(read(_Point, s.attrib, f"<sparseX> of {where}"), s) for s in elements]
+    found.sort(key=lambda pair: pair[0].i)
+    if [own.i for own, _ in found] != list(range(1, len(found) + 1)):
+        raise ModelFileError(f"`i` of <sparseX> of {where} must be 1 to {len(found)}, each once; copy the file again")
+    weights = np.array([point.alpha * point.sparseCutoff for point, _ in found])
+    if own.sparseX_filename:
+        x = points.from_file(path.parent, own.sparseX_filename, own.sparseX_md5sum, shape, label)
     else:
-        # the numbers of a point may stand in slices
-        items = [part for s in sparse for part in sorted(s.findall("sparseX_slice"), key=_start) or [s]]
-        numbers = np.array([float(word) for part in items for word in (part.text or "").split()])
-    if len(numbers) != n * d or not np.isfinite(numbers).all():
-        expected = f"{n} x {d} finite numbers, got {len(numbers)} numbers"
-        raise ModelFileError(f"the sparse points of {item.get('label')} must be {expected}; copy the file again")
-    return numbers.reshape(n, d)
+        x = points.inline([s for _, s in found], shape, label)
+    theta = item.findtext("theta", "")
+    return Coordinates(
+        where, descriptor, version, abs(own.signal_variance), own.covariance_type, own.zeta,
+        points.checked(theta, (1, len(theta.split())), f"<theta> of {where}")[0], _orders(item, own, where), x, weights,
+    )  # fmt: skip
 
 
-def _start(item: Element) -> int:
-    return int(item.get("start", 0))
+def _orders(item: Element, own: _Item, where: str) -> frozenset[tuple[int, ...]]:
+    """Permutations of the vector, in a set; only those of ard_se count."""
+    found = item.findall("permutation")
+    if own.covariance_type != ARD_SE:
+        return frozenset()
+    if len(found) != own.n_permutations:
+        raise ModelFileError(
+            f"{where} announces {own.n_permutations} permutations and holds {len(found)}; copy it again"
+        )
+    orders = set()
+    for one in found:
+        read(_Permutation, one.attrib, f"<permutation> of {where}")
+        order = (one.text or "").split()
+        if len(order) != own.dimensions or {*order} != {*map(str, range(1, own.dimensions + 1))}:
+            raise ModelFileError(f"<permutation> of {where} must hold 1 to {own.dimensions}, each once; copy it again")
+        orders.add(tuple(map(int, order)))
+    return frozenset(orders)

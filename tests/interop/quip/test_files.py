@@ -22,10 +22,10 @@ from gapkit.descriptors import (
     TripletDistances,
     TwoBody,
 )
-from gapkit.exceptions import InputError, ModelFileError, UnknownSpeciesError
+from gapkit.exceptions import DataWarning, InputError, ModelFileError, UnknownSpeciesError
 from gapkit.gp.noise import Noise
 from gapkit.interop.quip import gap_variance, load, write
-from gapkit.interop.quip.options import Options
+from gapkit.interop.quip.options import DescriptorString, SoapOptions
 from gapkit.kernels import DotProduct, SquaredExponential
 from gapkit.potential import GAP, Term
 from gapkit.potential import load as load_file
@@ -226,19 +226,24 @@ def test_points_that_are_no_numbers(copy, line, match):
         ("<descriptor>distance_2b", "<descriptor>distance_2b f0=1.0", InputError, "f0=1.0"),
         ("<descriptor>distance_2b", "<descriptor>distance_2b tail_exponent=2", InputError, "tail_exponent=2"),
         ("<descriptor>distance_2b", "<descriptor>distance_2b exponents={-4}", InputError, "exponents=-4"),
-        ("<descriptor>distance_2b", "<descriptor>distance_2b resid_name=mol", InputError, "resid_name"),
-        ("<descriptor>angle_3b", "<descriptor>angle_3b new_option=1", InputError, "new_option"),
-        ("<descriptor>angle_3b", "<descriptor>angle_3b radius=3", InputError, "radius=3"),
+        ("<descriptor>distance_2b", "<descriptor>distance_2b resid_name=mol only_intra=T", InputError, "molecules"),
+        ("<descriptor>soap", "<descriptor>soap radial_basis=GTO", InputError, "radial_basis=GTO"),
+        ("<descriptor>soap", "<descriptor>soap basis_error_exponent=5", InputError, "basis_error_exponent=5"),
+        ('init_args="IP GAP', 'init_args="IP GAP E_scale=2.0', InputError, "E_scale=2.0"),
+        ('gap_version="\\d+"', 'gap_version="1987654321"', InputError, "later gapkit"),
+        ('zeta="[^"]*"', "", ModelFileError, "exponent `zeta`"),
+        ('<permutation i="1">1 2 3', '<permutation i="1">3 2 1', ModelFileError, "permutations"),
+        ('<sparseX i="2"', '<sparseX i="1"', ModelFileError, "each once"),
+        ('sparsified="T"', 'sparsified="F"', InputError, "sparsified=F"),
         ("cutoff=4.2", "", ModelFileError, "lacks `cutoff`"),
         ("<descriptor>soap", "<descriptor>soap average=T", InputError, "average=T"),
         ("<descriptor>soap", "<descriptor>soap R_mix=T", InputError, "R_mix=T"),
-        ("<descriptor>soap", "<descriptor>soap xml_version=1400000000", InputError, "2 l \\+ 1"),
+        ('gap_version="\\d+"', 'gap_version="1423143768"', InputError, "2 l \\+ 1"),
         ("n_max=4", "n_max=5", ModelFileError, "the file was edited"),
         ("n_max=4", "n_max=four", ModelFileError, "n_max"),
         ("species_Z={29 79}", "species_Z={0 79}", InputError, "wildcard"),
         ("species_Z={29 79}", "species_Z={29}", ModelFileError, "n_species=2"),
         ("distance_2b Z1=29 Z2=29", "distance_Nb order=4 compact_clusters=T Z={29}", InputError, "order=4"),
-        ("distance_2b Z1=29 Z2=29", "distance_Nb order=2 Z={29 29}", InputError, "compact_clusters"),
         (
             "angle_3b Z=29 Z1=29 Z2=79",
             "distance_Nb order=3 compact_clusters=T Z={29 29 79}",
@@ -283,20 +288,21 @@ def test_noise_from_the_command_line(copy):
     command = "gap_fit default_sigma={0.002 0.1 0.2 0.0} config_type_sigma={liquid:0.01:0.3:0.4:0.0} gp_file=gap.xml"
     model = load(copy(("written by gapkit [^<]*", command)))
     assert model.noise_ == Noise(0.002, 0.1, 0.2, {"liquid": Noise(0.01, 0.3, 0.4)})
+    some = load(copy(("written by gapkit [^<]*", "default_sigma={0.002 0.1 0.0 0.0} x=y")))
+    assert some.noise_.as_dict() == {"energy": 0.002, "forces": 0.1}  # 0: not given
     assert load(copy(("written by gapkit [^<]*", "default_sigma={0 0 0 0}"))).noise is None
+    with pytest.warns(DataWarning, match="per_atom"):
+        assert load(copy(("written by gapkit [^<]*", command + " sigma_per_atom=F"))).noise is None
 
 
 def test_options():
-    found = Options.parse("soap n_max=8 Z={1 8 } f=.true. add_species name='a b' x=1.5d0")
-    assert found.name == "soap"
-    assert found.integer("n_max") == 8
-    assert found.integers("Z", ()) == (1, 8)
-    assert found.flag("f", False)
-    assert found.flag("add_species", False)
-    assert found.values["name"] == "a b"
-    assert found.number("x") == 1.5
-    with pytest.raises(ModelFileError, match="lacks `y`"):
-        found.number("y")
+    text = "soap n_max=8 l_max=4 cutoff=4 atom_gaussian_width=1 atom_sigma=5d-1 n_Z=2 Z={1 8 } normalise=F add_species"
+    found = DescriptorString.parse(text).options
+    assert isinstance(found, SoapOptions)
+    assert (found.n_max, found.Z, found.normalise, found.cutoff_transition_width) == (8, (1, 8), False, 0.5)
+    assert found.atom_sigma == 0.5  # of two spellings the last counts
+    with pytest.raises(ModelFileError, match="lacks `n_max`"):
+        DescriptorString.parse("soap l_max=8 cutoff=4 atom_sigma=0.5")
 
 
 # ---------------------------------------------------------------------- what QUIP cannot express
