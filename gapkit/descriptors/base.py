@@ -185,6 +185,11 @@ class Engine(ABC):
         return 1
 
     @property
+    def largest_feature(self) -> float | None:
+        """The limit of a single feature that is never negative, such as a distance; None: there is none."""
+        return None
+
+    @property
     def public_order(self) -> IntArray:
         """Indices (d,) that take a vector as the kernels keep it to the documented order."""
         return np.arange(self.n_features)

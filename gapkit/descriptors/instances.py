@@ -59,6 +59,10 @@ class InstanceEngine(Engine):
         return self.n_atoms * (self.n_atoms - 1) // 2
 
     @property
+    def largest_feature(self) -> float | None:
+        return self.reach if self.n_features == 1 else None
+
+    @property
     def blocks(self) -> tuple[Block, ...]:
         """A centre and an unordered pair of neighbours; an unordered pair."""
         if self.chosen_blocks is not None:

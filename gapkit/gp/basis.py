@@ -64,6 +64,7 @@ class SparseBlock:
     norms: FloatArray  # (m,), their squared norms
     columns: slice  # columns of the linear model
     projection: FloatArray | None = None  # (d, r), fewer orthonormal directions than features that hold all points
+    share: float = 1.0  # of the norm of the whole points in `scaled` (root mean square)
 
     @property
     def is_atomic(self) -> bool:
@@ -75,7 +76,8 @@ class SparseBlock:
         """Large and small (reduced) features, where there are enough small ones."""
         squares = (self.scaled**2).mean(axis=0)
         order = np.argsort(squares)
-        n_small = int(np.count_nonzero(np.cumsum(squares[order]) < SINGLE_BELOW**2 * squares.sum()))
+        limit = SINGLE_BELOW**2 * squares.sum() / max(self.share, 1e-150) ** 2
+        n_small = int(np.count_nonzero(np.cumsum(squares[order]) < limit))
         if n_small < MIN_SINGLE:
             return None
         small, large = np.sort(order[:n_small]), np.sort(order[n_small:])
@@ -96,6 +98,10 @@ class SparseBlock:
         K = self.kernel(self.points, self.points)
         K[np.diag_indices_from(K)] += nugget
         return cholesky(K, name=name).L
+
+    def share_of(self, part: FloatArray) -> float:
+        """Norm of a part (m, r) of the scaled points over that of the whole (root mean square)."""
+        return float(np.linalg.norm(part) / max(float(np.linalg.norm(self.scaled)), 1e-150))
 
     def reduce(self, x: FloatArray, out: FloatArray | None = None) -> FloatArray:
         """Scaled features (n, d) as far as inner products with the points need them, (n, r)."""

@@ -9,6 +9,7 @@ import numpy as np
 
 from gapkit._core.rows import edge_forces
 from gapkit.gp.basis import SparseBasis, SparseBlock
+from gapkit.gp.expansion import POINTS_PER_TILE, Expansion, Series, expand
 from gapkit.gp.instances import AppliedBasis, Chunk, InnerProducts, between
 from gapkit.gp.posterior import not_negative
 from gapkit.gp.variance.local import LocalVarianceForms
@@ -17,10 +18,9 @@ from gapkit.parallel import map_blocks
 from gapkit.typing import BoolArray, FloatArray
 from gapkit.workspace import Workspace, WorkspacePool
 
-# Atoms of a block, and sparse points taken together: larger leave the cache, smaller read the points oftener.
+# Atoms of a block: larger leave the cache, smaller read the points oftener.
 ATOMS_PER_BLOCK = 128
 MIN_ATOMS_PER_BLOCK, BLOCKS = 32, 4
-POINTS_PER_TILE = 1024
 
 Uncertainty = Literal["none", "unseen", "total", "parts"]
 
@@ -53,6 +53,7 @@ class PredictionPlan:
 
     weights: FloatArray  # (n_members, M), for unit-scale kernels
     forms: tuple[tuple[QuadraticForm, ...] | None, ...]  # of every block: members' energies, where that is cheaper
+    expansions: tuple[Series | Expansion | None, ...]  # of every block, for a single member
     single: bool = False  # take features that are small in all sparse points in single precision
 
     @classmethod
@@ -64,7 +65,9 @@ class PredictionPlan:
             found = (block.kernel.quadratic_form(block.scaled, w[block.columns]) for w in members)
             known = tuple(form for form in found if form is not None) if form_pays(block, len(members)) else ()
             forms.append(known if len(known) == len(members) else None)
-        return cls(members, tuple(forms), single)
+        alone = len(members) == 1
+        expansions = (expand(block, members[0, block.columns]) if alone else None for block in basis.blocks)
+        return cls(members, tuple(forms), tuple(expansions), single)
 
 
 def form_pays(block: SparseBlock, n_members: int = 1) -> bool:
@@ -217,16 +220,31 @@ class _Pass:
     def _contract(
         self, chunk: Chunk, y: FloatArray, gy: FloatArray, first: int, rows: FloatArray | None, workspace: Workspace
     ) -> None:
-        """A single member: kernel values are summed with its weights as they are made, a tile of points at a time."""
+        """A single member: kernel values are summed with its weights as they are made."""
         block, n = chunk.block, len(y)
-        weights = self.plan.weights[0, block.columns]
-        piece = workspace.array("piece", *y.shape)
-        energies, norm_slopes, values, column = np.zeros(n), None, None, 0
+        values, column = None, 0
         if rows is not None:
             # straight into the rows where all atoms of the block are instances
             whole = block.is_atomic and n == len(rows)
             values = rows if whole else workspace.array("values", n, len(block.scaled))
             column = block.columns.start if whole else 0
+        expansion, single = self.plan.expansions[block.index], self.plan.single
+        if expansion is None:
+            energies, norm_slopes = self._sum(chunk, y, gy, values, column, workspace)
+        else:
+            energies = expansion.contract(y, chunk.norms, gy, values, column, single=single, workspace=workspace)
+            norm_slopes = None
+        if self.found is not None and rows is not None and values is not None:
+            self._add_rows(self.found, chunk, first, rows, values)
+        self._collect(0, chunk, energies, gy, norm_slopes, workspace)
+
+    def _sum(
+        self, chunk: Chunk, y: FloatArray, gy: FloatArray, values: FloatArray | None, column: int, workspace: Workspace
+    ) -> tuple[FloatArray, FloatArray | None]:
+        """Energies (n,) and their slopes by norms (n,) where there is no expansion, as for `Expansion.contract`."""
+        block = chunk.block
+        weights, piece = self.plan.weights[0, block.columns], workspace.array("piece", *y.shape)
+        energies, norm_slopes = np.zeros(len(y)), None
         products = InnerProducts(block, y, single=self.plan.single, workspace=workspace)
         for tile in block.tiles(POINTS_PER_TILE):
             energy, weighted, slopes = block.kernel.contract(
@@ -238,9 +256,7 @@ class _Pass:
                 gy += piece
             if slopes is not None:
                 norm_slopes = slopes if norm_slopes is None else norm_slopes + slopes
-        if self.found is not None and rows is not None and values is not None:
-            self._add_rows(self.found, chunk, first, rows, values)
-        self._collect(0, chunk, energies, gy, norm_slopes, workspace)
+        return energies, norm_slopes
 
     def _share(self, chunk: Chunk, y: FloatArray, gy: FloatArray, workspace: Workspace) -> None:
         """Several members share kernel values; sums with weights and the way back to edges are each member's own."""

@@ -58,7 +58,7 @@ class DotProduct(GapKernel):
         if self.sigma0 == 0 and str(self.sigma0_bounds) != "fixed":
             raise InputError("`sigma0` must be > 0 to be optimised, got 0; give a value or sigma0_bounds='fixed'")
 
-    def _integer_zeta(self) -> int | None:
+    def integer_zeta(self) -> int | None:
         """Zeta as an integer where repeated multiplication serves, else None."""
         return int(self.zeta) if float(self.zeta).is_integer() and self.zeta <= _LARGEST_INTEGER else None
 
@@ -67,7 +67,7 @@ class DotProduct(GapKernel):
         return X
 
     def value(self, q: FloatArray, n: FloatArray, n_s: FloatArray, *, overwrite_q: bool = False) -> FloatArray:
-        zeta = self._integer_zeta()
+        zeta = self.integer_zeta()
         if zeta is None:
             base = np.add(q, self.sigma0**2, out=q if overwrite_q else None)
             if not float(self.zeta).is_integer():
@@ -83,7 +83,7 @@ class DotProduct(GapKernel):
     ) -> tuple[FloatArray, FloatArray, FloatArray | None]:
         k = np.empty_like(q)
         k_q = q if overwrite_q else np.empty_like(q)
-        offset, scale, zeta = float(self.sigma0) ** 2, float(self.delta) ** 2, self._integer_zeta()
+        offset, scale, zeta = float(self.sigma0) ** 2, float(self.delta) ** 2, self.integer_zeta()
         if zeta is not None:
             integer_power(q, offset, scale, zeta, k, k_q)
         elif float(self.zeta).is_integer():
@@ -98,7 +98,7 @@ class DotProduct(GapKernel):
         self, q: FloatArray, n: FloatArray, n_s: FloatArray, weights: FloatArray, values: FloatArray | None = None,
         column: int = 0,
     ) -> tuple[FloatArray, FloatArray, FloatArray | None]:  # fmt: skip
-        zeta = self._integer_zeta()
+        zeta = self.integer_zeta()
         if zeta is None:
             return super().contract(q, n, n_s, weights, values, column)
         energies, out = np.zeros(len(q)), _NO_VALUES if values is None else values
@@ -114,7 +114,7 @@ class DotProduct(GapKernel):
         return SecondSlopes(out)
 
     def quadratic_form(self, points: FloatArray, weights: FloatArray) -> QuadraticForm | None:
-        if self._integer_zeta() != 2:
+        if self.integer_zeta() != 2:
             return None
         weights, offset = self.delta**2 * weights, self.sigma0**2
         weighted = points.T * weights
@@ -126,7 +126,7 @@ class DotProduct(GapKernel):
 
     def _log_gradients(self, X: FloatArray, K: FloatArray) -> dict[str, FloatArray]:
         q = X @ X.T
-        base = np.abs(q + self.sigma0**2) if self._integer_zeta() else np.maximum(q + self.sigma0**2, 0.0)
+        base = np.abs(q + self.sigma0**2) if self.integer_zeta() else np.maximum(q + self.sigma0**2, 0.0)
         log_base = np.log(base, out=np.zeros_like(base), where=base > 0)
         _, k_q, _ = self.value_and_slopes(q, q, q)
         return {"delta": 2.0 * K, "zeta": self.zeta * K * log_base, "sigma0": 2.0 * self.sigma0**2 * k_q}

@@ -7,7 +7,7 @@ import pytest
 
 from gapkit import SOAP, Term, TwoBody
 from gapkit.exceptions import InputError, VarianceWarning
-from gapkit.gp import prediction
+from gapkit.gp import expansion, prediction
 from gapkit.gp.instances import AppliedBasis
 from gapkit.gp.lapack import multiply_triangular
 from gapkit.gp.prediction import _clipped
@@ -151,6 +151,7 @@ def test_the_promised_precision(terms):
 def test_the_tiles_of_sparse_points_do_not_matter(model, frames, per_tile, monkeypatch):
     expected = model.predict(frames, return_std=True)
     monkeypatch.setattr(prediction, "POINTS_PER_TILE", per_tile)
+    monkeypatch.setattr(expansion, "POINTS_PER_TILE", per_tile)
     p = model.predict(frames, return_std=True)
     scale = max(model.scales_) ** 2
     np.testing.assert_allclose(p.local_prior_variance, expected.local_prior_variance, rtol=0, atol=DOUBLE * scale)

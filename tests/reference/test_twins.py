@@ -97,6 +97,20 @@ def contract_power(rng):
             yield q, 0.3, 1.7, zeta, rng.normal(size=width), rng.normal(size=3), values, 2
 
 
+def contract_remainder(rng):
+    for zeta, width in ((2, 3), (3, 64), (4, 37), (7, 16)):
+        for n_rows in (0, 3):
+            values, lead = rng.normal(size=(n_rows, width + 5)), rng.normal(size=(3, 4))
+            arrays = 0.1 * rng.normal(size=(3, width)), lead, rng.normal(size=(4, width))
+            outputs = rng.normal(size=3), rng.normal(size=(3, 4)), values
+            yield *arrays, 0.3, 1.7, zeta, rng.normal(size=width), *outputs, 2
+
+
+def local_polynomials(rng):
+    x = np.concatenate([rng.uniform(0.5, 4.5, 40), [0.5, 0.4, 4.6]])
+    yield x, 0.5, 0.8, rng.normal(size=(5, 6)), np.empty_like(x), np.empty_like(x)
+
+
 def switch(rng):
     edges = np.array([2.5, 2.5 - 1e-9, 2.5 + 1e-9, 4.0, 4.0 - 1e-9, 4.0 + 1e-9])
     for distances in (np.concatenate([edges, rng.uniform(1.0, 5.0, 50)]), np.empty(0)):
@@ -312,6 +326,8 @@ INPUTS = {
     "integer_power": integer_power,
     "real_power_and_slope": real_power_and_slope,
     "contract_power": contract_power,
+    "contract_remainder": contract_remainder,
+    "local_polynomials": local_polynomials,
     "count_instance_edges": count_instance_edges,
     "fill_instance_edges": fill_instance_edges,
     "edge_forces": edge_forces,

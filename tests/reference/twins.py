@@ -43,6 +43,24 @@ def contract_power(q, offset, scale, zeta, weights, energies, values, column):
     q[:] = weights * scale * zeta * base ** (zeta - 1)
 
 
+def contract_remainder(rest, lead, lead_points, offset, scale, zeta, weights, energies, lead_slopes, values, column):
+    a, b = lead @ lead_points + offset, rest.copy()
+    plain = scale * (a**zeta + zeta * a ** (zeta - 1) * b)
+    energies += (weights * (scale * (a + b) ** zeta - plain)).sum(axis=1)
+    if len(values):
+        values[:, column : column + rest.shape[1]] = scale * (a + b) ** zeta
+    slope = (a + b) ** (zeta - 1) - a ** (zeta - 1)
+    rest[:] = weights * scale * zeta * slope
+    lead_slopes += (weights * scale * zeta * (slope - (zeta - 1) * a ** (zeta - 2) * b)) @ lead_points.T
+
+
+def local_polynomials(x, low, width, table, values, slopes):
+    for i, place in enumerate((x - low) / width):
+        piece = int(np.clip(np.floor(place), 0, len(table) - 1))
+        found = np.polynomial.Polynomial(table[piece], domain=[piece, piece + 1], window=[-1, 1])
+        values[i], slopes[i] = found(place), found.deriv()(place) / width
+
+
 # ---------------------------------------------------------------------- cutoff functions
 
 
@@ -291,7 +309,8 @@ def soap_pullback(tables, n_channels, centres, edges, coefficients, x, lengths, 
 
 TWINS = {
     "edges": (edge_vectors,),
-    "power": (integer_power, real_power_and_slope, contract_power),
+    "power": (integer_power, real_power_and_slope, contract_power, contract_remainder),
+    "series": (local_polynomials,),
     "switch": (cosine_switch, quintic_switch),
     "rows": (count_instance_edges, fill_instance_edges, edge_forces, accumulate_rows),
     "triplets": (count_triplets, fill_triplets, triplet_values, triplet_jacobian, triplet_pullback),
