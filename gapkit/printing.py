@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 
@@ -22,3 +23,16 @@ def quoted(value: Any) -> str:
     except ValueError:  # Python writes no number of more than some thousand digits
         words = "a number of thousands of digits" if isinstance(value, int) else f"a {type(value).__name__}"
     return words if len(words) <= 100 else f"{words[:90]}... ({len(words):,} characters)"
+
+
+def columns(head: Sequence[str], rows: Iterable[Sequence[object]], most: int = 20) -> list[str]:
+    """Lines of a table, words to the left and numbers to the right; beyond `most` rows the first and the last."""
+    cells = [[str(cell) for cell in row] for row in rows]
+    if len(cells) > most:
+        cells = [*cells[: most // 2], ["..."] * len(head), *cells[-(most // 2) :]]
+    widths = [max(map(len, column)) for column in zip(head, *cells, strict=True)]
+    padded = []
+    for name, width, *column in zip(head, widths, *cells, strict=True):
+        pad = str.rjust if any(cell[-1:].isdigit() for cell in column) else str.ljust
+        padded.append([pad(cell, width) for cell in (name, *column)])
+    return [("  " + "  ".join(line)).rstrip() for line in zip(*padded, strict=True)]

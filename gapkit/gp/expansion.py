@@ -20,6 +20,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import combinations_with_replacement
 from math import comb, factorial, prod
+from typing import Any
 
 import numpy as np
 
@@ -65,8 +66,8 @@ class Series:
         # in extended precision where there is one: the weights cancel here
         width, pi = high / n_pieces, np.arccos(np.longdouble(-1.0))
         t = np.cos(pi * (np.arange(DEGREE + 1) + np.longdouble(0.5)) / (DEGREE + 1))
-        x = (width * (np.arange(n_pieces)[:, None] + 0.5 * (t + 1.0))).ravel()
-        points = block.scaled[:, 0].astype(np.longdouble)
+        x: Any = (width * (np.arange(n_pieces)[:, None] + 0.5 * (t + 1.0))).ravel()
+        points: Any = block.scaled[:, 0].astype(np.longdouble)
         k = kernel.value(x[:, None] * points, x**2, points**2, overwrite_q=True)
         chebyshev = (k @ weights.astype(np.longdouble)).reshape(n_pieces, -1) @ _chebyshev(t)
         return cls(block, width, np.asarray(chebyshev @ _monomials(DEGREE), np.float64))
@@ -108,8 +109,8 @@ class Expansion:
         n_variables = N_LEADING + (offset > 0.0)
         if comb(n_variables + zeta - 2, zeta - 1) > MAX_MONOMIALS:
             return None
-        # of the points whose weights are large
-        _, vectors = np.linalg.eigh((block.scaled.T * np.abs(weights)) @ block.scaled)
+        # whatever the weights: kernel values of models with the same points are the same to the last digit
+        _, vectors = np.linalg.eigh(block.scaled.T @ block.scaled)
         V = np.ascontiguousarray(vectors[:, : -N_LEADING - 1 : -1])
         lead = block.scaled @ V
         along = lead @ V.T

@@ -99,7 +99,7 @@ def read_state(path: str | os.PathLike[str]) -> tuple[FittedState, dict[str, Any
 def pack(state: FittedState, parameters: Mapping[str, Any], *, factors: bool) -> tuple[dict[str, Any], Packed]:
     """Header and arrays of a model file; arrays are not copied."""
     kept = (state.factors or {}) if factors else {}
-    arrays: Packed = state.sparse.to_arrays() | {"origins": state.origins}
+    arrays: Packed = state.sparse.to_arrays() | {"origins": state.origins, "origin_atoms": state.origin_atoms}
     parts: dict[str, Any] = {f"factor_{kind}_": factor for kind, factor in kept.items()}
     parts |= {"calibration_": state.calibration, "novelty_": state.detector}
     for prefix, part in parts.items():
@@ -151,13 +151,16 @@ def unpack(header: Mapping[str, Any], source: Source) -> tuple[FittedState, dict
         raise InputError(f"`factors` must be of {', '.join(TARGETS)}, got {', '.join(sorted(unknown))}")
     factors = {kind: TriangularFactor.from_arrays(arrays.of({}, f"factor_{kind}_"), n) for kind in header["factors"]}
     detector, calibrated = arrays.of({}, "novelty_"), arrays.of({}, "calibration_")
+    origins = arrays.of(dict.fromkeys(("origins", "origin_atoms"), ORIGINS), M=n)
     state = FittedState(
         terms=terms,
         sparse=sparse,
         known=known,
         noise=header["noise"],
         given_noise=Noise() if given_noise is None else given_noise,
-        origins=arrays.of({"origins": ORIGINS}, M=n)["origins"],
+        origins=origins["origins"],
+        # files of before told the frame alone
+        origin_atoms=np.full(n, -1) if (atoms := origins.optional("origin_atoms")) is None else atoms,
         factors=factors or None,
         calibration=calibration
         and Calibration.from_arrays(calibrated, calibration["n"], calibration["source"], dimensions),

@@ -28,6 +28,7 @@ from gapkit.potential.error_bars.leave_one_out import LeaveOneOut, jackknife, le
 from gapkit.potential.error_bars.standard_deviations import Std, predict_with_error_bars
 from gapkit.potential.files import write_state
 from gapkit.potential.metadata import check_training_set
+from gapkit.potential.points import ModelPoints
 from gapkit.potential.predictions import Predictions, coefficient_of_determination
 from gapkit.potential.state import FittedState, state_of
 from gapkit.potential.summary import summarise
@@ -76,6 +77,7 @@ class FittedPotential(BaseEstimator):
     )
     noise_ = Attribute(lambda state: Noise.of_kinds(state.noise, state.given_noise.per_config_type))
     scales_ = Attribute(lambda state: state.scales)
+    sparse_points_ = Attribute(ModelPoints)
     n_sparse_ = Attribute(lambda state: state.sparse.basis.n_columns)
     log_marginal_likelihood_ = Attribute(lambda state: state.log_marginal_likelihood)
     calibration_ = Attribute(lambda state: state.calibration)
@@ -272,7 +274,7 @@ class FittedPotential(BaseEstimator):
 
     def summary(self) -> str:
         """The fitted model in words and units."""
-        return summarise(state_of(self))
+        return summarise(state_of(self), self.get_params(deep=False))
 
     def _training_batch(self, frames: Atoms | Sequence[Atoms]) -> AtomsBatch:
         """Labelled frames; InputError unless they are the training set."""

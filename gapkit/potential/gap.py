@@ -91,6 +91,8 @@ class GAP(FittedPotential):
         Noise used, per atom for energies and virials (eV), per component for forces (eV/Å).
     scales_ : list of float
         delta of each term, eV.
+    sparse_points_ : ModelPoints
+        Sparse points by term and species: vectors, weights, and frame and atom that each came from; print it.
     n_sparse_ : int
         Sparse points of all terms, M.
     log_marginal_likelihood_ : float

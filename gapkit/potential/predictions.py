@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import operator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
+from ase.units import GPa
 
 from gapkit.exceptions import DataError
 from gapkit.gp.prediction import LinearPrediction
 from gapkit.gp.variance.targets import TargetVariances
+from gapkit.printing import columns
 from gapkit.structures import AtomsBatch
+from gapkit.structures.arrays import offsets_of
 from gapkit.targets import to_voigt
 from gapkit.terms import TermValues
 from gapkit.typing import BoolArray, FloatArray, IntArray
 from gapkit.uncertainty.novelty import NoveltyDetector
 
+# Fields with an entry for every frame; the others have one for every atom.
+OF_FRAMES = ("energy", "stress", "virial", "energy_std", "stress_std", "energy_interval", "stress_interval")
 
-@dataclass(frozen=True, eq=False)
+
+@dataclass(frozen=True, eq=False, repr=False)
 class Predictions:
     """Predictions for a list of frames, atoms of all frames one after another.
+
+    ``predictions[i]`` are those of frame i alone, a slice those of some frames; `len` and iteration are over frames,
+    and printed they are a table.
 
     ====================  =================  =========  ==================================================
     name                  shape              unit       meaning and sign
@@ -100,6 +111,56 @@ class Predictions:
             stress=-to_voigt(virials) / batch.volumes[:, None], virial=virials, local_energies=local,
             offsets=batch.offsets, **variances,
         )  # fmt: skip
+
+    def __len__(self) -> int:
+        return len(self.energy)
+
+    def __iter__(self) -> Iterator[Predictions]:
+        return (self[i] for i in range(len(self)))
+
+    def __getitem__(self, which: int | slice) -> Predictions:
+        if isinstance(which, slice):
+            frames = np.arange(len(self))[which]
+        else:
+            index = operator.index(which)
+            if not -len(self) <= index < len(self):
+                raise IndexError(f"predictions are of {len(self)} frames, there is none of index {index}")
+            frames = np.array([index % len(self)])
+        atoms = np.concatenate(
+            [np.zeros(0, int), *(np.arange(self.offsets[f], self.offsets[f + 1]) for f in frames)]
+        )  # fmt: skip
+        chosen: dict[str, Any] = {"offsets": offsets_of(np.diff(self.offsets)[frames].tolist())}
+        for field in fields(self):
+            values = getattr(self, field.name)
+            if isinstance(values, np.ndarray) and field.name != "offsets":
+                chosen[field.name] = values[frames if field.name in OF_FRAMES else atoms]
+        if self.variances is not None:
+            chosen["variances"] = self.variances.take(frames, atoms)
+        return replace(self, **chosen)
+
+    def __repr__(self) -> str:
+        n_atoms, first = np.diff(self.offsets), self.offsets[:-1]
+        largest = np.maximum.reduceat(np.abs(self.forces).max(axis=1), first) if len(self) else self.energy
+        named: dict[str, Iterable[str]] = {
+            "frame": map(str, range(len(self))), "atoms": map(str, n_atoms), "energy, eV": _shown(self.energy, ".6f"),
+            "eV/atom": _shown(self.energy / n_atoms, ".6f"), "largest force, eV/Å": _shown(largest, ".4f"),
+            "pressure, GPa": _shown(-self.stress[:, :3].mean(axis=1) / GPa, ".3f"),
+        }  # fmt: skip
+        if self.energy_std is not None:
+            named["std, meV/atom"] = _shown(1e3 * self.energy_std / n_atoms, ".3g")
+        if self.forces_std is not None:
+            named["largest std, eV/Å"] = _shown(np.maximum.reduceat(self.forces_std.max(axis=1), first), ".3g")
+        if self.novelty is not None:
+            named["novelty"] = _shown(np.maximum.reduceat(self.novelty, first), ".3g")
+        if self.extrapolating is not None:
+            named["extrapolating"] = map(str, np.add.reduceat(self.extrapolating.astype(int), first))
+        kind = f"; standard deviations are {self.std}" if self.std else ""
+        head = f"predictions for {len(self)} frames, {len(self.forces)} atoms{kind}"
+        return "\n".join([head, *columns(list(named), list(zip(*named.values(), strict=True)))])
+
+
+def _shown(values: FloatArray, how: str) -> list[str]:
+    return [format(value, how) if np.isfinite(value) else "-" for value in values]
 
 
 def coefficient_of_determination(batch: AtomsBatch, p: Predictions) -> float:

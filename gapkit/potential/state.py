@@ -40,6 +40,7 @@ class FittedState:
     noise: dict[str, float]  # sigma of each kind of target that was fitted: eV/atom, eV/Å, eV/atom
     given_noise: Noise  # as given to the fit; sigmas of rows are relative to it
     origins: IntArray  # training frame of every sparse point (M,); -1: none
+    origin_atoms: IntArray  # central atom in that frame (M,); -1: unknown
     factors: dict[str, TriangularFactor] | None = None  # of the training rows of each kind; None: no update is possible
     rows: KeptRows | None = None  # training frames and reflectors of their rows; None: new points need the frames again
     calibration: Calibration | None = None
@@ -49,7 +50,8 @@ class FittedState:
 
     def __post_init__(self) -> None:
         NOISE.check(self.noise, "noise")
-        ORIGINS.check(self.origins, "origins", {"M": self.sparse.basis.n_columns})
+        for name in ("origins", "origin_atoms"):
+            ORIGINS.check(getattr(self, name), name, {"M": self.sparse.basis.n_columns})
         if not isinstance(self.given_noise, Noise):
             raise InputError(f"`given_noise` must be a Noise, got {self.given_noise!r}")
 

@@ -23,6 +23,7 @@ import numpy as np
 from gapkit.exceptions import InputError
 from gapkit.io.arrays import Array, Arrays, ascending
 from gapkit.io.values import ELEMENTS
+from gapkit.printing import columns
 from gapkit.typing import BoolArray, FloatArray, IntArray
 from gapkit.uncertainty.neighbourhoods import FRAMES, WHITENING, Whitening, nearest, nearest_others
 
@@ -102,7 +103,7 @@ class KnownSpecies:
         return nearest(self.points, self._squares, self.whitening(x))
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Extrapolation:
     """Signs of extrapolation of the atoms of a batch.
 
@@ -127,6 +128,24 @@ class Extrapolation:
     atoms: BoolArray
     frames: BoolArray
     false_alarm: float
+
+    def __repr__(self) -> str:
+        signs = {
+            "novelty": (self.novelty > 1.0, np.max, self.novelty, "threshold"),
+            "distance": (self.distance > 1.0, np.max, self.distance, "threshold"),
+            "pair": (self.pair < 1.0 - PAIR_MARGIN, np.min, self.pair, "closest known"),
+        }
+        rows = []
+        for name, (flags, extreme, values, of) in signs.items():
+            known = values[~np.isnan(values)]
+            most = f"{extreme(known):.3g} of the {of}" if len(known) else "-"
+            rows.append((name, f"{np.count_nonzero(flags)}", most))
+        head = (
+            f"extrapolation: {np.count_nonzero(self.atoms)} of {len(self.atoms)} atoms in "
+            f"{np.count_nonzero(self.frames)} of {len(self.frames)} frames are unlike the training set (false alarms: "
+            f"{self.false_alarm:g})"
+        )
+        return "\n".join([head, *columns(("sign", "atoms", "most extreme"), rows)])
 
 
 @dataclass(frozen=True, eq=False)

@@ -84,6 +84,16 @@ class TargetVariances:
         """(n_frames, 6, 6), eV^2, in Voigt order."""
         return self.parts.get("virial")
 
+    def take(self, frames: IntArray, atoms: IntArray) -> TargetVariances:
+        """Those of some frames, and of their atoms."""
+        chosen = {kind: atoms if TARGETS[kind].per_atom else frames for kind in self.parts}
+        return TargetVariances(
+            {
+                kind: VarianceParts(part.data[chosen[kind]], part.prior[chosen[kind]])
+                for kind, part in self.parts.items()
+            }
+        )
+
     @classmethod
     def join(cls, parts: Sequence[TargetVariances]) -> TargetVariances:
         """Those of frames one part after another."""

@@ -81,10 +81,11 @@ def load(path: str | os.PathLike[str], *, species: Sequence[str | int] | None = 
         "report": f"Read from {path}, which QUIP wrote (gap_version {file.version}).",
         "seconds": {},
     }
+    nowhere = np.full(basis.n_columns, -1, dtype=np.int64)
     state = FittedState(
         tuple(terms), _sparse_model(basis, kernels, of_terms),
         KnownEnergy({z: file.energy(z) for z in numbers}, energy_terms), noise=(noise or Noise()).as_dict(),
-        given_noise=noise or Noise(), origins=np.full(basis.n_columns, -1, dtype=np.int64), metadata=metadata,
+        given_noise=noise or Noise(), origins=nowhere, origin_atoms=nowhere, metadata=metadata,
     )  # fmt: skip
     return GAP.from_state(state, terms=terms, energy_terms=energy_terms, truncation=0.0, noise=noise, calibration=None)
 

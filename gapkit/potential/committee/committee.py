@@ -18,6 +18,7 @@ from gapkit.gp.instances import AppliedBasis
 from gapkit.gp.prediction import PredictionPlan, predict
 from gapkit.potential.predictions import Predictions
 from gapkit.potential.state import Potential, state_of
+from gapkit.printing import columns
 from gapkit.structures import to_batch
 from gapkit.typing import FloatArray, IntArray
 
@@ -27,7 +28,7 @@ ATOMS_AT_ONCE = 4096
 P = TypeVar("P", bound=Potential)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class CommitteePredictions:
     """Predictions of all members for a list of frames, atoms of all frames one after another; units as `Predictions`.
 
@@ -55,6 +56,20 @@ class CommitteePredictions:
         """Joined from parts that have energies, forces and stresses."""
         joined = {name: join([getattr(part, name) for part in parts]) for name in ("energy", "forces", "stress")}
         return cls(**joined, offsets=offsets)
+
+    def __repr__(self) -> str:
+        n_members, n_frames = self.energy.shape
+        alone, first = n_members < 2, self.offsets[:-1]
+        named = {
+            "frame": map(str, range(n_frames)), "atoms": map(str, np.diff(self.offsets)),
+            "energy, eV": (f"{value:.6f}" for value in self.energy.mean(axis=0)),
+        }  # fmt: skip
+        if not alone:
+            forces = np.maximum.reduceat(self.forces_std.max(axis=1), first)
+            named["std, meV/atom"] = (f"{value:.3g}" for value in 1e3 * self.energy_std / np.diff(self.offsets))
+            named["largest std, eV/Å"] = (f"{value:.3g}" for value in forces)
+        head = f"predictions of {n_members} members for {n_frames} frames, {self.forces.shape[1]} atoms"
+        return "\n".join([head, *columns(list(named), list(zip(*named.values(), strict=True)))])
 
     energy_mean = property(lambda self: self.energy.mean(axis=0), doc="(n_frames,), eV.")
     energy_std = property(lambda self: spread(self.energy), doc="(n_frames,), eV.")

@@ -16,8 +16,9 @@ from gapkit.parallel import map_blocks
 from gapkit.potential.model import SparseModel
 from gapkit.potential.state import FittedState
 from gapkit.potential.training.rows import TrainingTargets
+from gapkit.printing import columns
 from gapkit.structures import AtomsBatch
-from gapkit.targets import TARGETS, Target
+from gapkit.targets import TARGETS, Target, shown_quantities
 from gapkit.typing import FloatArray, IntArray
 
 # Atoms of small frames whose rows are made together.
@@ -37,7 +38,7 @@ class Residuals:
     variances: FloatArray  # (n, c), data part of the posterior variance; squares of the same unit
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class LeaveOneOut:
     """Every frame as the model without it predicts it."""
 
@@ -49,6 +50,16 @@ class LeaveOneOut:
     forces = property(lambda self: self.residuals["forces"], doc="Residuals of forces, eV/Å.")
     stress = property(lambda self: self.residuals["stress"], doc="Residuals of stresses, eV/Å^3.")
     atoms = property(lambda self: self.forces.rows, doc="Atoms of the batch to which the rows of `forces` belong.")
+
+    def __repr__(self) -> str:
+        rows = []
+        for name, shown in shown_quantities().items():
+            errors = self.residuals[name].errors * shown.printed_factor
+            if errors.size:
+                numbers = (np.abs(errors).mean(), np.sqrt((errors**2).mean()), np.abs(errors).max())
+                rows.append((name, shown.printed_unit, str(len(errors)), *(f"{number:.4g}" for number in numbers)))
+        head = f"{len(self.scores)} frames, each predicted without itself"
+        return "\n".join([head, *columns(("", "unit", "labels", "MAE", "RMSE", "largest"), rows)])
 
     def of(self, target: Target) -> Residuals:
         """Residuals of a target."""

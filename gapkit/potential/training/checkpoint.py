@@ -152,7 +152,7 @@ class Checkpoint:
     def selection(
         self, engines: Sequence[Engine], kernels: Sequence[GapKernel], rng: np.random.Generator
     ) -> tuple[SparseBasis, IntArray] | None:
-        """Basis and origins (M,) of its points, for engines as descriptors make them; None: not chosen yet.
+        """Basis, and frames and atoms (2, M) of its points, for engines as descriptors make them; None: not chosen yet.
 
         `rng` is set to its state after the choice.
         """
@@ -164,14 +164,15 @@ class Checkpoint:
                 raise InputError(f"`selection.blocks` must be those of {len(engines)} terms")
             arrays = Arrays(archive, {}, prefix="basis/")
             basis = SparseBasis.from_arrays(arrays, selection["blocks"], engines, kernels)
-            origins = arrays.of({"origins": ORIGINS}, M=basis.n_columns)["origins"]
+            found = arrays.of(dict.fromkeys(("origins", "origin_atoms"), ORIGINS), M=basis.n_columns)
+            origins = np.stack([found["origins"], found["origin_atoms"]])
             made(lambda: setattr(rng.bit_generator, "state", selection["rng"]), "`selection.rng`, a generator's state,")
-        self._arrays = {"origins": origins, **basis.to_arrays()}
+        self._arrays = {"origins": origins[0], "origin_atoms": origins[1], **basis.to_arrays()}
         return basis, origins
 
     def keep_selection(self, basis: SparseBasis, origins: IntArray, rng: np.random.Generator) -> None:
         """Take over the sparse points, and write them."""
-        self._arrays = {"origins": origins, **basis.to_arrays()}
+        self._arrays = {"origins": origins[0], "origin_atoms": origins[1], **basis.to_arrays()}
         self._selection = {"blocks": basis.species, "rng": rng.bit_generator.state}
         self._save(None)
 

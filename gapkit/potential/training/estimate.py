@@ -92,7 +92,7 @@ SELECTING, EVALUATION = 2000.0, 100.0
 STARTING = 2.5e9
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class FitEstimate:
     """What a fit will cost, within a factor of about two."""
 
@@ -103,7 +103,7 @@ class FitEstimate:
     least: float  # memory that remains with one thread and small parts of frames, bytes
     stages: dict[str, float]  # seconds of each stage; their sum is `seconds`
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         stages = ", ".join(f"{name} {seconds:,.0f}" for name, seconds in self.stages.items())
         return (
             f"{self.n_rows:,} rows, {self.n_columns:,} sparse points: about {self.seconds:,.0f} s ({stages}) "

@@ -63,14 +63,14 @@ class FitPlan:
     def choose_points(
         self, batch: AtomsBatch, rng: np.random.Generator, resources: Resources
     ) -> tuple[SparseBasis, IntArray]:
-        """Basis of adapted engines and sparse points, and the frames (M,) that gave the points."""
+        """Basis of adapted engines and sparse points, and the frames and atoms (2, M) that gave the points."""
         plans = [adapted(plan, batch, self.truncation) for plan in self.of_terms]
         points = select_points(plans, batch, rng)
         engines = [plan.engine for plan in plans]
         vectors = [[(block, chosen.x) for block, chosen in of_term] for of_term in points]
         with limit_blas(resources.n_jobs, sum(plan.n_sparse for plan in plans)):
             basis = SparseBasis.build(engines, self.kernels, vectors, tolerance=self.truncation)
-        return basis, np.concatenate([chosen.frames for of_term in points for _, chosen in of_term])
+        return basis, np.hstack([(chosen.frames, chosen.atoms) for of_term in points for _, chosen in of_term])
 
 
 def fit_state(
@@ -113,7 +113,15 @@ def fit_state(
         with stages.stage("solve"):
             sparse, evidence = SparseModel.solve(basis, prior, factors, found.noise, found.scales)
     state = FittedState(
-        terms, sparse, known, found.noise, noise, origins, factors, rows, log_marginal_likelihood=evidence
+        terms,
+        sparse,
+        known,
+        found.noise,
+        noise,
+        *origins,
+        factors=factors,
+        rows=rows,
+        log_marginal_likelihood=evidence,
     )
     return state, found
 

@@ -43,14 +43,16 @@ class NewPoints:
     grown: Sequence[tuple[Engine, IntArray]]  # of every term, and where the features of the old engine are among its
     points: Sequence[Mapping[Block, Environments]]  # of every term
 
-    def frames(self, added: SparseBasis) -> IntArray:
-        """Frame of the batch (p,) of every column of the new points' basis; -1: none."""
+    def origins(self, added: SparseBasis) -> tuple[IntArray, IntArray]:
+        """Frame of the batch, and atom in it, (p,) each, of every column of the new points' basis; -1: none."""
         parts = [
-            of_term[block.species].frames
+            of_term[block.species]
             for term, of_term in zip(added.terms, self.points, strict=True)
             for block in term.blocks
         ]
-        return np.concatenate([np.zeros(0, int), *parts])
+        none = np.zeros(0, int)
+        frames = np.concatenate([none, *(part.frames for part in parts)])
+        return frames, np.concatenate([none, *(part.atoms for part in parts)])
 
 
 def scales_of_terms(state: FittedState) -> list[float]:
@@ -141,7 +143,7 @@ def given_points(state: FittedState, points: Sequence[Mapping[str, Any]]) -> New
             internal = np.empty_like(x)
             internal[:, term.engine.public_order] = term.engine.scale * x
             if len(x):
-                of_term[names[name]] = Environments(internal, np.full(len(x), -1))
+                of_term[names[name]] = Environments(internal, *np.full((2, len(x)), -1))
         found.append(of_term)
     return NewPoints([(term.engine, np.arange(term.engine.n_features)) for term in terms], found)
 
@@ -197,6 +199,5 @@ def _selected(
     for key, points in strange.items():
         if share[key]:
             selection = selector.select(points.x, share[key], rng=rng)
-            origins = np.where(selection.indices < 0, -1, points.frames[selection.indices])
-            chosen[key] = Environments(selection.points, origins)
+            chosen[key] = points.selected(selection)
     return chosen

@@ -31,19 +31,27 @@ ATOMS_OF_SAMPLE, MIN_OF_SPECIES = 3000, 20
 
 @dataclass(frozen=True, eq=False)
 class Environments:
-    """Descriptor vectors x (n, d) of one block, and the frame of the training set (n,) each is from; -1: of none."""
+    """Descriptor vectors x (n, d) of one block, and where in the training set (n,) each is from; -1: of none."""
 
     x: FloatArray
     frames: IntArray
+    atoms: IntArray  # central atom, in its frame
 
     @classmethod
     def join(cls, several: Sequence[Environments]) -> Environments:
         """One after another."""
-        return cls(np.concatenate([each.x for each in several]), np.concatenate([each.frames for each in several]))
+        columns = zip(*((each.x, each.frames, each.atoms) for each in several), strict=True)
+        return cls(*map(np.concatenate, columns))
 
     def take(self, rows: IntArray) -> Environments:
         """Some of them."""
-        return Environments(self.x[rows], self.frames[rows])
+        return Environments(self.x[rows], self.frames[rows], self.atoms[rows])
+
+    def selected(self, selection: Selection) -> Environments:
+        """The points of a selection; those that are no rows come from nowhere."""
+        given = selection.indices < 0
+        frames, atoms = (np.where(given, -1, origin[selection.indices]) for origin in (self.frames, self.atoms))
+        return Environments(selection.points, frames, atoms)
 
 
 def _waves(engine: Engine, batch: AtomsBatch) -> Iterator[tuple[range, AtomsBatch, View]]:
@@ -89,7 +97,8 @@ def sample_environments(
             for start in range(0, len(chosen), view.centres_per_chunk):
                 features = view.features(block, chosen[start : start + view.centres_per_chunk])
                 counts[block] += len(features.x)
-                part = Environments(features.x, frames.start + wave.frame_of_atom[features.centres])
+                of_frame = wave.frame_of_atom[features.centres]
+                part = Environments(features.x, frames.start + of_frame, features.centres - wave.offsets[of_frame])
                 found.append(part if engine.is_atomic else part.take(_thin(np.arange(len(part.x)), 2000, rng)))
             if engine.is_atomic:
                 counts[block] += len(centres) - len(chosen)
@@ -155,7 +164,7 @@ def _in_kernel_order(engine: Engine, found: Environments, selection: Selection) 
     given = selection.indices < 0
     if given.any():
         points[np.ix_(given, engine.public_order)] = selection.points[given]
-    return Environments(points, np.where(given, -1, found.frames[selection.indices]))
+    return replace(found.selected(selection), x=points)
 
 
 def select_points(
@@ -168,7 +177,7 @@ def select_points(
         for frames, n in _by_config_type(plan, batch):
             for block, part in _select(plan, n, batch.select(frames), rng).items():
                 origin = np.where(part.frames < 0, -1, frames[part.frames])
-                chosen.setdefault(block, []).append(Environments(part.x, origin))
+                chosen.setdefault(block, []).append(replace(part, frames=origin))
         joined = {block: Environments.join(parts) for block, parts in chosen.items()}
         points.append([(block, each.take(distinct_rows(each.x, DUPLICATES))) for block, each in joined.items()])
     if not any(points):

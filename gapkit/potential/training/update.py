@@ -154,18 +154,19 @@ def add_points(
         of_block = [scales[term] for term in basis.term_of_block]
         sparse, evidence = SparseModel.solve(basis, basis.prior(), factors, state.noise, of_block)
     times.append(time.perf_counter())
-    frames = new.frames(extension.added)
-    origins = np.empty(basis.n_columns, dtype=int)
-    origins[extension.old_columns] = state.origins
+    frames, atoms = new.origins(extension.added)
+    origins, origin_atoms = np.empty((2, basis.n_columns), dtype=int)
+    origins[extension.old_columns], origin_atoms[extension.old_columns] = state.origins, state.origin_atoms
     origins[extension.new_columns] = np.where(frames < 0, -1, frames + n_training_frames(state))
+    origin_atoms[extension.new_columns] = atoms
     steps = dict(zip(("rows", "solve"), np.diff(times).round(3).tolist(), strict=True))
     entry: dict[str, Any] = {"new_points": extension.added.n_columns, "seconds": steps}
     kind = "extend"
     if labelled is not None:
         kind, entry = "partial_fit", training_set(labelled) | entry
     state = replace(
-        _with_old_axes(state, extension.basis, new), sparse=sparse, known=known, origins=origins, factors=factors,
-        rows=rows, log_marginal_likelihood=evidence,
+        _with_old_axes(state, extension.basis, new), sparse=sparse, known=known, origins=origins,
+        origin_atoms=origin_atoms, factors=factors, rows=rows, log_marginal_likelihood=evidence,
     )  # fmt: skip
     return _noted(state, kind, entry)
 
