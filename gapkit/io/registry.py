@@ -6,6 +6,7 @@ annotated ``CutoffFunction | None`` takes the name of any registered cutoff func
 
 from __future__ import annotations
 
+import ast
 import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -99,7 +100,7 @@ def made_arguments(
     made = {}
     for argument, value in given.items():
         require_known(argument, [*parameters, *elsewhere], f"argument of {name or cls.__name__}", where)
-        annotation = str(parameters[argument].annotation)
+        annotation = _text_of(parameters[argument].annotation)
         kind = next((word for word in re.findall(r"\w+", annotation) if word in _OF_KIND), None)
         if kind is None:
             if not _fits(value, annotation):
@@ -124,14 +125,36 @@ def accepts(annotation: str, value: Any) -> bool:
     )
 
 
+def _text_of(annotation: Any) -> str:
+    return annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
+
+
 def _fits(value: Any, annotation: str) -> bool:
     """Whether a value has one of the types of an annotation; True where a file cannot hold one of them."""
+    return _is(value, ast.parse(annotation, mode="eval").body)
 
-    def one(name: str) -> bool:
-        if mapping := re.fullmatch(r"(?:Mapping|dict)\[str, (\w+)\]", name):
-            return isinstance(value, Mapping) and all(_fits(each, mapping[1]) for each in value.values())
-        if isinstance(value, bool):  # which Python takes for an int
-            return name == "bool" or name not in _PLAIN
-        return isinstance(value, _PLAIN.get(name, object))
 
-    return any(map(one, annotation.split(" | ")))
+def _is(value: Any, kind: ast.expr) -> bool:
+    """Whether a value has the type that the syntax tree of an annotation tells."""
+    if isinstance(kind, ast.BinOp):  # one | other
+        return _is(value, kind.left) or _is(value, kind.right)
+    name = _last(kind)
+    if isinstance(kind, ast.Subscript):
+        name = _last(kind.value)
+        inner = kind.slice.elts if isinstance(kind.slice, ast.Tuple) else [kind.slice]
+        if name in ("Mapping", "dict"):
+            pairs = value.items() if isinstance(value, Mapping) else None
+            return pairs is not None and all(_is(key, inner[0]) and _is(each, inner[1]) for key, each in pairs)
+        if name in ("Sequence", "list"):
+            return isinstance(value, list | tuple) and all(_is(each, inner[0]) for each in value)
+        if name == "tuple":
+            fits = isinstance(value, list | tuple) and len(value) == len(inner)
+            return fits and all(map(_is, value, inner))
+    if isinstance(value, bool):  # which Python takes for an int
+        return name == "bool" or name not in _PLAIN
+    return isinstance(value, _PLAIN.get(name, object))
+
+
+def _last(name: ast.expr) -> str:
+    """The name of a class without its module."""
+    return ast.unparse(name).rpartition(".")[2]
