@@ -43,7 +43,7 @@ def estimate_neighbours(n_atoms: int, box: FloatArray, pbc: BoolArray, cutoff: f
     volume = abs(float(np.linalg.det(box)))
     # Where the atoms end before the sphere does, as far as they go counts.
     inside = np.minimum(1.0, lengths[~pbc] / (2.0 * cutoff))
-    return float(n_atoms / volume * 4.0 / 3.0 * np.pi * cutoff**3 * np.prod(inside))
+    return float(n_atoms / volume * 4.0 / 3.0 * np.pi * min(cutoff, 1e90) ** 3 * np.prod(inside))
 
 
 def find_pairs(
