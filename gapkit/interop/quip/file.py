@@ -76,7 +76,7 @@ class _Point:
 
     i: int = whole(low=1)
     alpha: float = number(low=-1e50, high=1e50, unit="1/eV")
-    sparseCutoff: float = number(low=0.0, high=1e50)
+    sparseCutoff: float = number(low=0.0, high=1.001)  # a product of cutoff functions
     sliced: bool = flag(False)
     sparseX_size: int = whole(0)
 

@@ -284,6 +284,32 @@ def test_a_core_potential_with_embedding(tmp_path):
         load(tmp_path / "gap.xml")
 
 
+def test_slopes_that_a_pair_table_leaves_out_are_0(tmp_path):
+    write(gapkit_model("PairTables + TwoBody"), tmp_path / "gap.xml")
+    text = (tmp_path / "gap.xml").read_text()
+    for name in ("y1", "yn"):  # QUIP does not read those named after densities
+        text = re.sub(rf'(<potential_pair[^>]*) {name}="[^"]*"', rf'\1 density_{name}="-3.0"', text)
+    (tmp_path / "gap.xml").write_text(text)
+    with pytest.warns(DataWarning, match="density_y1"):
+        model = load(tmp_path / "gap.xml")
+    assert [tuple(table.slopes) for table in model.state_.known.terms[0].tables] == 3 * [(0.0, 0.0)]
+
+
+@pytest.mark.parametrize(
+    ("options", "version", "share"),
+    [
+        ("", 1596837814, 1.0), ("", 1596837813, 0.5), ("compact_clusters=F", 1600000000, 0.5),
+        ("compact_clusters=T", 1500000000, 1.0), ("xml_version=1500000000", 1600000000, 1.0),
+    ],
+)  # fmt: skip
+def test_clusters_of_two(copy, folder, options, version, share):
+    pair = ("distance_2b Z1=29 Z2=29", f"distance_Nb order=2 Z={{29 29}} {options}")
+    found = load(copy(pair, ('gap_version="\\d+"', f'gap_version="{version}"')))
+    expected = load(folder / "gap.xml")
+    columns = expected.model_.basis.blocks[0].columns
+    np.testing.assert_allclose(found.model_.weights[columns], share * expected.model_.weights[columns], rtol=1e-14)
+
+
 def test_noise_from_the_command_line(copy):
     command = "gap_fit default_sigma={0.002 0.1 0.2 0.0} config_type_sigma={liquid:0.01:0.3:0.4:0.0} gp_file=gap.xml"
     model = load(copy(("written by gapkit [^<]*", command)))
