@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import hashlib
 import io
 import json
+import os
+import signal
+import sys
+import time
+import traceback
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from ase.io import read
+
+from gapkit import GAP, SOAP, Noise, Term, TwoBody, load
+from gapkit.exceptions import GapkitError
+from gapkit.potential.model import SparseModel
+from gapkit.potential.training import accumulator, rows
+from tests.cli.conftest import copper_frames
 
 MISSING = object()
 Place = tuple[Any, ...]
@@ -54,7 +67,8 @@ class Opened:
         arrays |= {} if array is None else {name: array}
         checksums = {key: hashlib.sha256(npy(value)).hexdigest() for key, value in arrays.items()}
         shapes = {key: [value.dtype.str, list(value.shape)] for key, value in arrays.items()}
-        return Opened({**self.header, "checksums": checksums, "arrays": shapes}, arrays)
+        header = {**self.header, "checksums": checksums}
+        return Opened({**header, "arrays": shapes} if "arrays" in header else header, arrays)
 
 
 def write(path: Path, header: bytes, contents: Mapping[str, bytes]) -> None:
@@ -94,16 +108,19 @@ def other_values(value: Any) -> list[Any]:
     of_other_types = [None, "x", "", [], {}, True, 1.5, [1, 2], {"a": 1}, nested(200), {"class": "os", "arguments": {}}]
     wild: list[Any] = [float("nan"), float("inf"), 1e300, -1e300, 10**30, -(10**30), MISSING]
     same = {dict: dict, list: list, str: str, bool: bool, int: (int, float), float: (int, float)}.get(type(value))
+    if value is None:  # where a number may be right
+        return [item for item in of_other_types if item not in (None, 1.5)] + [10**30, MISSING]
     return [item for item in of_other_types if same is None or not isinstance(item, same)] + wild
 
 
 def other_arrays(array: np.ndarray) -> list[np.ndarray | None]:
     """What cannot stand in place of an array."""
     flat = array.ravel()
+    moderate = np.clip(array, -1e3, 1e3)
     others: list[np.ndarray | None] = [
         None, array[: len(array) // 2], array[:0], np.concatenate([array, array]), array[..., None], flat[:-1],
         array.astype(object), array.astype(complex), array.astype(array.dtype.newbyteorder(">")), array.astype("U8"),
-        array.astype(np.float16), array.astype(np.float32), array.astype(np.int32), array.astype(bool),
+        moderate.astype(np.float16), moderate.astype(np.float32), moderate.astype(np.int32), array.astype(bool),
         np.array(1.0), np.zeros((0, 10**9)), np.zeros((3, 0)),
     ]  # fmt: skip
     if array.ndim == 2 and array.shape[0] != array.shape[1]:
@@ -116,3 +133,62 @@ def other_arrays(array: np.ndarray) -> list[np.ndarray | None]:
     if array.dtype.kind == "i":
         others += [array - 10**6, array + 2**60, array.astype(float)]
     return others
+
+
+def judge(paths: Sequence[Path], use: Callable[[Path], np.ndarray], sound: np.ndarray) -> None:
+    """Print what became of the use of each file: refused in words that name it, the same as a sound one, or a fault."""
+    for path in paths:
+        begin = time.process_time()
+        try:
+            found = use(path)
+            right = found.shape == sound.shape and np.allclose(found, sound, rtol=1e-9, atol=1e-9)
+            verdict = "same" if right else "another result"
+        except GapkitError as error:
+            verdict = "refused" if path.name in str(error) and "Traceback" not in str(error) else f"unnamed: {error}"
+        except Exception:  # noqa: BLE001  (which is what is looked for)
+            verdict = traceback.format_exc()[-1500:].replace("Traceback", "traceback")
+        if time.process_time() - begin > 5.0:
+            verdict = f"slow: {time.process_time() - begin:.1f} s"
+        sys.stdout.write(json.dumps([path.name, verdict]) + "\n")
+
+
+def predicted(path: Path, frames: Path) -> np.ndarray:
+    """All that `info` and `predict` show of a model."""
+    model = load(path)
+    model.summary()
+    p = model.predict(read(frames, ":"), return_std=True)
+    values = (p.energy, p.forces, p.stress, p.energy_std, p.forces_std, p.stress_std, p.local_energies_std)
+    return np.concatenate([np.ravel(value) for value in values])
+
+
+# ---------------------------------------------------------------------- checkpoints
+
+
+def small_fit(checkpoint: Path | None = None) -> np.ndarray:
+    """Weights and factors of a fit in many chunks."""
+    rows.ATOMS_PER_CHUNK, accumulator.ROWS_AT_ONCE = 4, 20
+    terms = [Term(TwoBody(4.0), n_sparse=5), Term(SOAP(4.0, n_max=3, l_max=2), n_sparse=6)]
+    noise = Noise(energy=0.001, forces=0.05, virial=0.01)
+    model = GAP(terms, noise=noise, calibration=None, n_jobs=1).fit(copper_frames(4, seed=1), checkpoint=checkpoint)
+    factors = [model.state_.factors[kind].R for kind in sorted(model.state_.factors)]
+    return np.concatenate([model.model_.weights, *(np.abs(R).ravel() for R in factors)])
+
+
+def interrupted_fit(checkpoint: Path, *, complete: bool) -> None:
+    """Leave the checkpoint of half of the rows, or of all of them."""
+    original, calls = rows.training_rows, []
+
+    def some_rows(*arguments: Any) -> Any:
+        calls.append(1)
+        if len(calls) == 3 and not complete:
+            os.kill(os.getpid(), signal.SIGINT)
+        return original(*arguments)
+
+    def fail(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    rows.training_rows = some_rows
+    if complete:
+        SparseModel.solve = fail
+    with contextlib.suppress(KeyboardInterrupt):
+        small_fit(checkpoint)
