@@ -23,6 +23,7 @@ from gapkit.potential import GAP
 from gapkit.potential.model import SparseModel
 from gapkit.potential.state import FittedState
 from gapkit.potential.term import Term
+from gapkit.printing import quoted
 from gapkit.terms import KnownEnergy
 
 # Precision of the weights of a model whose data are not known: they count as exact, as in QUIP.
@@ -100,6 +101,8 @@ def _species(file: GapFile, core: Glue | None, given: Sequence[str | int] | None
     has_wildcard, named = 0 in found, found - {0}
     of_tables = core.species() if core is not None else set()
     if given is not None:
+        if not isinstance(given, list | tuple) or not all(isinstance(z, str) or z in range(1, 119) for z in given):
+            raise InputError(f"`species` must be a list such as ['Si', 8], got {quoted(given)}")
         chosen = set(atomic_numbers(given))
         wrong = sorted((named - chosen) | (set() if has_wildcard else chosen - named - of_tables))
         if wrong or not chosen:

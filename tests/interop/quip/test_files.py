@@ -455,3 +455,9 @@ def test_a_method_of_the_model_writes_the_same(tmp_path):
     model.to_quip(tmp_path / "gap.xml")
     back = load(tmp_path / "gap.xml")
     np.testing.assert_allclose(back.predict(frames).energy, model.predict(frames).energy, rtol=0, atol=SAME)
+
+
+@pytest.mark.parametrize("species", [3, "Cu", [-1], [14.5], [119], [None], {"Cu": 1}, ["Xx"], []])
+def test_species_that_are_none(folder, species):
+    with pytest.raises(InputError, match="`species` must "):
+        load(folder / "gap.xml", species=species)
