@@ -62,7 +62,7 @@ def read_model(path: Path, structures: Sequence[Path] = (), n_jobs: int | None =
 
 def is_model(file: Path) -> bool:
     """Whether a file is a model, damaged or not."""
-    return file.suffix == ".gapkit" or is_zipfile(file)
+    return file.suffix == ".gapkit" or (file.is_file() and is_zipfile(file))
 
 
 def _split(name: Path) -> tuple[Path, slice]:
