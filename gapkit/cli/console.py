@@ -16,6 +16,7 @@ import typer
 
 from gapkit.exceptions import GapkitError, GapkitWarning, Interrupted
 from gapkit.inputs import watching
+from gapkit.io.atomic import naming
 from gapkit.printing import printable
 from gapkit.progress import telling_of_compilation
 
@@ -82,17 +83,19 @@ def say(text: str) -> None:
 
 def show(item: Any) -> None:
     """Write something that rich can draw, or text as it is, to stdout."""
-    if isinstance(item, str):
-        typer.echo(printable(item, keep="\n"))
-        return
-    from rich.console import Console
+    with naming("standard output"):
+        if isinstance(item, str):
+            typer.echo(printable(item, keep="\n"))
+            return
+        from rich.console import Console
 
-    Console(file=sys.stdout, markup=False, emoji=False, highlight=False).print(item)
+        Console(file=sys.stdout, markup=False, emoji=False, highlight=False).print(item)
 
 
 def show_json(content: dict[str, Any]) -> None:
     """Write exactly one JSON object to stdout."""
-    typer.echo(json.dumps(content, indent=2, allow_nan=False))
+    with naming("standard output"):
+        typer.echo(json.dumps(content, indent=2, allow_nan=False))
 
 
 def _one_paragraph(error: Exception) -> str:

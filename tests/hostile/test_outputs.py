@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+import subprocess
+import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -81,7 +84,7 @@ INPUTS = {
     "checkpoint": ["train.extxyz", "test.extxyz", "fit.yaml", "base.gapkit", "cu.gapkit"],
     "predict": ["cu.gapkit", "test.extxyz"],
     "to_quip": ["classic.gapkit"],
-    "from_quip": ["gap.xml"],
+    "from_quip": ["gap.xml", "points"],
     "plot": ["cu.gapkit", "test.extxyz"],
 }
 # Another name of a file in the same folder.
@@ -281,3 +284,58 @@ def test_a_file_of_sparse_points_that_cannot_be_written(server: Server, stage: P
     sparse.mkdir()
     (tmp_path / "gap.xml").write_text("older")
     server.run(tmp_path, "convert", "classic.gapkit", "gap.xml").assert_refused("it is a folder")
+
+
+# --- full disks -------------------------------------------------------------------------------------------------------
+
+LIMITED = """
+import resource
+from pathlib import Path
+from gapkit import GAP, TwoBody, load
+from gapkit.cli import curate, fit, predict
+from gapkit.options.fit import FitConfig
+from gapkit.structures import read_frames
+model, frames = load("classic.gapkit"), read_frames("train.extxyz")
+resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))
+{code}
+"""
+WRITERS = {
+    "save": "model.save('new')",
+    "to_quip": "model.to_quip('new')",
+    "keep_rows": "GAP([TwoBody(cutoff=4.0)], n_sparse=8, n_jobs=1).fit(frames, keep_rows='new')",
+    "fit": "fit.run([Path('train.extxyz')], FitConfig(output='new', quiet=True, cutoff=4.0, n_sparse=8))",
+    "predict": "predict.run(Path('cu.gapkit'), [Path('test.extxyz')], Path('new'))",
+    "curate": "curate.run(Path('r2.yaml'), output=None, page=False, dry_run=False, as_json=False, quiet=True)",
+}
+
+
+@pytest.mark.parametrize("limit", [1000, 2000, 3000])
+@pytest.mark.parametrize("writer", WRITERS)
+def test_a_full_disk_is_told_with_the_name(server: Server, free: Path, writer: str, limit: int) -> None:
+    """A file may not grow beyond a limit; what was written so far goes."""
+    (free / "r2.yaml").write_text("sources: [{file: train.extxyz}]\noutliers: false\noutput: new\n")
+    done = server.call(free, LIMITED.format(limit=limit, code=WRITERS[writer]))
+    if writer == "keep_rows":  # the file is of this process
+        (free / "new").unlink()
+        done = replace(done, after={name: held for name, held in done.after.items() if name != "new"})
+    done.assert_raised("cannot write", "new", "File too large; free some space")
+
+
+@pytest.mark.parametrize("limit", [1000, 10000])
+def test_a_full_disk_for_a_checkpoint_is_a_warning(server: Server, free: Path, limit: int) -> None:
+    code = "GAP([TwoBody(cutoff=4.0)], n_sparse=8, n_jobs=1).fit(frames, checkpoint='new')"
+    done = server.call(free, LIMITED.format(limit=limit, code=code))
+    done.assert_bounded()
+    assert done.code == 0, done.err
+    assert ("the fit goes on" in done.err) == (limit < 10000), done.err
+    assert set(done.after) - set(done.before) == ({"new"} if limit == 10000 else set())
+
+
+@pytest.mark.parametrize("words", [("info", "cu.gapkit"), ("evaluate", "cu.gapkit", "test.extxyz", "--json")])
+def test_a_full_disk_behind_standard_output(made: Path, words: tuple[str, ...]) -> None:
+    with open("/dev/full", "w") as full:
+        command = [sys.executable, "-m", "gapkit", *words]
+        environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+        done = subprocess.run(command, cwd=made, stdout=full, stderr=subprocess.PIPE, env=environment, timeout=60)
+    assert done.returncode == 2
+    assert done.stderr.decode().startswith("Error: cannot write standard output: No space left on device"), done.stderr

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
@@ -67,12 +68,10 @@ def write(model: GAP, path: str | os.PathLike[str]) -> None:
         sparse.append(_coordinates(description, delta, f"{label}{i}", name, md5))
     SubElement(params, "command_line").text = f"written by gapkit {__version__}"
     ElementTree.indent(root)
-    files[path] = ElementTree.tostring(root)  # last: until then an older one has all that it names
-    for file in files:
-        check_output(file)
-    for file, content in files.items():
-        with replacing(file) as temporary:
-            temporary.write_bytes(content)
+    files[path] = ElementTree.tostring(root)
+    with ExitStack() as stack:  # they take their places from the last to the first: all points are there before the XML
+        for file, content in reversed(files.items()):
+            stack.enter_context(replacing(file)).write_bytes(content)
 
 
 def _coordinates(description: Description, delta: float, label: str, name: str, md5: str) -> Element:
