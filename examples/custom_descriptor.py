@@ -15,7 +15,10 @@ from pathlib import Path
 import numpy as np
 
 from gapkit.descriptors.base import Descriptor, Engine, Features, InstanceEdges, Jacobian, View
-from gapkit.descriptors.cutoffs import QuinticCutoff, check_cutoff
+from gapkit.descriptors.cutoffs import Cutoff, QuinticCutoff
+from gapkit.descriptors.species import SpeciesList
+from gapkit.options.checked import check_parameters
+from gapkit.options.kinds import Positive
 
 SHELLS = np.array([1.5, 2.5, 3.5])  # R_a, Å
 
@@ -23,13 +26,13 @@ SHELLS = np.array([1.5, 2.5, 3.5])  # R_a, Å
 class Shells(Descriptor):
     """Numbers of neighbours in shells of width `width` Å, over two layers."""
 
-    def __init__(self, cutoff: float = 3.5, width: float = 0.8, *, species: Sequence[str | int] | None = None) -> None:
+    def __init__(self, cutoff: Cutoff = 3.5, width: Positive = 0.8, *, species: SpeciesList | None = None) -> None:
         self.cutoff = cutoff
         self.width = width
         self.species = species
 
     def engine(self, species: Sequence[int]) -> ShellsEngine:
-        check_cutoff(self.cutoff)
+        check_parameters(self)  # by the annotations of `__init__`
         return ShellsEngine(tuple(species), self.cutoff, self.width)
 
 

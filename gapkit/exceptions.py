@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sklearn.exceptions import NotFittedError
+
 
 class GapkitError(Exception):
     """Base of every error raised on purpose by gapkit."""
@@ -31,8 +36,21 @@ class ModelFileError(GapkitError, OSError):
     """A model file is truncated, edited, from a newer version, or not a model file."""
 
 
-class NotFittedModelError(GapkitError, ValueError, AttributeError):
-    """The model has not been fitted yet."""
+if TYPE_CHECKING:
+
+    class NotFittedModelError(GapkitError, NotFittedError):
+        """The model has not been fitted yet."""
+
+else:
+
+    def __getattr__(name: str) -> Any:
+        """NotFittedModelError is made when it is first asked for: scikit-learn takes a second to import."""
+        if name != "NotFittedModelError":
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from sklearn.exceptions import NotFittedError
+
+        members = {"__module__": __name__, "__doc__": "The model has not been fitted yet."}
+        return globals().setdefault(name, type(name, (GapkitError, NotFittedError), members))
 
 
 class Interrupted(KeyboardInterrupt):

@@ -20,7 +20,8 @@ from typing import TypeVar
 
 from threadpoolctl import ThreadpoolController
 
-from gapkit.exceptions import InputError
+from gapkit.options.checked import check_one
+from gapkit.options.values import jobs
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -32,9 +33,7 @@ def resolve_n_jobs(n_jobs: int | None) -> int:
     """Number of threads: None means all cores that this process may use, -1 likewise (scikit-learn's convention)."""
     if n_jobs is None or n_jobs == -1:
         return available_cores()
-    if n_jobs < 1:
-        raise InputError(f"`n_jobs` must be a positive number of threads, -1 or None for all cores, got {n_jobs}")
-    return n_jobs
+    return check_one(jobs, n_jobs, "n_jobs")
 
 
 def available_cores() -> int:

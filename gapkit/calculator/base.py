@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any, TypeAlias
 
 import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 
-from gapkit.exceptions import InputError
 from gapkit.neighbours import NeighbourList
+from gapkit.options.values import between
 from gapkit.potential import Predictions
 from gapkit.potential.state import FittedState, Potential, state_of
 from gapkit.structures import AtomsBatch, to_batch
@@ -20,6 +20,9 @@ from gapkit.workspace import Turns
 
 # Properties of every calculator.
 PLAIN = ("energy", "free_energy", "energies", "forces", "stress")
+
+
+Skin: TypeAlias = Annotated[float, between(0.0, 20.0, "Å (0.3 to 1 Å is usual)")]
 
 
 class PotentialCalculator(Calculator):
@@ -33,8 +36,6 @@ class PotentialCalculator(Calculator):
     results: dict[str, Any]
 
     def __init__(self, model: Potential, skin: float, n_jobs: int | None, **kwargs: Any) -> None:
-        if not (np.isfinite(skin) and skin >= 0.0):
-            raise InputError(f"`skin` must be >= 0 Å, got {skin}; 0.3 to 1 Å is usual")
         self.n_jobs = model.n_jobs if n_jobs is None else n_jobs
         self._neighbours = SkinnedNeighbours(state_of(model), skin)
         self._turns = Turns()

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-from gapkit.calculator.base import PLAIN, PotentialCalculator, plain_results
-from gapkit.exceptions import InputError
+from gapkit.calculator.base import PLAIN, PotentialCalculator, Skin, plain_results
 from gapkit.neighbours import NeighbourList
+from gapkit.options.checked import checked
+from gapkit.options.kinds import Jobs
 from gapkit.potential.committee import Committee
 from gapkit.structures import AtomsBatch
 
@@ -39,11 +40,8 @@ class CommitteeCalculator(PotentialCalculator):
 
     implemented_properties: ClassVar[list[str]] = [*PLAIN, *SPREADS, *MEMBERS]
 
-    def __init__(self, committee: Committee, *, skin: float = 0.5, n_jobs: int | None = None, **kwargs: Any) -> None:
-        if not isinstance(committee, Committee):
-            raise InputError(
-                f"`committee` must be a Committee, got {type(committee).__name__}; make one with `sample_committee`"
-            )
+    @checked
+    def __init__(self, committee: Committee, *, skin: Skin = 0.5, n_jobs: Jobs | None = None, **kwargs: Any) -> None:
         self.committee = committee
         super().__init__(committee.model, skin, n_jobs, **kwargs)
 

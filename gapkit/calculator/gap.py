@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
@@ -10,10 +9,12 @@ from typing import Any, ClassVar
 import numpy as np
 from ase import Atoms
 
-from gapkit.calculator.base import PLAIN, PotentialCalculator, plain_results
+from gapkit.calculator.base import PLAIN, PotentialCalculator, Skin, plain_results
 from gapkit.gp.instances import AppliedBasis
 from gapkit.gp.prediction import Uncertainty
 from gapkit.neighbours import NeighbourList
+from gapkit.options.checked import checked
+from gapkit.options.kinds import Jobs, PathLike
 from gapkit.potential import GAP, load
 from gapkit.potential.error_bars.extrapolation import compare_with_training, detector_of
 from gapkit.potential.error_bars.standard_deviations import Std, check_std, predict_with_error_bars
@@ -63,9 +64,10 @@ class GAPCalculator(PotentialCalculator):
 
     implemented_properties: ClassVar[list[str]] = [*PLAIN, "energies_std", *PARTS, *SIGNS, *ERROR_BARS]
 
+    @checked
     def __init__(
-        self, model: GAP | str | os.PathLike[str], *, skin: float = 0.5, single_precision: bool = False,
-        std: Std | None = None, n_jobs: int | None = None, **kwargs: Any,
+        self, model: GAP | PathLike, *, skin: Skin = 0.5, single_precision: bool = False, std: Std | None = None,
+        n_jobs: Jobs | None = None, **kwargs: Any,
     ) -> None:  # fmt: skip
         self.model = model if isinstance(model, GAP) else load(model)
         self.single_precision = single_precision

@@ -18,6 +18,7 @@ from gapkit.curation.label_outliers import energy_outliers, loud_forces, net_for
 from gapkit.curation.trajectory_checks import along_trajectories
 from gapkit.exceptions import DataError, InputError
 from gapkit.neighbours import build_neighbour_list
+from gapkit.options.checked import checked
 from gapkit.structures import AtomsBatch, LabelKeys, Labels, find_faults, to_batch
 from gapkit.structures.checks.geometry import ISOLATED_BEYOND, coincident_atoms, nearest_distances
 from gapkit.structures.checks.work import label_consistency
@@ -30,6 +31,7 @@ UNIT_TOLERANCE = 0.03
 ERRORS = {"close_atoms", "coincident_atoms", "contradictory_duplicates"}
 
 
+@checked
 def check(
     frames: Sequence[Atoms], *, keys: LabelKeys | None = None, sources: Sequence[str] | None = None
 ) -> list[Finding]:

@@ -15,6 +15,8 @@ from gapkit.descriptors.base import Descriptor
 from gapkit.exceptions import InputError
 from gapkit.io.plain import plain
 from gapkit.neighbours import build_neighbour_list
+from gapkit.options.checked import checked
+from gapkit.options.kinds import Positive
 from gapkit.selection.fingerprints import FingerprintSpace
 from gapkit.structures import AtomsBatch, to_batch
 from gapkit.typing import BoolArray, FloatArray
@@ -68,9 +70,11 @@ class Coverage:
         return dict(plain(asdict(self)))
 
 
+@checked
 def measure_coverage(
     frames: Sequence[Atoms] | AtomsBatch, pool: Sequence[Atoms] | AtomsBatch | None = None, *,
-    reference_cell: ArrayLike | None = None, max_distance: float = MAX_DISTANCE, descriptor: Descriptor | None = None,
+    reference_cell: ArrayLike | None = None, max_distance: Positive = MAX_DISTANCE,
+    descriptor: Descriptor | None = None,
 ) -> Coverage:  # fmt: skip
     """Measure the span of a data set.
 

@@ -24,6 +24,8 @@ from ase.data import chemical_symbols
 
 from gapkit.curation.weights import copy_frame, with_sigmas
 from gapkit.exceptions import DataError, InputError
+from gapkit.options.checked import checked
+from gapkit.options.kinds import Positive
 from gapkit.structures import AtomsBatch, LabelKeys, to_batch
 from gapkit.targets import TARGETS, Target
 from gapkit.typing import BoolArray, FloatArray, IntArray
@@ -82,9 +84,10 @@ def _root(n_atoms: IntArray, target: Target) -> FloatArray:
     return np.sqrt(n_atoms)[:, None] if target.grows else np.ones((1, 1))
 
 
+@checked
 def combine_fidelities(
-    frames: Sequence[Atoms], others: Sequence[Atoms], *, third: Sequence[Atoms] | None = None, ratio: float = 1.0,
-    threshold: float = 2.0, keys: LabelKeys | None = None,
+    frames: Sequence[Atoms], others: Sequence[Atoms], *, third: Sequence[Atoms] | None = None, ratio: Positive = 1.0,
+    threshold: Positive = 2.0, keys: LabelKeys | None = None,
 ) -> Fidelities:  # fmt: skip
     """Combine the labels of two levels of theory.
 
@@ -107,8 +110,6 @@ def combine_fidelities(
     DataError
         If no kind of label is there on at least 5 common frames.
     """
-    if not (ratio > 0 and threshold > 0):
-        raise InputError(f"`ratio` and `threshold` must be > 0, got {ratio} and {threshold}")
     first, second = (to_batch(f, keys=keys, strict=False) for f in (frames, others))
     batches = [first, second] if third is None else [first, second, to_batch(third, keys=keys, strict=False)]
     for batch in batches[1:]:

@@ -29,6 +29,7 @@ from gapkit.curation.findings import robust_scale
 from gapkit.exceptions import InputError
 from gapkit.gp.instances import AppliedBasis
 from gapkit.gp.variance.targets import target_rows
+from gapkit.options.checked import checked
 from gapkit.parallel import map_blocks
 from gapkit.potential import GAP
 from gapkit.potential.metadata import check_training_set
@@ -116,6 +117,7 @@ class InfluenceReport:
         return "\n".join(lines)
 
 
+@checked
 def influence(model: GAP, frames: Atoms | Sequence[Atoms]) -> InfluenceReport:
     """Influence of each training configuration on the fit.
 
@@ -208,6 +210,7 @@ def frame_rows(
     return np.concatenate(rows), np.concatenate(residuals), np.concatenate(labels), np.concatenate(kinds)
 
 
+@checked
 def outlier_scores(frames: Sequence[FrameInfluence]) -> dict[str, FloatArray]:
     """Robust outlier scores of configurations: "energy", "forces", "virial", "atom", "all" and "sign".
 

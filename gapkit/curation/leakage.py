@@ -17,6 +17,8 @@ from scipy.spatial.distance import cdist
 
 from gapkit.descriptors.base import Descriptor
 from gapkit.exceptions import InputError
+from gapkit.options.checked import checked
+from gapkit.options.kinds import Fraction
 from gapkit.selection.fingerprints import (
     Fingerprints,
     FingerprintSpace,
@@ -52,8 +54,9 @@ class Leak:
     threshold: float
 
 
+@checked
 def find_leakage(
-    train: Frames, test: Frames, *, descriptor: Descriptor | None = None, false_alarm: float = FALSE_ALARM
+    train: Frames, test: Frames, *, descriptor: Descriptor | None = None, false_alarm: Fraction = FALSE_ALARM
 ) -> list[Leak]:
     """Find test frames that are near-twins of training frames, up to symmetry and repetition of the cell.
 
@@ -81,7 +84,7 @@ def find_twins(
     train: Frames, test: Frames, *, descriptor: Descriptor | None = None, false_alarm: float = FALSE_ALARM
 ) -> list[Leak]:
     """All near-twins, the furthest below their threshold first; parameters and errors are those of `find_leakage`."""
-    if not 0.0 < false_alarm < 0.5:
+    if not false_alarm < 0.5:
         raise InputError(f"`false_alarm` must be > 0 and < 0.5, got {false_alarm!r}; 0.001 is usual")
     if len(test) == 0:
         return []

@@ -8,12 +8,15 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
-from sklearn.base import clone
 
 from gapkit.errors import Errors, evaluate
 from gapkit.exceptions import InputError
+from gapkit.options.checked import checked
+from gapkit.options.kinds import Count, SeedNumber
 from gapkit.potential import GAP
+from gapkit.potential.checks import for_part
 from gapkit.selection.select import Method, select
+from gapkit.structures import to_batch
 from gapkit.targets import shown_quantities
 from gapkit.typing import IntArray
 
@@ -67,9 +70,10 @@ class LearningCurve:
         return "\n".join(lines)
 
 
+@checked
 def learning_curve(
-    model: GAP, frames: Sequence[Atoms], frames_test: Sequence[Atoms], sizes: Sequence[int], *,
-    selectors: Sequence[Method] | Mapping[str, Chooser] = ("random", "v_optimal"), seeds: Sequence[int] = (0, 1),
+    model: GAP, frames: Sequence[Atoms], frames_test: Sequence[Atoms], sizes: Sequence[Count], *,
+    selectors: Sequence[Method] | Mapping[str, Chooser] = ("random", "v_optimal"), seeds: Sequence[SeedNumber] = (0, 1),
     options: Mapping[str, Any] | None = None,
 ) -> LearningCurve:  # fmt: skip
     """Fit to selections of growing size and test on the same frames.
@@ -107,6 +111,7 @@ def learning_curve(
         selectors if isinstance(selectors, Mapping) else {name: _chooser(name, fitted, options) for name in selectors}
     )
     nested = options.get("quotas") is None  # with quotas a small selection is no part of a large one
+    batch = to_batch(frames, keys=model.label_keys)
     points = []
     for name, choose in choosers.items():
         for seed in seeds:
@@ -114,7 +119,7 @@ def learning_curve(
             for n in sorted(set(sizes)):
                 chosen = order[:n] if nested or n == max(sizes) else np.asarray(choose(frames, n, seed))
                 part = [frames[i] for i in chosen]
-                errors = evaluate(clone(model).fit(part), frames_test).overall
+                errors = evaluate(for_part(model, batch, batch.select(chosen)).fit(part), frames_test).overall
                 points.append(CurvePoint(n, sum(map(len, part)), errors.mae, errors.rmse, selector=name, seed=seed))
     return LearningCurve(tuple(points))
 

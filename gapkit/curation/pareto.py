@@ -18,6 +18,8 @@ from gapkit.descriptors.species import check_species
 from gapkit.exceptions import DataError, InputError, NotFittedModelError
 from gapkit.gp.factors import TriangularFactor
 from gapkit.gp.noise import Noise
+from gapkit.options.checked import checked
+from gapkit.options.kinds import Positive
 from gapkit.parallel import limit_blas
 from gapkit.potential import GAP
 from gapkit.potential.training.estimate import Resources
@@ -118,8 +120,9 @@ class ParetoFront:
         return "\n".join(lines)
 
 
+@checked
 def pareto(
-    model: GAP, frames_test: Atoms | Sequence[Atoms], ratios: Sequence[float | tuple[float, float]] = RATIOS
+    model: GAP, frames_test: Atoms | Sequence[Atoms], ratios: Sequence[Positive | tuple[Positive, Positive]] = RATIOS
 ) -> ParetoFront:
     """Test errors for several ratios of the noise of energies and virials to that of forces.
 
@@ -147,8 +150,8 @@ def pareto(
         raise NotFittedModelError("`pareto` needs a fitted model with its factors; save models with `factors=True`")
     state = model.state_
     pairs = [(float(r), float(r)) if np.ndim(r) == 0 else tuple(map(float, r)) for r in ratios]  # type: ignore[arg-type]
-    if not pairs or any(len(p) != 2 or not (np.isfinite(p).all() and min(p) > 0) for p in pairs):
-        raise InputError(f"`ratios` must be numbers, or pairs of numbers, > 0, got {list(ratios)!r}")
+    if not pairs:
+        raise InputError("`ratios` must hold numbers, or pairs of numbers, > 0, got none")
     triangles = _test_triangles(model, frames_test)
     found = []
     with limit_blas(model.n_jobs, model.n_sparse_):

@@ -13,13 +13,14 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
-from sklearn.base import clone
 
 from gapkit.curation.influence import ALL, LEAST_OF_A_TYPE, examine, outlier_scores, training_batch
 from gapkit.curation.weights import without_labels
 from gapkit.errors.tables import rmse
-from gapkit.exceptions import InputError
+from gapkit.options.checked import checked
+from gapkit.options.kinds import Count, Fraction, Positive
 from gapkit.potential import GAP
+from gapkit.potential.checks import for_part
 from gapkit.potential.error_bars.leave_one_out import LeaveOneOut
 from gapkit.structures import LabelKeys
 from gapkit.targets import TARGETS
@@ -92,9 +93,10 @@ class Pruned:
         return "\n".join(lines)
 
 
+@checked
 def prune(
-    model: GAP, frames: Sequence[Atoms], *, threshold: float = 6.0, max_fraction: float = 0.1, max_rounds: int = 4,
-    whole_frames: bool = False, check: Check | None = None,
+    model: GAP, frames: Sequence[Atoms], *, threshold: Positive = 6.0, max_fraction: Fraction = 0.1,
+    max_rounds: Count = 4, whole_frames: bool = False, check: Check | None = None,
 ) -> Pruned:  # fmt: skip
     """Leave out the labels that do not fit to all others, and fit again.
 
@@ -127,11 +129,6 @@ def prune(
     InputError
         If the frames are not the training set, or an option is out of range.
     """
-    if not (threshold > 0 and 0 < max_fraction < 1 and max_rounds >= 1):
-        raise InputError(
-            f"`threshold` must be > 0, `max_fraction` between 0 and 1 and `max_rounds` >= 1, got {threshold}, "
-            f"{max_fraction} and {max_rounds}"
-        )
     batch = training_batch(model, frames)
     labels, has = batch.all_labels, batch.labelled_frames
     inside = {kind: np.ones(batch.n_frames, bool) for kind in TARGETS}
@@ -151,7 +148,7 @@ def prune(
             break
         inside = stays
         used = _left(frames, inside, model.label_keys)
-        now = clone(model).fit(used)
+        now = for_part(model, batch, batch.select(np.any(list(inside.values()), axis=0))).fit(used)
     kept, whole = np.any(list(inside.values()), axis=0), np.all(list(inside.values()), axis=0)
     stands_out = np.max(list(scores.values()), axis=0) > threshold
     outliers = [

@@ -21,8 +21,9 @@ from scipy.stats import chi2
 from sklearn.base import clone
 
 from gapkit.curation.weights import with_sigmas
-from gapkit.exceptions import InputError
 from gapkit.gp.noise import Noise
+from gapkit.options.checked import checked
+from gapkit.options.kinds import Count, Positive
 from gapkit.potential import GAP
 from gapkit.potential.error_bars.leave_one_out import LeaveOneOut
 from gapkit.potential.training.source import labelled_batch
@@ -45,9 +46,10 @@ class RobustFit:
     changes: tuple[float, ...]
 
 
+@checked
 def robust_fit(
     model: GAP, frames: Sequence[Atoms], *, weights: Literal["student", "huber"] = "student",
-    shape: float | None = None, max_iterations: int = 5, tolerance: float = 0.1,
+    shape: Positive | None = None, max_iterations: Count = 5, tolerance: Positive = 0.1,
 ) -> RobustFit:  # fmt: skip
     """Fit with weights that fall with the residuals of a frame.
 
@@ -69,11 +71,6 @@ def robust_fit(
     InputError
         If an option is out of range.
     """
-    if weights not in ("student", "huber") or (shape is not None and not shape > 0) or max_iterations < 1:
-        raise InputError(
-            f'`weights` must be "student" or "huber", `shape` > 0 and `max_iterations` >= 1, got {weights!r}, {shape} '
-            f"and {max_iterations}"
-        )
     constant = shape if shape is not None else (4.0 if weights == "student" else 1.345)
     fitted: GAP = clone(model).fit(frames)
     current = list(frames)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 from ase import Atoms
@@ -12,7 +12,9 @@ from sklearn.cluster import KMeans
 
 from gapkit.curation.leakage import find_leakage, near_twins
 from gapkit.descriptors.base import Descriptor
-from gapkit.exceptions import DataError, InputError
+from gapkit.exceptions import DataError
+from gapkit.options.checked import checked
+from gapkit.options.kinds import Fraction, SeedNumber
 from gapkit.selection.duplicates import components
 from gapkit.selection.fingerprints import FingerprintSpace
 from gapkit.structures import AtomsBatch, to_batch
@@ -23,9 +25,10 @@ By = Literal["config_type", "trajectory", "time_block", "similarity"]
 Links = list[tuple[int, int]]
 
 
+@checked
 def split(
-    frames: Sequence[Atoms], test_fraction: float = 0.1, by: By = "config_type", *, random_state: int | None = None,
-    descriptor: Descriptor | None = None,
+    frames: Sequence[Atoms], test_fraction: Fraction = 0.1, by: By = "config_type", *,
+    random_state: SeedNumber | None = None, descriptor: Descriptor | None = None,
 ) -> tuple[list[Atoms], list[Atoms]]:  # fmt: skip
     """Divide frames into a training and a test set without near-twins between them.
 
@@ -66,10 +69,6 @@ def split_indices(
     descriptor: Descriptor | None = None,
 ) -> tuple[IntArray, IntArray]:  # fmt: skip
     """Indices of the training and of the test frames of `split`, ascending."""
-    if not 0.0 < test_fraction < 1.0:
-        raise InputError(f"`test_fraction` must be > 0 and < 1, got {test_fraction!r}; 0.1 is usual")
-    if by not in get_args(By):
-        raise InputError(f"`by` must be one of {', '.join(get_args(By))}, got {by!r}")
     batch = to_batch(frames, strict=False)
     seed = 0 if random_state is None else random_state
     prints = FingerprintSpace.of(batch, descriptor)(batch)

@@ -17,6 +17,8 @@ from scipy.optimize import linprog
 
 from gapkit.exceptions import DataError, InputError
 from gapkit.gp.noise import DEFAULT_NOISE, Noise
+from gapkit.options.checked import checked
+from gapkit.options.kinds import NotNegative, Positive
 from gapkit.structures import LabelKeys, to_batch
 from gapkit.structures.frame_labels import results_of
 from gapkit.targets import TARGETS
@@ -67,6 +69,7 @@ def with_sigmas(atoms: Atoms, sigmas: Mapping[str, ArrayLike], *, keys: LabelKey
     return new
 
 
+@checked
 def noise_sigmas(
     frames: Sequence[Atoms], noise: Noise, factors: ArrayLike = 1.0, *, keys: LabelKeys | None = None
 ) -> list[Atoms]:
@@ -90,6 +93,7 @@ def noise_sigmas(
     return out
 
 
+@checked
 def hull_distances(frames: Sequence[Atoms], *, keys: LabelKeys | None = None) -> FloatArray:
     """Energies above the convex hull of the frames themselves, eV/atom, (n_frames,); NaN without an energy.
 
@@ -125,9 +129,10 @@ def hull_distances(frames: Sequence[Atoms], *, keys: LabelKeys | None = None) ->
     return np.maximum(per_atom - hull[member], 0.0)
 
 
+@checked
 def hull_distance_sigmas(
-    frames: Sequence[Atoms], noise: Noise = DEFAULT_NOISE, *, scale: float = 0.1, power: float = 1.0,
-    largest: float = 30.0, keys: LabelKeys | None = None,
+    frames: Sequence[Atoms], noise: Noise = DEFAULT_NOISE, *, scale: Positive = 0.1, power: NotNegative = 1.0,
+    largest: Positive = 30.0, keys: LabelKeys | None = None,
 ) -> list[Atoms]:  # fmt: skip
     """Sigmas that grow with the energy above the convex hull: (1 + d / scale)^power times those of `noise`.
 
@@ -149,9 +154,10 @@ def hull_distance_sigmas(
     return noise_sigmas(frames, noise, np.where(np.isnan(factors), np.nanmedian(factors), factors), keys=keys)
 
 
+@checked
 def energy_window_sigmas(
-    frames: Sequence[Atoms], windows: Mapping[float, float], noise: Noise = DEFAULT_NOISE, *, beyond: float = 30.0,
-    keys: LabelKeys | None = None,
+    frames: Sequence[Atoms], windows: Mapping[Positive, Positive], noise: Noise = DEFAULT_NOISE, *,
+    beyond: Positive = 30.0, keys: LabelKeys | None = None,
 ) -> list[Atoms]:  # fmt: skip
     """Sigmas in steps of the energy above the convex hull.
 

@@ -25,12 +25,13 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from gapkit._core.rows import count_instance_edges, fill_instance_edges
-from gapkit.descriptors.species import atomic_numbers, check_species
+from gapkit.descriptors.species import SpeciesList, atomic_numbers, check_species
 from gapkit.exceptions import InputError
 from gapkit.io.arrays import Array, Schema
 from gapkit.io.registry import registered
 from gapkit.kernels import DotProduct, GapKernel
 from gapkit.neighbours import NeighbourList, build_neighbour_list
+from gapkit.options.checked import Parameters, checked
 from gapkit.sparse import CUR, SparseSelector
 from gapkit.structures import to_batch
 from gapkit.typing import FloatArray, IntArray
@@ -255,7 +256,7 @@ class _ScaledView(View):
         self._view.pullback(features.state, self._scale * gx, gf, edge_gradients)
 
 
-class Descriptor(TransformerMixin, BaseEstimator, ABC):
+class Descriptor(Parameters, TransformerMixin, BaseEstimator, ABC):
     """Base of descriptors: a scikit-learn transformer over lists of `ase.Atoms`, and a factory of engines."""
 
     def __init_subclass__(cls, *, former: Sequence[str] = (), **kwargs: Any) -> None:
@@ -263,7 +264,7 @@ class Descriptor(TransformerMixin, BaseEstimator, ABC):
         if not cls.__name__.startswith("_"):
             registered("Descriptor", former=former)(cls)
 
-    species: Sequence[str | int] | None
+    species: SpeciesList | None
 
     @abstractmethod
     def engine(self, species: Sequence[int]) -> Engine:
@@ -285,6 +286,7 @@ class Descriptor(TransformerMixin, BaseEstimator, ABC):
         """Atomic numbers given to the descriptor, or those `found` in the data."""
         return tuple(found) if self.species is None else atomic_numbers(self.species)
 
+    @checked
     def fit(self, frames: Atoms | Sequence[Atoms], y: object = None) -> Descriptor:
         """Note the species of `frames` (unless given) and fill the tables.
 
@@ -297,6 +299,7 @@ class Descriptor(TransformerMixin, BaseEstimator, ABC):
         self.engine_ = self.engine(self.species_)
         return self
 
+    @checked
     def transform(self, frames: Atoms | Sequence[Atoms]) -> FloatArray:
         """Descriptor vectors of all instances, (n_instances, d): atom by atom for one-atom descriptors.
 

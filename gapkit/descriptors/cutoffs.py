@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import Annotated, ClassVar, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 
 from gapkit._core.switch import cosine_switch, quintic_switch
 from gapkit.exceptions import InputError
 from gapkit.io.registry import registered
+from gapkit.options.checked import Checked
+from gapkit.options.kinds import NotNegative, Positive
+from gapkit.options.values import between
 from gapkit.typing import FloatArray
 
 
+@runtime_checkable
 class CutoffFunction(Protocol):
     """f(r), 1 inside and 0 at and beyond `cutoff`."""
 
@@ -23,18 +27,12 @@ class CutoffFunction(Protocol):
 
 
 @dataclass(frozen=True)
-class _Switch:
+class _Switch(Checked):
     """A cutoff function that falls over the last `width` Å, by a compiled loop."""
 
-    width: float
+    width: Positive
 
     _fill: ClassVar[Callable[..., None]]
-
-    def __post_init__(self) -> None:
-        if not (np.isfinite(self.width) and self.width > 0.0):
-            raise InputError(
-                f"`width` of a cutoff function must be > 0 Å, got {self.width}; 0.5 Å is narrow, the cutoff is wide"
-            )
 
     def __call__(self, distances: FloatArray, cutoff: float) -> tuple[FloatArray, FloatArray]:
         values, slopes = np.empty_like(distances), np.empty_like(distances)
@@ -61,19 +59,11 @@ class DecayingCutoff(_Switch):
     Source: Caro, Phys. Rev. B 100, 024112 (2019), radial scaling; the weight of neighbours of QUIP's `cutoff_dexp`.
     """
 
-    exponent: float
-    scale: float
-    rate: float
+    exponent: Positive
+    scale: Positive
+    rate: NotNegative
 
     _fill = staticmethod(cosine_switch)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name in ("exponent", "scale"):
-            if not (np.isfinite(getattr(self, name)) and getattr(self, name) > 0.0):
-                raise InputError(f"`{name}` of DecayingCutoff must be > 0, got {getattr(self, name)}; 2 is usual")
-        if not (np.isfinite(self.rate) and self.rate >= 0.0):
-            raise InputError(f"`rate` of DecayingCutoff must be >= 0, got {self.rate}; 1 is usual")
 
     def __call__(self, distances: FloatArray, cutoff: float) -> tuple[FloatArray, FloatArray]:
         values, slopes = super().__call__(distances, cutoff)
@@ -105,18 +95,14 @@ class NoCutoff:
         return np.ones_like(distances), np.zeros_like(distances)
 
 
+Cutoff: TypeAlias = Annotated[float, between(0.5, 20.0, "Å (4 to 7 Å is usual)")]
+
+
 def switch_of(cutoff: float, transition: float | None, cutoff_function: CutoffFunction | None) -> CutoffFunction:
     """The switch of a descriptor: the function given, or a quintic of width `transition` (None: the whole cutoff)."""
-    check_cutoff(cutoff)
     if transition is not None and cutoff_function is not None:
         raise InputError("`transition` must be None when `cutoff_function` is given, which has a width of its own")
     width = getattr(cutoff_function, "width", transition)
     if width is not None and not 0.0 < width <= cutoff:
         raise InputError(f"`transition` must be > 0 and at most the cutoff of {cutoff} Å, got {width}")
     return cutoff_function or QuinticCutoff(cutoff if transition is None else transition)
-
-
-def check_cutoff(cutoff: float) -> None:
-    """Raise InputError for a cutoff that no descriptor can have."""
-    if not (np.isfinite(cutoff) and 0.5 <= cutoff <= 20.0):
-        raise InputError(f"`cutoff` must be between 0.5 and 20 Å, got {cutoff}; 4 to 7 Å is usual")

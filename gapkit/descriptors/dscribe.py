@@ -10,14 +10,18 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
 from itertools import product
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from ase import Atoms
 from ase.data import chemical_symbols
 
 from gapkit.descriptors.base import Block, Descriptor, Engine, Features, InstanceEdges, Jacobian, View
-from gapkit.descriptors.cutoffs import check_cutoff
+from gapkit.descriptors.cutoffs import Cutoff
+from gapkit.descriptors.species import SpeciesList
+from gapkit.options.checked import in_final_types
+from gapkit.options.kinds import Positive
+from gapkit.options.values import whole_from
 from gapkit.typing import FloatArray, IntArray
 from gapkit.workspace import Workspace
 
@@ -89,15 +93,14 @@ class DScribeEngine(Engine):
 class _DScribe(Descriptor):
     """A descriptor that DScribe computes."""
 
-    cutoff: float
+    cutoff: Cutoff
 
     @abstractmethod
     def _make(self, symbols: list[str]) -> tuple[Any, float]:
         """DScribe's object for clusters of these elements, and the distance in Å beyond which it sees no atom."""
 
     def engine(self, species: Sequence[int]) -> DScribeEngine:
-        check_cutoff(self.cutoff)
-        made, reach = self._make([chemical_symbols[z] for z in species])
+        made, reach = in_final_types(self)._make([chemical_symbols[z] for z in species])
         return DScribeEngine(tuple(species), reach, made)
 
 
@@ -118,14 +121,14 @@ class DScribeSOAP(_DScribe):
     species : sequence of str or int, or None
     """
 
-    cutoff: float = 5.0
-    n_max: int = 8
-    l_max: int = 6
-    sigma: float = 0.5
+    cutoff: Cutoff = 5.0
+    n_max: Annotated[int, whole_from(1, 24)] = 8
+    l_max: Annotated[int, whole_from(0, 20)] = 6
+    sigma: Positive = 0.5
     _: KW_ONLY
-    basis: str = "gto"
+    basis: Literal["gto", "polynomial"] = "gto"
     smooth: bool = False
-    species: Sequence[str | int] | None = None
+    species: SpeciesList | None = None
 
     def _make(self, symbols: list[str]) -> tuple[Any, float]:
         from dscribe.descriptors import SOAP
@@ -155,11 +158,11 @@ class DScribeACSF(_DScribe):
     species : sequence of str or int, or None
     """
 
-    cutoff: float = 5.0
+    cutoff: Cutoff = 5.0
     _: KW_ONLY
-    g2: Sequence[tuple[float, float]] = ((0.05, 0.0), (0.5, 1.5), (0.5, 3.0), (4.0, 2.4))
-    g4: Sequence[tuple[float, float, float]] = tuple(product((0.01,), (1.0, 4.0), (1.0, -1.0)))
-    species: Sequence[str | int] | None = None
+    g2: Sequence[tuple[Positive, float]] = ((0.05, 0.0), (0.5, 1.5), (0.5, 3.0), (4.0, 2.4))
+    g4: Sequence[tuple[Positive, Positive, float]] = tuple(product((0.01,), (1.0, 4.0), (1.0, -1.0)))
+    species: SpeciesList | None = None
 
     def _make(self, symbols: list[str]) -> tuple[Any, float]:
         from dscribe.descriptors import ACSF

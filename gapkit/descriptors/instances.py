@@ -10,10 +10,13 @@ from typing import ClassVar
 import numpy as np
 
 from gapkit.descriptors.base import Block, Descriptor, Engine, View
-from gapkit.descriptors.cutoffs import CutoffFunction, switch_of
-from gapkit.descriptors.species import atomic_numbers
+from gapkit.descriptors.cutoffs import Cutoff, CutoffFunction, switch_of
+from gapkit.descriptors.species import SpeciesList, atomic_numbers
 from gapkit.exceptions import InputError
 from gapkit.neighbours import NeighbourList
+from gapkit.options.annotations import shown
+from gapkit.options.checked import in_final_types
+from gapkit.options.kinds import Positive
 from gapkit.typing import IntArray
 
 
@@ -21,23 +24,26 @@ from gapkit.typing import IntArray
 class _InstanceDescriptor(Descriptor):
     """Base of descriptors of pairs and triplets; parameters as of `TwoBody`."""
 
-    cutoff: float = 4.0
+    cutoff: Cutoff = 4.0
     _: KW_ONLY
-    transition: float | None = None
+    transition: Positive | None = None
     cutoff_function: CutoffFunction | None = None
-    species: Sequence[str | int] | None = None
-    blocks: Sequence[Sequence[str | int]] | None = None
+    species: SpeciesList | None = None
+    blocks: Sequence[SpeciesList] | None = None
 
     _engine: ClassVar[type[InstanceEngine]]
 
     def engine(self, species: Sequence[int]) -> InstanceEngine:
-        switch, chosen = switch_of(self.cutoff, self.transition, self.cutoff_function), None
-        if self.blocks is not None:
-            n = self._engine.n_atoms
-            if not self.blocks or any(isinstance(block, str) or len(block) != n for block in self.blocks):
-                raise InputError(f"`blocks` must hold tuples of {n} species, got {self.blocks!r}")
-            chosen = tuple(atomic_numbers(block) for block in self.blocks)
+        self = in_final_types(self)
+        switch = switch_of(self.cutoff, self.transition, self.cutoff_function)
+        chosen = None if self.blocks is None else tuple(atomic_numbers(block) for block in self.blocks)
         return self._engine(tuple(species), self.cutoff, switch, chosen)
+
+    def _check_parameters(self) -> None:
+        super()._check_parameters()
+        n = self._engine.n_atoms
+        if self.blocks is not None and (not self.blocks or any(len(block) != n for block in self.blocks)):
+            raise InputError(f"`blocks` must hold tuples of {n} species, got {shown(self.blocks)}")
 
     def default_n_sparse(self, n_blocks: int) -> int:
         return 100 * n_blocks

@@ -14,14 +14,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import permutations
-from numbers import Real
 
 import numpy as np
 
 from gapkit.descriptors.base import Block, Features, InstanceEdges, Jacobian
 from gapkit.descriptors.instances import InstanceEngine, _InstanceDescriptor
 from gapkit.descriptors.three_body import TripletView
-from gapkit.exceptions import InputError
+from gapkit.options.kinds import Positive
 from gapkit.typing import FloatArray, IntArray
 from gapkit.workspace import Workspace
 
@@ -146,11 +145,11 @@ class TripletDistances(_InstanceDescriptor, former=("Triangles",)):
         Species of the triplets, the centre first, that count, such as ``[("Si", "Si", "Si")]``; None: all.
     """
 
-    length_scale: float = 1.0
+    length_scale: Positive = 1.0
 
     _engine = TripletDistancesEngine
 
     def engine(self, species: Sequence[int]) -> TripletDistancesEngine:
-        if not (isinstance(self.length_scale, Real) and 0.0 < self.length_scale < np.inf):
-            raise InputError(f"`length_scale` of TripletDistances must be one number > 0 Å, got {self.length_scale!r}")
-        return replace(super().engine(species), length_scale=float(self.length_scale))
+        engine = super().engine(species)
+        assert isinstance(engine, TripletDistancesEngine)
+        return replace(engine, length_scale=float(self.length_scale))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gapkit.descriptors.base import Block, Features, InstanceEdges, Jacobian
+from gapkit.descriptors.cutoffs import Cutoff
 from gapkit.descriptors.instances import InstanceEngine, InstanceView, _InstanceDescriptor, ranges
 from gapkit.kernels import GapKernel, SquaredExponential
 from gapkit.sparse import SparseSelector, Uniform1D
@@ -67,7 +68,7 @@ class TwoBody(_InstanceDescriptor):
         Species of the pairs that count, such as ``[("Si", "O")]``; None: all.
     """
 
-    cutoff: float = 5.0
+    cutoff: Cutoff = 5.0
 
     _engine = PairEngine
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from gapkit.errors.tables import Errors, ErrorTable, mae, rmse
 from gapkit.exceptions import DataError
+from gapkit.options.checked import checked
 from gapkit.structures import AtomsBatch, LabelKeys, to_batch
 from gapkit.structures.checks.unread import unread_hint
 from gapkit.targets import TARGETS, Target
@@ -137,8 +138,9 @@ class Comparison:
         return Errors(int(chosen.sum()), int(self.n_atoms[chosen].sum()), maes, rmses)
 
 
+@checked
 def compare(
-    model: GAP, frames: Sequence[Atoms], keys: LabelKeys | None = None, *, uncertainty: bool = False
+    model: GAP, frames: Atoms | Sequence[Atoms], keys: LabelKeys | None = None, *, uncertainty: bool = False
 ) -> Comparison:
     """Predict `frames` and put the predictions next to their labels.
 
@@ -178,7 +180,8 @@ def compare(
     return Comparison(batch.all_labels.config_type, batch.n_atoms_per_frame, batch.numbers, pairs, *bars)
 
 
-def evaluate(model: GAP, frames: Sequence[Atoms], keys: LabelKeys | None = None) -> ErrorTable:
+@checked
+def evaluate(model: GAP, frames: Atoms | Sequence[Atoms], keys: LabelKeys | None = None) -> ErrorTable:
     """Errors of `model` on labelled frames; arguments and errors as for `compare`."""
     return compare(model, frames, keys).errors()
 

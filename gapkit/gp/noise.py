@@ -22,6 +22,8 @@ import numpy as np
 
 from gapkit.exceptions import InputError
 from gapkit.io.registry import registered
+from gapkit.options.checked import Checked, checked
+from gapkit.options.kinds import Positive
 from gapkit.structures.labels import Labels
 from gapkit.targets import TARGETS
 from gapkit.typing import FloatArray, IntArray
@@ -29,7 +31,7 @@ from gapkit.typing import FloatArray, IntArray
 
 @registered("Noise")
 @dataclass(frozen=True)
-class Noise:
+class Noise(Checked):
     """Global noise of each kind of target; None means: choose it by evidence.
 
     Parameters
@@ -46,26 +48,22 @@ class Noise:
         Sigmas of further targets, by their names in `gapkit.targets.TARGETS`.
     """
 
-    energy: float | None = None
-    forces: float | None = None
-    virial: float | None = None
+    energy: Positive | None = None
+    forces: Positive | None = None
+    virial: Positive | None = None
     per_config_type: Mapping[str, Noise] = field(default_factory=dict)
-    others: Mapping[str, float] = field(default_factory=dict)
+    others: Mapping[str, Positive] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if unknown := set(self.others) - set(TARGETS):
             raise InputError(f"`others` must name targets ({', '.join(TARGETS)}), got {sorted(unknown)}")
-        for kind in TARGETS:
-            value = self.of(kind)
-            if value is not None and not 0 < value < np.inf:
-                raise InputError(f"noise `{kind}` must be finite and > 0 (or None, for evidence), got {value!r}")
         for name, override in self.per_config_type.items():
-            if not isinstance(override, Noise):
-                raise InputError(f"`per_config_type[{name!r}]` must be a Noise, got {type(override).__name__}")
             if override.per_config_type:
                 raise InputError(f"`per_config_type[{name!r}]` must not have a `per_config_type` of its own")
 
     @classmethod
+    @checked
     def from_gap_fit(cls, default_sigma: str, config_type_sigma: str = "") -> Noise:
         """Noise as users of gap_fit write it; energies, forces, virials and Hessians mean the same there.
 

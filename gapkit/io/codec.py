@@ -13,8 +13,9 @@ from typing import Any, TypeVar
 import numpy as np
 
 from gapkit.exceptions import InputError
-from gapkit.io.registry import accepts, find
+from gapkit.io.registry import find
 from gapkit.io.values import shown
+from gapkit.options.checked import check_one, checks_of
 
 T = TypeVar("T")
 
@@ -75,10 +76,9 @@ def _decode(value: Any, where: str, complete: bool, depth: int) -> Any:
     arguments = {key: _decode(item, f"{where}.{key}", complete, depth - 1) for key, item in given.items()}
     make = getattr(cls, "from_plain", cls)
     if cls.__module__.startswith("gapkit."):
-        for key, parameter in signature(make).parameters.items():
-            annotation = str(parameter.annotation)
-            if key in arguments and not accepts(annotation, arguments[key]):
-                raise InputError(f"`{where}.{key}` must be of type {annotation}, got {shown(arguments[key])}")
+        for key in signature(make).parameters:
+            if key in arguments and (check := checks_of(make).get(key)):
+                check_one(check, arguments[key], f"{where}.{key}")
             if complete and key not in arguments:
                 raise InputError(f"`{where}.{key}` is missing")
     return made(lambda: make(**arguments), f"`{where}`, a {name},")

@@ -6,7 +6,6 @@ annotated ``CutoffFunction | None`` takes the name of any registered cutoff func
 
 from __future__ import annotations
 
-import ast
 import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -15,13 +14,13 @@ from typing import Any, TypeVar
 
 from gapkit.exceptions import ConfigError, InputError
 from gapkit.options import require_known
+from gapkit.options.checked import check_one, checks_of
 from gapkit.printing import quoted
 
 C = TypeVar("C", bound=type)
 
 _OF_KIND: dict[str, dict[str, type]] = {}
 _CLASSES: dict[str, type] = {}
-_PLAIN = {"float": (int, float), "int": (int,), "str": (str,), "bool": (bool,), "None": (type(None),)}
 
 
 def registered(kind: str, name: str | None = None, *, former: Iterable[str] = ()) -> Callable[[C], C]:
@@ -95,66 +94,21 @@ def make_all(given: Iterable[Any], kind: str, where: str, *, what: str | None = 
 def made_arguments(
     cls: type, given: Mapping[str, Any], where: str, *, name: str = "", elsewhere: Iterable[str] = ()
 ) -> dict[str, Any]:
-    """Arguments of a class from values of a file: objects made by `make`, and types checked by the annotations."""
-    parameters = inspect.signature(cls).parameters
+    """Arguments of a class from values of a file: objects made by `make`, others checked by the annotations."""
+    parameters, checks = inspect.signature(cls).parameters, checks_of(cls)
     made = {}
     for argument, value in given.items():
         require_known(argument, [*parameters, *elsewhere], f"argument of {name or cls.__name__}", where)
-        annotation = _text_of(parameters[argument].annotation)
+        annotation = str(parameters[argument].annotation)
         kind = next((word for word in re.findall(r"\w+", annotation) if word in _OF_KIND), None)
         if kind is None:
-            if not _fits(value, annotation):
-                inside = f"{name} in {where}" if name else where
-                raise ConfigError(f"`{argument}` of {inside} must be of type {annotation}, got {value!r}")
-            made[argument] = value
+            inside = f" of {name} in {where}" if name else f" of {where}"
+            try:
+                made[argument] = check_one(checks[argument], value, argument, inside) if argument in checks else value
+            except InputError as error:
+                raise ConfigError(str(error)) from error
         elif isinstance(value, list | tuple):
             made[argument] = make_all(value, kind, f"`{argument}` of {name or where}")
         else:
             made[argument] = None if value is None else make(value, kind, where, what=argument.replace("_", " "))
     return made
-
-
-def accepts(annotation: str, value: Any) -> bool:
-    """Whether an argument may have a value: an object of the kind that its annotation names, or a plain one."""
-    kind = next((word for word in re.findall(r"\w+", annotation) if word in _OF_KIND), None)
-    if kind is None:
-        return _fits(value, annotation)
-    items = value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else [value]
-    return (value is None and "None" in annotation) or all(
-        isinstance(item, tuple(_OF_KIND[kind].values())) for item in items
-    )
-
-
-def _text_of(annotation: Any) -> str:
-    return annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
-
-
-def _fits(value: Any, annotation: str) -> bool:
-    """Whether a value has one of the types of an annotation; True where a file cannot hold one of them."""
-    return _is(value, ast.parse(annotation, mode="eval").body)
-
-
-def _is(value: Any, kind: ast.expr) -> bool:
-    """Whether a value has the type that the syntax tree of an annotation tells."""
-    if isinstance(kind, ast.BinOp):  # one | other
-        return _is(value, kind.left) or _is(value, kind.right)
-    name = _last(kind)
-    if isinstance(kind, ast.Subscript):
-        name = _last(kind.value)
-        inner = kind.slice.elts if isinstance(kind.slice, ast.Tuple) else [kind.slice]
-        if name in ("Mapping", "dict"):
-            pairs = value.items() if isinstance(value, Mapping) else None
-            return pairs is not None and all(_is(key, inner[0]) and _is(each, inner[1]) for key, each in pairs)
-        if name in ("Sequence", "list"):
-            return isinstance(value, list | tuple) and all(_is(each, inner[0]) for each in value)
-        if name == "tuple":
-            fits = isinstance(value, list | tuple) and len(value) == len(inner)
-            return fits and all(map(_is, value, inner))
-    if isinstance(value, bool):  # which Python takes for an int
-        return name == "bool" or name not in _PLAIN
-    return isinstance(value, _PLAIN.get(name, object))
-
-
-def _last(name: ast.expr) -> str:
-    """The name of a class without its module."""
-    return ast.unparse(name).rpartition(".")[2]

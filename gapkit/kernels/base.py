@@ -14,13 +14,15 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, overload
+from typing import Any, ClassVar, Literal, TypeAlias, overload
 
 import numpy as np
 from sklearn.base import clone
 from sklearn.gaussian_process.kernels import Hyperparameter, Kernel
 
 from gapkit.exceptions import InputError
+from gapkit.options.checked import Parameters, check_parameters
+from gapkit.options.kinds import Positive
 from gapkit.typing import FloatArray
 
 
@@ -43,14 +45,17 @@ class SecondSlopes:
     nm: FloatArray | None = None  # by n and n'
 
 
-class GapKernel(Kernel):
+Bounds: TypeAlias = tuple[Positive, Positive] | Literal["fixed"]
+
+
+class GapKernel(Parameters, Kernel):
     """Base class of kernels kappa(q, n, n').
 
     Subclasses have a parameter `delta`, the prior standard deviation in eV where k is the covariance of a local energy.
     """
 
     delta: float
-    delta_bounds: tuple[float, float] | str
+    delta_bounds: Bounds
     uses_norms: ClassVar[bool] = True
     """Whether kappa depends on the norms and features are scaled; False: it is a function of inner products alone."""
 
@@ -110,10 +115,6 @@ class GapKernel(Kernel):
     def _log_gradients(self, X: FloatArray, K: FloatArray) -> dict[str, FloatArray]:
         """dK/d log(parameter) for each hyperparameter that is not fixed: (n, n), or (n, n, n_elements)."""
 
-    def _validate(self) -> None:
-        """Check the parameters; `__init__` only stores them."""
-        check_positive("delta", self.delta, "eV")
-
     def _centre(self, X: FloatArray) -> FloatArray | None:
         """A point that may be subtracted from all features to lessen rounding; None where the kernel forbids it."""
         return None
@@ -122,6 +123,7 @@ class GapKernel(Kernel):
 
     def unit_scale(self) -> GapKernel:
         """A copy with delta = 1, the scale in which rows and K_MM of the linear model are kept."""
+        check_parameters(self)
         return clone(self).set_params(delta=1.0)
 
     @overload
@@ -140,6 +142,7 @@ class GapKernel(Kernel):
         InputError
             If the shapes do not fit, a parameter is out of range, or a gradient is asked for with `Y`.
         """
+        check_parameters(self)
         X = _as_matrix("X", X)
         if Y is not None and eval_gradient:
             raise InputError("`eval_gradient=True` needs `Y=None`: the gradient is defined for K(X, X) only")
@@ -162,23 +165,14 @@ class GapKernel(Kernel):
 
     def diag(self, X: Any) -> FloatArray:
         """k(x, x) for each row of `X`, shape (n,)."""
+        check_parameters(self)
         A = self.scale_features(_as_matrix("X", X))
         return self.diag_value(np.einsum("ij,ij->i", A, A))
-
-    def __repr__(self) -> str:
-        shown = {name: value for name, value in self.get_params().items() if not name.endswith("_bounds")}
-        return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in shown.items())})"
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, GapKernel) or type(self) is not type(other):
             return False
         return all(np.array_equal(value, getattr(other, name)) for name, value in self.get_params().items())
-
-
-def check_positive(name: str, value: float, unit: str = "") -> None:
-    """Raise InputError unless `value` is finite and > 0."""
-    if not (np.isscalar(value) and np.isfinite(value) and value > 0):  # type: ignore[operator]
-        raise InputError(f"`{name}` must be a finite number > 0{' ' + unit if unit else ''}, got {value!r}")
 
 
 def _as_matrix(name: str, X: Any) -> FloatArray:

@@ -10,7 +10,8 @@ import numpy as np
 from gapkit._core.power import contract_power, integer_power, real_power_and_slope
 from gapkit.exceptions import InputError
 from gapkit.io.registry import registered
-from gapkit.kernels.base import GapKernel, QuadraticForm, SecondSlopes, check_positive
+from gapkit.kernels.base import Bounds, GapKernel, QuadraticForm, SecondSlopes
+from gapkit.options.kinds import NotNegative, Positive
 from gapkit.typing import FloatArray
 
 _LARGEST_INTEGER = 16
@@ -37,24 +38,21 @@ class DotProduct(GapKernel):
         Bounds of the search for hyperparameters, as in scikit-learn.
     """
 
-    delta: float = 1.0
-    zeta: float = 4.0
-    sigma0: float = 0.0
+    delta: Positive = 1.0
+    zeta: Positive = 4.0
+    sigma0: NotNegative = 0.0
     _: KW_ONLY
-    delta_bounds: tuple[float, float] | str = (1e-3, 1e3)
-    zeta_bounds: tuple[float, float] | str = "fixed"
-    sigma0_bounds: tuple[float, float] | str = "fixed"
+    delta_bounds: Bounds = (1e-3, 1e3)
+    zeta_bounds: Bounds = "fixed"
+    sigma0_bounds: Bounds = "fixed"
 
     uses_norms: ClassVar[bool] = False
 
     def is_stationary(self) -> bool:
         return False  # not a function of x - x'
 
-    def _validate(self) -> None:
-        super()._validate()
-        check_positive("zeta", self.zeta)
-        if not (np.isfinite(self.sigma0) and self.sigma0 >= 0):
-            raise InputError(f"`sigma0` must be a finite number >= 0, got {self.sigma0!r}")
+    def _check_parameters(self) -> None:
+        super()._check_parameters()
         if self.sigma0 == 0 and str(self.sigma0_bounds) != "fixed":
             raise InputError("`sigma0` must be > 0 to be optimised, got 0; give a value or sigma0_bounds='fixed'")
 
@@ -63,7 +61,6 @@ class DotProduct(GapKernel):
         return int(self.zeta) if float(self.zeta).is_integer() and self.zeta <= _LARGEST_INTEGER else None
 
     def scale_features(self, X: FloatArray) -> FloatArray:
-        self._validate()
         return X
 
     def value(self, q: FloatArray, n: FloatArray, n_s: FloatArray, *, overwrite_q: bool = False) -> FloatArray:
@@ -121,7 +118,6 @@ class DotProduct(GapKernel):
         return QuadraticForm(weighted @ points, offset * weighted.sum(axis=1), float(offset**2 * weights.sum()))
 
     def diag_value(self, n: FloatArray) -> FloatArray:
-        self._validate()
         return self.delta**2 * (n + self.sigma0**2) ** self.zeta
 
     def _log_gradients(self, X: FloatArray, K: FloatArray) -> dict[str, FloatArray]:

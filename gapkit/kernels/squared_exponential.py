@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
+from typing import Annotated, TypeAlias
 
 import numpy as np
 
 from gapkit.exceptions import InputError
 from gapkit.io.registry import registered
-from gapkit.kernels.base import GapKernel, SecondSlopes
+from gapkit.kernels.base import Bounds, GapKernel, SecondSlopes
+from gapkit.options.annotations import check_of
+from gapkit.options.kinds import Positive
 from gapkit.typing import FloatArray
+
+Lengths: TypeAlias = Annotated[float | Sequence[float] | FloatArray, check_of(Positive | Sequence[Positive])]
 
 
 @registered("GapKernel")
@@ -31,20 +36,14 @@ class SquaredExponential(GapKernel):
         Bounds of the search for hyperparameters, as in scikit-learn.
     """
 
-    delta: float = 1.0
-    length_scale: float | Sequence[float] | FloatArray = 1.0
+    delta: Positive = 1.0
+    length_scale: Lengths = 1.0
     _: KW_ONLY
-    delta_bounds: tuple[float, float] | str = (1e-3, 1e3)
-    length_scale_bounds: tuple[float, float] | str = (1e-3, 1e3)
+    delta_bounds: Bounds = (1e-3, 1e3)
+    length_scale_bounds: Bounds = (1e-3, 1e3)
 
     def is_stationary(self) -> bool:
         return True
-
-    def _validate(self) -> None:
-        super()._validate()
-        lengths = np.asarray(self.length_scale, dtype=np.float64)
-        if lengths.ndim > 1 or lengths.size == 0 or not np.all(np.isfinite(lengths)) or np.any(lengths <= 0):
-            raise InputError(f"`length_scale` must be one or d finite numbers > 0, got {self.length_scale!r}")
 
     def _centre(self, X: FloatArray) -> FloatArray | None:
         # q - n/2 - n'/2 loses digits when |x| is much larger than |x - x'|; a common shift changes nothing else.
@@ -58,7 +57,6 @@ class SquaredExponential(GapKernel):
         InputError
             If there are several length scales and their number is not d.
         """
-        self._validate()
         lengths = np.asarray(self.length_scale, dtype=np.float64)
         if lengths.size not in (1, X.shape[1]):
             expected = f"1 or {X.shape[1]} values for these features"
@@ -82,7 +80,6 @@ class SquaredExponential(GapKernel):
         return SecondSlopes(k, -0.5 * k, -0.5 * k, 0.25 * k)
 
     def diag_value(self, n: FloatArray) -> FloatArray:
-        self._validate()
         return np.full(np.shape(n), float(self.delta) ** 2)
 
     def _log_gradients(self, X: FloatArray, K: FloatArray) -> dict[str, FloatArray]:

@@ -22,7 +22,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypeAlias
 
 from gapkit.options import Located, Options, check_value, entries, given, option, read_options
 from gapkit.options.values import (
@@ -40,6 +40,8 @@ from gapkit.options.values import (
     text,
 )
 
+_truncation = between(0.0, 0.01)
+Truncation: TypeAlias = Annotated[float, _truncation]
 E0_CHOICES = ("auto", "least_squares", "isolated")
 
 
@@ -105,7 +107,7 @@ class FitConfig(LabelOptions):
     cutoff: float | None = option(positive, "Cutoff in Å of all terms that name none.", None, sets="terms")
     n_sparse: int | None = option(count, "Number of sparse points of each many-body term.", None, sets="n_sparse")
     truncation: float = option(
-        between(0.0, 0.01), "Part of a descriptor's length that may be left out; 0: none.", 1e-7, sets="truncation"
+        _truncation, "Part of a descriptor's length that may be left out; 0: none.", 1e-7, sets="truncation"
     )
     seed: int = option(seed, "Seed of every random choice.", 0, sets="random_state")
     label_keys: Mapping[str, str] = entries(

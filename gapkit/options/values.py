@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from numbers import Integral, Real
 from typing import Any, TypeVar
 
 from gapkit.printing import printable
@@ -14,7 +15,28 @@ from gapkit.printing import printable
 T = TypeVar("T")
 
 _TINY = 1e-100
+MOST = 2**31 - 1  # of counts
 NOISE_NAMES = ("energy_sigma", "forces_sigma", "virial_sigma")
+
+
+def scalar(value: Any) -> Any:
+    """The number in an array without dimensions, and else the value."""
+    return value.item() if getattr(value, "ndim", None) == 0 else value
+
+
+def string(value: Any) -> str:
+    """Text, or none."""
+    if not isinstance(value, str):
+        raise ValueError("text")
+    return value
+
+
+def path(value: Any) -> Any:
+    """A path: text that is not empty, or a path object."""
+    if not isinstance(value, str | os.PathLike) or not isinstance(name := os.fspath(value), str) or not name:
+        raise ValueError("a path")
+    file_name(name)
+    return value
 
 
 def text(value: Any) -> str:
@@ -41,18 +63,20 @@ def file_name(value: Any) -> str:
 
 def flag(value: Any) -> bool:
     """True or False."""
-    if not isinstance(value, bool):
+    found = scalar(value)
+    if not isinstance(found, bool):
         raise ValueError("true or false")
-    return value
+    return found
 
 
 def number(value: Any) -> float:
     """A finite number."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    found = scalar(value)
+    if isinstance(found, bool) or not isinstance(found, Real):
         raise ValueError("a number")
     with suppress(OverflowError):  # of an int without a float
-        if math.isfinite(value):
-            return float(value)
+        if math.isfinite(found):
+            return float(found)
     raise ValueError("a finite number")
 
 
@@ -75,22 +99,34 @@ def _number(holds: Callable[[float], bool], expected: str) -> Callable[[Any], fl
     return check
 
 
-def _whole(low: int, high: int, *, or_all: bool = False) -> Callable[[Any], int]:
-    """The check of a whole number from `low` to `high`; -1 stands for all cores where it may."""
+def not_negative(value: Any) -> float:
+    """A number >= 0 whose square is not infinite."""
+    result = number(value)
+    if not 0.0 <= result <= 1.0 / _TINY:
+        raise ValueError("a number >= 0" if result < 0.0 else f"a number from 0 to {1.0 / _TINY:g}")
+    return result
+
+
+def whole_from(low: int, high: int = MOST, *, besides: int | None = None, more: str = "") -> Callable[[Any], int]:
+    """The check of a whole number from `low` to `high`, or `besides`, of which messages speak in `more` words."""
 
     def check(value: Any) -> int:
-        whole = isinstance(value, int) and not isinstance(value, bool)
-        if not whole or not (low <= value <= high or (or_all and value == -1)):
-            most = f" and <= {high:,}" if whole and value > high else ""
-            raise ValueError(f"a whole number >= {low}{most}{', or -1 for all cores' if or_all else ''}")
-        return value
+        found = scalar(value)
+        whole = isinstance(found, Integral) and not isinstance(found, bool)
+        if not whole or not (low <= found <= high or found == besides):
+            most = f" and <= {high:,}" if high < 1000 or (whole and found > high) else ""
+            raise ValueError(f"a whole number >= {low}{most}{more}")
+        return int(found)
 
     return check
 
 
-def between(low: float, high: float) -> Callable[[Any], float]:
-    """A number from `low` to `high`."""
-    return _number(lambda x: low <= x <= high, f"a number from {low:g} to {high:g}")
+whole = whole_from(-MOST)
+
+
+def between(low: float, high: float, more: str = "") -> Callable[[Any], float]:
+    """A number from `low` to `high`; `more` words, such as the unit, are for messages."""
+    return _number(lambda x: low <= x <= high, f"a number from {low:g} to {high:g} {more}".rstrip())
 
 
 def inside(low: float, high: float) -> Callable[[Any], float]:
@@ -99,9 +135,9 @@ def inside(low: float, high: float) -> Callable[[Any], float]:
 
 
 fraction = inside(0.0, 1.0)
-count = _whole(1, 2**31 - 1)
-seed = _whole(0, 2**32 - 1)
-jobs = _whole(1, 4096, or_all=True)
+count = whole_from(1)
+seed = whole_from(0, 2**32 - 1)
+jobs = whole_from(1, 4096, besides=-1, more=", or -1 for all cores")
 
 
 def slice_of_frames(value: Any) -> slice:
@@ -143,6 +179,16 @@ def symbol(value: Any) -> str:
     if not isinstance(value, str) or not re.fullmatch("[A-Z][a-z]?", value):
         raise ValueError("a chemical symbol")
     return value
+
+
+def random_state(value: Any) -> Any:
+    """A seed, a RandomState or None."""
+    if value is None or type(value).__name__ == "RandomState":
+        return value
+    try:
+        return seed(value)
+    except ValueError as error:
+        raise ValueError(f"{error}, a numpy RandomState, or None") from None
 
 
 sigmas = table(one_of(NOISE_NAMES), positive, f"a mapping of some of {', '.join(NOISE_NAMES)} to numbers > 0")

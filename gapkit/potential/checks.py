@@ -2,44 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from gapkit.descriptors import Descriptor
+from sklearn.base import BaseEstimator, clone
+
 from gapkit.exceptions import DataError, InputError
 from gapkit.gp.noise import Noise
-from gapkit.options import check_value
-from gapkit.options.fit import FitConfig
-from gapkit.potential.term import Term, TermPlan
-from gapkit.structures import DataReport, LabelKeys
+from gapkit.options.checked import check_one, checks_of
+from gapkit.potential.term import TermPlan
+from gapkit.printing import quoted
+from gapkit.structures import AtomsBatch, DataReport
 from gapkit.structures.checks import list_frames
-from gapkit.terms.known import as_energy_terms
-
-_OBJECTS = ("terms", "energy_terms", "noise", "label_keys")  # in files these have other forms
 
 
-def check_parameters(parameters: Mapping[str, Any]) -> None:
-    """Raise InputError where a parameter of a `GAP` is of the wrong kind or out of range."""
-    terms = parameters["terms"]
-    if terms is not None:
-        if not isinstance(terms, Sequence) or isinstance(terms, str) or len(terms) == 0:
-            raise InputError(f"`terms` must be a list with at least one Term or descriptor, or None, got {terms!r}")
-        for item in terms:
-            if not isinstance(item, Term | Descriptor):
-                raise InputError(f"`terms` must hold Terms or descriptors such as SOAP(), got {item!r}")
-    as_energy_terms(parameters["energy_terms"])
-    for name, kind, example in (
-        ("noise", Noise, "a Noise such as Noise(energy=0.001, forces=0.05)"),
-        ("label_keys", LabelKeys, 'LabelKeys such as LabelKeys(energy="dft_energy")'),
-    ):
-        if not isinstance(parameters[name], kind | None):
-            raise InputError(f"`{name}` must be {example}, or None, got {parameters[name]!r}")
-    if parameters["calibration"] not in (None, "leave-one-out"):
-        raise InputError(f'`calibration` must be "leave-one-out" or None, got {parameters["calibration"]!r}')
-    for item in fields(FitConfig):
-        if item.name == item.metadata["sets"] and item.name not in _OBJECTS:
-            check_value(FitConfig, item.name, parameters[item.name], f"`{item.name}`")
+def check_parameters(model: BaseEstimator) -> None:
+    """Raise InputError where a parameter of an estimator has the wrong type or is out of range, by its annotation."""
+    kind: Any = type(model)
+    for name, check in checks_of(kind).items():
+        check_one(check, getattr(model, name), name)
+    if "terms" in (given := model.get_params(deep=False)) and given["terms"] is not None and len(given["terms"]) == 0:
+        raise InputError("`terms` must be a list with at least one Term or descriptor, or None, got an empty list")
+
+
+def check_names(model: Any, config_types: Iterable[str]) -> None:
+    """Raise InputError where the noise names a configuration type that a training set has not."""
+    known = list(dict.fromkeys(config_types))
+    if unknown := [name for name in _types_of(model) if name not in known]:
+        raise InputError(
+            f"`per_config_type` must name configuration types of the training set, {', '.join(map(quoted, known))}, "
+            f"got {', '.join(map(quoted, unknown))}; leave out what is not there, or correct the spelling"
+        )
+
+
+def for_part(model: Any, whole: AtomsBatch, part: AtomsBatch) -> Any:
+    """A clone for a part of a training set: without what it says of configuration types that only the whole has."""
+    check_names(model, whole.all_labels.config_type)
+    own, types = clone(model), set(part.all_labels.config_type)
+    if given := _types_of(model):
+        own.set_params(noise=replace(model.noise, per_config_type={t: n for t, n in given.items() if t in types}))
+    return own
+
+
+def _types_of(model: Any) -> Mapping[str, Noise]:
+    return {} if model.noise is None else model.noise.per_config_type
 
 
 def check_reach(plans: Sequence[TermPlan], nearest: float | None) -> None:

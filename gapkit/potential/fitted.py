@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import copy
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from importlib import import_module
 from typing import Generic, Literal, TypeVar
 
-import numpy as np
 from ase import Atoms
 from ase.data import chemical_symbols
 from sklearn.base import BaseEstimator
@@ -19,6 +17,8 @@ from gapkit.gp.noise import Noise
 from gapkit.gp.prediction import Uncertainty
 from gapkit.gp.variance.targets import covariance_of
 from gapkit.io.atomic import check_output
+from gapkit.options.checked import checked
+from gapkit.options.kinds import Count, Fraction, PathLike, Positive, Seed
 from gapkit.potential.checks import check_parameters
 from gapkit.potential.committee.committee import Committee
 from gapkit.potential.committee.draws import sample_committee
@@ -93,9 +93,10 @@ class FittedPotential(BaseEstimator):
         model.state_, model._checkpoint = state, None
         return model
 
+    @checked
     def predict(
         self, frames: Atoms | Sequence[Atoms], return_std: bool | Literal["local"] = False, *, std: Std | None = None,
-        interval: float | None = None,
+        interval: Fraction | None = None,
     ) -> Predictions:  # fmt: skip
         """Energies, forces, stresses and local energies.
 
@@ -119,8 +120,6 @@ class FittedPotential(BaseEstimator):
             If there were too few configurations for an interval of this level.
         """
         state = state_of(self)
-        if return_std not in (False, True, "local"):
-            raise InputError(f'`return_std` must be False, True or "local", got {return_std!r}')
         if (std is not None or interval is not None) and return_std is not True:
             raise InputError("`std` and `interval` need `return_std=True`")
         batch = to_batch(frames, labels=False)
@@ -130,6 +129,7 @@ class FittedPotential(BaseEstimator):
             return predict_with_error_bars(state, batch, neighbours, std, interval, n_jobs=self.n_jobs)
         return state.predict(batch, neighbours, uncertainty=uncertainty, n_jobs=self.n_jobs)
 
+    @checked
     def score(self, frames: Atoms | Sequence[Atoms], y: object = None) -> float:
         """Coefficient of determination R^2 of the force components (of energies per atom where there are no forces).
 
@@ -142,6 +142,7 @@ class FittedPotential(BaseEstimator):
         batch = labelled_batch(frames, self.label_keys)
         return coefficient_of_determination(batch, state.predict(batch, state.neighbours(batch), n_jobs=self.n_jobs))
 
+    @checked
     def calibrate(self: Self, frames: Atoms | Sequence[Atoms]) -> Self:
         """Calibrate standard deviations and intervals on labelled frames that the model was not fitted to.
 
@@ -158,6 +159,7 @@ class FittedPotential(BaseEstimator):
         self.state_ = replace(state, calibration=calibrate_on(state, batch, self.n_jobs))
         return self
 
+    @checked
     def leave_one_out(self, frames: Atoms | Sequence[Atoms]) -> LeaveOneOut:
         """Every training frame as a model without it, and without the sparse points that it gave, predicts it.
 
@@ -175,6 +177,7 @@ class FittedPotential(BaseEstimator):
         """
         return leave_one_out(state_of(self), self._training_batch(frames), n_jobs=self.n_jobs)
 
+    @checked
     def jackknife(self: Self, frames: Atoms | Sequence[Atoms]) -> Self:
         """A copy whose epistemic covariances are those of the jackknife over the configurations of the training set.
 
@@ -188,6 +191,7 @@ class FittedPotential(BaseEstimator):
         """
         return self.with_state(jackknife(state_of(self), self._training_batch(frames), self.n_jobs))
 
+    @checked
     def extrapolation(self, frames: Atoms | Sequence[Atoms], false_alarm: float = FALSE_ALARM) -> Extrapolation:
         """Signs of extrapolation of every atom: novelty, distance to the training set, and closest pairs.
 
@@ -200,13 +204,13 @@ class FittedPotential(BaseEstimator):
         applied = state.apply(to_batch(frames, labels=False))
         return signs_of_extrapolation(state, applied, false_alarm, n_jobs=self.n_jobs)
 
+    @checked
     def is_extrapolating(self, frames: Atoms | Sequence[Atoms], false_alarm: float = FALSE_ALARM) -> BoolArray:
         """Whether any atom of a frame is unlike the training set, (n_frames,); see `extrapolation`."""
         return self.extrapolation(frames, false_alarm).frames
 
-    def sample(
-        self: Self, n: int, random_state: int | np.random.RandomState | None = 0, *, inflation: float = 1.0
-    ) -> Committee[Self]:
+    @checked
+    def sample(self: Self, n: Count, random_state: Seed = 0, *, inflation: Positive = 1.0) -> Committee[Self]:
         """`n` draws from the posterior of the weights, a committee whose members share their descriptors.
 
         Whatever is computed with every member has an error bar: ``model.sample(16).error_bar(elastic_constant)``.
@@ -219,6 +223,7 @@ class FittedPotential(BaseEstimator):
         """
         return sample_committee(self, n, random_state, inflation)
 
+    @checked
     def covariance(self, frames: Atoms | Sequence[Atoms], kinds: Sequence[str] = ("energy",)) -> FloatArray:
         """Epistemic covariances of all targets of some frames with each other.
 
@@ -236,12 +241,13 @@ class FittedPotential(BaseEstimator):
             Symmetric, positive semi-definite.
         """
         state = state_of(self)
-        if not kinds or any(kind not in TARGETS for kind in kinds):
+        if len(kinds) == 0 or any(kind not in TARGETS for kind in kinds):
             raise InputError(f"`kinds` must name energy, forces or virial, got {list(kinds)}")
         applied = state.apply(to_batch(frames, labels=False))
         return covariance_of(applied, state.sparse.posterior, tuple(kinds))
 
-    def save(self, path: str | os.PathLike[str], *, factors: bool = False) -> None:
+    @checked
+    def save(self, path: PathLike, *, factors: bool = False) -> None:
         """Write the model to one file; with `factors` also what `partial_fit` needs (three more M x M triangles).
 
         An older file at `path` stays intact until the new one is complete.  Then the checkpoint that `fit` left is
@@ -253,7 +259,7 @@ class FittedPotential(BaseEstimator):
             If the file cannot be written, or is the checkpoint; this stays then, and so does an older file.
         """
         state, checkpoint = state_of(self), self._checkpoint
-        check_parameters(self.get_params(deep=False))
+        check_parameters(self)
         if checkpoint is not None:
             check_output(path, checkpoint.path)
         write_state(path, state, self.get_params(deep=False), factors=factors)
@@ -261,7 +267,8 @@ class FittedPotential(BaseEstimator):
             checkpoint.remove()
             self._checkpoint = None
 
-    def to_quip(self, path: str | os.PathLike[str]) -> None:
+    @checked
+    def to_quip(self, path: PathLike) -> None:
         """Write the model for QUIP: a gap.xml, and the sparse points in files beside it.
 
         Raises

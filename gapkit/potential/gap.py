@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, Literal
 
-import numpy as np
 from ase import Atoms
 
 from gapkit.descriptors import Descriptor
+from gapkit.descriptors.species import Element
 from gapkit.exceptions import InputError, ModelFileError
 from gapkit.gp.noise import Noise
 from gapkit.gp.tape import ArrayStore
+from gapkit.options.checked import checked
+from gapkit.options.fit import Truncation
+from gapkit.options.kinds import Count, Jobs, PathLike, Positive, Seed
 from gapkit.parallel import limit_blas
-from gapkit.potential.checks import check_parameters, check_reach, check_separate
+from gapkit.potential.checks import check_names, check_parameters, check_reach, check_separate
 from gapkit.potential.committee.draws import generator
 from gapkit.potential.error_bars.calibrate import ATOMS_LEFT_OUT, learn_uncertainty
 from gapkit.potential.files import MODEL, read_state
@@ -114,12 +116,11 @@ class GAP(FittedPotential):
     """
 
     def __init__(
-        self, terms: Sequence[Term | Descriptor] | None = None, *, n_sparse: int | None = None,
-        truncation: float = 1e-7, noise: Noise | None = None, reference_energies: ReferenceEnergies = "auto",
+        self, terms: Sequence[Term | Descriptor] | None = None, *, n_sparse: Count | None = None,
+        truncation: Truncation = 1e-7, noise: Noise | None = None, reference_energies: ReferenceEnergies = "auto",
         energy_terms: EnergyTerm | Sequence[EnergyTerm] = (), label_keys: LabelKeys | None = None,
-        random_state: int | np.random.RandomState | None = 0,
-        calibration: Literal["leave-one-out"] | None = "leave-one-out", memory_limit: float | None = None,
-        n_jobs: int | None = None, progress: bool = False,
+        random_state: Seed = 0, calibration: Literal["leave-one-out"] | None = "leave-one-out",
+        memory_limit: Positive | None = None, n_jobs: Jobs | None = None, progress: bool = False,
     ) -> None:  # fmt: skip
         self.terms = terms
         self.n_sparse = n_sparse
@@ -134,10 +135,10 @@ class GAP(FittedPotential):
         self.n_jobs = n_jobs
         self.progress = progress
 
+    @checked
     def fit(
-        self, frames: Atoms | Sequence[Atoms] | Sequence[str | os.PathLike[str]], y: object = None, *,
-        client: Any = None, checkpoint: str | os.PathLike[str] | None = None,
-        keep_rows: bool | str | os.PathLike[str] = False,
+        self, frames: Atoms | Sequence[Atoms] | Sequence[PathLike], y: object = None, *, client: Any = None,
+        checkpoint: PathLike | None = None, keep_rows: bool | PathLike = False,
     ) -> GAP:  # fmt: skip
         """Fit to labelled frames.
 
@@ -166,10 +167,10 @@ class GAP(FittedPotential):
         Interrupted
             On Ctrl-C, in place of its base KeyboardInterrupt: says where it came and what the checkpoint keeps.
         InputError
-            If a parameter is out of range, more sparse points are asked for than there are environments, or the
-            checkpoint is one of other data or parameters.
+            If a parameter is out of range or names what the data have not, or the checkpoint is one of other data or
+            parameters.
         """
-        check_parameters(self.get_params(deep=False))
+        check_parameters(self)
         if keep_rows is not False and (client is not None or checkpoint is not None):
             raise InputError("`keep_rows` must be False beside `client` or `checkpoint`; pass one of them alone")
         resources = replace(self._resources, stages=Stages(show=self.progress))
@@ -187,6 +188,7 @@ class GAP(FittedPotential):
         saved = None if checkpoint is None else Checkpoint(checkpoint, digest)
         rng = generator(self.random_state)
         check_separate(report)
+        check_names(self, (own.config_type for own in report.config_types))
         noise = self.noise or Noise()
         known = KnownEnergy(terms=as_energy_terms(self.energy_terms))
         known = replace(known, reference=source.reference_energies(self.reference_energies, report, known))
@@ -204,10 +206,11 @@ class GAP(FittedPotential):
         self._checkpoint = None if saved is None else saved.done()
         return self
 
+    @checked
     @limit_blas(None, 0)
     def partial_fit(
         self, frames: Atoms | Sequence[Atoms], y: object = None, *, n_new: Number | None = None,
-        selector: SparseSelector | None = None, reference_energies: Mapping[str, float] | None = None,
+        selector: SparseSelector | None = None, reference_energies: Mapping[Element, float] | None = None,
         calibrate: bool = False, training_frames: Sequence[Atoms] | None = None,
     ) -> GAP:  # fmt: skip
         """Add frames to a fitted model, as though they had been there from the start; fit it if it is not fitted.
@@ -254,10 +257,11 @@ class GAP(FittedPotential):
         self.state_ = update.apply(self.state_, batch, batch, training, generator(self.random_state), self._resources)
         return self
 
+    @checked
     @limit_blas(None, 0)
     def extend(
         self, frames: Atoms | Sequence[Atoms] | Sequence[Mapping[str, Any]], *, n_new: Number = "novel",
-        selector: SparseSelector | None = None, reference_energies: Mapping[str, float] | None = None,
+        selector: SparseSelector | None = None, reference_energies: Mapping[Element, float] | None = None,
         calibrate: bool = False, training_frames: Sequence[Atoms] | None = None,
     ) -> GAP:  # fmt: skip
         """Add sparse points and no data: the model is that of a fit to the same frames with all points.
@@ -289,6 +293,7 @@ class GAP(FittedPotential):
     def _training(self, frames: Sequence[Atoms] | None) -> AtomsBatch | None:
         return None if frames is None else labelled_batch(frames, self.label_keys)
 
+    @checked
     def estimate(self, frames: Atoms | Sequence[Atoms]) -> FitEstimate:
         """Memory and time that `fit` would take with these frames."""
         batch = labelled_batch(frames, self.label_keys)
@@ -307,7 +312,8 @@ class GAP(FittedPotential):
         return model
 
 
-def load(path: str | os.PathLike[str]) -> GAP:
+@checked
+def load(path: PathLike) -> GAP:
     """Read a model that `GAP.save` wrote.
 
     Raises
@@ -318,7 +324,7 @@ def load(path: str | os.PathLike[str]) -> GAP:
     state, parameters = read_state(path)
     try:
         model = GAP.from_state(state, **parameters)
-        check_parameters(model.get_params(deep=False))
+        check_parameters(model)
     except (InputError, TypeError) as error:
         raise ModelFileError(f"`{path}` is not a sound model file: {error}; {MODEL.remedy}") from error
     return model

@@ -14,6 +14,8 @@ from typing import ClassVar
 from gapkit.descriptors.species import check_species
 from gapkit.io.registry import registered
 from gapkit.neighbours import NeighbourList
+from gapkit.options.checked import check_fields
+from gapkit.options.kinds import Jobs
 from gapkit.potential.files import read_state, write_state
 from gapkit.potential.state import FittedState, Potential, state_of
 from gapkit.structures import AtomsBatch
@@ -44,9 +46,10 @@ class ModelTerm(EnergyTerm):
 
     is_potential: ClassVar[bool] = True
     model: Potential | FittedState | str | os.PathLike[str]
-    n_jobs: int | None = None
+    n_jobs: Jobs | None = None
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if not isinstance(self.model, str | os.PathLike | FittedState):
             state_of(self.model)
 

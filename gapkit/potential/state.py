@@ -15,6 +15,7 @@ from gapkit.gp.noise import Noise
 from gapkit.gp.prediction import Uncertainty
 from gapkit.io.values import MapOf, Number
 from gapkit.neighbours import NeighbourList, build_neighbour_list, warn_close
+from gapkit.options.annotations import shown
 from gapkit.potential.model import SparseModel
 from gapkit.potential.predictions import Predictions
 from gapkit.potential.term import Term
@@ -149,8 +150,10 @@ class Potential(Protocol):
 
 
 def state_of(model: Potential) -> FittedState:
-    """The state of a fitted potential; NotFittedModelError if it is not fitted."""
+    """The state of a fitted potential; NotFittedModelError if it is not fitted, InputError if it is none."""
     state: FittedState | None = getattr(model, "state_", None)
+    if state is None and not hasattr(model, "fit"):
+        raise InputError(f"`model` must be a fitted GAP, got {shown(model)}; `load` reads the file of one")
     if state is None:
         raise NotFittedModelError("this GAP is not fitted yet; call `fit` with labelled frames, or `load` a model file")
     return state

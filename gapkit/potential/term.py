@@ -10,12 +10,14 @@ from gapkit.descriptors.base import Engine
 from gapkit.exceptions import InputError
 from gapkit.io.registry import registered
 from gapkit.kernels import GapKernel
+from gapkit.options.checked import Checked
+from gapkit.options.kinds import Count
 from gapkit.sparse import SparseSelector
 
 
 @registered("Term")
 @dataclass(frozen=True)
-class Term:
+class Term(Checked):
     """One term of the energy.
 
     Parameters
@@ -34,21 +36,15 @@ class Term:
 
     descriptor: Descriptor
     kernel: GapKernel | None = None
-    n_sparse: int | Mapping[str, int] | None = None
+    n_sparse: Count | Mapping[str, Count] | None = None
     selector: SparseSelector | None = None
-    n_sparse_per_config_type: Mapping[str, int] | None = None
+    n_sparse_per_config_type: Mapping[str, Count] | None = None
 
     def __post_init__(self) -> None:
-        if not isinstance(self.descriptor, Descriptor):
-            raise InputError(
-                f"`descriptor` of a Term must be a Descriptor such as SOAP(), got {type(self.descriptor).__name__}"
-            )
-        for name, given in (
-            ("n_sparse", self.n_sparse), ("n_sparse_per_config_type", self.n_sparse_per_config_type),
-        ):  # fmt: skip
-            numbers = list(given.values()) if isinstance(given, Mapping) else [given]
-            if given is not None and (not numbers or any(isinstance(n, bool) or n is None or n < 1 for n in numbers)):
-                raise InputError(f"`{name}` must be >= 1, got {given!r}")
+        super().__post_init__()
+        for name in ("n_sparse", "n_sparse_per_config_type"):
+            if getattr(self, name) == {}:
+                raise InputError(f"`{name}` must name a number of points or be None, got {{}}")
         if self.n_sparse_per_config_type is not None and not isinstance(self.n_sparse, int | None):
             raise InputError("`n_sparse` must be one number or None beside `n_sparse_per_config_type`, got a mapping")
 

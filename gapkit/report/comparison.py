@@ -9,6 +9,7 @@ import numpy as np
 
 from gapkit.errors import Comparison
 from gapkit.exceptions import InputError
+from gapkit.options.checked import checked
 from gapkit.report.picture import label_of, panels_of
 from gapkit.targets import shown_quantities
 from gapkit.uncertainty import reliability_curve
@@ -22,6 +23,7 @@ UNITS = {name: shown.unit.replace("^3", "³") for name, shown in shown_quantitie
 ROUNDING, SMALL = 1e-10, 1e-4
 
 
+@checked
 def parity_figure(comparison: Comparison) -> Figure:
     """Draw predicted against reference values, one panel per labelled quantity, one colour per configuration type.
 
@@ -32,6 +34,7 @@ def parity_figure(comparison: Comparison) -> Figure:
     return figure
 
 
+@checked
 def reliability_figure(comparison: Comparison) -> Figure:
     """Draw observed against expected coverage of central intervals, one panel per quantity.
 
@@ -42,6 +45,7 @@ def reliability_figure(comparison: Comparison) -> Figure:
     return _grid(comparison, [_draw_reliability], _with_std(comparison))
 
 
+@checked
 def error_figure(comparison: Comparison) -> Figure:
     """Draw |error| against predicted standard deviation on logarithmic axes, one panel per quantity.
 
@@ -53,6 +57,7 @@ def error_figure(comparison: Comparison) -> Figure:
     return _grid(comparison, [_draw_errors], _with_std(comparison))
 
 
+@checked
 def uncertainty_figure(comparison: Comparison) -> Figure:
     """Draw parity with error bars, reliability, and errors over stds: three rows with a column for each quantity.
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from gapkit.exceptions import InputError
+from gapkit.options.checked import checked
 from gapkit.report.groups import REST, REST_COLOUR, Group, add_groups_legend, draw_frames, groups_of, kept_mask
 from gapkit.report.picture import SIZE, panels_of
 from gapkit.structures import AtomsBatch
@@ -28,6 +29,7 @@ VACUUM = 8.0
 N_BINS = 30
 
 
+@checked
 def coverage_figure(coverage: Coverage, config_type: Sequence[str] | None = None) -> Figure:
     """Draw histograms of pair distances by species, and the strains of cells.
 
@@ -81,6 +83,7 @@ def _draw_pairs(axes: Any, coverage: Coverage) -> None:
     axes.legend(fontsize="small", loc="upper left")
 
 
+@checked
 def spread_figure(batch: AtomsBatch, kept: BoolArray | None = None) -> Figure:
     """Draw energy per atom over volume per atom by configuration type.
 
@@ -129,6 +132,7 @@ def _draw_histogram(axes: Any, energies: FloatArray, rows: BoolArray, groups: Se
     axes.ticklabel_format(useOffset=False)
 
 
+@checked
 def map_figure(points: ArrayLike, config_type: Sequence[str], kept: BoolArray | None = None) -> Figure:
     """Draw the first two principal components of vectors of frames.
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gapkit.exceptions import InputError
+from gapkit.options.checked import checked
 from gapkit.report.picture import SIZE, panels_of
 from gapkit.targets import shown_quantities
 
@@ -22,6 +23,7 @@ ERRORS = shown_quantities()  # in the order of the panels, with the unit of prin
 DECADES, STEPS = 100.0, 5.0
 
 
+@checked
 def learning_curve_figure(curve: LearningCurve) -> Figure:
     """Draw root mean square errors over the number of training frames, one line per selector, on logarithmic axes.
 
@@ -53,6 +55,7 @@ def _draw_selector(axes: Any, curve: LearningCurve, selector: str, kind: str) ->
     axes.fill_between(sizes, mean - std, mean + std, color=line.get_color(), alpha=0.2, linewidth=0)
 
 
+@checked
 def pareto_figure(front: ParetoFront) -> Figure:
     """Draw the points of a Pareto front, a panel for each pair of energy, forces and stress, on logarithmic axes.
 

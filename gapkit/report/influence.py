@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gapkit.exceptions import InputError
+from gapkit.options.checked import checked
 from gapkit.report.groups import add_groups_legend, draw_frames, groups_of
 from gapkit.report.picture import SIZE, new_figure
 from gapkit.targets import TARGETS
@@ -20,6 +21,7 @@ N_NUMBERED = 5
 LOWEST = 1e-3  # smaller misfits are counted in words: what symmetry makes zero would stretch the axis by decades
 
 
+@checked
 def influence_figure(report: InfluenceReport) -> Figure:
     """Draw Cook's distance over leverage, and the misfit of each kind of label over the number of the frame.
 

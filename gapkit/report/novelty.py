@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gapkit.exceptions import InputError
+from gapkit.options.checked import checked
 from gapkit.report.picture import SIZE, label_of, panels_of
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ LOWEST = 1e-5
 N_BINS = 40
 
 
+@checked
 def novelty_figure(model: GAP, sets: Mapping[str, Sequence[Atoms]]) -> Figure:
     """Draw histograms of novelty and of distance to the training set, over their thresholds, for some sets of frames.
 
@@ -71,6 +73,7 @@ def novelty_figure(model: GAP, sets: Mapping[str, Sequence[Atoms]]) -> Figure:
     return figure
 
 
+@checked
 def scan_figure(scan: Scan) -> Figure:
     """Draw an energy scan with bands of one and two standard deviations and marks where it is extrapolation."""
     figure, (axes,) = panels_of(1, SIZE * 1.3)

@@ -13,6 +13,7 @@ import numpy as np
 from gapkit.curation.recipe import Curated
 from gapkit.curation.recipe.card import MODEL_DIGITS
 from gapkit.curation.recipe.ledger import LEFT_OUT, TEST, TRAIN, batch_of
+from gapkit.options.checked import checked
 from gapkit.parallel import limit_blas
 from gapkit.report.dataset import coverage_figure, map_figure, spread_figure
 from gapkit.report.influence import influence_figure
@@ -36,6 +37,7 @@ details { margin: .6rem 0; } summary { cursor: pointer; }
 """
 
 
+@checked
 def curation_page(curated: Curated) -> str:
     """Tables, pictures and reasons of a curated data set as HTML.
 

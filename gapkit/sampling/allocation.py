@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from gapkit.exceptions import InputError
-from gapkit.sampling.inputs import check_count, check_number
+from gapkit.options.checked import checked
+from gapkit.options.kinds import NotNegative, Positive, Whole
 from gapkit.typing import IntArray
 
 
@@ -21,9 +22,10 @@ class Allocation:
     n: int
 
 
+@checked
 def plan(
-    budget: int, weights: Mapping[str, float], *, temperatures: Mapping[str, Sequence[float]] | None = None,
-    exponent: float = 1.0, at_least: int = 1,
+    budget: Whole, weights: Mapping[str, Positive], *, temperatures: Mapping[str, Sequence[Positive]] | None = None,
+    exponent: NotNegative = 1.0, at_least: Whole = 1,
 ) -> list[Allocation]:  # fmt: skip
     """Allocate a number of structures to samplers, and within a sampler more to higher temperatures.
 
@@ -54,11 +56,9 @@ def plan(
     InputError
         If the budget does not pay for `at_least` each, a weight is not > 0, or `temperatures` names another sampler.
     """
-    budget, at_least = check_count("budget", budget, 0), check_count("at_least", at_least, 0)
-    exponent = check_number("exponent", exponent, "", inclusive=True)
     if not weights:
         raise InputError("`weights` must name at least one sampler, got none")
-    sizes = [check_number(f"weights[{name!r}]", weight, "") for name, weight in weights.items()]
+    sizes = list(weights.values())
     ladders = _ladders(weights, temperatures or {})
     minimum = at_least * sum(len(ladder) for ladder in ladders.values())
     if budget < minimum:
@@ -98,7 +98,7 @@ def _ladders(
         raise InputError(f"`temperatures` must name samplers of `weights`, {sorted(weights)}, got {unknown}")
     ladders: dict[str, list[float | None]] = {name: [None] for name in weights}
     for name, given in temperatures.items():
-        ladder = sorted(check_number(f"temperatures[{name!r}]", t, "K") for t in given)
+        ladder = sorted(given)
         if not ladder or len(set(ladder)) < len(ladder):
             raise InputError(f"`temperatures[{name!r}]` must hold at least one, each once, got {given}")
         ladders[name] = [*ladder]

@@ -9,10 +9,13 @@ import numpy as np
 from ase import Atoms
 from ase.data import atomic_numbers
 
+from gapkit.descriptors.species import Element
 from gapkit.exceptions import InputError
+from gapkit.options.checked import checked
+from gapkit.options.kinds import Count, NotNegative, SeedNumber
 from gapkit.sampling.allocation import largest_remainder
 from gapkit.sampling.distances import pairs_within
-from gapkit.sampling.inputs import check_number, check_symbols, sites_of
+from gapkit.sampling.inputs import sites_of
 from gapkit.sampling.provenance import Made, sampler, streams
 from gapkit.typing import FloatArray, IntArray
 
@@ -45,7 +48,8 @@ class Shells:
         return float(np.sum((found - np.outer(fractions, fractions)) ** 2))
 
 
-def find_shells(lattice: Atoms, n_shells: int) -> Shells:
+@checked
+def find_shells(lattice: Atoms, n_shells: Count) -> Shells:
     """First shells of neighbours of the sites of a lattice, at least two or periodic; InputError if there are fewer."""
     cutoff = 3.0
     while True:
@@ -68,8 +72,8 @@ def find_shells(lattice: Atoms, n_shells: int) -> Shells:
 
 @sampler()
 def alloys(
-    lattice: Atoms, composition: Mapping[str, float], n: int, *, sqs: bool = False, symbol: str | None = None,
-    n_shells: int = 3, n_steps: int = 2000, random_state: int = 0,
+    lattice: Atoms, composition: Mapping[Element, NotNegative], n: Count, *, sqs: bool = False,
+    symbol: Element | None = None, n_shells: Count = 3, n_steps: Count = 2000, random_state: SeedNumber = 0,
 ) -> Made:  # fmt: skip
     """Occupy the sites of a lattice at random, with the composition kept exactly.
 
@@ -145,8 +149,7 @@ def _shuffle(
 
 
 def _counts(composition: Mapping[str, float], n_sites: int) -> tuple[list[str], IntArray]:
-    species = check_symbols("composition", composition)
-    fractions = [check_number(f"composition[{s!r}]", composition[s], "", inclusive=True) for s in species]
+    species, fractions = list(composition), list(composition.values())
     if abs(sum(fractions) - 1.0) > 1e-6:
         raise InputError(f"`composition` must hold fractions that sum to one, got a sum of {sum(fractions):g}")
     if n_sites == 0:

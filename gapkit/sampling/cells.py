@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 from ase import Atoms
@@ -11,7 +11,9 @@ from scipy.special import ndtri
 from scipy.stats import qmc
 
 from gapkit.exceptions import InputError
-from gapkit.sampling.inputs import check_number, check_periodic
+from gapkit.options.checked import checked
+from gapkit.options.kinds import Count, Positive, SeedNumber
+from gapkit.sampling.inputs import check_periodic
 from gapkit.sampling.provenance import Made, generator, sampler
 from gapkit.typing import FloatArray
 
@@ -20,6 +22,7 @@ StrainKind = Literal["mixed", "hydrostatic", "deviatoric", "shear"]
 _LARGEST = 0.4  # beyond it, a strain of both kinds together could turn the cell inside out
 
 
+@checked
 def strain_invariants(strain: FloatArray) -> tuple[float, float]:
     """Return I1 = tr(e) and J2 = s:s / 2, s = e - I1/3 the deviator, of a (3, 3) strain tensor e."""
     i1 = float(np.trace(strain))
@@ -28,7 +31,9 @@ def strain_invariants(strain: FloatArray) -> tuple[float, float]:
 
 
 @sampler()
-def strains(atoms: Atoms, largest: float, n: int, *, kind: StrainKind = "mixed", random_state: int = 0) -> Made:
+def strains(
+    atoms: Atoms, largest: Positive, n: Count, *, kind: StrainKind = "mixed", random_state: SeedNumber = 0
+) -> Made:
     """Strain the cell homogeneously, with invariants spread evenly over their range.
 
     A scrambled Sobol sequence is uniform in I1 over [-3 largest, 3 largest] and in J2 over [0, largest^2], and in the
@@ -60,8 +65,6 @@ def strains(atoms: Atoms, largest: float, n: int, *, kind: StrainKind = "mixed",
     """
     if largest >= _LARGEST:
         raise InputError(f"`largest` must be a strain below {_LARGEST:g}, got {largest:g}; 0.05 is 5 %")
-    if kind not in get_args(StrainKind):
-        raise InputError(f"`kind` must be one of {get_args(StrainKind)}, got {kind!r}")
     if not atoms.pbc.any():
         raise InputError("`atoms` must be periodic to be strained, got pbc False in all directions; set cell and pbc")
     for strain in _design(largest, n, kind, generator(random_state, "strains", 0)):
@@ -70,13 +73,12 @@ def strains(atoms: Atoms, largest: float, n: int, *, kind: StrainKind = "mixed",
 
 
 @sampler()
-def volume_scan(atoms: Atoms, factors: Sequence[float]) -> Made:
+def volume_scan(atoms: Atoms, factors: Sequence[Positive]) -> Made:
     """Scale the volume, not the length, of a fully periodic structure by each factor; fractional coordinates stay."""
     check_periodic("atoms", atoms, "a scan of the volume")
-    scales = [check_number(f"factors[{index}]", factor, "") for index, factor in enumerate(factors)]
-    if not scales:
+    if len(factors) == 0:
         raise InputError("`factors` must hold at least one factor of the volume, got none; try [0.9, 1.0, 1.1]")
-    for factor in scales:
+    for factor in factors:
         yield _deformed(atoms, factor ** (1 / 3) * np.eye(3))
 
 

@@ -12,12 +12,14 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from numpy.typing import ArrayLike
 
 from gapkit.exceptions import DataWarning, InputError
+from gapkit.options.checked import checked
 from gapkit.sampling.provenance import record
 
 # Autocorrelation times: end of the sum (Sokal's window), and length of a series that tells its own.
 _WINDOW, _ENOUGH = 5.0, 50.0
 
 
+@checked
 def autocorrelation_time(series: ArrayLike) -> float:
     """Integrated autocorrelation time of a stationary series, in steps, at least 1/2.
 
@@ -50,6 +52,7 @@ def autocorrelation_time(series: ArrayLike) -> float:
     return max(0.5, float(tau[settled[0]] if len(settled) else tau.max()))
 
 
+@checked
 def decorrelated(snapshots: Sequence[Atoms], energies: ArrayLike) -> list[Atoms]:
     """Thin a trajectory until its snapshots are independent of one another.
 

@@ -9,8 +9,11 @@ import numpy as np
 from ase import Atoms
 from scipy.spatial import KDTree, Voronoi
 
+from gapkit.descriptors.species import Element
 from gapkit.exceptions import InputError
-from gapkit.sampling.inputs import check_periodic, check_symbol, sites_of
+from gapkit.options.checked import checked
+from gapkit.options.kinds import Count, NotNegative, SeedNumber
+from gapkit.sampling.inputs import check_periodic, sites_of
 from gapkit.sampling.provenance import Made, sampler, streams
 from gapkit.typing import FloatArray, IntArray
 
@@ -19,7 +22,9 @@ _SAME = 1e-3  # Å
 
 
 @sampler()
-def vacancies(atoms: Atoms, n_vacancies: int, n: int, *, symbol: str | None = None, random_state: int = 0) -> Made:
+def vacancies(
+    atoms: Atoms, n_vacancies: Count, n: Count, *, symbol: Element | None = None, random_state: SeedNumber = 0
+) -> Made:
     """Leave out atoms at random; no two structures lack the same set.
 
     Parameters
@@ -61,7 +66,7 @@ def vacancies(atoms: Atoms, n_vacancies: int, n: int, *, symbol: str | None = No
 
 
 @sampler()
-def interstitials(atoms: Atoms, symbol: str, n: int, *, minimum_distance: float = 1.0) -> Made:
+def interstitials(atoms: Atoms, symbol: Element, n: Count, *, minimum_distance: NotNegative = 1.0) -> Made:
     """Put one atom into one of the largest voids, a different one in each structure.
 
     Voids of different size or surroundings come first, from the largest down, then further ones of the same kinds: two
@@ -86,7 +91,6 @@ def interstitials(atoms: Atoms, symbol: str, n: int, *, minimum_distance: float 
     InputError
         If there are fewer than n voids of that size.
     """
-    check_symbol("symbol", symbol)
     check_periodic("atoms", atoms, "finding voids")
     voids = [void for void in inequivalent_first(find_voids(atoms)) if void.radius >= minimum_distance]
     if n > len(voids):
@@ -110,6 +114,7 @@ class Void:
     kind: tuple[float, tuple[int, ...]]
 
 
+@checked
 def find_voids(atoms: Atoms) -> list[Void]:
     """Voids of a crystal, periodic in all directions: each once per cell, by radius, then fractional coordinates.
 

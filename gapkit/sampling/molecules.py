@@ -7,13 +7,14 @@ from itertools import combinations_with_replacement
 
 from ase import Atoms
 
+from gapkit.descriptors.species import Element
 from gapkit.exceptions import InputError
-from gapkit.sampling.inputs import check_number, check_symbols
+from gapkit.options.kinds import Positive
 from gapkit.sampling.provenance import Made, sampler
 
 
 @sampler(config_type="dimer")
-def dimers(symbols: Iterable[str], distances: Sequence[float], *, box: float | None = None) -> Made:
+def dimers(symbols: Iterable[Element], distances: Sequence[Positive], *, box: Positive | None = None) -> Made:
     """Place two atoms at each distance, for every pair of species, like pairs included.
 
     Parameters
@@ -34,25 +35,31 @@ def dimers(symbols: Iterable[str], distances: Sequence[float], *, box: float | N
     InputError
         If a species is unknown, a distance is not > 0, or the box brings an image as close as the pair.
     """
-    species = dict.fromkeys(check_symbols("symbols", symbols))
-    lengths = [check_number(f"distances[{index}]", distance, "Å") for index, distance in enumerate(distances)]
-    if not lengths:
+    species = _species(symbols)
+    if len(distances) == 0:
         raise InputError("`distances` must hold at least one distance in Å, got none")
-    if box is not None and box <= 2.0 * max(lengths):
+    if box is not None and box <= 2.0 * max(distances):
         raise InputError(
-            f"`box` must be longer than {2.0 * max(lengths):g} Å, twice the largest distance, so that images are "
+            f"`box` must be longer than {2.0 * max(distances):g} Å, twice the largest distance, so that images are "
             f"further apart than the pair, got {box:g} Å"
         )
     for pair in combinations_with_replacement(species, 2):
-        for distance in lengths:
+        for distance in distances:
             yield _boxed(Atoms(pair, positions=[(0.0, 0.0, 0.0), (distance, 0.0, 0.0)]), box)
 
 
 @sampler(config_type="isolated_atom")
-def isolated_atoms(symbols: Iterable[str], *, box: float | None = None) -> Made:
+def isolated_atoms(symbols: Iterable[Element], *, box: Positive | None = None) -> Made:
     """Place one free atom of each species, of `config_type` "isolated_atom"; see `dimers`."""
-    for symbol in dict.fromkeys(check_symbols("symbols", symbols)):
+    for symbol in _species(symbols):
         yield _boxed(Atoms(symbol, positions=[(0.0, 0.0, 0.0)]), box)
+
+
+def _species(symbols: Iterable[str]) -> dict[str, None]:
+    species = dict.fromkeys(symbols)
+    if not species:
+        raise InputError("`symbols` must hold at least one chemical symbol, got none")
+    return species
 
 
 def _boxed(atoms: Atoms, box: float | None) -> Atoms:

@@ -10,9 +10,8 @@ from typing import Any, ParamSpec
 import numpy as np
 from ase import Atoms
 
-from gapkit.exceptions import InputError
 from gapkit.io.plain import plain
-from gapkit.sampling.inputs import check_count, check_number
+from gapkit.options.checked import checked_arguments
 from gapkit.structures import to_batch
 
 P = ParamSpec("P")
@@ -21,14 +20,7 @@ Made = Iterator[Atoms | tuple[Atoms, Mapping[str, Any]]]
 
 # Per-atom data of the atoms rather than of one arrangement of them.
 _KEPT_ARRAYS = ("tags", "masses", "initial_magmoms", "initial_charges")
-# Arguments of samplers: structures, which are copied, least values of integers, and units of numbers.
-_STRUCTURES = {"atoms", "bulk", "lattice"}
-_COUNTS = {"n": 1, "n_shells": 1, "n_steps": 1, "n_vacancies": 1, "random_state": 0}
-_NUMBERS = {
-    "amplitude": "Å", "box": "Å", "floor": "eV/Å^2", "largest": "", "minimum_distance": "Å", "sigma": "Å",
-    "temperature": "K", "vacuum": "Å", "width": "Å",
-}  # fmt: skip
-_MAY_BE_ZERO = {"minimum_distance"}
+_STRUCTURES = {"atoms", "bulk", "lattice"}  # arguments of samplers that are copied
 _NOT_RECORDED = {*_STRUCTURES, "calculator_or_hessian", "n"}
 
 
@@ -48,7 +40,8 @@ def sampler(config_type: str | None = None) -> Callable[[Callable[P, Made]], Cal
             for key, value in bound.arguments.items():  # what can be read once only is read here
                 bound.arguments[key] = list(value) if isinstance(value, Iterator) else value
             parameters = {key: value for key, value in bound.arguments.items() if key not in _NOT_RECORDED}
-            bound.arguments.update({key: _checked(key, value) for key, value in bound.arguments.items()})
+            for key, value in checked_arguments(make, bound.arguments).items():
+                bound.arguments[key] = clean_copy(value) if key in _STRUCTURES else value
             structures = []
             for index, made in enumerate(make(*bound.args, **bound.kwargs)):
                 atoms, details = made if isinstance(made, tuple) else (made, None)
@@ -61,20 +54,8 @@ def sampler(config_type: str | None = None) -> Callable[[Callable[P, Made]], Cal
     return decorate
 
 
-def _checked(name: str, value: Any) -> Any:
-    if name in _STRUCTURES:
-        return clean_copy(value, name)
-    if name in _COUNTS:
-        return check_count(name, value, _COUNTS[name])
-    if name in _NUMBERS and (name, value) != ("box", None):
-        return check_number(name, value, _NUMBERS[name], inclusive=name in _MAY_BE_ZERO)
-    return value
-
-
-def clean_copy(atoms: Atoms, name: str = "atoms") -> Atoms:
+def clean_copy(atoms: Atoms) -> Atoms:
     """Copy species, positions, cell, pbc, tags, masses, and initial magnetic moments and charges, but no labels."""
-    if not isinstance(atoms, Atoms):
-        raise InputError(f"`{name}` must be ase.Atoms, got {type(atoms).__name__}; pass one structure")
     copy = Atoms(atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
     for key in _KEPT_ARRAYS:
         if key in atoms.arrays:

@@ -9,9 +9,12 @@ import numpy as np
 from ase import Atoms
 from ase.formula import Formula
 
+from gapkit.descriptors.species import Element
 from gapkit.exceptions import InputError
+from gapkit.options.annotations import check_of
+from gapkit.options.checked import check_one
+from gapkit.options.kinds import Count, Positive, SeedNumber
 from gapkit.sampling.distances import pairs_within
-from gapkit.sampling.inputs import check_count, check_number, check_symbol
 from gapkit.sampling.provenance import Made, sampler, streams
 from gapkit.typing import FloatArray
 
@@ -26,8 +29,8 @@ _CLOSE_PACKED = np.pi / np.sqrt(18.0)
 
 @sampler()
 def random_search(
-    composition: str | Mapping[str, int], volume_per_atom: float | tuple[float, float], n: int,
-    minimum_separations: float | Mapping[Pair, float], *, random_state: int = 0,
+    composition: str | Mapping[Element, Count], volume_per_atom: Positive | tuple[Positive, Positive], n: Count,
+    minimum_separations: Positive | Mapping[Pair, Positive], *, random_state: SeedNumber = 0,
 ) -> Made:  # fmt: skip
     """Put atoms at random into random cells, and push apart those that are too close.
 
@@ -113,7 +116,7 @@ def _symbols(composition: str | Mapping[str, int]) -> list[str]:
         raise InputError(f"`composition` must be a formula such as 'SiO2', got {composition!r}") from error
     symbols = []
     for symbol, count in counts.items():
-        symbols += check_count(f"composition[{symbol!r}]", count) * [check_symbol("composition", symbol)]
+        symbols += count * [check_one(check_of(Element), symbol, "composition")]
     if not symbols:
         raise InputError("`composition` must hold at least one atom, got none")
     return symbols
@@ -123,8 +126,7 @@ def _volumes(volume_per_atom: float | tuple[float, float]) -> tuple[float, float
     values = list(volume_per_atom) if isinstance(volume_per_atom, Sequence) else [volume_per_atom, volume_per_atom]
     if len(values) != 2 or values[0] > values[1]:
         raise InputError(f"`volume_per_atom` must be a number or (low, high) in Å^3, got {volume_per_atom!r}")
-    low, high = (check_number("volume_per_atom", value, "Å^3") for value in values)
-    return low, high
+    return values[0], values[1]
 
 
 def _separations(symbols: list[str], given: float | Mapping[Pair, float]) -> FloatArray:
@@ -136,6 +138,6 @@ def _separations(symbols: list[str], given: float | Mapping[Pair, float]) -> Flo
         value = (given.get(pair, given.get(pair[::-1]))) if isinstance(given, Mapping) else given
         if value is None:
             raise InputError(f"`minimum_separations` must hold every pair of species, got none for {pair}; add it")
-        table[a, b] = table[b, a] = check_number("minimum_separations", value, "Å")
+        table[a, b] = table[b, a] = value
     of_atom = [species.index(symbol) for symbol in symbols]
     return table[np.ix_(of_atom, of_atom)]

@@ -7,6 +7,7 @@ from ase import Atoms
 from scipy.special import erf
 
 from gapkit.exceptions import InputError
+from gapkit.options.kinds import Count, NotNegative, Positive, SeedNumber
 from gapkit.sampling.distances import check_separated, pairs_within
 from gapkit.sampling.provenance import Made, sampler, streams
 from gapkit.typing import FloatArray
@@ -18,7 +19,9 @@ _REACH = 6.0
 
 
 @sampler()
-def rattle(atoms: Atoms, sigma: float, n: int, minimum_distance: float = 0.0, *, random_state: int = 0) -> Made:
+def rattle(
+    atoms: Atoms, sigma: Positive, n: Count, minimum_distance: NotNegative = 0.0, *, random_state: SeedNumber = 0
+) -> Made:
     """Displace every atom by Gaussian noise, drawing anew where two atoms come too close.
 
     Only the atoms of a pair that is too close are drawn again, so a large cell does not make the search hopeless. The
@@ -66,8 +69,8 @@ def acceptance(distance: FloatArray, minimum_distance: float, width: float) -> F
 
 @sampler()
 def monte_carlo_rattle(
-    atoms: Atoms, amplitude: float, n_steps: int, n: int, minimum_distance: float, *, width: float = 0.1,
-    random_state: int = 0,
+    atoms: Atoms, amplitude: Positive, n_steps: Count, n: Count, minimum_distance: NotNegative, *,
+    width: Positive = 0.1, random_state: SeedNumber = 0,
 ) -> Made:  # fmt: skip
     """Displace atoms one after another in small Gaussian steps that short distances make unlikely to be accepted.
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Sequence
+from contextlib import suppress
 from itertools import product
-from typing import Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
 import numpy as np
 from ase import Atoms
@@ -13,7 +13,10 @@ from ase.build import surface
 from numpy.typing import ArrayLike
 
 from gapkit.exceptions import InputError
-from gapkit.sampling.inputs import check_count, check_periodic
+from gapkit.options.annotations import check_of
+from gapkit.options.kinds import Count, Positive
+from gapkit.options.values import whole_from
+from gapkit.sampling.inputs import check_periodic
 from gapkit.sampling.provenance import Made, clean_copy, sampler
 from gapkit.typing import FloatArray
 
@@ -21,9 +24,19 @@ _SAME_PLANE = 1e-2  # Å, between atoms of one atomic plane
 _SAME_GAP = 1e-2  # Å, between spacings that count as equal
 
 
+def _plane(value: Any) -> tuple[int, int, int]:
+    with suppress(ValueError):
+        if any(plane := check_of(tuple[int, int, int])(value)) and max(map(abs, plane)) < 100:
+            return plane
+    raise ValueError("three Miller indices, integers below 100 that are not all zero")
+
+
+Plane: TypeAlias = Annotated[Sequence[int], _plane]
+
+
 @sampler()
 def surfaces(
-    bulk: Atoms, miller_indices: Sequence[Sequence[int]], layers: int | Sequence[int], vacuum: float = 10.0
+    bulk: Atoms, miller_indices: Sequence[Plane], layers: Count | Sequence[Count], vacuum: Positive = 10.0
 ) -> Made:
     """Cut slabs out of a crystal, one for each plane and number of layers.
 
@@ -48,9 +61,8 @@ def surfaces(
         If a plane is not three integers, of which one is not zero, or another argument is out of range.
     """
     check_periodic("bulk", bulk, "cutting surfaces")
-    planes = [_checked_plane(plane) for plane in miller_indices]
-    counts = [check_count("layers", count) for count in (layers if isinstance(layers, Sequence) else [layers])]
-    if not planes or not counts:
+    planes, counts = miller_indices, layers if isinstance(layers, Sequence) else [layers]
+    if len(planes) == 0 or len(counts) == 0:
         raise InputError("`miller_indices` and `layers` must hold at least one entry each, got none")
     for plane, count in product(planes, counts):
         slab = clean_copy(surface(bulk, plane, count, vacuum, periodic=True))
@@ -59,8 +71,8 @@ def surfaces(
 
 @sampler()
 def stacking_faults(
-    bulk: Atoms, displacements: ArrayLike, *, miller_index: Sequence[int] = (1, 1, 1), layers: int = 6,
-    vacuum: float = 10.0, gap: Literal["widest", "narrowest"] = "widest",
+    bulk: Atoms, displacements: ArrayLike, *, miller_index: Plane = (1, 1, 1),
+    layers: Annotated[int, whole_from(2)] = 6, vacuum: Positive = 10.0, gap: Literal["widest", "narrowest"] = "widest",
 ) -> Made:  # fmt: skip
     """Shift the upper half of a slab in its plane: points of the generalised stacking fault surface.
 
@@ -100,9 +112,7 @@ def stacking_faults(
             f"`displacements` must be finite fractions of the two in-plane cell vectors, shape (n, 2), got shape "
             f"{shifts.shape}"
         )
-    if gap not in ("widest", "narrowest"):
-        raise InputError(f"`gap` must be 'widest' or 'narrowest', got {gap!r}")
-    slab = clean_copy(surfaces(bulk, [miller_index], check_count("layers", layers, 2), vacuum)[0])
+    slab = clean_copy(surfaces(bulk, [miller_index], layers, vacuum)[0])
     upper = slab.positions[:, 2] > _cut(slab.positions[:, 2], gap)
     for shift in shifts:
         moved = slab.copy()
@@ -121,13 +131,3 @@ def _cut(heights: FloatArray, gap: str) -> float:
     wanted = spacings.max() if gap == "widest" else spacings.min()
     middles = middles[np.abs(spacings - wanted) < _SAME_GAP]
     return float(middles[np.argmin(np.abs(middles - 0.5 * (ordered[0] + ordered[-1])))])
-
-
-def _checked_plane(plane: Sequence[int]) -> tuple[int, int, int]:
-    try:
-        h, k, l = (operator.index(index) for index in plane)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"`miller_indices` must be three integers for each plane, got {plane!r}") from error
-    if h == k == l == 0:
-        raise InputError("`miller_indices` must not all be zero, got (0, 0, 0)")
-    return h, k, l

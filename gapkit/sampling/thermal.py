@@ -13,8 +13,10 @@ from ase.units import kB
 from numpy.typing import ArrayLike
 from scipy.linalg import null_space
 
+from gapkit.descriptors.species import Element
 from gapkit.exceptions import DataWarning, InputError
-from gapkit.sampling.inputs import check_number
+from gapkit.options.checked import checked
+from gapkit.options.kinds import Count, Positive, SeedNumber
 from gapkit.sampling.provenance import Made, clean_copy, sampler, streams
 from gapkit.typing import FloatArray
 
@@ -24,7 +26,12 @@ _NO_MOTION = 1e-6
 
 @sampler()
 def thermal_isotropic(
-    atoms: Atoms, temperature: float, k_eff: float | Mapping[str, float], n: int, *, random_state: int = 0
+    atoms: Atoms,
+    temperature: Positive,
+    k_eff: Positive | Mapping[Element, Positive],
+    n: Count,
+    *,
+    random_state: SeedNumber = 0,
 ) -> Made:
     """Displace every atom as in an Einstein crystal: each component is Gaussian with variance kB T / k_eff.
 
@@ -54,8 +61,8 @@ def thermal_isotropic(
 
 @sampler()
 def thermal_modes(
-    atoms: Atoms, calculator_or_hessian: BaseCalculator | ArrayLike, temperature: float, n: int, *,
-    floor: float = 0.1, step: float = 0.01, random_state: int = 0,
+    atoms: Atoms, calculator_or_hessian: BaseCalculator | ArrayLike, temperature: Positive, n: Count, *,
+    floor: Positive = 0.1, step: Positive = 0.01, random_state: SeedNumber = 0,
 ) -> Made:  # fmt: skip
     """Displace atoms along the modes of the Hessian, each with kB T / 2 of potential energy on average.
 
@@ -121,11 +128,11 @@ def thermal_modes(
 def _force_constants(atoms: Atoms, k_eff: float | Mapping[str, float]) -> FloatArray:
     """(n_atoms,) in eV/Å^2."""
     if not isinstance(k_eff, Mapping):
-        return np.full(len(atoms), check_number("k_eff", k_eff, "eV/Å^2"))
+        return np.full(len(atoms), k_eff)
     missing = sorted(set(atoms.symbols) - set(k_eff))
     if missing:
         raise InputError(f"`k_eff` must hold a force constant for every species, got none for {missing}; add them")
-    return np.array([check_number(f"k_eff[{symbol!r}]", k_eff[symbol], "eV/Å^2") for symbol in atoms.symbols])
+    return np.array([k_eff[symbol] for symbol in atoms.symbols])
 
 
 def _checked_hessian(values: Any, size: int) -> FloatArray:
@@ -149,12 +156,12 @@ def _checked_hessian(values: Any, size: int) -> FloatArray:
     return 0.5 * (hessian + hessian.T)
 
 
-def finite_difference_hessian(atoms: Atoms, calculator: BaseCalculator, *, step: float = 0.01) -> FloatArray:
+@checked
+def finite_difference_hessian(atoms: Atoms, calculator: BaseCalculator, *, step: Positive = 0.01) -> FloatArray:
     """Second derivatives of the energy in eV/Å^2, (3 n_atoms, 3 n_atoms), ordered as atom 0 x, y, z, atom 1 x, ...
 
     They are central differences of forces at 6 n_atoms displacements by `step`, in Å, symmetrised.
     """
-    step = check_number("step", step, "Å")
     moved = clean_copy(atoms)
     start = moved.positions.copy()
     moved.calc = calculator

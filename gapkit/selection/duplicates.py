@@ -13,6 +13,8 @@ from scipy.spatial import cKDTree
 
 from gapkit.descriptors.base import Descriptor
 from gapkit.exceptions import InputError
+from gapkit.options.checked import checked
+from gapkit.options.kinds import NotNegative, Positive
 from gapkit.selection.fingerprints import FingerprintSpace, close_pairs, match_distance
 from gapkit.structures import AtomsBatch, to_batch
 from gapkit.structures.checks.work import same_atoms
@@ -39,9 +41,11 @@ class DuplicateGroup:
     distances: tuple[float, ...]
 
 
+@checked
 def find_duplicates(
     frames: Sequence[Atoms] | AtomsBatch, *, symmetry: bool = True, supercells: bool = False,
-    tolerance: float = TOLERANCE, energy_tolerance: float | None = SAME_ENERGY, descriptor: Descriptor | None = None,
+    tolerance: Positive = TOLERANCE, energy_tolerance: NotNegative | None = SAME_ENERGY,
+    descriptor: Descriptor | None = None,
 ) -> list[DuplicateGroup]:  # fmt: skip
     """Group frames of one structure.
 
@@ -66,8 +70,6 @@ def find_duplicates(
     groups : list of DuplicateGroup
         Disjoint, in the order of their first frames.
     """
-    if not tolerance > 0.0:
-        raise InputError(f"`tolerance` must be > 0, got {tolerance!r}; {TOLERANCE} is usual")
     if supercells and not symmetry:
         raise InputError("`supercells` must come with `symmetry`, got symmetry=False; leave out one of the two")
     batch = frames if isinstance(frames, AtomsBatch) else to_batch(frames)

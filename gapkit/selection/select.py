@@ -29,6 +29,8 @@ from sklearn.utils import check_random_state
 from gapkit.descriptors import Descriptor
 from gapkit.exceptions import InputError
 from gapkit.gp.chunks import frame_chunks
+from gapkit.options.checked import Checked, checked
+from gapkit.options.kinds import Count, Seed, Whole
 from gapkit.potential import GAP
 from gapkit.selection.fingerprints import atomic_engine, vectors_by_species
 from gapkit.selection.gains import Cur, Distance, DOptimal, Gains, Static
@@ -40,7 +42,7 @@ from gapkit.typing import FloatArray, IntArray
 
 Method = Literal["farthest_point", "cur", "leverage", "d_optimal", "v_optimal", "uncertainty", "diverse", "random"]
 METHODS: tuple[str, ...] = get_args(Method)
-Rule = Mapping[str, int] | Literal["sqrt", "proportional"]
+Rule = Mapping[str, Whole] | Literal["sqrt", "proportional"]
 N_COMPONENTS = 40  # principal components of the vectors that are kept
 ATOMS_AT_ONCE = 2000
 RANK = 20  # of "leverage"
@@ -58,7 +60,7 @@ class Selected:
 
 
 @dataclass(frozen=True)
-class FrameVectors:
+class FrameVectors(Checked):
     """Blocks of vectors of frames by an atomic descriptor; None: SOAP with a cutoff of 5 Å.
 
     `per` is "frame", means by species, or "atom", vectors of all atoms, so that a single atom counts; else InputError.
@@ -66,10 +68,6 @@ class FrameVectors:
 
     descriptor: Descriptor | None = None
     per: Literal["frame", "atom"] = "frame"
-
-    def __post_init__(self) -> None:
-        if self.per not in ("frame", "atom"):
-            raise InputError(f'`per` must be "frame" or "atom", got {self.per!r}')
 
     def __call__(self, frames: Sequence[Atoms]) -> list[FloatArray]:
         """Leading principal components (m_f, r), m_f = 1 or the number of atoms; species stand side by side."""
@@ -96,7 +94,7 @@ class FrameVectors:
 
 
 @dataclass(frozen=True)
-class Quotas:
+class Quotas(Checked):
     """Frames of each configuration type, which is `key` of `info`.
 
     The rule maps types to numbers, the other types sharing the rest; "sqrt" shares by the root of the frames of each
@@ -107,10 +105,11 @@ class Quotas:
     key: str = "config_type"
 
 
+@checked
 def select(
-    frames: Sequence[Atoms], n: int, method: Method = "v_optimal", *, model: GAP | None = None,
+    frames: Sequence[Atoms], n: Count, method: Method = "v_optimal", *, model: GAP | None = None,
     descriptor: Descriptor | FrameVectors | None = None, known: Sequence[Atoms] = (),
-    quotas: Rule | Quotas | None = None, random_state: int | np.random.RandomState | None = 0,
+    quotas: Rule | Quotas | None = None, random_state: Seed = 0,
 ) -> Selected:  # fmt: skip
     """Choose `n` of the frames.
 
@@ -134,10 +133,8 @@ def select(
     InputError
         If an option is unusable, or there are fewer than `n` frames, or quotas allow for fewer.
     """
-    if method not in METHODS:
-        raise InputError(f"`method` must be one of {', '.join(METHODS)}, got {method!r}")
-    if int(n) != n or not 1 <= n <= len(frames):
-        raise InputError(f"`n` must be an integer from 1 to the {len(frames)} frames, got {n!r}")
+    if n > len(frames):
+        raise InputError(f"`n` must be a whole number from 1 to the {len(frames)} frames, got {n!r}")
     if method in ("uncertainty", "diverse") and model is None:
         raise InputError(f"`method` = {method!r} needs a fitted `model`")
     rng = np.random.default_rng(check_random_state(random_state).randint(2**31 - 1))

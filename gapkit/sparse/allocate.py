@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import numpy as np
 
 from gapkit.exceptions import InputError
+from gapkit.options.checked import checked
+from gapkit.options.kinds import Whole
 
 Group = TypeVar("Group", bound=Hashable)
 
 
+@checked
 def allocate(
-    counts: Mapping[Group, int], n_total: int, quotas: Mapping[Group, int] | None = None, *, rule: str = "sqrt"
+    counts: Mapping[Group, Whole],
+    n_total: Whole,
+    quotas: Mapping[Group, Whole] | None = None,
+    *,
+    rule: Literal["sqrt", "proportional"] = "sqrt",
 ) -> dict[Group, int]:
     """Share `n_total` points among groups: one at least to each, as far as they go, and never more than it has.
 
@@ -36,13 +43,9 @@ def allocate(
         If a number is negative, `rule` is unknown, or a quota names an unknown group.
     """
     quotas = quotas or {}
-    if rule not in ("sqrt", "proportional"):
-        raise InputError(f"`rule` must be 'sqrt' or 'proportional', got {rule!r}")
     unknown = [group for group in quotas if group not in counts]
     if unknown:
         raise InputError(f"`quotas` names {unknown}, expected only {list(counts)}")
-    if n_total < 0 or any(c < 0 for c in counts.values()) or any(q < 0 for q in quotas.values()):
-        raise InputError("`n_total`, `counts` and `quotas` must be >= 0")
 
     shares = {group: min(quotas[group], counts[group]) for group in counts if group in quotas}
     free = [group for group in counts if group not in quotas and counts[group] > 0]

@@ -5,11 +5,15 @@ from __future__ import annotations
 import warnings
 from abc import abstractmethod
 from dataclasses import dataclass, field
+from typing import Annotated
 
 import numpy as np
 from sklearn.base import BaseEstimator
 
 from gapkit.exceptions import DataWarning, InputError
+from gapkit.options.checked import Parameters, checked, in_final_types
+from gapkit.options.kinds import Count, NotNegative
+from gapkit.options.values import between
 from gapkit.typing import FloatArray, IntArray
 
 
@@ -25,7 +29,7 @@ class Selection:
 
 
 @dataclass(eq=False, repr=False)
-class SparseSelector(BaseEstimator):
+class SparseSelector(Parameters, BaseEstimator):
     """Chooses sparse points for candidates; a subclass writes `_choose`.
 
     Parameters
@@ -34,9 +38,10 @@ class SparseSelector(BaseEstimator):
         Rows nearer to each other than this times the largest norm of a row count as one.
     """
 
-    duplicate_tolerance: float = field(default=1e-8, kw_only=True)
+    duplicate_tolerance: Annotated[float, between(0.0, 1.0)] = field(default=1e-8, kw_only=True)
 
-    def select(self, X: FloatArray, n_select: int, *, rng: np.random.Generator) -> Selection:
+    @checked
+    def select(self, X: FloatArray, n_select: Count, *, rng: np.random.Generator) -> Selection:
         """Distinct sparse points, at most `n_select`, of the candidates X (n, d); the same `rng` gives the same points.
 
         Raises
@@ -54,9 +59,7 @@ class SparseSelector(BaseEstimator):
             raise InputError(f"candidates for sparse points must have shape (n, d) with n >= 1, got {X.shape}")
         if not np.isfinite(X).all():
             raise InputError("candidates for sparse points must be finite; check the structures for coinciding atoms")
-        if int(n_select) != n_select or n_select < 1:
-            raise InputError(f"`n_sparse` must be an integer >= 1, got {n_select!r}")
-        selection = self._choose(X, int(n_select), rng)
+        selection = in_final_types(self)._choose(X, n_select, rng)
         if len(selection) < n_select:
             warnings.warn(
                 f"`n_sparse` = {n_select} points were asked for, but there are only {len(selection)} distinct ones "
@@ -83,7 +86,8 @@ class RowSelector(SparseSelector):
         """`n_select` different row indices of `X`, which has more rows than that, all distinct."""
 
 
-def distinct_rows(X: FloatArray, tolerance: float) -> IntArray:
+@checked
+def distinct_rows(X: FloatArray, tolerance: NotNegative) -> IntArray:
     """Indices, ascending, of the first of each set of rows that agree to within `tolerance`.
 
     Two rows of X (n, d) agree when their distance is at most `tolerance` >= 0 times the largest norm of any row. Pairs

@@ -9,8 +9,9 @@ import numpy as np
 
 from gapkit.exceptions import InputError
 from gapkit.io.registry import registered
+from gapkit.options.kinds import Whole
 from gapkit.sparse.base import Selection, SparseSelector, distinct_rows
-from gapkit.typing import FloatArray, IntArray
+from gapkit.typing import FloatArray
 
 
 @registered("SparseSelector", "from_list")
@@ -28,7 +29,7 @@ class FromList(SparseSelector):
     """
 
     points: FloatArray | None = None
-    indices: Sequence[int] | IntArray | None = field(default=None, kw_only=True)
+    indices: Sequence[Whole] | None = field(default=None, kw_only=True)
 
     def _choose(self, X: FloatArray, n_select: int, rng: np.random.Generator) -> Selection:
         if (self.points is None) == (self.indices is None):

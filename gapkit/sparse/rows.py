@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from sklearn.cluster import MiniBatchKMeans
 
-from gapkit.exceptions import InputError
 from gapkit.io.registry import registered
+from gapkit.options.kinds import Count
 from gapkit.sparse.base import RowSelector
 from gapkit.typing import FloatArray, IntArray
 
@@ -44,13 +44,11 @@ class CUR(RowSelector):
     duplicate_tolerance : as in `SparseSelector`
     """
 
-    rank: int | None = field(default=None, kw_only=True)
+    rank: Count | None = field(default=None, kw_only=True)
 
     def _select(self, X: FloatArray, n_select: int, rng: np.random.Generator) -> IntArray:
         rank = min(n_select, _DEFAULT_RANK) if self.rank is None else self.rank
-        if int(rank) != rank or rank < 1:
-            raise InputError(f"`rank` must be an integer >= 1, got {rank!r}")
-        return draw_without_replacement(leverage_scores(X, min(int(rank), *X.shape), rng), n_select, rng)
+        return draw_without_replacement(leverage_scores(X, min(rank, *X.shape), rng), n_select, rng)
 
 
 @registered("SparseSelector", "farthest_point")
@@ -88,10 +86,10 @@ class KMeans(RowSelector):
     duplicate_tolerance : as in `SparseSelector`
     """
 
-    batch_size: int = field(default=2048, kw_only=True)
+    batch_size: Count = field(default=2048, kw_only=True)
 
     def _select(self, X: FloatArray, n_select: int, rng: np.random.Generator) -> IntArray:
-        batch_size, seed = max(int(self.batch_size), n_select), int(rng.integers(2**31))
+        batch_size, seed = max(self.batch_size, n_select), int(rng.integers(2**31))
         model = MiniBatchKMeans(n_select, batch_size=batch_size, n_init=1, max_iter=20, random_state=seed)
         centred, targets = X - X.mean(axis=0), model.fit(X).cluster_centers_ - X.mean(axis=0)
         norms = np.einsum("ij,ij->i", centred, centred)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gapkit.exceptions import InputError
+from gapkit.options.checked import checked
 from gapkit.structures.arrays import frozen, offsets_of, read_only, volumes_of
 from gapkit.structures.labels import Labels
 from gapkit.targets import TARGETS
@@ -153,6 +154,7 @@ class AtomsBatch:
         )  # fmt: skip
 
 
+@checked
 def concatenate(batches: Sequence[AtomsBatch]) -> AtomsBatch:
     """Join batches, keeping the order of frames.
 

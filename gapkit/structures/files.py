@@ -18,6 +18,8 @@ from ase.io.formats import UnknownFileTypeError, filetype, get_compression, iofo
 
 from gapkit.exceptions import InputError
 from gapkit.inputs import check_input
+from gapkit.options.checked import checked
+from gapkit.options.kinds import PathLike
 from gapkit.structures.extxyz import raw_frames, to_atoms
 
 # Structures in text shrink three- to tenfold: a file that unfolds to more is not one of them.
@@ -32,7 +34,8 @@ class _Progress:
     read: int = 0
 
 
-def read_frames(path: str | os.PathLike[str], index: slice = slice(None)) -> list[Atoms]:
+@checked
+def read_frames(path: PathLike, index: slice = slice(None)) -> list[Atoms]:
     """Read frames of a file in any format that ASE knows, packed (.gz, .bz2, .xz) or not.
 
     Parameters

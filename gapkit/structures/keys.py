@@ -7,12 +7,14 @@ from dataclasses import dataclass, field, fields
 
 from gapkit.exceptions import InputError
 from gapkit.io.registry import registered
+from gapkit.options.checked import Checked
+from gapkit.options.kinds import Text
 from gapkit.targets import TARGETS
 
 
 @registered("LabelKeys")
 @dataclass(frozen=True)
-class LabelKeys:
+class LabelKeys(Checked):
     """Names under which the labels of a frame are found; None switches a label off.
 
     Under its default name a label is taken from the results of the attached calculator, then from `atoms.info`
@@ -33,24 +35,22 @@ class LabelKeys:
         Further targets, their sigmas and masks: name in `gapkit.targets.TARGETS` to key. Default: that name itself.
     """
 
-    energy: str | None = "energy"
-    forces: str | None = "forces"
-    stress: str | None = "stress"
-    virial: str | None = "virial"
-    config_type: str | None = "config_type"
-    energy_sigma: str | None = "energy_sigma"
-    force_sigma: str | None = "force_sigma"
-    virial_sigma: str | None = "virial_sigma"
-    force_mask: str | None = "force_mask"
-    others: Mapping[str, str | None] = field(default_factory=dict, hash=False)
+    energy: Text | None = "energy"
+    forces: Text | None = "forces"
+    stress: Text | None = "stress"
+    virial: Text | None = "virial"
+    config_type: Text | None = "config_type"
+    energy_sigma: Text | None = "energy_sigma"
+    force_sigma: Text | None = "force_sigma"
+    virial_sigma: Text | None = "virial_sigma"
+    force_mask: Text | None = "force_mask"
+    others: Mapping[str, Text | None] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         known = {name for t in TARGETS.values() for name in (t.name, t.sigma, t.mask)}
         if unknown := set(self.others) - known:
             raise InputError(f"`others` of LabelKeys must name targets, sigmas and masks, got {sorted(unknown)}")
-        for name, key in self.given().items():
-            if key is not None and (not isinstance(key, str) or not key):
-                raise InputError(f"`{name}` of LabelKeys must be a name or None (to ignore it), got {key!r}")
 
     def of(self, name: str) -> str | None:
         """Key of a label, sigma or mask by its name in the table of targets."""

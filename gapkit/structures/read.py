@@ -9,6 +9,7 @@ import numpy as np
 from ase import Atoms
 
 from gapkit.exceptions import InputError
+from gapkit.options.checked import checked
 from gapkit.structures.arrays import offsets_of
 from gapkit.structures.batch import AtomsBatch
 from gapkit.structures.frame_labels import Where, frame_labels, results_of
@@ -17,6 +18,7 @@ from gapkit.structures.labels import Labels
 from gapkit.structures.placement import check_structure, near_cell
 
 
+@checked
 def to_batch(
     frames: Atoms | Sequence[Atoms], *, keys: LabelKeys | None = None, labels: bool = True, strict: bool = True
 ) -> AtomsBatch:

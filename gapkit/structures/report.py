@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from ase.data import chemical_symbols
 
+from gapkit.options.checked import checked
 from gapkit.printing import printable
 from gapkit.structures.batch import AtomsBatch
 from gapkit.structures.checks import Fault, list_frames
@@ -104,6 +105,7 @@ class DataReport:
         return "\n".join(lines)
 
 
+@checked
 def describe(batch: AtomsBatch) -> DataReport:
     """Count what a batch, with or without labels, holds and check it for faults."""
     labels, size, nearest = batch.all_labels, batch.n_atoms_per_frame, nearest_distances(batch)
@@ -130,6 +132,7 @@ def describe(batch: AtomsBatch) -> DataReport:
     )
 
 
+@checked
 def find_faults(batch: AtomsBatch, nearest: FloatArray | None = None, slopes: Slopes | None = None) -> list[Fault]:
     """Run every check; `nearest` (n_frames,) in Å and `slopes` spare computing them again."""
     nearest = nearest_distances(batch) if nearest is None else nearest

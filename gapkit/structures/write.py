@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from typing import TextIO
 
 from ase import Atoms
 from ase.io import write
 
+from gapkit.options.checked import checked
+from gapkit.options.kinds import PathLike
 from gapkit.structures.frame_labels import results_of
 
 
-def write_extxyz(file: str | os.PathLike[str] | TextIO, frames: Iterable[Atoms]) -> None:
+@checked
+def write_extxyz(file: PathLike | TextIO, frames: Iterable[Atoms]) -> None:
     """Write frames, which change: results in `info` or `arrays` as well, and objects, cannot be held there.
 
     The former are written as `info_energy` or `arrays_forces` beside the calculator's results, the latter are lost.

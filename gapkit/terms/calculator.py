@@ -18,6 +18,7 @@ from ase.calculators.genericfileio import GenericFileIOCalculator
 from gapkit.exceptions import InputError
 from gapkit.io.registry import registered
 from gapkit.neighbours import NeighbourList
+from gapkit.options.checked import check_fields
 from gapkit.structures import AtomsBatch
 from gapkit.targets import from_voigt
 from gapkit.terms.base import EnergyTerm, TermValues
@@ -55,6 +56,7 @@ class CalculatorTerm(EnergyTerm):
     parameters: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        check_fields(self)
         given, parameters = self.calculator, self.parameters
         if isinstance(given, str):
             if not all(part.isidentifier() for part in given.split(".")) or "." not in given:

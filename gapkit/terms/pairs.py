@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Annotated, TypeAlias
 
 import numpy as np
 from ase.data import chemical_symbols
@@ -12,19 +13,29 @@ from scipy.interpolate import CubicSpline
 
 from gapkit._core.rows import edge_forces
 from gapkit.descriptors.cutoffs import QuinticCutoff
-from gapkit.descriptors.species import atomic_numbers
+from gapkit.descriptors.species import Element, Number, atomic_numbers
 from gapkit.exceptions import InputError
 from gapkit.io.registry import registered
 from gapkit.neighbours import NeighbourList
+from gapkit.options.annotations import check_of
+from gapkit.options.checked import Checked, check_fields
+from gapkit.options.kinds import NotNegative
+from gapkit.options.values import between
 from gapkit.structures import AtomsBatch
 from gapkit.terms.base import EnergyTerm, TermValues
 from gapkit.typing import BoolArray, FloatArray, IntArray
+
+Length: TypeAlias = Annotated[float, between(0.0, 1e3, "Å")]
+Reach: TypeAlias = Annotated[float, between(1e-3, 50.0, "Å")]
 
 
 class PairTerm(EnergyTerm):
     """E = 1/2 sum over edges v(r): half of the energy of a pair to either atom."""
 
     cutoff: float  # Å
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
     @abstractmethod
     def pair(self, r: FloatArray, z1: IntArray, z2: IntArray) -> tuple[FloatArray, FloatArray]:
@@ -71,10 +82,11 @@ class ZBL(PairTerm):
         Å, where the switch begins.
     """
 
-    cutoff: float = 2.0
-    inner: float = 1.0
+    cutoff: Reach = 2.0
+    inner: NotNegative = 1.0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         _check_switch(self.cutoff, self.inner)
 
     def pair(self, r: FloatArray, z1: IntArray, z2: IntArray) -> tuple[FloatArray, FloatArray]:
@@ -106,18 +118,16 @@ class LennardJones(PairTerm):
         Å, where the switch begins; None: 0.8 cutoff.
     """
 
-    epsilon: Mapping[str, float] = field(default_factory=dict)
-    sigma: Mapping[str, float] = field(default_factory=dict)
-    cutoff: float = 10.0
-    inner: float | None = None
+    epsilon: Mapping[Element, NotNegative] = field(default_factory=dict)
+    sigma: Mapping[Element, Length] = field(default_factory=dict)
+    cutoff: Reach = 10.0
+    inner: NotNegative | None = None
 
     def __post_init__(self) -> None:
-        atomic_numbers(list(self.epsilon))
+        super().__post_init__()
         if set(self.epsilon) != set(self.sigma):
             names = [", ".join(given) or "none" for given in (self.epsilon, self.sigma)]
             raise InputError(f"`epsilon` and `sigma` must name the same species, got {' and '.join(names)}")
-        if any(not value >= 0.0 for value in (*self.epsilon.values(), *self.sigma.values())):
-            raise InputError(f"`epsilon` and `sigma` must be >= 0, got {self.epsilon} and {self.sigma}")
         _check_switch(self.cutoff, self._inner)
 
     @property
@@ -136,7 +146,7 @@ class LennardJones(PairTerm):
 
 @registered("PairTable")
 @dataclass(frozen=True)
-class PairTable:
+class PairTable(Checked):
     """Energy of a pair of two species: a cubic spline, straight below its first distance and zero beyond its last.
 
     Parameters
@@ -149,8 +159,8 @@ class PairTable:
         Derivatives at the first and the last distance, eV/Å; None: the second derivative is zero there.
     """
 
-    species: Sequence[int]
-    distances: Sequence[float]
+    species: Annotated[Sequence[int], check_of(tuple[Number, Number])]
+    distances: Sequence[Length]
     energies: Sequence[float]
     slopes: Sequence[float | None] = (None, None)
 
@@ -159,11 +169,12 @@ class PairTable:
         return f"<{pair}: {len(self.distances)} points, {self.distances[0]:.4g} to {self.cutoff:.4g} Å>"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         r = np.asarray(self.distances, float)
         if len(self.species) != 2 or len(self.slopes) != 2 or r.shape != np.shape(self.energies) or len(r) < 2:
             raise InputError("a PairTable needs two species, two slopes, and as many energies as distances (2 or more)")
-        if not (np.isfinite(r).all() and np.isfinite(self.energies).all() and (np.diff(r) > 0.0).all() and r[0] > 0.0):
-            raise InputError("`distances` of a PairTable must be > 0 Å and ascend, and all values be finite")
+        if not ((np.diff(r) > 0.0).all() and r[0] > 0.0):
+            raise InputError("`distances` of a PairTable must be > 0 Å and ascend")
 
     @property
     def cutoff(self) -> float:
@@ -190,6 +201,7 @@ class PairTables(PairTerm):
     tables: Sequence[PairTable] = ()
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         pairs = [tuple(sorted(table.species)) for table in self.tables]
         if len(set(pairs)) < len(pairs):
             raise InputError(f"`tables` must hold no two tables of one pair of species, got {pairs}")
@@ -211,7 +223,7 @@ class PairTables(PairTerm):
 
 
 def _check_switch(cutoff: float, inner: float) -> None:
-    if not (np.isfinite(cutoff) and 0.0 <= inner < cutoff):
+    if not inner < cutoff:
         raise InputError(f"`cutoff` and `inner` must be 0 <= inner < cutoff in Å, got {inner} and {cutoff}")
 
 

@@ -16,6 +16,8 @@ import numpy as np
 from scipy.special import erf, ndtri
 
 from gapkit.exceptions import InputError
+from gapkit.options.checked import checked
+from gapkit.options.kinds import Count, SeedNumber
 from gapkit.typing import BoolArray, FloatArray
 
 _ROUNDING = 1e-10  # errors and stds up to this are zero; far below what matters in eV, eV/Å or eV/Å^3
@@ -89,9 +91,10 @@ class UncertaintyMetrics:
         return asdict(self)
 
 
+@checked
 def uncertainty_metrics(
-    errors: FloatArray, stds: FloatArray, *, half_widths: FloatArray | None = None, n_draws: int = 20,
-    random_state: int = 0,
+    errors: FloatArray, stds: FloatArray, *, half_widths: FloatArray | None = None, n_draws: Count = 20,
+    random_state: SeedNumber = 0,
 ) -> UncertaintyMetrics:  # fmt: skip
     """Compare errors with the stds predicted for them.
 
@@ -114,8 +117,6 @@ def uncertainty_metrics(
         If shapes differ, nothing is given, or a value is NaN, infinite or negative where it must not be.
     """
     errors, stds = _checked(errors, stds, "stds")
-    if n_draws < 1:
-        raise InputError(f"`n_draws` must be >= 1, got {n_draws}")
     row_errors, row_stds = _row_norms(errors), _row_norms(stds)
     known = (np.abs(errors) > _ROUNDING) | (stds > _ROUNDING)
     covered = {level: coverage(errors, ndtri(0.5 + level / 2) * stds) for level in (0.68, 0.90, 0.95)}
@@ -139,7 +140,8 @@ def uncertainty_metrics(
     )
 
 
-def reliability_curve(errors: FloatArray, stds: FloatArray, n_levels: int = 100) -> tuple[FloatArray, FloatArray]:
+@checked
+def reliability_curve(errors: FloatArray, stds: FloatArray, n_levels: Count = 100) -> tuple[FloatArray, FloatArray]:
     """Return the expected and observed coverage (n_levels,) of central normal intervals, for a reliability diagram.
 
     Components of errors and stds, and what is refused, are those of `uncertainty_metrics`.  Levels are the midpoints of
@@ -147,13 +149,12 @@ def reliability_curve(errors: FloatArray, stds: FloatArray, n_levels: int = 100)
     Ermon, ICML (2018), here for central intervals.
     """
     errors, stds = _checked(errors, stds, "stds")
-    if n_levels < 1:
-        raise InputError(f"`n_levels` must be >= 1, got {n_levels}")
     expected = (np.arange(n_levels) + 0.5) / n_levels
     reached = np.sort(erf(_scaled(errors, stds) / np.sqrt(2)), axis=None)  # smallest level that covers each error
     return expected, np.searchsorted(reached, expected, side="right") / errors.size
 
 
+@checked
 def coverage(errors: FloatArray, half_widths: FloatArray) -> float:
     """Return the fraction of components with |error| <= half-width, arrays (n,) or (n, c) of one unit.
 
@@ -163,6 +164,7 @@ def coverage(errors: FloatArray, half_widths: FloatArray) -> float:
     return float(np.mean(_within(*_checked(errors, half_widths, "half_widths", allow_inf=True))))
 
 
+@checked
 def coverage_by_group(
     errors: FloatArray, half_widths: FloatArray, groups: Sequence[str]
 ) -> dict[str, tuple[float, int]]:

@@ -9,13 +9,16 @@ from ase import Atoms
 from ase.units import GPa
 
 from gapkit.exceptions import InputError
+from gapkit.options.checked import checked
+from gapkit.options.kinds import Positive
 from gapkit.potential import GAP
 from gapkit.targets import VOIGT
 from gapkit.typing import FloatArray
 
 
+@checked
 def crystal_check(
-    crystal: Atoms, *, strain: float = 0.02, displacement: float = 1e-3
+    crystal: Atoms, *, strain: Positive = 0.02, displacement: Positive = 1e-3
 ) -> Callable[[GAP], dict[str, float]]:
     """Physical numbers of a crystal, for the tables of `gapkit.curation.prune`: a check that a potential is sound.
 

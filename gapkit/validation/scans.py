@@ -10,7 +10,9 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import ArrayLike
 
+from gapkit.descriptors.species import Element
 from gapkit.exceptions import InputError, UnknownSpeciesError
+from gapkit.options.checked import checked
 from gapkit.potential.state import state_of
 from gapkit.typing import BoolArray, FloatArray
 from gapkit.validation.crystal import strained
@@ -63,7 +65,8 @@ class Scan:
             )
 
 
-def dimer_scan(model: GAP, first: str, second: str, distances: ArrayLike | None = None) -> Scan:
+@checked
+def dimer_scan(model: GAP, first: Element, second: Element, distances: ArrayLike | None = None) -> Scan:
     """Energy of two atoms in a vacuum, in eV, relative to the reference energies e0 of the model.
 
     These are those of free atoms only after a fit with ``reference_energies="isolated"`` or to frames of single atoms.
@@ -93,6 +96,7 @@ def dimer_scan(model: GAP, first: str, second: str, distances: ArrayLike | None 
     return replace(scan, energy=scan.energy - apart, energy_label="energy of the pair, eV")
 
 
+@checked
 def volume_scan(model: GAP, atoms: Atoms, strains: ArrayLike | None = None) -> Scan:
     """Energy per atom, in eV, of a crystal under isotropic strain, at fixed fractional coordinates.
 

@@ -14,6 +14,7 @@ from scipy.special import ndtri
 from gapkit.errors.comparison import INTERVAL, Comparison, Pairs, compare
 from gapkit.errors.tables import ErrorTable, add_row, new_table, rendered
 from gapkit.exceptions import InputError
+from gapkit.options.checked import checked
 from gapkit.structures import LabelKeys
 from gapkit.targets import shown_quantities
 from gapkit.uncertainty.metrics import UncertaintyMetrics, coverage_by_group, uncertainty_metrics
@@ -138,6 +139,7 @@ class UncertaintyTable:
         return "\n".join(lines)
 
 
+@checked
 def uncertainty_of(comparison: Comparison) -> UncertaintyTable:
     """Compare the errors of a comparison with its standard deviations; InputError if it has none."""
     if comparison.std is None:
@@ -159,6 +161,7 @@ def uncertainty_of(comparison: Comparison) -> UncertaintyTable:
     )
 
 
+@checked
 def evaluate_uncertainty(model: GAP, frames: Sequence[Atoms], keys: LabelKeys | None = None) -> UncertaintyTable:
     """Errors and the quality of the error bars of `model` on labelled frames, not those of its training set.
 

@@ -51,7 +51,7 @@ def test_free_noise_keeps_ratios_to_the_reference():
 
 
 def test_errors_name_what_is_wrong():
-    with pytest.raises(InputError, match="noise `forces`"):
+    with pytest.raises(InputError, match="`forces` of Noise must be a number > 0"):
         Noise(forces=0.0)
     with pytest.raises(InputError, match="per_config_type"):
         Noise(per_config_type={"a": 0.1})

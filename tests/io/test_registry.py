@@ -84,9 +84,11 @@ def test_arguments_are_checked_by_their_annotations() -> None:
     assert made_arguments(Term, {"n_sparse": {"Si": 3}, "selector": "cur"}, "here")["n_sparse"] == {"Si": 3}
     assert made_arguments(Term, {"n_sparse": None}, "here") == {"n_sparse": None}
     for wrong in ("many", {"Si": "many"}, True, 2.5):
-        with pytest.raises(ConfigError, match="`n_sparse` of here must be of type int"):
+        with pytest.raises(ConfigError, match=r"`n_sparse.* of here must be a whole number"):
             made_arguments(Term, {"n_sparse": wrong}, "here")
-    with pytest.raises(ConfigError, match=r"TwoBody in here|`cutoff` of TwoBody in here must be of type float"):
+    with pytest.raises(
+        ConfigError, match=r"TwoBody in here|`cutoff` of TwoBody in here must be a number from 0.5 to 20"
+    ):
         make({"type": "TwoBody", "cutoff": "far"}, "Descriptor", "here")
     assert make({"type": "TwoBody", "cutoff": 3}, "Descriptor", "here").get_params() == TwoBody(3).get_params()
 

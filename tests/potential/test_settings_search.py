@@ -190,28 +190,28 @@ def test_an_objective_needs_its_labels():
 
 
 def test_a_candidate_that_fails_is_noted_and_does_not_stop_the_others(copper):
-    # too many points are found out by the fit, points below one by the term
-    search = SettingsSearch(small(), {"terms__1__n_sparse": [9999, 0, 20]}).fit(copper)
+    # points of an unknown species are found out by the fit, points below one by the term
+    search = SettingsSearch(small(), {"terms__1__n_sparse": [{"Au": 3}, 0, 20]}).fit(copper)
     many, none, good = search.results_
-    assert "exceeds the 32 environments" in many.error
-    assert "must be >= 1" in none.error
+    assert "names 'Au', expected one of Cu" in many.error
+    assert "must be a whole number >= 1" in none.error
     assert many.objective is None
     assert many.scores is None
     assert search.best_settings_ == good.settings == {"terms__1__n_sparse": 20}
     assert good.error is None
     report = search.report()
     assert "3 candidates by loo_log_score, 2 failed" in report
-    assert report.index("terms__1__n_sparse = 20") < report.index("terms__1__n_sparse = 9999")
-    assert "32 environments" in report
+    assert report.index("terms__1__n_sparse = 20") < report.index("terms__1__n_sparse = {'Au': 3}")
+    assert "names 'Au'" in report
 
 
 def test_where_all_fail_it_says_why_and_keeps_no_older_model(copper):
     search = SettingsSearch(small(), {ZETA: [2]}).fit(copper)
     assert search.best_estimator_.n_sparse_ == 26
-    search.settings = {"terms__1__n_sparse": [9999, 8888]}
-    with pytest.raises(InputError, match=r"got 2 that cannot, the first because: InputError: `n_sparse` = 9999"):
+    search.settings = {"terms__1__n_sparse": [{"Au": 3}, {"Ag": 3}]}
+    with pytest.raises(InputError, match=r"got 2 that cannot, the first because: InputError: `n_sparse` names 'Au'"):
         search.fit(copper)
-    assert [one.settings["terms__1__n_sparse"] for one in search.results_] == [9999, 8888]
+    assert [one.settings["terms__1__n_sparse"] for one in search.results_] == [{"Au": 3}, {"Ag": 3}]
     assert not hasattr(search, "best_estimator_")
     assert not hasattr(search, "best_settings_")
 
@@ -325,8 +325,8 @@ def test_the_report_begins_with_the_best(searched):
         ({"settings": {"n_sparse": 5}}, "`settings` must map names to lists"),
         ({"settings": {"label_keys__energy": ["e"]}}, "must not name `label_keys`"),
         ({"n_frames": 9}, "`n_frames` must be at most the 8 frames given, got 9"),
-        ({"n_frames": 0}, "`n_frames` must be an integer >= 1 or None, got 0"),
-        ({"n_iter": 2.0}, "`n_iter` must be an integer >= 1 or None, got 2.0"),
+        ({"n_frames": 0}, "`n_frames` must be a whole number >= 1, or None, got 0"),
+        ({"n_iter": 2.0}, "`n_iter` must be a whole number >= 1, or None, got 2.0"),
     ],
 )
 def test_arguments_out_of_range(copper, changes, message):

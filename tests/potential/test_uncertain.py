@@ -248,7 +248,7 @@ def test_levels_that_twenty_configurations_cannot_give(model, fresh):
     with pytest.raises(CalibrationError, match=r"of level 0\.99 need more configurations than the 20"):
         model.predict(fresh[0], return_std=True, interval=0.99)
     for level in (0.0, 1.0, 90):
-        with pytest.raises(InputError, match="`interval` must be a level"):
+        with pytest.raises(InputError, match="`interval` must be a number > 0 and < 1"):
             model.predict(fresh[0], return_std=True, interval=level)
 
 

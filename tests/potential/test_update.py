@@ -322,7 +322,7 @@ def test_errors_leave_the_model_as_it_was(copper, tmp_path):
     with pytest.raises(InputError, match="frames that are not the same"):
         model.extend(new, n_new=3, training_frames=copper[::-1])
     for bad in (0, 2.5, True, "all"):
-        with pytest.raises(InputError, match="`n_new` must be an integer"):
+        with pytest.raises(InputError, match="`n_new` must be a whole number >= 1, or"):
             model.partial_fit(new, n_new=bad, training_frames=copper)
     with pytest.raises(InputError, match="`selector` needs the number"):
         model.partial_fit(new, selector=CUR())

@@ -95,7 +95,7 @@ def test_bad_input() -> None:
         strains(Atoms("H2", [(0, 0, 0), (1, 0, 0)]), 0.05, 2)
     with pytest.raises(InputError, match=r"periodic in all three directions"):
         volume_scan(Atoms("Cu", cell=[3, 3, 9], pbc=[True, True, False]), [1.0])
-    with pytest.raises(InputError, match=r"`factors\[1\]` must be a finite number > 0, got -1"):
+    with pytest.raises(InputError, match=r"`factors\[1\]` must be a number > 0, got -1"):
         volume_scan(bulk("Si"), [1.0, -1.0])
     with pytest.raises(InputError, match="at least one factor"):
         volume_scan(bulk("Si"), [])

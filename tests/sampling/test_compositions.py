@@ -41,7 +41,7 @@ def test_molecules_bad_input() -> None:
         isolated_atoms(["X"])
     with pytest.raises(InputError, match="at least one chemical symbol"):
         isolated_atoms([])
-    with pytest.raises(InputError, match=r"`distances\[0\]` must be a finite number > 0 Å, got 0"):
+    with pytest.raises(InputError, match=r"`distances\[0\]` must be a number > 0, got 0"):
         dimers(["Cu"], [0])
     with pytest.raises(InputError, match="`box` must be longer than 8 Å"):
         dimers(["Cu"], [4.0], box=8.0)
@@ -83,13 +83,13 @@ def test_random_search_bad_input() -> None:
         random_search("Cu4", 11.0, 1, 2.5)  # of fcc with this distance: 2.5^3 / sqrt(2)
     with pytest.raises(InputError, match=r"got none for \('Si', 'O'\)"):
         random_search("SiO2", 15.0, 1, {("Si", "Si"): 2.0, ("O", "O"): 2.0})
-    with pytest.raises(InputError, match=r"\(low, high\)"):
+    with pytest.raises(InputError, match="`volume_per_atom`"):
         random_search("Cu4", (15.0, 12.0), 1, 2.0)
     with pytest.raises(InputError, match="`composition` must be a formula"):
         random_search("4Cu(", 15.0, 1, 2.0)
-    with pytest.raises(InputError, match="`composition` must be made of chemical symbols"):
+    with pytest.raises(InputError, match="`composition` must be a chemical symbol"):
         random_search("Qq4", 15.0, 1, 2.0)
-    with pytest.raises(InputError, match=r"composition\['Cu'\]` must be an integer >= 1, got 0"):
+    with pytest.raises(InputError, match=r"composition\['Cu'\]` must be a whole number >= 1, got 0"):
         random_search({"Cu": 0}, 15.0, 1, 2.0)
 
 
@@ -159,7 +159,7 @@ def test_alloys_bad_input() -> None:
         alloys(lattice, {"Cu": 0.5, "Au": 0.4}, 1)
     with pytest.raises(InputError, match="occupies none of its sites"):
         alloys(lattice, {"Cu": 1.0}, 1, symbol="Au")
-    with pytest.raises(InputError, match="must be a finite number >= 0"):
+    with pytest.raises(InputError, match="must be a number >= 0"):
         alloys(lattice, {"Cu": 1.5, "Au": -0.5}, 1)
     with pytest.raises(InputError, match="`n_shells` must be at most 1"):
         alloys(Atoms("Cu2", [(0, 0, 0), (2, 0, 0)]), {"Cu": 0.5, "Au": 0.5}, 1, sqs=True)

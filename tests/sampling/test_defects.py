@@ -89,7 +89,7 @@ def test_interstitials_bad_input() -> None:
     start = bulk("Cu", a=3.6, cubic=True)
     with pytest.raises(InputError, match=r"`n` must be at most 4, the number of voids with a radius of at least 1.7 Å"):
         interstitials(start, "H", 5, minimum_distance=1.7)
-    with pytest.raises(InputError, match="`symbol` must be made of chemical symbols such as 'Cu', got 'Hx'"):
+    with pytest.raises(InputError, match="`symbol` must be a chemical symbol such as Si, got 'Hx'"):
         interstitials(start, "Hx", 1)
     with pytest.raises(InputError, match="periodic in all three"):
         interstitials(Atoms("Cu4", np.random.default_rng(0).normal(size=(4, 3))), "H", 1)
@@ -147,9 +147,9 @@ def test_shuffle_and_glide_sets_of_diamond() -> None:
 
 def test_slabs_bad_input() -> None:
     start = bulk("Cu", cubic=True)
-    with pytest.raises(InputError, match="three integers for each plane"):
+    with pytest.raises(InputError, match="three Miller indices"):
         surfaces(start, [(1, 1)], 2)
-    with pytest.raises(InputError, match="must not all be zero"):
+    with pytest.raises(InputError, match="are not all zero"):
         surfaces(start, [(0, 0, 0)], 2)
     with pytest.raises(InputError, match="at least one entry each"):
         surfaces(start, [], 2)
@@ -157,5 +157,5 @@ def test_slabs_bad_input() -> None:
         stacking_faults(start, [(0, 0, 1)])
     with pytest.raises(InputError, match="`gap` must be"):
         stacking_faults(start, [(0, 0)], gap="shuffle")
-    with pytest.raises(InputError, match="`layers` must be an integer >= 2"):
+    with pytest.raises(InputError, match="`layers` must be a whole number >= 2"):
         stacking_faults(start, [(0, 0)], layers=1)

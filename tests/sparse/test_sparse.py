@@ -79,7 +79,7 @@ def test_bad_input(name, X):
         selector.select(np.empty((0, 3)), 1, rng=rng())
     with pytest.raises(InputError, match="finite"):
         selector.select(np.full((3, 1), np.nan), 1, rng=rng())
-    with pytest.raises(InputError, match="`n_sparse` must be an integer"):
+    with pytest.raises(InputError, match="`n_select` must be a whole number"):
         selector.select(X, 0, rng=rng())
 
 

@@ -113,7 +113,7 @@ def test_a_name_found_nowhere_lists_those_that_exist(name):
 
 
 def test_keys_are_checked():
-    with pytest.raises(InputError, match="`energy` of LabelKeys must be a name or None"):
+    with pytest.raises(InputError, match="`energy` of LabelKeys must be text"):
         LabelKeys(energy=1)
     with pytest.raises(TypeError):
         LabelKeys(enrgy="x")

@@ -10,12 +10,14 @@ from ase import Atoms
 
 from gapkit.exceptions import OutputError
 from gapkit.io.atomic import check_output_folder, replacing_folder
+from gapkit.options.checked import checked
 from gapkit.structures import write_extxyz
 
 CARD = "card.json"
 MADE = {"train.extxyz", "test.extxyz", "left_out.extxyz", CARD, "card.md", "index.html"}
 
 
+@checked
 def check_folder(folder: Path, *inputs: Path) -> Path:
     """Check before any work that a data set can be written there; undo an interrupted replacement.
 

@@ -17,13 +17,16 @@ from gapkit.curation.recipe.recipe import Recipe
 from gapkit.curation.recipe.result import Curated
 from gapkit.curation.recipe.sources import read_sources
 from gapkit.exceptions import DataError, InputError
+from gapkit.options.checked import checked
+from gapkit.options.kinds import PathLike
 from gapkit.parallel import limit_blas
 from gapkit.progress import track
 from gapkit.structures import read_frames
 
 
+@checked
 def curate(
-    recipe: Recipe, folder: str | Path = ".", *, progress: bool = False,
+    recipe: Recipe, folder: PathLike = ".", *, progress: bool = False,
     crystal_check: Callable[[Atoms], Check] | None = None,
 ) -> Curated:  # fmt: skip
     """Read, check, remove duplicates and outliers, split, remove leaks, select and weigh, as a recipe says.

@@ -13,16 +13,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from numbers import Integral
-from typing import Protocol
+from typing import Annotated, Protocol, runtime_checkable
 
 import numpy as np
 
 from gapkit.exceptions import InputError
 from gapkit.io.registry import registered
+from gapkit.options.checked import Checked
+from gapkit.options.kinds import Count, SeedNumber
+from gapkit.options.values import whole_from
 from gapkit.typing import FloatArray, IntArray
-
-MAX_SEED = 2**32 - 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +38,7 @@ class Columns:
     is_symmetric: bool  # both densities have the same columns, so that a pair off the diagonal stands for two
 
 
+@runtime_checkable
 class Compression(Protocol):
     """How a SOAP vector is made shorter."""
 
@@ -48,7 +49,7 @@ class Compression(Protocol):
 
 @registered("Compression")
 @dataclass(frozen=True)
-class Channels:
+class Channels(Checked):
     """Product of two densities, each of which keeps or loses its radial and its species index.
 
     p[a, b, l] = sum_m d1[a, lm] d2[b, lm] / sqrt(2 l + 1), where density i keeps n if nu_R >= i, s if nu_S >= i, and is
@@ -67,13 +68,8 @@ class Channels:
         Densities that keep the radial index, and the species.
     """
 
-    nu_R: int = 2
-    nu_S: int = 2
-
-    def __post_init__(self) -> None:
-        for name, nu in (("nu_R", self.nu_R), ("nu_S", self.nu_S)):
-            if not _is_integer(nu) or not 0 <= nu <= 2:
-                raise InputError(f"`{name}` of Channels must be 0, 1 or 2 (densities that keep the index), got {nu!r}")
+    nu_R: Annotated[int, whole_from(0, 2)] = 2
+    nu_S: Annotated[int, whole_from(0, 2)] = 2
 
     def columns(self, species: Sequence[int], n_max: int, l_max: int) -> Columns | None:
         """Columns of the second density, the shorter, then from a multiple of four on those of the first."""
@@ -91,20 +87,11 @@ class Channels:
 
 
 @dataclass(frozen=True)
-class _Random:
+class _Random(Checked):
     """A compression by normal weights."""
 
-    n_channels: int
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        name = type(self).__name__
-        if not _is_integer(self.n_channels) or self.n_channels < 1:
-            raise InputError(
-                f"`n_channels` of {name} must be an integer >= 1, got {self.n_channels!r}; 8 to 64 is usual"
-            )
-        if not _is_integer(self.seed) or not 0 <= self.seed <= MAX_SEED:
-            raise InputError(f"`seed` of {name} must be an integer between 0 and 2^32 - 1, got {self.seed!r}")
+    n_channels: Count
+    seed: SeedNumber = 0
 
     def _check(self, most: int, what: str) -> None:
         if self.n_channels > most:
@@ -198,7 +185,3 @@ def with_central_density(columns: Columns | None, n_species: int, n_max: int, l_
 def _all_pairs(mixing: FloatArray) -> Columns:
     n = mixing.shape[2]
     return Columns(mixing, np.zeros(n, np.int64), np.arange(1, n + 1), True)
-
-
-def _is_integer(value: object) -> bool:
-    return isinstance(value, Integral) and not isinstance(value, bool)

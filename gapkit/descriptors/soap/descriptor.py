@@ -4,20 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
+from typing import Annotated, Any, Literal
 
 import numpy as np
 
 from gapkit.descriptors.base import Descriptor
-from gapkit.descriptors.cutoffs import CutoffFunction, NoCutoff, switch_of
+from gapkit.descriptors.cutoffs import Cutoff, CutoffFunction, NoCutoff, switch_of
 from gapkit.descriptors.soap.compression import Compression, with_central_density
 from gapkit.descriptors.soap.engine import SOAPEngine
 from gapkit.descriptors.soap.radial import tabulate
 from gapkit.descriptors.soap.tables import make_tables, n_stride
-from gapkit.descriptors.species import atomic_numbers
+from gapkit.descriptors.species import SpeciesList, atomic_numbers
 from gapkit.exceptions import InputError
 from gapkit.io.registry import classes
+from gapkit.options.checked import in_final_types
+from gapkit.options.kinds import Positive
+from gapkit.options.values import between, one_of, whole_from
 
-MAX_L = 20
+
+def _basis(value: Any) -> str:
+    return one_of(classes("RadialBasis"))(value)
 
 
 @dataclass(eq=False, repr=False)
@@ -61,24 +67,24 @@ class SOAP(Descriptor):
         Channels that the central atom is part of: that of its species, if there is one, or all of them.
     """
 
-    cutoff: float = 5.0
-    n_max: int = 8
-    l_max: int = 6
-    sigma: float = 0.5
+    cutoff: Cutoff = 5.0
+    n_max: Annotated[int, whole_from(1, 24, more=" (6 to 12 is usual)")] = 8
+    l_max: Annotated[int, whole_from(0, 20, more=" (4 to 10 is usual)")] = 6
+    sigma: Annotated[float, between(0.05, 20.0, "Å (0.3 to 0.6 Å is usual)")] = 0.5
     _: KW_ONLY
-    transition: float | None = None
+    transition: Positive | None = None
     cutoff_function: CutoffFunction | None = None
-    basis: str = "gaussian"
-    central_weight: float = 1.0
+    basis: Annotated[str, _basis] = "gaussian"
+    central_weight: Annotated[float, between(0.0, 1e3, "(1 is usual)")] = 1.0
     normalize: bool = True
     compression: Compression | None = None
-    species: Sequence[str | int] | None = None
-    centres: Sequence[str | int] | None = None
-    centre_channels: str = "own"
+    species: SpeciesList | None = None
+    centres: SpeciesList | None = None
+    centre_channels: Literal["own", "all"] = "own"
 
     def engine(self, species: Sequence[int]) -> SOAPEngine:
+        self = in_final_types(self)
         switch = switch_of(self.cutoff, self.transition, self.cutoff_function)
-        self._check()
         basis = classes("RadialBasis")[self.basis](self.n_max, self.l_max, self.sigma, self.cutoff)
         reach = basis.reach if isinstance(switch, NoCutoff) else self.cutoff
         centre = self.central_weight * basis.values(np.zeros(1))[0, 0] / np.sqrt(4.0 * np.pi)
@@ -95,18 +101,7 @@ class SOAP(Descriptor):
         centres = tuple(species) if self.centres is None else atomic_numbers(self.centres)
         return SOAPEngine(tuple(species), reach, switch, self.cutoff, tables, centres, central)
 
-    def _check(self) -> None:
-        bases, known = classes("RadialBasis"), classes("Compression")
-        is_known = self.compression is None or isinstance(self.compression, tuple(known.values()))
-        compressions = f"None or one of {', '.join(known)}, such as `Channels(nu_R=1, nu_S=1)`"
-        for name, fits, expected, usual in (
-            ("n_max", 1 <= self.n_max <= 24, "between 1 and 24", "; 6 to 12 is usual"),
-            ("l_max", 0 <= self.l_max <= MAX_L, f"between 0 and {MAX_L}", "; 4 to 10 is usual"),
-            ("sigma", 0.05 <= self.sigma <= self.cutoff, "between 0.05 Å and the cutoff", "; 0.3 to 0.6 Å is usual"),
-            ("central_weight", 0.0 <= self.central_weight <= 1e3, "between 0 and 1000", "; 1 is usual"),
-            ("basis", self.basis in bases, f"one of {', '.join(bases)}", ""),
-            ("compression", is_known, compressions, ""),
-            ("centre_channels", self.centre_channels in ("own", "all"), '"own" or "all"', ""),
-        ):
-            if not fits:
-                raise InputError(f"`{name}` must be {expected}, got {getattr(self, name)!r}{usual}")
+    def _check_parameters(self) -> None:
+        super()._check_parameters()
+        if not self.sigma <= self.cutoff:
+            raise InputError(f"`sigma` must be at most the cutoff of {self.cutoff} Å, got {self.sigma}")

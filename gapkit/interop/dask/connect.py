@@ -13,6 +13,8 @@ from distributed import Client, Future
 
 from gapkit.exceptions import InputError
 from gapkit.gp.factors import TriangularFactor
+from gapkit.options.checked import checked
+from gapkit.options.kinds import Positive, Text
 
 # Times that a task is tried again when it raises; one whose worker is lost always is, up to Dask's own limit.
 RETRIES = 1
@@ -22,7 +24,8 @@ RETRIES = 1
 sizeof.register(TriangularFactor, lambda factor: factor.R.nbytes)
 
 
-def connect(address: str, timeout: float = 10.0) -> Client:
+@checked
+def connect(address: Text, timeout: Positive = 10.0) -> Client:
     """A client of the scheduler at an address such as ``tcp://host:8786``; `timeout` in seconds.
 
     Raises

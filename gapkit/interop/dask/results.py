@@ -14,6 +14,8 @@ from distributed import Client
 from gapkit.exceptions import DataError
 from gapkit.gp.variance.targets import TargetVariances
 from gapkit.interop.dask.connect import as_paths, given, submit
+from gapkit.options.checked import checked
+from gapkit.options.kinds import Fraction
 from gapkit.potential import GAP, Predictions
 from gapkit.potential.error_bars.standard_deviations import Std
 from gapkit.potential.state import state_of
@@ -25,9 +27,10 @@ from gapkit.validation import Comparison, ErrorTable, Pairs, compare
 ATOMS_PER_TASK = 2000
 
 
+@checked
 def predict(
     model: GAP, frames: Sequence[Atoms] | Sequence[str], client: Client, return_std: bool | Literal["local"] = False, *,
-    std: Std | None = None, interval: float | None = None,
+    std: Std | None = None, interval: Fraction | None = None,
 ) -> Predictions:  # fmt: skip
     """What ``model.predict`` gives for frames, or for all frames of files that the workers read, computed on these.
 
@@ -37,6 +40,7 @@ def predict(
     return join_predictions(_run(model, frames, client, predict_part, options))
 
 
+@checked
 def evaluate(
     model: GAP, frames: Sequence[Atoms] | Sequence[str], client: Client, keys: LabelKeys | None = None
 ) -> ErrorTable:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +11,8 @@ from gapkit.descriptors.species import atomic_numbers, check_species
 from gapkit.exceptions import InputError, NotFittedModelError
 from gapkit.interop.lammps.attachment import FIX, NOVELTY, Attachment, Settings
 from gapkit.interop.lammps.library import communicator
+from gapkit.options.checked import checked
+from gapkit.options.kinds import Count, Jobs, PathLike, Positive
 from gapkit.potential import GAP, load
 from gapkit.potential.state import FittedState, state_of
 from gapkit.typing import IntArray
@@ -19,9 +20,10 @@ from gapkit.typing import IntArray
 ATOMS, HALT = f"{FIX}_atoms", f"{FIX}_halt"
 
 
+@checked
 def attach(
-    lmp: Any, model: GAP | str | os.PathLike[str], types: Sequence[str | int] | None = None, *, per_atom: bool = True,
-    halt_on_novelty: float | None = None, novelty_every: int | None = None, n_jobs: int | None = 1,
+    lmp: Any, model: GAP | PathLike, types: Sequence[str | int] | None = None, *, per_atom: bool = True,
+    halt_on_novelty: Positive | None = None, novelty_every: Count | None = None, n_jobs: Jobs | None = 1,
 ) -> Attachment:  # fmt: skip
     """Make a fitted potential the pair style of a LAMMPS instance.
 

@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from gapkit.exceptions import InputError
+from gapkit.options.checked import checked
 
 MARK = "gapkit"
 _MAKES_BOX = ("create_box", "read_data", "read_restart")
 _POTENTIAL = ("pair_style", "pair_coeff")
 
 
+@checked
 def split_script(text: str) -> tuple[str, str]:
     """The parts of a script before and after the line `gapkit`, or after the first command that makes a box.
 
@@ -38,6 +40,7 @@ def split_script(text: str) -> tuple[str, str]:
     return "".join(lines[:start]), "".join(lines[stop:])
 
 
+@checked
 def run_script(lmp: Any, text: str, attach: Callable[[], object]) -> None:
     """Run a script and call `attach` at the place of the potential; all ranks call it together.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import warnings
 from collections.abc import Sequence
@@ -10,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 from ase.data import chemical_symbols as symbols
 
-from gapkit.descriptors.species import atomic_numbers
+from gapkit.descriptors.species import SpeciesList, atomic_numbers
 from gapkit.exceptions import DataWarning, InputError, ModelFileError
 from gapkit.gp.basis import SparseBasis
 from gapkit.gp.noise import Noise
@@ -19,6 +18,8 @@ from gapkit.interop.quip.core import Glue
 from gapkit.interop.quip.descriptors import Part, Species, convert, named_species, with_centres
 from gapkit.interop.quip.file import Coordinates, GapFile, read_file
 from gapkit.interop.quip.variance import prior_block
+from gapkit.options.checked import checked
+from gapkit.options.kinds import PathLike
 from gapkit.potential import GAP
 from gapkit.potential.model import SparseModel
 from gapkit.potential.state import FittedState
@@ -35,7 +36,8 @@ MAX_COLUMNS = 50_000
 PER_FRAME = re.compile(r"\b(?:sigma|kernel_regularisation)_(?:is_)?per_atom\s*=\s*\.?f", re.IGNORECASE)
 
 
-def load(path: str | os.PathLike[str], *, species: Sequence[str | int] | None = None) -> GAP:
+@checked
+def load(path: PathLike, *, species: SpeciesList | None = None) -> GAP:
     """Read a gap.xml that QUIP's gap_fit wrote; files of sparse points are looked for beside it.
 
     The file holds weights without their posterior: they count as exact, and standard deviations are what the sparse

@@ -18,6 +18,8 @@ from gapkit.gp.cholesky import cholesky
 from gapkit.gp.instances import AppliedBasis, Chunk
 from gapkit.gp.solver import PriorBlock
 from gapkit.neighbours import NeighbourList
+from gapkit.options.checked import checked
+from gapkit.options.kinds import Positive
 from gapkit.potential import GAP
 from gapkit.potential.state import state_of
 from gapkit.structures import to_batch
@@ -29,7 +31,10 @@ REGULARISATION = 1e-3
 SMALLEST = 1e-6
 
 
-def gap_variance(model: GAP, frames: Atoms | Sequence[Atoms], *, regularisation: float = REGULARISATION) -> FloatArray:
+@checked
+def gap_variance(
+    model: GAP, frames: Atoms | Sequence[Atoms], *, regularisation: Positive = REGULARISATION
+) -> FloatArray:
     """Local variances as QUIP defines them, (n_atoms,) in eV^2, atoms of all frames one after another.
 
     Every instance has v = delta^2 + rho^2 - k^T (K_MM + rho^2)^-1 k, where k and K_MM contain the cutoff factors of the

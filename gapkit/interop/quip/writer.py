@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -15,6 +14,8 @@ from gapkit.exceptions import InputError
 from gapkit.interop.quip.descriptions import Description, describe_block
 from gapkit.interop.quip.file import DOT_PRODUCT
 from gapkit.io.atomic import check_output, replacing
+from gapkit.options.checked import checked
+from gapkit.options.kinds import PathLike
 from gapkit.potential import GAP
 from gapkit.potential.state import state_of
 from gapkit.terms import EnergyTerm, PairTables
@@ -24,7 +25,8 @@ GAP_VERSION = 1600000000
 N_ELEMENTS = 118
 
 
-def write(model: GAP, path: str | os.PathLike[str]) -> None:
+@checked
+def write(model: GAP, path: PathLike) -> None:
     """Write a model for QUIP: `path`, such as ``gap.xml``, and beside it a file of sparse points for each descriptor.
 
     Terms are SOAP (gaussian basis), TwoBody and ThreeBody with `CosineCutoff`; see README.md of this package.

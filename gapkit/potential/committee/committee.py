@@ -16,6 +16,7 @@ from gapkit.exceptions import InputError
 from gapkit.gp.chunks import frame_chunks
 from gapkit.gp.instances import AppliedBasis
 from gapkit.gp.prediction import PredictionPlan, predict
+from gapkit.options.checked import check_fields, checked
 from gapkit.potential.predictions import Predictions
 from gapkit.potential.state import Potential, state_of
 from gapkit.printing import columns
@@ -112,6 +113,7 @@ class Committee(Generic[P]):
     weights: FloatArray
 
     def __post_init__(self) -> None:
+        check_fields(self)
         weights = np.array(self.weights, dtype=np.float64, order="C")
         expected = state_of(self.model).sparse.basis.n_columns
         if weights.ndim != 2 or len(weights) < 1 or weights.shape[1] != expected or not np.isfinite(weights).all():
@@ -148,6 +150,7 @@ class Committee(Generic[P]):
     def __iter__(self) -> Iterator[P]:
         return (self[i] for i in range(len(self)))
 
+    @checked
     def predict(self, frames: Atoms | Sequence[Atoms]) -> CommitteePredictions:
         """Energies, forces and stresses of every member, in one pass over the descriptors.
 
@@ -172,6 +175,7 @@ class Committee(Generic[P]):
         members = [Predictions.of(applied.batch, member, known) for member in learned]
         return CommitteePredictions.of(members, applied.batch.offsets, np.stack)
 
+    @checked
     def error_bar(self, function: Callable[[P], ArrayLike]) -> tuple[FloatArray, FloatArray]:
         """Mean and standard deviation (with n_members - 1) over members of any property.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from ase import Atoms
@@ -14,6 +14,8 @@ from gapkit.descriptors.species import check_species
 from gapkit.exceptions import InputError
 from gapkit.gp.chunks import frame_chunks
 from gapkit.gp.factors import TriangularFactor
+from gapkit.options.checked import checked
+from gapkit.options.kinds import Count, Positive, Seed
 from gapkit.parallel import limit_blas, map_blocks
 from gapkit.potential.committee.committee import Committee, P
 from gapkit.potential.state import FittedState, state_of
@@ -31,9 +33,8 @@ ATOMS_PER_FOLD = 512
 _Rows: TypeAlias = tuple[FloatArray, FloatArray, FloatArray]
 
 
-def sample_committee(
-    model: P, n: int, random_state: int | np.random.RandomState | None, inflation: float = 1.0
-) -> Committee[P]:
+@checked
+def sample_committee(model: P, n: Count, random_state: Seed, inflation: Positive = 1.0) -> Committee[P]:
     """Draw `n` members from the posterior of the weights.
 
     Their spread is the data part of the variance alone, |R^-T phi|^2: what more data on the same sparse points would
@@ -57,14 +58,12 @@ def sample_committee(
     NotFittedModelError
         If the model is not fitted.
     """
-    check_members(n)
-    if not (np.isfinite(inflation) and inflation > 0.0):
-        raise InputError(f"`inflation` must be a finite number > 0, got {inflation!r}; 1 leaves the posterior as it is")
     sparse = state_of(model).sparse
     return Committee(model, sparse.weights + inflation * sparse.posterior.sample_weights(n, generator(random_state)))
 
 
-def label_noise_committee(model: P, n: int, random_state: int | np.random.RandomState | None) -> Committee[P]:
+@checked
+def label_noise_committee(model: P, n: Count, random_state: Seed) -> Committee[P]:
     """`n` members as though all labels had been measured again, with the model's noise; no pass over the data.
 
     The weights are linear in the labels.  With R_k the triangle of the rows of kind k, sigma_k its noise, and R^T R the
@@ -88,7 +87,6 @@ def label_noise_committee(model: P, n: int, random_state: int | np.random.Random
     NotFittedModelError
         If the model is not fitted, or was loaded from a file that was saved without its factors.
     """
-    check_members(n)
     state = state_of(model)
     factors = state.factors_for("`label_noise_committee`")
     rng = generator(random_state)
@@ -102,9 +100,8 @@ def label_noise_committee(model: P, n: int, random_state: int | np.random.Random
     return Committee(model, state.sparse.weights + changes.T)
 
 
-def bootstrap_committee(
-    model: P, frames: Atoms | Sequence[Atoms], n: int, random_state: int | np.random.RandomState | None
-) -> Committee[P]:
+@checked
+def bootstrap_committee(model: P, frames: Atoms | Sequence[Atoms], n: Count, random_state: Seed) -> Committee[P]:
     """`n` members, each fitted to as many configurations as there are, drawn from `frames` with replacement.
 
     Basis, noise, scales and reference energies stay those of the model.  Design rows are made once, in one pass over
@@ -130,7 +127,6 @@ def bootstrap_committee(
     NotFittedModelError
         If the model is not fitted.
     """
-    check_members(n)
     state = state_of(model)
     batch = labelled_batch(frames, model.label_keys)
     check_species(batch.species, state.species)
@@ -185,12 +181,6 @@ def _fold(factors: list[TriangularFactor], counts: IntArray, made: _Rows, n_jobs
     map_blocks(fold, range(len(factors)), n_jobs)
 
 
-def check_members(n: Any) -> None:
-    """Raise InputError where `n` is no number of members."""
-    if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1:
-        raise InputError(f"`n` must be a number of members >= 1, got {n!r}; 8 to 32 are usual")
-
-
-def generator(random_state: int | np.random.RandomState | None) -> np.random.Generator:
+def generator(random_state: Seed) -> np.random.Generator:
     """A generator that scikit-learn's `random_state` seeds."""
     return np.random.default_rng(check_random_state(random_state).randint(2**31 - 1))

@@ -16,6 +16,9 @@ from sklearn.model_selection import ParameterGrid, ParameterSampler
 from sklearn.utils import check_random_state
 
 from gapkit.exceptions import DataError, GapkitError, InputError, NotFittedModelError
+from gapkit.options.checked import checked
+from gapkit.options.kinds import Count, Seed
+from gapkit.potential.checks import check_names, check_parameters, for_part
 from gapkit.potential.defaults import default_terms
 from gapkit.potential.gap import GAP
 from gapkit.potential.search.settings import Candidate, UnknownSettingError, score_candidate, table_of, with_settings
@@ -85,9 +88,9 @@ class SettingsSearch(BaseEstimator):
     """
 
     def __init__(
-        self, estimator: GAP, settings: Grid | Sequence[Grid], *, n_iter: int | None = None,
-        objective: Objective = "loo_log_score", n_frames: int | None = None, refit: bool = True,
-        random_state: int | np.random.RandomState | None = 0, progress: bool = False,
+        self, estimator: GAP, settings: Grid | Sequence[Grid], *, n_iter: Count | None = None,
+        objective: Objective = "loo_log_score", n_frames: Count | None = None, refit: bool = True,
+        random_state: Seed = 0, progress: bool = False,
     ) -> None:  # fmt: skip
         self.estimator = estimator
         self.settings = settings
@@ -98,6 +101,7 @@ class SettingsSearch(BaseEstimator):
         self.random_state = random_state
         self.progress = progress
 
+    @checked
     def fit(self, frames: Atoms | Sequence[Atoms], y: object = None) -> SettingsSearch:
         """Try all candidates on labelled frames.
 
@@ -117,10 +121,12 @@ class SettingsSearch(BaseEstimator):
         DataError
             If a label is unusable, or those of the objective are missing.
         """
-        self._check()
+        check_parameters(self)
+        check_parameters(self.estimator)
         frames = [frames] if isinstance(frames, Atoms) else frames
         seeds = check_random_state(self.random_state).randint(2**31 - 1, size=3)
         batch = to_batch(frames, keys=self.estimator.label_keys or LabelKeys())
+        check_names(self.estimator, batch.all_labels.config_type)
         # with terms that settings can name, and with a seed that all candidates share
         terms, seed = self.estimator.terms, self.estimator.random_state
         changes = {"terms": default_terms(batch) if terms is None else terms}
@@ -129,14 +135,15 @@ class SettingsSearch(BaseEstimator):
         energies = reference_energies(batch, estimator.reference_energies, describe(batch).isolated_atoms, taken)
         # One set of reference energies for all, also where some of the frames would give others.
         shared = {"reference_energies": {chemical_symbols[z]: e for z, e in energies.items()}}
-        base = with_settings(estimator, shared | {"calibration": None, "progress": False})
-        candidates = self._candidates(base, int(seeds[1]))
         which = list(range(batch.n_frames))
         if self.n_frames is not None:
             if self.n_frames > batch.n_frames:
                 raise InputError(f"`n_frames` must be at most the {batch.n_frames} frames given, got {self.n_frames}")
             which = sorted(np.random.default_rng(seeds[2]).choice(which, self.n_frames, replace=False).tolist())
         part = batch.select(which)
+        base = with_settings(estimator, shared | {"calibration": None, "progress": False})
+        base = for_part(base, batch, part)
+        candidates = self._candidates(base, int(seeds[1]))
         for objective, has in (("loo_energy", part.all_labels.has_energy), ("loo_forces", part.all_labels.has_forces)):
             if self.objective == objective and not has.any():
                 raise DataError(
@@ -178,15 +185,6 @@ class SettingsSearch(BaseEstimator):
         if not done:
             raise NotFittedModelError("this search has no candidate yet; call `fit` with labelled frames")
         return max(done, key=lambda one: one.objective or 0.0)
-
-    def _check(self) -> None:
-        if not isinstance(self.estimator, GAP):
-            raise InputError(f"`estimator` must be a GAP, got {type(self.estimator).__name__}")
-        if self.objective not in OBJECTIVES:
-            raise InputError(f"`objective` must be one of {', '.join(OBJECTIVES)}, got {self.objective!r}")
-        for name, value in (("n_iter", self.n_iter), ("n_frames", self.n_frames)):
-            if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-                raise InputError(f"`{name}` must be an integer >= 1 or None, got {value!r}")
 
     def _candidates(self, base: GAP, seed: int) -> list[dict[str, Any]]:
         """Settings of all candidates; raises InputError where a name is unknown."""

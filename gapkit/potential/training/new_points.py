@@ -14,6 +14,7 @@ from gapkit.descriptors.base import Block, Engine
 from gapkit.exceptions import DataWarning, InputError, NotFittedModelError
 from gapkit.gp.basis import SparseBasis, SparseBlock
 from gapkit.gp.extension import extend_basis, most_novel
+from gapkit.options.kinds import Count
 from gapkit.potential.state import FittedState
 from gapkit.potential.training.reference_energies import by_number, energies_of_isolated, with_new_species
 from gapkit.potential.training.sparse_points import Environments, sample_environments
@@ -27,7 +28,7 @@ LEAST_NOVELTY = 1e-9
 # The most points of a block that are taken because they are novel.
 MOST_NOVEL = 2000
 
-Number = int | Literal["novel"]
+Number = Count | Literal["novel"]
 """How many sparse points: a number, or all whose novelty is above the threshold of the model."""
 
 # Sparse points of a block, and the Cholesky factor of their K_MM.
@@ -98,8 +99,8 @@ def choose_points(
                 '`n_new="novel"` needs thresholds of novelty, which this model does not have; give a number, or fit '
                 'with `calibration="leave-one-out"`'
             )
-    elif isinstance(n_new, bool) or not isinstance(n_new, int | np.integer) or n_new < 1:
-        raise InputError(f'`n_new` must be an integer >= 1 or "novel", got {n_new!r}')
+    elif n_new is None:
+        raise InputError('`n_new` must be a whole number >= 1 or "novel", got None')
     grown = grow_engines(state, batch.species)
     known = _known_blocks(state, grown)
     found = {

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from numbers import Real
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 from ase.data import atomic_numbers, chemical_symbols
 
+from gapkit.descriptors.species import Element
 from gapkit.exceptions import DataError, InputError
-from gapkit.printing import quoted
 from gapkit.structures import AtomsBatch
 from gapkit.typing import FloatArray
 
-ReferenceEnergies: TypeAlias = str | Mapping[str, float]
+ReferenceEnergies: TypeAlias = Literal["auto", "isolated", "least_squares"] | Mapping[Element, float]
 
 
 def reference_energies(
@@ -33,11 +31,6 @@ def reference_energies(
     energy = None if batch.labels is None else batch.labels.energy - taken
     if isinstance(given, Mapping):
         return _given(given, species)
-    if given not in ("auto", "isolated", "least_squares"):
-        raise InputError(
-            f'`reference_energies` must be "auto", "isolated", "least_squares" or a mapping such as {{"Si": -1.2}}, '
-            f"got {given!r}"
-        )
     isolated = energies_of_isolated(batch, energy, isolated_frames or {})
     missing = [chemical_symbols[z] for z in species if z not in isolated]
     if given == "isolated" and missing:
@@ -66,12 +59,7 @@ def _given(given: Mapping[str, float], species: Sequence[int]) -> dict[int, floa
 
 
 def by_number(given: Mapping[str, float]) -> dict[int, float]:
-    """Energies by atomic number from those by chemical symbol, checked."""
-    for symbol, energy in given.items():
-        if atomic_numbers.get(symbol, 0) < 1:
-            raise InputError(f"`reference_energies` must have chemical symbols as keys, got {quoted(symbol)}")
-        if isinstance(energy, bool) or not isinstance(energy, Real) or not math.isfinite(energy):
-            raise InputError(f"`reference_energies` of {symbol} must be a finite number in eV, got {quoted(energy)}")
+    """Energies by atomic number from those by chemical symbol."""
     return {atomic_numbers[symbol]: float(energy) for symbol, energy in given.items()}
 
 
@@ -110,6 +98,12 @@ def _least_squares(batch: AtomsBatch, energy: FloatArray | None, fixed: Mapping[
     n_atoms = counts.sum(axis=1)
     inside = n_atoms > 0
     per_atom, fractions = energy[inside] / n_atoms[inside], counts[inside] / n_atoms[inside, None]
+    if fixed and len(free) > 1 and np.linalg.matrix_rank(fractions) < len(free):
+        names = ", ".join(chemical_symbols[z] for z in free)
+        raise DataError(
+            f"`reference_energies` must name also {names}, which the data cannot tell apart: all frames have them in "
+            'the same ratios; give the energy of every species, or leave all to "auto"'
+        )
     mean = per_atom.mean()
     deviation, *_ = np.linalg.lstsq(fractions, per_atom - mean, rcond=1e-8)
     return {z: float(mean + d) for z, d in zip(free, deviation, strict=True)}

@@ -134,11 +134,11 @@ def _select(plan: TermPlan, n: int, batch: AtomsBatch, rng: np.random.Generator)
     term, engine = plan.term, plan.engine
     found, counts = sample_environments(engine, batch, rng)
     total = sum(counts.values())
-    if plan.is_given and n > total:
-        raise InputError(
-            f"`n_sparse` = {n} of the {type(term.descriptor).__name__} term exceeds the {total} environments "
-            "of the training set; ask for at most that many, or for none to let gapkit choose"
-        )
+    if plan.is_given and n > total > 0:
+        name = type(term.descriptor).__name__
+        message = f"`n_sparse` = {n} of the {name} term exceeds the {total} environments of the training set; {total}"
+        warnings.warn(f"{message} are taken", DataWarning, stacklevel=2)
+        n = total
     quotas = None
     if isinstance(term.n_sparse, Mapping):
         names = {"-".join(chemical_symbols[z] for z in block): block for block in found}
