@@ -140,7 +140,7 @@ def _callable(value: Any) -> Any:
 
 
 def _file(value: Any) -> Any:
-    if not hasattr(value, "write"):
+    if isinstance(value, type) or not hasattr(value, "write"):
         raise ValueError("an open file")
     return value
 
