@@ -17,8 +17,12 @@ from gapkit.structures import LabelKeys
 from gapkit.validation import compare, evaluate
 
 
+class GAP:
+    """What takes a model knows it by this name."""
+
+
 @dataclass
-class Predictor:
+class Predictor(GAP):
     """A model that answers with the same numbers for every structure."""
 
     energy_per_atom: float = 0.0

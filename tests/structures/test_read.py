@@ -191,9 +191,9 @@ def test_open_directions_need_no_cell(pbc):
     ("frames", "message"),
     [
         ([], "at least one structure, got an empty list"),
-        ("a.xyz", "got a path.*read_frames"),
-        (3, "Atoms or a list of Atoms, got int"),
-        ([water(), None], r"`frames\[1\]` must be ase.Atoms, got NoneType"),
+        ("a.xyz", "read_frames` reads a file"),
+        (3, "Atoms, or a list of ase.Atoms, got 3"),
+        ([water(), None], r"`frames\[1\]` must be ase.Atoms, got None"),
     ],
 )
 def test_other_things_than_frames(frames, message):

@@ -271,12 +271,12 @@ NAN = np.array([1.0, np.nan])
         (lambda: uncertainty_metrics(TWO, np.inf * TWO), "`stds` must be finite and >= 0, got inf"),
         (lambda: uncertainty_metrics(TWO, TWO, half_widths=-TWO), "`half_widths` must be >= 0, got -1.0"),
         (lambda: uncertainty_metrics(TWO, TWO, half_widths=ONE), "`half_widths` must have the shape"),
-        (lambda: uncertainty_metrics(TWO, TWO, n_draws=0), "`n_draws` must be >= 1, got 0"),
+        (lambda: uncertainty_metrics(TWO, TWO, n_draws=0), "`n_draws` must be a whole number >= 1, got 0"),
         (lambda: reliability_curve(TWO, -TWO), "`stds` must be"),
-        (lambda: reliability_curve(TWO, TWO, n_levels=0), "`n_levels` must be >= 1, got 0"),
+        (lambda: reliability_curve(TWO, TWO, n_levels=0), "`n_levels` must be a whole number >= 1, got 0"),
         (lambda: coverage(TWO, NAN), "`half_widths` must be >= 0, got nan"),
         (lambda: coverage_by_group(TWO, TWO, ["a"]), "one name per row of `errors`, expected 2, got 1"),
-        (lambda: coverage_by_group(TWO, TWO, "ab"), "one name per row of `errors`, expected 2, got 'ab'"),
+        (lambda: coverage_by_group(TWO, TWO, "ab"), "`groups` must be a list of text"),
     ],
 )
 def test_unusable_input_is_refused(call: Callable[[], object], message: str) -> None:
