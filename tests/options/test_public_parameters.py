@@ -113,8 +113,8 @@ FRAMES = copper_frames(12, seed=1)
 @pytest.fixture(scope="module")
 def valid() -> dict[str, Any]:
     """Values of required parameters, by name."""
-    model = GAP([Term(TwoBody(4.0), n_sparse=4), Term(SOAP(4.0, 3, 2), n_sparse=6)], calibration=None, n_jobs=1)
-    model.fit(FRAMES)
+    terms = [Term(TwoBody(4.0), n_sparse=4), Term(SOAP(4.0, 3, 2), n_sparse=6)]
+    model = GAP(terms, noise=Noise(1e-3, 0.05, 0.01), calibration=None, n_jobs=1).fit(FRAMES)
     crystal = bulk("Cu", cubic=True)
     return {
         "self": model, "model": model, "estimator": model, "frames": FRAMES, "frames_test": FRAMES, "train": FRAMES,
