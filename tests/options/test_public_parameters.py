@@ -104,7 +104,8 @@ def allowed(annotation: str) -> set[str]:
     names = (re.match(r"\s*(?:\w+\.)*(\w+)", part) for part in parts)
     heads = [found[1] for found in names if found]
     found = set().union(*(ALLOWED.get(head, set()) for head in heads))
-    return found | ({"zero"} if re.search(r"(whole_from|between)\(0", annotation) else set())
+    special = {r"(whole_from|between)\(0": "zero", r"between\(0\.0": "half"}  # of Annotated
+    return found | {name for pattern, name in special.items() if re.search(pattern, annotation)}
 
 
 FRAMES = copper_frames(12, seed=1)
