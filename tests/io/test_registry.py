@@ -13,7 +13,7 @@ from gapkit import SOAP, Term, TwoBody
 from gapkit.descriptors import TripletDistances
 from gapkit.exceptions import ConfigError, InputError
 from gapkit.io.codec import decode, encode
-from gapkit.io.registry import _fits, classes, find, made_arguments, make, registered
+from gapkit.io.registry import classes, find, made_arguments, make, registered
 
 
 @registered("CutoffFunction")
@@ -104,21 +104,3 @@ def test_a_list_of_objects() -> None:
     tables = [{"type": "PairTable", "species": [14, 14], "distances": [1.0, 2.0], "energies": [1.0, 0.0]}]
     made = make({"type": "PairTables", "tables": tables}, "EnergyTerm", "here")
     assert made.reach == 2.0
-
-
-@pytest.mark.parametrize(
-    ("annotation", "right", "wrong"),
-    [
-        ("int | None", [1, None], [True, 1.5, "x", [1], {}]),
-        ("Mapping[str, float]", [{}, {"a": 1}], [None, [], {1: 1.0}, {"a": "b"}, {"a": True}, "x"]),
-        ("Sequence[str | int] | None", [None, [], ["Si", 14]], [1, "Si", [1.5], {"Si": 1}, [None]]),
-        ("Sequence[tuple[float, float]]", [[], [[1, 2.0]]], [[1], [[1]], [[1, 2, 3]], [["a", 1]], None]),
-        ("int | Mapping[str, int] | None", [3, {"a": 1}], [{"a": 1.5}, [1]]),
-        ("tuple[float, float] | str", [[1, 2], "fixed"], [1, [1], [1, "x"]]),
-        ("bool", [True], [1, 0.0, None, "true"]),
-        ("FloatArray | None", [None, [[1.0]]], []),
-    ],
-)
-def test_types_of_arguments_follow_from_annotations(annotation: str, right: list[object], wrong: list[object]) -> None:
-    assert all(_fits(value, annotation) for value in right)
-    assert not any(_fits(value, annotation) for value in wrong)
