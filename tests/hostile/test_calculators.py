@@ -59,7 +59,7 @@ def test_odd_atoms(server: Server, folder: Path, frame: str, use: str) -> None:
 @pytest.mark.parametrize(
     ("skin", "word"),
     [("-1", "skin"), ("-1e-9", "skin"), ("float('nan')", "skin"), ("float('inf')", "skin")]
-    + [(skin, "neighbours per atom") for skin in ("1e5", "1e120", "1e300")],
+    + [(skin, "skin") for skin in ("1e5", "1e120", "1e300")],
 )
 def test_skins_that_lists_cannot_have(server: Server, folder: Path, skin: str, word: str) -> None:
     code = PREPARE + f"GAPCalculator(model, skin={skin}).get_property('energy', atoms)"
