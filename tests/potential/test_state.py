@@ -53,7 +53,7 @@ def test_an_estimator_of_a_state_predicts_as_the_one_that_was_fitted(model):
 def test_a_state_is_frozen_and_attributes_are_read_from_it(model):
     with pytest.raises(FrozenInstanceError):
         model.state_.noise = {}
-    assert len(ATTRIBUTES) == 11
+    assert len(ATTRIBUTES) == 12
     unfitted = small_model()
     for name in ATTRIBUTES:
         assert hasattr(model, name)
