@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from sklearn.base import BaseEstimator, clone
 
-from gapkit.exceptions import DataError, InputError
+from gapkit.exceptions import DataError, DataWarning, InputError
 from gapkit.gp.noise import Noise
 from gapkit.options.checked import check_one, checks_of
 from gapkit.potential.term import TermPlan
 from gapkit.printing import quoted
 from gapkit.structures import AtomsBatch, DataReport
 from gapkit.structures.checks import list_frames
+
+# Findings after which a model is wrong however well it is fitted.
+_WARNED = ("unread_labels", "energy_zeros", "free_atom_zeros")
 
 
 def check_parameters(model: BaseEstimator) -> None:
@@ -64,3 +68,10 @@ def check_separate(report: DataReport) -> None:
     for fault in report.warnings:
         if fault.kind == "coincident_atoms":
             raise DataError(f"{list_frames(fault.frames)}: {fault.message}")
+
+
+def warn_of(report: DataReport) -> None:
+    """Warn with DataWarning of labels that are not read and of zeros of energy that do not fit together."""
+    for fault in report.warnings:
+        if fault.kind in _WARNED:
+            warnings.warn(str(fault), DataWarning, stacklevel=4)

@@ -18,7 +18,7 @@ from gapkit.options.checked import checked
 from gapkit.options.fit import Truncation
 from gapkit.options.kinds import Count, Jobs, PathLike, Positive, Seed
 from gapkit.parallel import limit_blas
-from gapkit.potential.checks import check_names, check_parameters, check_reach, check_separate
+from gapkit.potential.checks import check_names, check_parameters, check_reach, check_separate, warn_of
 from gapkit.potential.committee.draws import generator
 from gapkit.potential.error_bars.calibrate import ATOMS_LEFT_OUT, learn_uncertainty
 from gapkit.potential.files import MODEL, read_state
@@ -183,6 +183,7 @@ class GAP(FittedPotential):
             source = open_source(frames, self.label_keys, client)
             report = source.describe()
         stages.say(str(report))
+        warn_of(report)
         batch = source.batch
         digest = fit_digest(self.get_params(deep=False), source.identity()) if checkpoint is not None else {}
         saved = None if checkpoint is None else Checkpoint(checkpoint, digest)

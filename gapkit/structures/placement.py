@@ -57,9 +57,12 @@ def check_structure(atoms: Atoms, where: Where) -> None:
 
 def near_cell(atoms: Atoms) -> FloatArray:
     """Positions (n_atoms, 3) in Å; atoms that are more than a thousand cells away are moved into the cell."""
-    positions, vectors = atoms.positions, atoms.cell.array[atoms.pbc]
-    lengths = np.linalg.norm(vectors, axis=1)
-    if np.abs(positions).max() <= _CELLS * lengths.min(initial=np.inf):
+    positions = atoms.positions
+    largest = np.abs(positions).max()
+    if largest <= _CELLS * SHORTEST_VECTOR:
+        return positions
+    vectors = atoms.cell.array[atoms.pbc]
+    if largest <= _CELLS * np.linalg.norm(vectors, axis=1).min(initial=np.inf):
         return positions
     cells = np.floor(positions @ np.linalg.pinv(vectors))
     cells[(np.abs(cells) <= _CELLS).all(axis=1)] = 0.0

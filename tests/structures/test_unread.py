@@ -7,8 +7,8 @@ import pytest
 from ase.build import bulk
 from ase.calculators.singlepoint import SinglePointCalculator
 
-from gapkit import GAP
-from gapkit.exceptions import DataError
+from gapkit import GAP, Noise, TwoBody
+from gapkit.exceptions import DataError, DataWarning
 from gapkit.structures import LabelKeys, describe, to_batch
 from gapkit.structures.checks.unread import unread_labels
 
@@ -99,6 +99,13 @@ def test_two_energies():
     assert "`energy` is used, and `free_energy` differs from it by up to 0.1 eV/atom" in fault.message
     assert told(frame(free_energy=-40.5, **FULL)) == []
     assert told(frame(free_energy=-41.3, **FULL), keys=LabelKeys(energy="free_energy")) == []
+
+
+@pytest.mark.filterwarnings("ignore::gapkit.exceptions.HyperparameterWarning")
+def test_a_fit_warns():
+    frames = [frame({"force": FORCES}, **ENERGY), frame({"force": FORCES}, **ENERGY)]
+    with pytest.warns(DataWarning, match=r"unread_labels: frames without forces hold `force`"):
+        GAP(terms=[TwoBody(cutoff=4.0)], n_sparse=2, calibration=None, noise=Noise(energy=0.01)).fit(frames)
 
 
 def test_no_label_at_all():
