@@ -12,6 +12,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from gapkit.io.arrays import Array
+from gapkit.parallel import look
 from gapkit.typing import FloatArray, IntArray
 
 # Number of principal axes, and the smallest standard deviation of an axis as a part of the largest.
@@ -20,6 +21,7 @@ SMALLEST = 1e-4
 ROUNDING = 1e-6
 NO_FRAME = -2  # of a query from outside the reference set
 QUERIES = 32  # at a time
+AT_ONCE = 1000  # queries between which an interrupt is obeyed
 FEW = 7  # points of the query's own frame that are looked at first
 
 
@@ -67,6 +69,16 @@ def nearest(points: FloatArray, squares: FloatArray, queries: FloatArray) -> Flo
     return found
 
 
+def _query(tree: cKDTree, queries: FloatArray, k: int) -> tuple[FloatArray, IntArray]:
+    """Distances and indices (n, k) of the nearest points, some queries at a time."""
+    distances, indices = np.empty((len(queries), k)), np.empty((len(queries), k), dtype=np.intp)
+    for start in range(0, len(queries), AT_ONCE):
+        look()
+        some = slice(start, start + AT_ONCE)
+        distances[some], indices[some] = tree.query(queries[some], k=np.arange(1, k + 1))
+    return distances, indices
+
+
 def nearest_others(
     points: FloatArray, frames: IntArray, queries: FloatArray, own: IntArray, k: int
 ) -> tuple[FloatArray, IntArray]:
@@ -82,7 +94,7 @@ def nearest_others(
     enough = min(len(points), k + int(counts.max()))  # so many hold k others, whatever the frame
     left, wanted = np.arange(len(queries)), min(enough, k + (FEW if counts.any() else 0))
     while len(left):
-        near, found = tree.query(queries[left], k=np.arange(1, wanted + 1))
+        near, found = _query(tree, queries[left], wanted)
         strange = frames[found] != own[left, None]
         done = (strange.sum(axis=1) >= k) | (wanted == enough)
         order = np.argsort(~strange, axis=1, kind="stable")[done, :k]

@@ -16,7 +16,7 @@ from gapkit.parallel import limit_blas
 from gapkit.potential.error_bars.extrapolation import closest_pairs, compare_with_training
 from gapkit.potential.error_bars.leave_one_out import LeaveOneOut, leave_one_out
 from gapkit.potential.state import FittedState
-from gapkit.potential.training.estimate import FitCosts
+from gapkit.potential.training.estimate import LARGEST_SHARE, SHARE_OF_CALIBRATION, FitCosts
 from gapkit.potential.training.sparse_points import ATOMS_PER_WAVE
 from gapkit.progress import Stages
 from gapkit.structures import AtomsBatch
@@ -57,12 +57,15 @@ def learn_uncertainty(
 
 
 def frames_to_leave_out(state: FittedState, batch: AtomsBatch, rng: np.random.Generator) -> IntArray:
-    """Random frames, ascending: as many as a part of the fit's time allows, or a few more that intervals need."""
+    """Random frames, ascending: as many as a part of the fit's time allows, and no fewer than intervals need."""
     of_terms = [(term.engine, sum(len(block.points) for block in term.blocks)) for term in state.sparse.basis.terms]
-    n_atoms = FitCosts.of(batch, of_terms).atoms_to_leave_out(ATOMS_LEFT_OUT)
-    order = _shuffled(batch, rng)
-    most = _n_frames(batch, order, ATOMS_LEFT_OUT)
-    return np.sort(order[: min(most, max(_n_frames(batch, order, n_atoms), MIN_CONFIGURATIONS))])
+    costs, order = FitCosts.of(batch, of_terms), _shuffled(batch, rng)
+    usual, largest = (
+        _n_frames(batch, order, costs.atoms_to_leave_out(ATOMS_LEFT_OUT, share))
+        for share in (SHARE_OF_CALIBRATION, LARGEST_SHARE)
+    )
+    least = max(min(largest, MIN_CONFIGURATIONS), LEAST)
+    return np.sort(order[: min(_n_frames(batch, order, ATOMS_LEFT_OUT), max(usual, least))])
 
 
 def choose_frames(batch: AtomsBatch, n_atoms: int, rng: np.random.Generator) -> IntArray:

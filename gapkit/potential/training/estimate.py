@@ -25,8 +25,8 @@ RATE = 2.5e10
 EVALUATIONS, PASSES = 35, 0.03
 # Sparse points up to which the search has a second start: beyond, a single evaluation takes most of a second.
 SEVERAL_STARTS_UP_TO = 1200
-# Part of a fit's time that calibration may take.
-SHARE_OF_CALIBRATION = 0.25
+# Part of a fit's time that calibration takes, and may take where few configurations are left out.
+SHARE_OF_CALIBRATION, LARGEST_SHARE = 0.25, 0.3
 
 
 @dataclass(frozen=True)
@@ -76,9 +76,9 @@ class FitCosts:
         solves = 2.0 * m**2 * (self.n_rows + self.n_atoms + m)
         return part * (self.making + solves + 4.0 * m * self.n_rows * of_frame) + PASSES * self.making + STARTING
 
-    def atoms_to_leave_out(self, most: int) -> int:
-        """Atoms, at most so many, of the configurations whose part in the fit's time is that of a calibration."""
-        allowed = SHARE_OF_CALIBRATION / (1.0 - SHARE_OF_CALIBRATION) * sum(self.stages.values())
+    def atoms_to_leave_out(self, most: int, share: float = SHARE_OF_CALIBRATION) -> int:
+        """Atoms, at most so many, of the configurations that can be left out in this part of the fit's time."""
+        allowed = share / (1.0 - share) * sum(self.stages.values())
         fixed = self.of_calibration(0.0)
         each = (self.of_calibration(float(self.n_atoms)) - fixed) / self.n_atoms
         return int(np.clip((allowed - fixed) / each, 1, most))
@@ -104,7 +104,7 @@ class FitEstimate:
     stages: dict[str, float]  # seconds of each stage; their sum is `seconds`
 
     def __repr__(self) -> str:
-        stages = ", ".join(f"{name} {seconds:,.0f}" for name, seconds in self.stages.items())
+        stages = ", ".join(f"{name} {seconds:,.{int(seconds < 10)}f}" for name, seconds in self.stages.items())
         return (
             f"{self.n_rows:,} rows, {self.n_columns:,} sparse points: about {self.seconds:,.0f} s ({stages}) "
             f"and {self.memory / 1e9:.2f} GB"
