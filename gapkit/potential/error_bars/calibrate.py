@@ -16,7 +16,7 @@ from gapkit.parallel import limit_blas
 from gapkit.potential.error_bars.extrapolation import closest_pairs, compare_with_training
 from gapkit.potential.error_bars.leave_one_out import LeaveOneOut, leave_one_out
 from gapkit.potential.state import FittedState
-from gapkit.potential.training.estimate import LARGEST_SHARE, SHARE_OF_CALIBRATION, FitCosts
+from gapkit.potential.training.estimate import FREE, LARGEST_SHARE, SHARE_OF_CALIBRATION, FitCosts
 from gapkit.potential.training.sparse_points import ATOMS_PER_WAVE
 from gapkit.progress import Stages
 from gapkit.structures import AtomsBatch
@@ -61,8 +61,8 @@ def frames_to_leave_out(state: FittedState, batch: AtomsBatch, rng: np.random.Ge
     of_terms = [(term.engine, sum(len(block.points) for block in term.blocks)) for term in state.sparse.basis.terms]
     costs, order = FitCosts.of(batch, of_terms), _shuffled(batch, rng)
     usual, largest = (
-        _n_frames(batch, order, costs.atoms_to_leave_out(ATOMS_LEFT_OUT, share))
-        for share in (SHARE_OF_CALIBRATION, LARGEST_SHARE)
+        _n_frames(batch, order, costs.atoms_to_leave_out(ATOMS_LEFT_OUT, *allowed))
+        for allowed in ((SHARE_OF_CALIBRATION,), (LARGEST_SHARE, FREE))
     )
     least = max(min(largest, MIN_CONFIGURATIONS), LEAST)
     return np.sort(order[: min(_n_frames(batch, order, ATOMS_LEFT_OUT), max(usual, least))])

@@ -25,8 +25,9 @@ RATE = 2.5e10
 EVALUATIONS, PASSES = 35, 0.03
 # Sparse points up to which the search has a second start: beyond, a single evaluation takes most of a second.
 SEVERAL_STARTS_UP_TO = 1200
-# Part of a fit's time that calibration takes, and may take where few configurations are left out.
-SHARE_OF_CALIBRATION, LARGEST_SHARE = 0.25, 0.3
+# Part of a fit's time that calibration takes, and may take where few configurations are left out; and operations, about
+# a second, that are always allowed to these few.
+SHARE_OF_CALIBRATION, LARGEST_SHARE, FREE = 0.25, 0.3, 2.5e10
 
 
 @dataclass(frozen=True)
@@ -76,9 +77,12 @@ class FitCosts:
         solves = 2.0 * m**2 * (self.n_rows + self.n_atoms + m)
         return part * (self.making + solves + 4.0 * m * self.n_rows * of_frame) + PASSES * self.making + STARTING
 
-    def atoms_to_leave_out(self, most: int, share: float = SHARE_OF_CALIBRATION) -> int:
-        """Atoms, at most so many, of the configurations that can be left out in this part of the fit's time."""
-        allowed = share / (1.0 - share) * sum(self.stages.values())
+    def atoms_to_leave_out(self, most: int, share: float = SHARE_OF_CALIBRATION, free: float = 0.0) -> int:
+        """Atoms, at most so many, of the configurations that can be left out in this part of the fit's time.
+
+        So many operations, `free`, are allowed anyway.
+        """
+        allowed = max(share / (1.0 - share) * sum(self.stages.values()), free)
         fixed = self.of_calibration(0.0)
         each = (self.of_calibration(float(self.n_atoms)) - fixed) / self.n_atoms
         return int(np.clip((allowed - fixed) / each, 1, most))
