@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from gapkit.exceptions import DataError, InputError
@@ -13,6 +15,16 @@ from gapkit.typing import FloatArray
 _PIECE_ROWS = 4  # rows folded at once, in units of the width of the triangle
 
 FACTOR: Schema = {"R": Triangle("order"), "n_rows": Array((1,), 0, 1e15, whole=True), "log_weights": Array((1,))}
+
+
+def check_finite(factors: Mapping[str, TriangularFactor]) -> None:
+    """Raise DataError where what was folded overflowed."""
+    for kind, factor in factors.items():
+        if not np.isfinite(factor.R.sum()):
+            raise DataError(
+                f"the fit has no finite solution: squares of the labels ({kind}) or of their rows, over their sigmas, "
+                "are beyond double precision; look for labels or sigmas that are far too large or small"
+            )
 
 
 class TriangularFactor:

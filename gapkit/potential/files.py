@@ -90,6 +90,20 @@ def write_state(
             archive.add(name, array)
 
 
+def check_readable(parameters: Mapping[str, Any]) -> None:
+    """Raise InputError where parameters would go into a file and could not be read again: before a fit, not after it.
+
+    Those that no file can hold, such as a calculator that is at hand, are no hindrance to a fit.
+    """
+    for name, value in parameters.items():
+        if name != "energy_terms":  # which may hold models
+            try:
+                plain = encode(value)
+            except InputError:
+                continue
+            decode(plain, name, complete=True)
+
+
 def read_state(path: str | os.PathLike[str]) -> tuple[FittedState, dict[str, Any]]:
     """State and parameters of a model file; ModelFileError where it is damaged or of a newer version."""
     with reading_archive(path, MODEL) as archive:

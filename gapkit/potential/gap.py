@@ -21,7 +21,7 @@ from gapkit.parallel import limit_blas
 from gapkit.potential.checks import check_names, check_parameters, check_reach, check_separate, warn_of
 from gapkit.potential.committee.draws import generator
 from gapkit.potential.error_bars.calibrate import ATOMS_LEFT_OUT, learn_uncertainty
-from gapkit.potential.files import MODEL, read_state
+from gapkit.potential.files import MODEL, check_readable, read_state
 from gapkit.potential.fitted import FittedPotential
 from gapkit.potential.metadata import describe_fit
 from gapkit.potential.state import FittedState, state_of
@@ -171,6 +171,7 @@ class GAP(FittedPotential):
             parameters.
         """
         check_parameters(self)
+        check_readable(self.get_params(deep=False))
         if keep_rows is not False and (client is not None or checkpoint is not None):
             raise InputError("`keep_rows` must be False beside `client` or `checkpoint`; pass one of them alone")
         resources = replace(self._resources, stages=Stages(show=self.progress))

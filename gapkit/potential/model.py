@@ -9,8 +9,9 @@ from functools import cached_property, partial
 import numpy as np
 
 from gapkit.descriptors.base import Engine
+from gapkit.exceptions import DataError, InputError
 from gapkit.gp.basis import SparseBasis
-from gapkit.gp.factors import TriangularFactor
+from gapkit.gp.factors import TriangularFactor, check_finite
 from gapkit.gp.instances import AppliedBasis
 from gapkit.gp.posterior import Posterior, SandwichPosterior
 from gapkit.gp.prediction import LinearPrediction, PredictionPlan, Uncertainty, Wanted, predict
@@ -49,10 +50,19 @@ class SparseModel:
         cls, basis: SparseBasis, prior: Sequence[PriorBlock], factors: Mapping[str, TriangularFactor],
         noise: Mapping[str, float], scales: Sequence[float],
     ) -> tuple[SparseModel, float]:  # fmt: skip
-        """The model of training rows in triangular factors, and its log marginal likelihood."""
+        """The model of training rows in triangular factors, and its log marginal likelihood.
+
+        DataError where they have no finite solution.
+        """
+        check_finite(factors)
         solution = solve_weights(factors, noise, prior, scales)
-        posterior = Posterior(solution.R, prior, list(scales))
-        return cls(basis, posterior, solution.weights), solution.log_marginal_likelihood
+        try:
+            posterior = Posterior(solution.R, prior, list(scales))
+            return cls(basis, posterior, solution.weights), solution.log_marginal_likelihood
+        except InputError as error:
+            raise DataError(
+                f"the fit has no finite solution ({error}); look for labels or sigmas that are far too large or small"
+            ) from error
 
     def solved(self, factors: Mapping[str, TriangularFactor], noise: Mapping[str, float]) -> tuple[SparseModel, float]:
         """The same for other factors or noise; what depends on the basis alone is kept."""

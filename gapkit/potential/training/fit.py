@@ -10,7 +10,7 @@ import numpy as np
 from gapkit.descriptors import Descriptor
 from gapkit.gp.basis import SparseBasis
 from gapkit.gp.evidence.maximise import EvidenceResult, Freedom, SearchSettings, maximise_evidence
-from gapkit.gp.factors import TriangularFactor
+from gapkit.gp.factors import TriangularFactor, check_finite
 from gapkit.gp.noise import DEFAULT_NOISE, Noise
 from gapkit.gp.solver import PriorBlock
 from gapkit.gp.tape import ArrayStore
@@ -103,6 +103,7 @@ def fit_state(
             rows = KeptRows(store).with_frames(maker, source.batch, resources)
             factors = rows.model_factors()
         stages.note(f"{sum(factor.n_rows for factor in factors.values()):,} rows")
+    check_finite(factors)
     with limit_blas(resources.n_jobs, basis.n_columns):
         with stages.stage("evidence", unit="evaluation") as bar:
             prior = basis.prior()
