@@ -12,7 +12,7 @@ from gapkit.exceptions import InputError, NotFittedModelError
 from gapkit.interop.lammps.attachment import FIX, NOVELTY, Attachment, Settings
 from gapkit.interop.lammps.library import communicator
 from gapkit.options.checked import checked
-from gapkit.options.kinds import Count, Jobs, PathLike, Positive
+from gapkit.options.kinds import Jobs, PathLike, Positive, Whole
 from gapkit.potential import GAP, load
 from gapkit.potential.state import FittedState, state_of
 from gapkit.typing import IntArray
@@ -23,7 +23,7 @@ ATOMS, HALT = f"{FIX}_atoms", f"{FIX}_halt"
 @checked
 def attach(
     lmp: Any, model: GAP | PathLike, types: Sequence[str | int] | None = None, *, per_atom: bool = True,
-    halt_on_novelty: Positive | None = None, novelty_every: Count | None = None, n_jobs: Jobs | None = 1,
+    halt_on_novelty: Positive | None = None, novelty_every: Whole | None = None, n_jobs: Jobs | None = 1,
 ) -> Attachment:  # fmt: skip
     """Make a fitted potential the pair style of a LAMMPS instance.
 
@@ -106,12 +106,8 @@ def _check_novelty(state: FittedState, per_atom: bool, limit: float | None, ever
     """Steps between looks at the novelty."""
     if every is None:
         every = 10 if per_atom or limit is not None else 0
-    if every < 0:
-        raise InputError(f"`novelty_every` must be a number of steps >= 0, got {every}; 0 is never")
     if limit is None:
         return every
-    if not limit > 0.0:
-        raise InputError(f"`halt_on_novelty` must be > 0, got {limit}; 1 is the threshold of the model")
     if every == 0:
         raise InputError("`halt_on_novelty` needs `novelty_every` > 0, got 0; 10 is usual")
     if state.detector is None or not state.detector.species:
@@ -143,7 +139,7 @@ def _numbers_of_type(lmp: Any, species: Sequence[int], types: Sequence[str | int
         if len(species) != 1:
             raise InputError(f"`types` must name the species of the {n_types} atom types, as the model knows several")
         types = [species[0]] * n_types
-    if isinstance(types, str) or len(types) != n_types:
+    if len(types) != n_types:
         raise InputError(f"`types` must name the species of each of the {n_types} atom types, got {types!r}")
     numbers = atomic_numbers(types)
     check_species(numbers, species)

@@ -115,7 +115,7 @@ class Attachment:
         if not (np.isfinite(sums).all() and np.isfinite(forces).all()):
             raise GapkitError("energy or forces are not finite; look at the last positions, and at the time step")
         if look:
-            self.novelty = float(largest[0])
+            self.novelty = float(largest[0]) if largest[0] > -np.inf else np.nan
             self.n_extrapolating = round(sums[10])
         self._tell(local, look)
         work.n_steps += 1
@@ -132,8 +132,11 @@ class Attachment:
 
     def _look(self, halo: Halo, found: FloatArray | None, largest: FloatArray) -> int:
         """Novelties (n_owned and more,) to LAMMPS, their largest, and the number of atoms beyond the threshold."""
-        novelty = np.full(halo.n_owned, np.nan) if found is None else found[: halo.n_owned]
-        largest[0] = np.max(novelty)
+        if found is None:  # `largest` stays: MPI's maximum of NaN and a number may be either
+            novelty = np.full(halo.n_owned, np.nan)
+        else:
+            novelty = found[: halo.n_owned]
+            largest[0] = np.max(novelty)
         if self._settings.per_atom:
             self._lmp.numpy.extract_atom(NOVELTY)[: halo.n_owned] = novelty
         return int(np.count_nonzero(novelty > 1.0))
