@@ -6,6 +6,7 @@ A process that has imported gapkit forks for every trial, so that one takes mill
 from __future__ import annotations
 
 import contextlib
+import gc
 import hashlib
 import json
 import os
@@ -111,13 +112,7 @@ def digests(folder: Path) -> dict[str, str]:
 
 def _serve() -> None:
     """Fork for every request on stdin."""
-    import gapkit.cli.fit
-    import gapkit.cli.predict
-    import gapkit.curation
-    import gapkit.interop.quip
-    import gapkit.sampling
-    import gapkit.validation  # noqa: F401
-
+    _warm_up()
     for line in sys.stdin:
         request = json.loads(line)
         output, errors = (os.memfd_create(name) for name in ("out", "err"))
@@ -133,6 +128,28 @@ def _serve() -> None:
             "memory": 1024.0 * usage.ru_maxrss,
         }  # fmt: skip
         print(json.dumps(answer), flush=True)  # noqa: T201
+
+
+def _warm_up() -> None:
+    """Import what trials import, and load the kernels of a small fit and its predictions."""
+    import gapkit.cli.fit
+    import gapkit.cli.predict
+    import gapkit.curation
+    import gapkit.interop.quip
+    import gapkit.sampling
+    import gapkit.validation  # noqa: F401
+    from gapkit import GAP, SOAP, TwoBody
+    from tests.cli.conftest import copper_frames
+
+    with open(os.devnull, "w") as nothing, contextlib.redirect_stdout(nothing):
+        sys.argv = ["gapkit", "--version"]
+        with contextlib.suppress(SystemExit):
+            gapkit.cli.main()
+    terms = [TwoBody(cutoff=4.0), SOAP(cutoff=4.0, n_max=2, l_max=1)]
+    frames = copper_frames(12, seed=1)
+    GAP(terms=terms, n_sparse=5, n_jobs=1).fit(frames).predict(frames, return_std=True)
+    gc.collect()
+    gc.freeze()  # a collection in a child would copy every page
 
 
 def _wait(child: int, until: float) -> tuple[int, resource.struct_rusage]:
