@@ -20,8 +20,12 @@ from gapkit.exceptions import InputError
 from gapkit.inputs import check_input
 from gapkit.options.checked import checked
 from gapkit.options.kinds import PathLike
+from gapkit.structures.bounds import bounded
 from gapkit.structures.extxyz import raw_frames, to_atoms
 
+# Bytes and seconds that ASE's readers may take: at first, and for each byte of a file.
+_MEMORY = (500 << 20, 100)
+_SECONDS = (5.0, 2e-5)
 # Structures in text shrink three- to tenfold: a file that unfolds to more is not one of them.
 _UNFOLDS = 50
 _SMALL = 1 << 20  # bytes that any file may unfold to
@@ -103,10 +107,16 @@ def _extended(name: str, index: slice, progress: _Progress) -> Iterator[Atoms]:
 
 
 def _others(name: str, kind: str, index: slice, progress: _Progress) -> list[Atoms]:
-    frames = []
-    for atoms in ase.io.iread(name, ":", kind, do_not_split_by_at_sign=True):
-        frames.append(atoms)
-        progress.read += 1
+    frames, size = [], os.stat(name).st_size
+    memory, seconds = (first + each * size for first, each in (_MEMORY, _SECONDS))
+    try:
+        with bounded(int(memory), seconds):
+            for atoms in ase.io.iread(name, ":", kind, do_not_split_by_at_sign=True):
+                frames.append(atoms)
+                progress.read += 1
+    except MemoryError:
+        claims = "it claims more than it holds, or take a part of it"
+        raise ValueError(f"it takes more than {memory / 1e9:.1f} GB, and has {size:,} bytes; {claims}") from None
     return frames[index]
 
 

@@ -384,3 +384,44 @@ def test_what_is_no_file(server: Server, folder: Path, command: str, kind: str) 
     elif kind == "socket":
         name = "/dev/null"
     run(server, folder, command, name).assert_refused()
+
+
+CLAIMS = {
+    "POSCAR": "Si\n1.0\n5 0 0\n0 5 0\n0 0 5\nSi\n1000000000\nDirect\n0 0 0\n",
+    "a.json": '{"1": {"numbers": {"__ndarray__": [[1000000000], "int64", [0]]}}, "ids": [1], "nextid": 2}',
+    "a.cube": "c\nc\n1 0 0 0\n10000 1 0 0\n10000 0 1 0\n10000 0 0 1\n14 0 0 0 0\n1 2 3\n",
+    "dump.lammpstrj": "ITEM: TIMESTEP\n0\nITEM: NUMBER OF ATOMS\n1000000000\nITEM: BOX BOUNDS pp pp pp\n0 5\n0 5\n0 5\n"
+    "ITEM: ATOMS id type x y z\n1 1 0 0 0\n",
+}
+
+
+@pytest.mark.parametrize("name", CLAIMS)
+def test_other_formats_that_claim_more_than_they_hold(server: Server, folder: Path, name: str) -> None:
+    (folder / name).write_text(CLAIMS[name])
+    server.run(folder, "info", name).assert_refused(name, "frame 0")
+
+
+BOUNDED = """
+from gapkit.exceptions import InputError
+from gapkit.structures.bounds import bounded
+try:
+    with bounded(100 << 20, 1.0):
+        {}
+except {}:
+    raise InputError("told")
+"""
+
+
+@pytest.mark.parametrize(
+    ("does", "error"),
+    [("bytearray(300 << 20)", "MemoryError"), ("while True: pass", "TimeoutError")],
+    ids=["memory", "time"],
+)
+def test_bounds_on_code_that_is_not_ours(server: Server, folder: Path, does: str, error: str) -> None:
+    server.call(folder, BOUNDED.format(does, error)).assert_raised("told")
+
+
+def test_bounds_are_lifted_behind_it(server: Server, folder: Path) -> None:
+    lines = "\nfrom gapkit.structures.bounds import bounded\nwith bounded(100 << 20, 0.2): pass\n"
+    after = "import time\nbytearray(300 << 20)\nbegin = time.process_time()\nwhile time.process_time() < begin + 0.5: pass\n"
+    assert server.call(folder, lines + after).code == 0

@@ -137,7 +137,7 @@ def _warm_up() -> None:
     import gapkit.curation
     import gapkit.interop.quip
     import gapkit.sampling
-    import gapkit.validation  # noqa: F401
+    import gapkit.validation
     from gapkit import GAP, SOAP, TwoBody
     from tests.cli.conftest import copper_frames
 
