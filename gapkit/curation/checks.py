@@ -92,7 +92,10 @@ def _check(batch: AtomsBatch, nearest: FloatArray, labels: Labels, sources: np.n
     found += net_torques(batch, labels)
     found += _cells(batch, nearest, alone)
     found += _isolated(batch, alone)
-    return found + _mixed_units(batch, labels, alone, sources)
+    mixed = _mixed_units(batch, labels, alone, sources)
+    if mixed:  # which explain zeros of energy that do not fit together
+        found = [finding for finding in found if finding.kind != "energy_zeros"]
+    return found + mixed
 
 
 def _cells(batch: AtomsBatch, nearest: FloatArray, alone: BoolArray) -> Found:

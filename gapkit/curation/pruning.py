@@ -7,6 +7,7 @@ first round.  A single wrong label goes alone; more than one throw suspicion on 
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -17,6 +18,7 @@ from ase import Atoms
 from gapkit.curation.influence import ALL, LEAST_OF_A_TYPE, examine, outlier_scores, training_batch
 from gapkit.curation.weights import without_labels
 from gapkit.errors.tables import rmse
+from gapkit.exceptions import DataWarning, HyperparameterWarning
 from gapkit.options.checked import checked
 from gapkit.options.kinds import Count, Fraction, Positive
 from gapkit.potential import GAP
@@ -148,7 +150,11 @@ def prune(
             break
         inside = stays
         used = _left(frames, inside, model.label_keys)
-        now = for_part(model, batch, batch.select(np.any(list(inside.values()), axis=0))).fit(used)
+        now = for_part(model, batch, batch.select(np.any(list(inside.values()), axis=0)))
+        with warnings.catch_warnings():  # labels that are wrong, or left out here, are what this is about
+            for category in (DataWarning, HyperparameterWarning):
+                warnings.simplefilter("ignore", category)
+            now.fit(used)
     kept, whole = np.any(list(inside.values()), axis=0), np.all(list(inside.values()), axis=0)
     stands_out = np.max(list(scores.values()), axis=0) > threshold
     outliers = [

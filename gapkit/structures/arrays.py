@@ -1,4 +1,4 @@
-"""Read-only arrays, and cells that have a volume."""
+"""Read-only arrays, cells that have a volume, and symmetric tensors."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from gapkit.typing import FloatArray, IntArray
 
 # A cell counts as three-dimensional when its volume exceeds this fraction of |a||b||c|.
 SINGULAR_CELL = 1e-10
+# A stress or virial counts as symmetric within this part of its largest component.
+ASYMMETRY = 1e-2
 
 
 def frozen(values: ArrayLike, dtype: type, shape: tuple[int, ...], name: str) -> NDArray:
@@ -36,3 +38,8 @@ def volumes_of(cells: FloatArray) -> FloatArray:
     volume = np.abs(np.linalg.det(cells))
     scale = np.prod(np.linalg.norm(cells, axis=-1), axis=-1)
     return np.where(volume > SINGULAR_CELL * scale, volume, np.nan)
+
+
+def is_symmetric(tensor: FloatArray) -> bool:
+    """Whether a tensor (3, 3) is, within `ASYMMETRY` of its largest component."""
+    return bool(np.abs(tensor - tensor.T).max() <= ASYMMETRY * np.abs(tensor).max() + 1e-12)

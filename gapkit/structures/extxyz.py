@@ -21,6 +21,8 @@ from ase.data import atomic_numbers
 from ase.io.extxyz import REV_PROPERTY_NAME_MAP, key_val_str_to_dict, read_xyz, set_calc_and_arrays
 from numpy.typing import NDArray
 
+from gapkit.structures.arrays import is_symmetric
+
 _PLAIN = "species:S:1:pos:R:3"  # columns of a file without extensions
 _LONGEST_HEADER = 1 << 22  # characters; ASE's parser goes through them one by one
 _SPECIAL = {name.lower(): name for name in ("Lattice", "Properties", "pbc")}
@@ -80,6 +82,10 @@ def to_atoms(raw: RawFrame) -> Atoms:
         text = "".join([f"{len(raw.rows)}\n", raw.header, *raw.rows, *raw.vectors])
         return next(read_xyz(StringIO(text), 0))
     info = _header(raw)
+    stress = np.asarray(info.get("stress", 0.0))
+    if stress.shape == (3, 3) and stress.dtype.kind in "if" and not is_symmetric(stress):
+        got = stress.ravel().tolist()  # of which ASE takes one half
+        raise ValueError(f"line {raw.line + 1}: `stress` must be symmetric, got {got}; correct or remove this label")
     arrays, move_mask = _columns(raw, info.pop("Properties", _PLAIN)), None
     if "move_mask" in arrays:
         move_mask = arrays.pop("move_mask").astype(bool)

@@ -11,14 +11,13 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from gapkit.exceptions import DataError
-from gapkit.structures.arrays import volumes_of
+from gapkit.structures.arrays import ASYMMETRY, is_symmetric, volumes_of
 from gapkit.structures.keys import LabelKeys
 from gapkit.structures.labels import FrameLabels
 from gapkit.structures.unread import unread_entries
 from gapkit.targets import TARGETS, Target, from_voigt
 from gapkit.typing import BoolArray, FloatArray
 
-_ASYMMETRY = 1e-2
 _LARGEST = 1e100
 _SAME_PLACE = 1e-6  # Å
 
@@ -168,7 +167,7 @@ def _tensor(target: Target, raw: Mapping[str, Any], where: Where) -> FloatArray:
     if own is None:
         return converted[None]
     difference = np.abs(converted - own).max()
-    if difference > _ASYMMETRY * max(np.abs(converted).max(), np.abs(own).max()) + 1e-6:
+    if difference > ASYMMETRY * max(np.abs(converted).max(), np.abs(own).max()) + 1e-6:
         raise DataError(
             f"{where}: `{name}` must equal -{shown.name} * volume, got a largest difference of {difference:.3g} eV; "
             f"remove one, or ignore it with LabelKeys({shown.name}=None)"
@@ -180,7 +179,7 @@ def _symmetric(value: Any, key: str, unit: str, where: Where) -> FloatArray:
     given = _array(value, key, unit, [(6,), (9,), (3, 3)], where)
     _check_finite(given, key, unit, where)
     tensor = from_voigt(given) if given.shape == (6,) else given.reshape(3, 3)
-    if np.abs(tensor - tensor.T).max() > _ASYMMETRY * np.abs(tensor).max() + 1e-12:
+    if not is_symmetric(tensor):
         got = f"{tensor.tolist()}; the order of 6 values is xx, yy, zz, yz, xz, xy"
         raise where.bad_label(key, "be symmetric", got)
     return np.asarray(0.5 * (tensor + tensor.T))

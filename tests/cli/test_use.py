@@ -172,7 +172,9 @@ def test_classes_of_ones_own_in_configuration_and_model(files: Files, tmp_path: 
         "@registered('CutoffFunction')\n@dataclass(frozen=True)\nclass OwnSwitch(CosineCutoff):\n    pass\n"
     )
     term = "{type: SOAP, cutoff: 4.0, n_max: 4, l_max: 3, cutoff_function: {type: own_switch.OwnSwitch, width: 1.0}}"
-    (tmp_path / "fit.yaml").write_text(f"n_sparse: 20\nenergy_sigma: 0.001\nforces_sigma: 0.05\nterms: [{term}]\n")
+    (tmp_path / "fit.yaml").write_text(
+        f"n_sparse: 20\nenergy_sigma: 0.001\nforces_sigma: 0.05\nvirial_sigma: 0.01\nterms: [{term}]\n"
+    )
 
     def gapkit_command(*arguments: object) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "gapkit", *map(str, arguments)]

@@ -326,7 +326,7 @@ def test_parameters_and_clones():
 @pytest.mark.parametrize(
     ("make", "parts"),
     [
-        (lambda: Channels(3, 1), ["`nu_R`", "from 0 to 2", "3"]),
+        (lambda: Channels(3, 1), ["`nu_R` of Channels", ">= 0 and <= 2", "3"]),
         (lambda: Channels(1, -1), ["`nu_S`", "-1"]),
         (lambda: Channels(1, 1.0), ["`nu_S`", "1.0"]),
         (lambda: Channels(True, 1), ["`nu_R`", "True"]),
@@ -388,8 +388,8 @@ def test_a_term_of_a_configuration():
         ({"nu_R": 1}, ["compression in", "`type`"]),
         (3, ["compression in", "`type`", "3"]),
         ({"type": "Channels", "nu_r": 1}, ["argument of Channels `nu_r`", "did you mean `nu_R`?"]),
-        ({"type": "Channels", "nu_R": "one"}, ["`nu_R` of Channels", "a whole number from 0 to 2", "'one'"]),
-        ({"type": "Channels", "nu_R": 3}, ["Channels in", "`nu_R`", "3"]),
+        ({"type": "Channels", "nu_R": "one"}, ["`nu_R` of Channels", "a whole number >= 0 and <= 2", "'one'"]),
+        ({"type": "Channels", "nu_R": 3}, ["`nu_R` of Channels", "3"]),
         ({"type": "Mixing"}, ["Mixing in", "n_channels"]),
     ],
 )

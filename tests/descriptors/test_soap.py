@@ -142,7 +142,7 @@ def test_a_cutoff_needs_a_width(width):
     ],
 )  # fmt: skip
 def test_parameters_out_of_range(change, name):
-    with pytest.raises(InputError, match=f"`{name}`"):
+    with pytest.raises(InputError, match=f"`{name}"):
         SOAP(5.0, N_MAX, L_MAX, 0.5).set_params(**change).fit([bulk("Si")])
 
 

@@ -130,7 +130,7 @@ def atomic():
 
 
 def novelty(engines, kernels, points, removed=None):
-    """1 - |seen|^2 / prior of new atoms, with points left out afterwards (`removed`) by LeaveOut."""
+    """Part of the prior variance of new atoms that is not seen, with points `removed` afterwards by LeaveOut."""
     basis = SparseBasis.build(engines, kernels, points)
     scales = [kernels[i].delta for i in basis.term_of_block]
     posterior = Posterior(np.eye(basis.n_columns), basis.prior(), scales)
@@ -138,12 +138,12 @@ def novelty(engines, kernels, points, removed=None):
     applied = AppliedBasis.of(basis, batch, build_neighbour_list(batch, basis.reach))
     rows, prior = local_rows(applied, posterior)
     seen = seen_by_points(basis, posterior, rows)
-    if removed is not None:
-        before = seen.copy()
-        left = LeaveOut(basis, posterior, np.zeros(basis.n_columns)).unseen(seen, np.asarray(removed, int))
-        np.testing.assert_array_equal(seen, before)
-        seen = left
-    return prior - (seen**2).sum(axis=0)
+    if removed is None:
+        return 1.0 - (seen**2).sum(axis=0) / prior
+    before = seen.copy()
+    left = LeaveOut(basis, posterior, np.zeros(basis.n_columns)).unseen(seen, prior, np.asarray(removed, int))
+    np.testing.assert_array_equal(seen, before)
+    return left
 
 
 def test_removed_points_see_nothing(atomic):
@@ -176,4 +176,4 @@ def test_all_points_removed(atomic):
     """The whole prior is left."""
     engines, kernels, points = atomic
     found = novelty(engines, kernels, points, np.arange(sum(len(x) for of_term in points for _, x in of_term)))
-    np.testing.assert_allclose(found, 0.5**2 + 0.3**2, rtol=1e-9)
+    np.testing.assert_allclose(found, 1.0, rtol=1e-9)

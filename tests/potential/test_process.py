@@ -167,11 +167,11 @@ def test_calibration_is_a_part_of_the_fit(n_columns, n_atoms):
 
 def test_few_frames_are_left_out_where_the_fit_was_short(frames, monkeypatch):
     state = small_model(**MODEL).fit(frames).state_
-    data, rng = to_batch(frames), np.random.default_rng(0)
+    data, order = to_batch(frames), np.random.default_rng(0).permutation(len(frames))
     for atoms, more, expected in ((1, 1, 10), (1, 41, 11), (1, 4000, 20), (86, 86, 22), (4000, 4000, 24)):
         by_share = {estimate.SHARE_OF_CALIBRATION: atoms, estimate.LARGEST_SHARE: more}
         monkeypatch.setattr(estimate.FitCosts, "atoms_to_leave_out", lambda _, most, *how, by=by_share: by[how[0]])
-        assert len(calibrate.frames_to_leave_out(state, data, rng)) == expected
+        assert len(calibrate.frames_to_leave_out(state, data, order)) == expected
 
 
 # --- hyperparameters ----------------------------------------------------------------------------------------------
@@ -276,3 +276,15 @@ def test_estimate_has_all_stages(frames):
     assert list(found.stages) == STAGES
     assert found.seconds == pytest.approx(sum(found.stages.values()))
     assert list(GAP(calibration=None).estimate(frames).stages) == STAGES[:-1]
+
+
+def test_thresholds_of_novelty_are_learned_from_all_frames(frames, monkeypatch):
+    """Those of the few that are left out with their labels would be several times wider."""
+    found = []
+    for n_atoms in (1, 4000):
+        monkeypatch.setattr(estimate.FitCosts, "atoms_to_leave_out", lambda *_, n=n_atoms: n)
+        found.append(small_model(**MODEL).fit(frames).state_)
+    few, whole = found
+    assert few.calibration.n_configurations < whole.calibration.n_configurations == len(frames)
+    for z, limits in whole.detector.thresholds().items():
+        np.testing.assert_allclose(few.detector.thresholds()[z], limits, rtol=1e-6)

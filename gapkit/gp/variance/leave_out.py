@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from copy import copy
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -79,12 +80,16 @@ class LeaveOut:
         u, covariance = _solve(white / sigmas, residual / sigmas)
         return LeftOut(sigmas * u, sigmas[:, None] * covariance * sigmas, found)
 
-    def unseen(self, seen: FloatArray, removed: IntArray) -> FloatArray:
-        """Whitened columns `variances.seen_by_points` (m, n) without what the removed points see."""
-        out = seen.copy()
+    def unseen(self, seen: FloatArray, prior: FloatArray, removed: IntArray) -> FloatArray:
+        """Part (n,) of the variance `prior` (n,) that the points but the removed ones do not see.
+
+        `seen` (m, n) are the whitened columns of `seen_by_points`.
+        """
+        left = seen.copy()
         for rows, Q in self._of(removed).in_blocks(removed) if len(removed) else ():
-            out[rows] -= Q @ (Q.T @ out[rows])
-        return out
+            left[rows] -= Q @ (Q.T @ left[rows])
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return np.clip(1.0 - np.einsum("mn,mn->n", left, left) / prior, 0.0, 1.0)
 
     def _of(self, removed: IntArray) -> _Points:
         return _Points(self._basis, self._posterior, removed) if self._points is None else self._points
@@ -94,15 +99,18 @@ class _Points:
     """R^-T e_s of some points s, and L^-1 e_s of those of atomic blocks."""
 
     def __init__(self, basis: SparseBasis, posterior: Posterior, points: IntArray) -> None:
-        self._weights = _Columns(posterior.R.T, np.unique(points))
+        self._R, self._columns = posterior.R, np.unique(points)
         self._blocks: list[tuple[slice, int, _Columns]] = []
         start = 0
         for block in (block for block in basis.blocks if block.is_atomic):
             first, size = block.columns.start, len(block.points)
-            own = self._weights.columns
-            own = own[(own >= first) & (own < first + size)] - first
+            own = self._columns[(self._columns >= first) & (self._columns < first + size)] - first
             self._blocks.append((slice(start, start + size), first, _Columns(posterior.prior[block.index].L, own)))
             start += size
+
+    @cached_property
+    def _weights(self) -> _Columns:
+        return _Columns(self._R.T, self._columns)
 
     def in_weights(self, removed: IntArray) -> FloatArray:
         """Orthonormal basis (M, p) of R^-T e_s."""

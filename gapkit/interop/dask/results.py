@@ -15,7 +15,7 @@ from gapkit.exceptions import DataError
 from gapkit.gp.variance.targets import TargetVariances
 from gapkit.interop.dask.connect import as_paths, given, submit
 from gapkit.options.checked import checked
-from gapkit.options.kinds import Fraction
+from gapkit.options.kinds import Fraction, PathLike
 from gapkit.potential import GAP, Predictions
 from gapkit.potential.error_bars.standard_deviations import Std
 from gapkit.potential.state import state_of
@@ -29,8 +29,8 @@ ATOMS_PER_TASK = 2000
 
 @checked
 def predict(
-    model: GAP, frames: Sequence[Atoms] | Sequence[str], client: Client, return_std: bool | Literal["local"] = False, *,
-    std: Std | None = None, interval: Fraction | None = None,
+    model: GAP, frames: Sequence[Atoms] | Sequence[PathLike], client: Client,
+    return_std: bool | Literal["local"] = False, *, std: Std | None = None, interval: Fraction | None = None,
 ) -> Predictions:  # fmt: skip
     """What ``model.predict`` gives for frames, or for all frames of files that the workers read, computed on these.
 
@@ -42,7 +42,7 @@ def predict(
 
 @checked
 def evaluate(
-    model: GAP, frames: Sequence[Atoms] | Sequence[str], client: Client, keys: LabelKeys | None = None
+    model: GAP, frames: Sequence[Atoms] | Sequence[PathLike], client: Client, keys: LabelKeys | None = None
 ) -> ErrorTable:
     """What `gapkit.validation.evaluate` gives for labelled frames or files, computed on the workers.
 

@@ -14,7 +14,7 @@ from gapkit.gp.variance.targets import target_variances
 from gapkit.neighbours import build_neighbour_list
 from gapkit.parallel import limit_blas
 from gapkit.potential.error_bars.extrapolation import closest_pairs, compare_with_training
-from gapkit.potential.error_bars.leave_one_out import LeaveOneOut, leave_one_out
+from gapkit.potential.error_bars.leave_one_out import LeaveOneOut, leave_one_out, unseen_left_out
 from gapkit.potential.state import FittedState
 from gapkit.potential.training.estimate import FREE, LARGEST_SHARE, SHARE_OF_CALIBRATION, FitCosts
 from gapkit.potential.training.sparse_points import ATOMS_PER_WAVE
@@ -41,25 +41,30 @@ def learn_uncertainty(
 ) -> FittedState:
     """The state with thresholds of novelty, and a calibration from training frames left out if they are enough.
 
-    How many are left out follows from what the fit cost (`FitCosts.atoms_to_leave_out`).
+    How many are left out follows from what the fit cost (`FitCosts.atoms_to_leave_out`).  Thresholds of novelty are
+    learned from more: they are tails, and what a model without a frame sees of it is cheap.
     """
     stages = Stages() if stages is None else stages
     try:
-        frames = frames_to_leave_out(state, batch, rng)
+        order = _shuffled(batch, rng)
+        frames = frames_to_leave_out(state, batch, order)
+        others = np.setdiff1d(order[: _n_frames(batch, order, ATOMS_LEFT_OUT)], frames)
         with limit_blas(n_jobs, 0), stages.stage("calibrate", total=len(frames), unit="frame") as bar:
             stages.note(f"{len(frames):,} of {batch.n_frames:,} frames left out, one at a time")
             found = leave_one_out(state, batch, frames, scores=False, n_jobs=n_jobs, ticked=bar.update)
-            state = replace(state, detector=learn_novelty(state, batch, frames, found.unseen, rng))
+            unseen = np.concatenate([found.unseen, unseen_left_out(state, batch, others, n_jobs)])
+            numbers = np.concatenate([batch.select(chosen).numbers for chosen in (frames, others)])
+            state = replace(state, detector=learn_novelty(state, batch, numbers, unseen, rng))
             return replace(state, calibration=calibrate_left_out(state, batch.select(frames), found))
     except CalibrationError as error:
         warnings.warn(f"standard deviations are not calibrated: {error}", CalibrationWarning, stacklevel=3)
         return state
 
 
-def frames_to_leave_out(state: FittedState, batch: AtomsBatch, rng: np.random.Generator) -> IntArray:
-    """Random frames, ascending: as many as a part of the fit's time allows, and no fewer than intervals need."""
+def frames_to_leave_out(state: FittedState, batch: AtomsBatch, order: IntArray) -> IntArray:
+    """The first frames of an order, ascending: as many as the fit's time allows, and no fewer than intervals need."""
     of_terms = [(term.engine, sum(len(block.points) for block in term.blocks)) for term in state.sparse.basis.terms]
-    costs, order = FitCosts.of(batch, of_terms), _shuffled(batch, rng)
+    costs = FitCosts.of(batch, of_terms)
     usual, largest = (
         _n_frames(batch, order, costs.atoms_to_leave_out(ATOMS_LEFT_OUT, *allowed))
         for allowed in ((SHARE_OF_CALIBRATION,), (LARGEST_SHARE, FREE))
@@ -91,10 +96,9 @@ def _n_frames(batch: AtomsBatch, order: IntArray, n_atoms: int) -> int:
 
 
 def learn_novelty(
-    state: FittedState, batch: AtomsBatch, frames: IntArray, unseen: FloatArray, rng: np.random.Generator
+    state: FittedState, batch: AtomsBatch, numbers: IntArray, unseen: FloatArray, rng: np.random.Generator
 ) -> NoveltyDetector:
-    """Thresholds from the training set; `unseen` of the atoms of `frames`, without their own sparse points."""
-    numbers = batch.select(frames).numbers
+    """Thresholds from the training set; `unseen` (n,) is of atoms of it without their own sparse points."""
     remembered = choose_frames(batch, ATOMS_REMEMBERED, rng)
     vectors: dict[int, list[tuple[IntArray, FloatArray]]] = {}
     pairs: dict[tuple[int, int], float] = {}

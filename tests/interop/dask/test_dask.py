@@ -262,13 +262,14 @@ def test_a_fit_on_a_cluster_resumes(client, frames, tmp_path, monkeypatch):
     model = small_model().fit(frames, client=DaskExecutor(client, atoms_per_chunk=8), checkpoint=path)
     assert saves[done:] == list(range(saves[done - 1] + 1, 5))
     np.testing.assert_array_equal(model.model_.weights, whole.model_.weights)
+    model.save(tmp_path / "cu.gapkit")
     assert not path.exists()
 
 
 def test_errors_come_back(client, paths, frames, tmp_path):
     with pytest.raises(InputError, match=r"nothing\.extxyz"):
         small_model().fit([*paths, tmp_path / "nothing.extxyz"], client=client)
-    with pytest.raises(InputError, match="all Atoms or all paths"):
+    with pytest.raises(InputError, match=r"`frames\[0\]` must be ase.Atoms"):
         small_model().fit([paths[0], frames[0]], client=client)
     with pytest.raises(InputError, match="REF_energy"):
         small_model(label_keys=LabelKeys(energy="REF_energy")).fit(paths, client=client)
