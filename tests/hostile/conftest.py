@@ -13,6 +13,18 @@ from tests.cli.conftest import CONFIG, copper_frames
 from tests.hostile.trial import Server
 
 
+PART = 3  # one input of so many is in the ordinary suite
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave most generated inputs to ``pytest -m slow``: all of them take minutes."""
+    generated = [item for item in items if item.path.parent == Path(__file__).parent and hasattr(item, "callspec")]
+    for number, item in enumerate(generated):
+        if number % PART:
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture(scope="session")
 def server() -> Iterator[Server]:
     server = Server()
