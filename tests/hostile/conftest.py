@@ -12,7 +12,6 @@ from ase.io import write
 from tests.cli.conftest import CONFIG, copper_frames
 from tests.hostile.trial import Server
 
-
 PART = 3  # one input of so many is in the ordinary suite
 
 
