@@ -94,3 +94,14 @@ def test_novelty_is_that_of_extrapolation(start, cool_copper):
     assert_allclose(attachment.novelty, expected.max(), rtol=1e-6)
     found = [here.lmp.extract_fix("gapkit", 0, 1, i) for i in range(2)]
     assert_allclose(found, [expected.max(), np.count_nonzero(expected > 1.0)], rtol=1e-6)
+
+
+def test_atoms_in_one_place(start, alloy):
+    """LAMMPS has its own neighbour lists; what they hold is checked as everywhere."""
+    atoms = copper_block(2)
+    atoms.positions[1] = atoms.positions[0]
+    here = start(atoms)
+    attachment = attach(here.lmp, alloy, ["Cu"])
+    with pytest.raises(Exception, match="gapkit"):
+        here.commands("run 0")
+    assert "apart, got 0 Å" in str(attachment.error)
