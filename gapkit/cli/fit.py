@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -12,10 +13,11 @@ from ase import Atoms
 from gapkit.cli.build import build_estimator
 from gapkit.cli.console import say, show, show_json
 from gapkit.cli.inputs import files_of, read_structures
-from gapkit.exceptions import ConfigError, DataError, UnknownSpeciesError
+from gapkit.exceptions import ConfigError, DataError, OutputError, UnknownSpeciesError
 from gapkit.inputs import files_named
 from gapkit.io.atomic import check_output
 from gapkit.options.fit import FitConfig
+from gapkit.potential import GAP
 from gapkit.potential.defaults import default_terms
 from gapkit.structures import LabelKeys, to_batch
 from gapkit.validation import evaluate
@@ -45,7 +47,7 @@ def run(train: Sequence[Path], config: FitConfig, file: Path | None = None) -> N
     with _cluster(config.scheduler) as client:
         model.fit(frames, client=client, checkpoint=config.checkpoint)
     model.metadata_["config"] = config.to_dict()
-    model.save(output)  # in one step: an older file stays until the new one is complete
+    _save(model, output)
     errors = evaluate(model, test_frames, model.label_keys) if test_frames is not None else None
     if config.json:
         show_json({"model": str(output), "n_train": len(frames), "test": errors.to_dict() if errors else None})
@@ -56,6 +58,33 @@ def run(train: Sequence[Path], config: FitConfig, file: Path | None = None) -> N
             show(errors)
     if not config.quiet:
         say(f"Wrote {output}")
+
+
+def _save(model: GAP, output: Path) -> None:
+    """Save the model, in one step: an older file stays until the new one is complete.
+
+    Where the system refuses that by now, such as a full disk, the model goes to the folder for temporary files.
+    """
+    try:
+        model.save(output)
+    except OutputError as error:
+        elsewhere = _save_elsewhere(model)
+        if elsewhere is None:
+            raise
+        raise OutputError(f"{error}; the model is not lost: it is in {elsewhere}, copy it from there") from error
+
+
+def _save_elsewhere(model: GAP) -> Path | None:
+    """A new file of the model in the folder for temporary files, None if there is no place either."""
+    folder = None
+    try:
+        folder = Path(tempfile.mkdtemp(prefix="gapkit-"))
+        model.save(folder / "model.gapkit")
+    except OSError:
+        if folder is not None:
+            folder.rmdir()
+        return None
+    return folder / "model.gapkit"
 
 
 def _cluster(scheduler: str | None) -> AbstractContextManager[Any]:

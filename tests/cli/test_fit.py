@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import tempfile
 import time
 from pathlib import Path
 
@@ -14,7 +15,8 @@ import pytest
 from ase.io import read, write
 
 import gapkit
-from gapkit.potential import GAP
+from gapkit.exceptions import OutputError
+from gapkit.potential import GAP, load
 from gapkit.structures import to_batch
 from gapkit.terms import ZBL, LennardJones
 from tests.cli.conftest import Files, Run
@@ -209,3 +211,28 @@ def test_an_interrupted_save_leaves_the_old_model(
     assert run("fit", files.train, "--config", files.config, "--output", output).exit_code == 130
     assert [path.name for path in tmp_path.iterdir()] == ["a.gapkit"]
     assert output.read_bytes() == b"an older model"
+
+
+def test_a_disk_that_fills_during_the_fit_loses_no_model(
+    files: Files, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save = GAP.save
+
+    def saves(model: GAP, path: Path, **options: bool) -> None:
+        if Path(path).name in full:
+            raise OutputError(f"cannot write {path}: No space left on device")
+        save(model, path, **options)
+
+    monkeypatch.setattr(GAP, "save", saves)
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    words = ("fit", files.train, "--config", files.config, "--output", tmp_path / "cu.gapkit", "--quiet")
+    full = {"cu.gapkit", "model.gapkit"}
+    assert "not lost" not in run(*words).stderr
+    assert list(tmp_path.iterdir()) == []
+    full = {"cu.gapkit"}
+    done = run(*words)
+    assert done.exit_code == 2
+    (kept,) = tmp_path.glob("gapkit-*/model.gapkit")
+    assert f"No space left on device; the model is not lost: it is in {kept}" in done.stderr
+    assert load(kept).n_sparse_ == load(files.model).n_sparse_

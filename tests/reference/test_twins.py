@@ -26,7 +26,8 @@ from tests.reference.twins import TWINS, pair_factor, real_harmonics
 ARITHMETIC = 1e-12  # the same formula in another order, relative to the largest element
 DIFFERENCES = 1e-9  # against fourth-order differences
 
-COMPILING = {"jit", "compiling", "simd", "plain_groups"}  # no kernels there; nor in modules with an underscore: parts of kernels
+# no kernels there; nor in modules with an underscore: parts of kernels
+COMPILING = {"jit", "compiling", "simd", "plain_groups"}
 SPECIES = np.array([8, 14, 32])
 
 
