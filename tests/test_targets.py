@@ -112,7 +112,7 @@ def test_noise_of_a_further_target(charge):
     np.testing.assert_allclose(row_sigmas(noise, labels, "charge", n_atoms), [2.0] * 3 + [4.0] * 3)
     assert noise.as_dict() == {"charge": 0.05}
     assert Noise().filled().of("charge") == 0.01
-    with pytest.raises(InputError, match="noise `charge` must be finite and > 0"):
+    with pytest.raises(InputError, match=r"`others\['charge'\]` of Noise must be a number > 0"):
         Noise(others={"charge": -1.0})
     with pytest.raises(InputError, match="must name targets"):
         Noise(others={"dipole": 1.0})

@@ -99,6 +99,7 @@ def learn_novelty(
     state: FittedState, batch: AtomsBatch, numbers: IntArray, unseen: FloatArray, rng: np.random.Generator
 ) -> NoveltyDetector:
     """Thresholds from the training set; `unseen` (n,) is of atoms of it without their own sparse points."""
+    numbers, unseen = numbers[np.isfinite(unseen)], unseen[np.isfinite(unseen)]  # without prior nothing is to be seen
     remembered = choose_frames(batch, ATOMS_REMEMBERED, rng)
     vectors: dict[int, list[tuple[IntArray, FloatArray]]] = {}
     pairs: dict[tuple[int, int], float] = {}
