@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -82,6 +83,70 @@ def test_selection(tmp_path):
     points = json.loads((tmp_path / "a.json").read_text())["points"]
     assert {(point["selector"], point["n_frames"]) for point in points} >= {("random", 10), ("v_optimal", 30)}
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_trust(tmp_path):
+    options = ["--quick", "--methods", "gapkit,epistemic,draws,bootstrap", "--json", "a.json", "--picture", "a.png"]
+    result = run("benchmarks/trust.py", *options, folder=tmp_path)
+    assert result.returncode == 0, result.stderr
+    rows = json.loads((tmp_path / "a.json").read_text())["rows"]
+    assert len(rows) == 8
+    assert {row["split"] for row in rows} == {"without high_pressure", "without surface"}
+    assert all(row["forces_rmse"][0] < 0.3 for row in rows)  # eV/Å
+    calibrated, draws = (next(row for row in rows[4:] if row["method"] == name) for name in ("gapkit", "16 draws"))
+    assert calibrated["forces_coverage"][0] > 0.8
+    assert calibrated["flagged"][0] < 0.2 < calibrated["flagged"][1]
+    assert draws["flagged"] == [None, None]
+    assert draws["missed_forces"] > calibrated["missed_forces"] > calibrated["missed_forces_by_frame"]
+    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+
+    # a second run has nothing to fit, a run of other settings does not mix its figures in
+    again = run("benchmarks/trust.py", *options, folder=tmp_path)
+    assert again.returncode == 0, again.stderr
+    assert " s;" not in again.stdout
+    assert again.stdout.splitlines()[-12:] == result.stdout.splitlines()[-12:]
+    other = run("benchmarks/trust.py", *options, "--seed", "1", folder=tmp_path)
+    assert other.returncode == 1
+    assert "seed 0, now 1" in other.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no Ctrl-C for a child process")
+def test_trust_keeps_what_was_measured(tmp_path):
+    command = [
+        sys.executable,
+        "-u",
+        str(ROOT / "examples" / "benchmarks" / "trust.py"),
+        "--quick",
+        "--methods",
+        "gapkit",
+    ]
+    with subprocess.Popen(
+        [*command, "--json", "a.json"], cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}, text=True,
+        stdout=subprocess.PIPE,
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith("[1/2] without high_pressure")  # the first split is done
+        process.send_signal(signal.SIGINT)
+        rest = process.stdout.read()
+    assert process.returncode == 130
+    assert "stopped; the same command goes on from a.json" in rest
+    assert rest.splitlines()[-1].startswith("| without high_pressure | gapkit |")
+    assert [row["split"] for row in json.loads((tmp_path / "a.json").read_text())["rows"]] == ["without high_pressure"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--kinds", "metal"], "got metal"), (["--without-pair", "Si-O"], "got Si-O"),
+        (["--methods", "gap"], "got gap"), (["--atoms", "0"], "at least 1, got 0"),
+        (["--train", "no"], "no such file: no"), (["--json", "a/b"], "no folder to write a/b to"),
+    ],
+)  # fmt: skip
+def test_trust_names_what_it_cannot_use(options, message, tmp_path):
+    result = run("benchmarks/trust.py", *options, folder=tmp_path)
+    assert result.returncode in (1, 2)
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
 
 
 def test_planted_damage(tmp_path):

@@ -1,0 +1,212 @@
+"""The parts of the benchmark of trust; `test_examples.py` runs the whole."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import bulk
+
+from gapkit.structures import to_batch
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "examples" / "benchmarks"))
+
+from trusting.figures import figures
+from trusting.methods import Judgement
+from trusting.record import Record, RecordError
+from trusting.splits import DataSet, SplitError, sample
+
+
+def crystal(a: float, kind: str | None = None, *, symbols: str = "Cu2", seed: int = 0) -> Atoms:
+    """Two atoms of a cubic cell."""
+    atoms = Atoms(symbols, [[0, 0, 0], [a / 2, a / 2, a / 2]], cell=[a] * 3, pbc=True)
+    atoms.positions += np.random.default_rng(seed).normal(0.0, 0.02, (2, 3))
+    if kind is not None:
+        atoms.info["config_type"] = kind
+    return atoms
+
+
+def free_atom(symbol: str = "Cu") -> Atoms:
+    return Atoms(symbol, cell=[20.0] * 3, pbc=True, info={"config_type": "free"})
+
+
+def data_set(train: list[Atoms], test: list[Atoms], clusters: int = 2) -> DataSet:
+    return DataSet.of(train, test, clusters, 0)
+
+
+@pytest.fixture
+def of_kinds() -> DataSet:
+    train = [crystal(3.0, "a", seed=k) for k in range(22)] + [crystal(3.2, "b", seed=k) for k in range(3)]
+    return data_set([free_atom(), *train], [crystal(3.0, "a"), crystal(3.2, "b"), free_atom()])
+
+
+def test_a_kind_is_left_out_whole(of_kinds):
+    assert of_kinds.kinds == ["a", "b"]  # the free atom is of none
+    split = of_kinds.without_kind("b")
+    assert [atoms.info["config_type"] for atoms in split.train] == ["free"] + ["a"] * 22
+    assert [atoms.info["config_type"] for atoms in split.known] == ["a"]
+    assert [atoms.info["config_type"] for atoms in split.unknown] == ["b"] * 4  # of both sets
+
+
+def test_too_few_are_left(of_kinds):
+    with pytest.raises(SplitError, match="at least 20 frames to fit, found 4"):
+        of_kinds.without_kind("a")
+    with pytest.raises(SplitError, match="are a, b; got c"):
+        of_kinds.without_kind("c")
+
+
+def test_frames_of_one_type_are_clustered():
+    train = [crystal(3.0 if k % 2 else 3.5, "all", seed=k) for k in range(50)]
+    data = data_set(train, [crystal(3.0), crystal(3.5)])
+    assert data.kinds == ["cluster 1", "cluster 2"]
+    split = data.without_kind(data.kinds_test[0])
+    assert {atoms.cell[0, 0] for atoms in split.train} == {3.5}
+    assert {atoms.cell[0, 0] for atoms in split.unknown} == {3.0}
+    assert [atoms.cell[0, 0] for atoms in split.known] == [3.5]
+
+
+def test_a_pair_is_left_out_and_its_species_stay():
+    train = [crystal(3.0, s, symbols=s, seed=k) for s in ("Cu2", "Ag2", "CuAg") for k in range(12)]
+    data = data_set(train, train[::6])
+    split = data.without_pair("Ag-Cu")
+    assert {str(atoms.symbols) for atoms in split.train + split.known} == {"Cu2", "Ag2"}
+    assert {str(atoms.symbols) for atoms in split.unknown} == {"CuAg"}
+    assert len(split.unknown) == 14
+    for pair in ("Cu", "Cu-Cu", "Cu-Au", "Cu-Ag-Au"):
+        with pytest.raises(SplitError, match=f"two of the species Ag, Cu, such as Mo-W; got {pair}"):
+            data.without_pair(pair)
+    with pytest.raises(SplitError, match="without Ag2: Ag would be in no training frame"):
+        data_set([a for a in train if str(a.symbols) != "CuAg"] * 2, train[::6]).without_kind("Ag2")
+
+
+def test_one_volume_is_that_of_the_composition():
+    sizes = {"Cu2": 3.0, "Au2": 3.3, "CuAu": ((3.0**3 + 3.3**3) / 2) ** (1 / 3)}
+    train = [crystal(a * s, symbols=n, seed=k) for n, a in sizes.items() for k in range(9) for s in (1.0, 1.005)]
+    out = [crystal(a * 1.02, symbols=n) for n, a in sizes.items()]  # 6 % more volume
+    molecule = Atoms("Cu2", [[0, 0, 0], [2.2, 0, 0]])
+    split = data_set([free_atom(), *train, *out, molecule], train[:4]).one_volume()
+    assert len(split.train) == 1 + len(train)
+    assert split.unknown == [*out, molecule]
+
+
+def test_frames_to_judge_on_are_drawn(of_kinds):
+    split = of_kinds.without_kind("b")
+    drawn = sample(split, 4, 0)
+    assert (len(drawn.train), len(drawn.known), len(drawn.unknown)) == (23, 1, 2)
+    assert sample(split, 1, 0).unknown  # one at least
+    assert sample(split, 8, 0).unknown == split.unknown
+    assert {sample(split, 2, seed).unknown[0].positions.tobytes() for seed in range(9)} != {
+        split.unknown[0].positions.tobytes()
+    }
+
+
+# ---------------------------------------------------------------------- figures
+
+
+def labelled_batch():
+    """Four frames of two atoms with labels of zero; the last two are out of kind."""
+    frames = []
+    for _ in range(4):
+        atoms = bulk("Cu", cubic=True)[:2]
+        atoms.info["energy"], atoms.arrays["forces"] = 0.0, np.zeros((2, 3))
+        frames.append(atoms)
+    return to_batch(frames), np.array([False, False, True, True])
+
+
+def judgement(**changes) -> Judgement:
+    forces_std = np.ones((8, 3))
+    said = Judgement(
+        energy=np.array([1.6, 1.7, 3.1, 3.1]), energy_std=np.ones(4),
+        forces=np.array([[0.1] * 3] * 4 + [[4.0, 0.0, 0.0], [0.0, 4.0, 4.0], [2.0, 0.0, 0.0], [0.0] * 3]),
+        forces_std=forces_std, atom_std=np.array([1.0, 1, 1, 1, 2, 3, 4, 1]),
+        sign=np.array([0.1, 0.2, 0.3, 0.4, 0.2, 2.0, 0.1, 0.35]), flagged=np.arange(8) == 5,
+    )  # fmt: skip
+    return replace(said, **changes)
+
+
+def test_figures():
+    found = figures(judgement(), *labelled_batch())
+    assert found.energy_coverage == [0.5, 0.0]
+    assert found.forces_coverage == pytest.approx([1.0, 1 - 4 / 12])
+    assert found.flagged == [0.0, 0.5]
+    assert found.missed_energies == 0.5  # the first frame out of kind is flagged
+    assert found.missed_forces == pytest.approx(1 / 12)  # two of the three are of the flagged atom
+    assert found.missed_forces_by_frame == 0.0
+    assert found.forces_rmse == pytest.approx([0.1, np.sqrt((3 * 16 + 4) / 12)])
+    assert found.energy_rmse == pytest.approx([np.sqrt((1.6**2 + 1.7**2) / 2) / 2, 3.1 / 2])
+    # largest signs of frames: 0.2, 0.4 in distribution, 2.0, 0.35 out of kind
+    assert found.auroc_kind == 0.75
+    # atoms 4, 5 and 6 err by more than 3 x 0.1
+    assert found.auroc_std == 1.0
+    assert found.auroc_sign == pytest.approx((1.5 + 5 + 0.5) / 15)
+
+
+def test_figures_of_a_method_without_flags_and_force_stds():
+    found = figures(judgement(sign=None, flagged=None, forces_std=None), *labelled_batch())
+    assert found.flagged == [None, None]
+    assert found.missed_energies == 1.0
+    assert found.forces_coverage == [None, None]
+    assert found.missed_forces is None
+    assert found.auroc_sign is None
+    assert found.auroc_kind == 1.0  # by the largest std of the atoms: 1, 1 and 3, 4
+
+
+def test_what_has_no_label_does_not_count():
+    batch, is_unknown = labelled_batch()
+    frames = [Atoms("Cu2", batch.positions[:2], cell=[20.0] * 3) for _ in range(4)]
+    frames[0].info["energy"] = 0.0
+    found = figures(judgement(), to_batch(frames), is_unknown)
+    assert found.energy_coverage == [1.0, None]
+    assert found.forces_coverage == [None, None]
+    assert found.forces_rmse == [None, None]
+    assert found.missed_energies is None
+    assert found.auroc_std is None
+
+
+def test_errors_of_rounding_are_within_a_std_of_zero():
+    zero = judgement(forces=np.full((8, 3), 1e-14), forces_std=np.zeros((8, 3)), atom_std=np.zeros(8))
+    found = figures(zero, *labelled_batch())
+    assert found.forces_coverage == [1.0, 1.0]
+    assert found.missed_forces == 0.0
+
+
+def test_infinite_signs_are_the_largest():
+    sign = np.array([0.1, 0.2, 0.3, 0.4, np.inf, 2.0, 0.1, np.inf])
+    assert figures(judgement(sign=sign), *labelled_batch()).auroc_kind == 1.0
+
+
+# ---------------------------------------------------------------------- record
+
+
+def test_a_record_goes_on_where_it_was(tmp_path):
+    file, found = tmp_path / "a.json", figures(judgement(), *labelled_batch())
+    record = Record.of({"seed": 0}, file)
+    record.add("without a", "gapkit", found, seconds=1.0)
+    again = Record.of({"seed": 0}, file)
+    assert again.has("without a", "gapkit")
+    assert not again.has("without a", "draws")
+    assert not again.has("without b", "gapkit")
+    again.add("without b", "gapkit", found)
+    assert [row["split"] for row in json.loads(file.read_text())["rows"]] == ["without a", "without b"]
+    assert again.table().splitlines()[2:] == [
+        f"| {name} | gapkit | 100.0 % / 66.7 % | 50.0 % / 0.0 % | 0.0 % / 50.0 % | 50.0 % | 8.3 % / 0.0 % | 0.75 | "
+        "1.00 / 0.47 | 0.1 / 2.08 | 825 / 1.55e+03 |"
+        for name in ("without a", "without b", "mean of 2")
+    ]
+    assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
+    with pytest.raises(RecordError, match="seed 0, now 1: remove it"):
+        Record.of({"seed": 1}, file)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", "no", '{"settings": 1, "rows": []}'])
+def test_what_is_no_record_is_refused(tmp_path, text):
+    file = tmp_path / "a.json"
+    file.write_text(text)
+    with pytest.raises(RecordError, match=r"a\.json must be a record"):
+        Record.of({}, file)
+    assert file.read_text() == text
