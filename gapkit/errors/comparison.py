@@ -89,6 +89,8 @@ class Comparison:
         Kind of the standard deviations, see `Predictions`; None without any.
     extrapolating : (n_atoms,) bool or None
         Atoms, labelled or not, unlike the training set; None if the model cannot tell or was not asked.
+    novelty : (n_atoms,) float or None
+        Novelty over its threshold, see `Predictions`; NaN without an atomic term, None as `extrapolating`.
     """
 
     config_type: tuple[str, ...]
@@ -97,6 +99,7 @@ class Comparison:
     pairs: dict[str, Pairs]
     std: str | None = None
     extrapolating: BoolArray | None = None
+    novelty: FloatArray | None = None
 
     @property
     def energy(self) -> Pairs:
@@ -176,7 +179,7 @@ def compare(
         for name, target in TARGETS.items()
         if hasattr(p, target.shown.name)
     }
-    bars = (p.std, p.extrapolating) if uncertainty else ()
+    bars = (p.std, p.extrapolating, p.novelty) if uncertainty else ()
     return Comparison(batch.all_labels.config_type, batch.n_atoms_per_frame, batch.numbers, pairs, *bars)
 
 

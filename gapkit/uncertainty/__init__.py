@@ -4,12 +4,9 @@ All take arrays of residuals, variances and descriptor vectors; what a fitted po
 `potential.error_bars`.  It may import the leaves and no model, descriptor or ASE.
 """
 
-from gapkit.uncertainty.metrics import (
-    UncertaintyMetrics,
-    coverage,
-    coverage_by_group,
-    reliability_curve,
-    uncertainty_metrics,
-)
+from gapkit.uncertainty.conditional import GroupCoverage, coverage_by_group
+from gapkit.uncertainty.metrics import UncertaintyMetrics, coverage, reliability_curve, uncertainty_metrics
 
-__all__ = ["UncertaintyMetrics", "coverage", "coverage_by_group", "reliability_curve", "uncertainty_metrics"]
+__all__ = [
+    "GroupCoverage", "UncertaintyMetrics", "coverage", "coverage_by_group", "reliability_curve", "uncertainty_metrics",
+]  # fmt: skip

@@ -9,7 +9,6 @@ by every interval; likelihood and calibration error leave out components whose s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -119,14 +118,14 @@ def uncertainty_metrics(
     errors, stds = _checked(errors, stds, "stds")
     row_errors, row_stds = _row_norms(errors), _row_norms(stds)
     known = (np.abs(errors) > _ROUNDING) | (stds > _ROUNDING)
-    covered = {level: coverage(errors, ndtri(0.5 + level / 2) * stds) for level in (0.68, 0.90, 0.95)}
+    parts = {level: coverage(errors, ndtri(0.5 + level / 2) * stds) for level in (0.68, 0.90, 0.95)}
     expected, observed = reliability_curve(errors, stds)
     spearman = _spearman(row_errors, row_stds)
     return UncertaintyMetrics(
         n=len(errors),
-        coverage68=covered[0.68],
-        coverage90=covered[0.90],
-        coverage95=covered[0.95],
+        coverage68=parts[0.68],
+        coverage90=parts[0.90],
+        coverage95=parts[0.95],
         interval_coverage90=None if half_widths is None else coverage(errors, half_widths),
         miscalibration_area=float(np.mean(np.abs(observed - expected))),
         ence=_ence(errors[known], stds[known]),
@@ -161,24 +160,13 @@ def coverage(errors: FloatArray, half_widths: FloatArray) -> float:
     Half-widths may be inf.  InputError if shapes differ, nothing is given, or a value is NaN or negative where it must
     not be.
     """
-    return float(np.mean(_within(*_checked(errors, half_widths, "half_widths", allow_inf=True))))
+    return float(np.mean(covered(errors, half_widths)))
 
 
-@checked
-def coverage_by_group(
-    errors: FloatArray, half_widths: FloatArray, groups: Sequence[str]
-) -> dict[str, tuple[float, int]]:
-    """Return `coverage` and the number of rows of each group, by its name; `groups` names that of each row.
-
-    InputError as `coverage`, or if the groups are not one per row.
-    """
-    within = _within(*_checked(errors, half_widths, "half_widths", allow_inf=True))
-    if isinstance(groups, str) or len(groups) != len(within):
-        got = repr(groups) if isinstance(groups, str) else len(groups)
-        raise InputError(f"`groups` must hold one name per row of `errors`, expected {len(within)}, got {got}")
-    names = np.array([str(name) for name in groups])
-    own = {str(name): within[names == name] for name in np.unique(names)}
-    return {name: (float(np.mean(rows)), len(rows)) for name, rows in own.items()}
+def covered(errors: FloatArray, half_widths: FloatArray) -> BoolArray:
+    """Whether |error| <= half-width, of the shape of both; arguments and errors are those of `coverage`."""
+    errors, half_widths = _checked(errors, half_widths, "half_widths", allow_inf=True)
+    return np.abs(errors) <= np.maximum(half_widths, _ROUNDING)
 
 
 def _checked(
@@ -206,10 +194,6 @@ def _first(values: FloatArray, bad: BoolArray) -> str:
 
 def _row_norms(values: FloatArray) -> FloatArray:
     return np.abs(values) if values.ndim == 1 else np.linalg.norm(values, axis=1)
-
-
-def _within(errors: FloatArray, half_widths: FloatArray) -> BoolArray:
-    return np.abs(errors) <= np.maximum(half_widths, _ROUNDING)
 
 
 def _scaled(errors: FloatArray, stds: FloatArray) -> FloatArray:

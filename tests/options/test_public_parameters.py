@@ -32,6 +32,7 @@ from gapkit.kernels import GapKernel
 from gapkit.potential import GAP, SettingsSearch, Term, TwoBody
 from gapkit.sparse import SparseSelector
 from gapkit.structures import to_batch
+from gapkit.validation import compare
 from tests.cli.conftest import copper_frames
 
 CANDIDATES: dict[str, Any] = {
@@ -69,10 +70,10 @@ EXCEPTIONS = {"Recipe.check": {"None"}, "Weights.windows": {"None"}, "SOAP.sigma
 # Made by gapkit and not by its users: their constructors are not tried, their methods are.
 RESULTS = {
     "Allocation", "AtomsBatch", "Attachment", "Comparison", "Coverage", "Curated", "DaskExecutor", "DataReport",
-    "DuplicateGroup", "EnergyTerm", "ErrorTable", "Errors", "Fault", "Features", "Finding", "InfluenceReport",
-    "KnownEnergy", "Labels", "Leak", "LearningCurve", "NeighbourList", "Pairs", "ParetoFront", "Predictions", "Pruned",
-    "RobustFit", "Scan", "Selected", "Selection", "Shells", "TermValues", "UncertaintyMetrics", "UncertaintyTable",
-    "Void", "Descriptor", "GapKernel", "SparseSelector",
+    "DuplicateGroup", "EnergyTerm", "ErrorTable", "Errors", "Fault", "Features", "Finding", "GroupCoverage",
+    "InfluenceReport", "KnownEnergy", "Labels", "Leak", "LearningCurve", "NeighbourList", "Pairs", "ParetoFront",
+    "Predictions", "Pruned", "RobustFit", "Scan", "Selected", "Selection", "Shells", "TermValues", "UncertaintyMetrics",
+    "UncertaintyTable", "Void", "Descriptor", "GapKernel", "SparseSelector",
 }  # fmt: skip
 # Of the contracts that subclasses write, arrays in and arrays out, or of scikit-learn and ASE.
 METHODS = {
@@ -138,6 +139,7 @@ def valid() -> dict[str, Any]:
         "lmp": object(), "text": "", "attach": print, "recipe": Recipe(sources=[Source(file="a.xyz")]), "curated": None,
         "comparison": None, "coverage": measure_coverage(FRAMES), "curve": None, "front": None, "report": None,
         "scan": None, "plan.weights": {"a": 1.0}, "random_search.composition": "Cu",
+        "conditional_coverage.comparison": compare(model, FRAMES, uncertainty=True),
     }  # fmt: skip
 
 

@@ -15,13 +15,7 @@ from scipy.stats import norm
 
 from gapkit.exceptions import InputError
 from gapkit.typing import FloatArray
-from gapkit.uncertainty import (
-    UncertaintyMetrics,
-    coverage,
-    coverage_by_group,
-    reliability_curve,
-    uncertainty_metrics,
-)
+from gapkit.uncertainty import UncertaintyMetrics, coverage, reliability_curve, uncertainty_metrics
 
 N = 20_000
 LEVELS = {"coverage68": 0.68, "coverage90": 0.90, "coverage95": 0.95}
@@ -246,13 +240,6 @@ def test_coverage_counts_the_edge_and_infinite_widths() -> None:
     assert uncertainty_metrics(errors, np.ones(8), half_widths=widths).interval_coverage90 == 5 / 8
 
 
-def test_coverage_by_group_is_sorted_and_counts_rows() -> None:
-    errors = np.array([[1.0, 1.0], [0.0, 3.0], [5.0, 5.0]])
-    by_group = coverage_by_group(errors, np.full((3, 2), 2.0), ["surface", "bulk", "surface"])
-    assert list(by_group.items()) == [("bulk", (0.5, 1)), ("surface", (0.5, 2))]
-    assert coverage_by_group(np.array([1.0, 3.0]), np.array([2.0, 2.0]), ["b", "a"]) == {"a": (0.0, 1), "b": (1.0, 1)}
-
-
 ONE, TWO = np.ones(1), np.ones(2)
 NAN = np.array([1.0, np.nan])
 
@@ -275,8 +262,6 @@ NAN = np.array([1.0, np.nan])
         (lambda: reliability_curve(TWO, -TWO), "`stds` must be"),
         (lambda: reliability_curve(TWO, TWO, n_levels=0), "`n_levels` must be a whole number >= 1, got 0"),
         (lambda: coverage(TWO, NAN), "`half_widths` must be >= 0, got nan"),
-        (lambda: coverage_by_group(TWO, TWO, ["a"]), "one name per row of `errors`, expected 2, got 1"),
-        (lambda: coverage_by_group(TWO, TWO, "ab"), "`groups` must be a list of text"),
     ],
 )
 def test_unusable_input_is_refused(call: Callable[[], object], message: str) -> None:

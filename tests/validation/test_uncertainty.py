@@ -83,6 +83,24 @@ def test_numbers_are_those_of_the_predictions(calibrated: GAP) -> None:
     gold = symbols == "Au"
     assert found["forces_coverage90_by_species"]["Au"] == coverage(errors["forces"][gold], z90 * p.forces_std[gold])
 
+    wide = widths["forces"][odd]
+    for name, half_widths in (("coverage90", z90 * p.forces_std[odd]), ("interval_coverage90", wide)):
+        row = found[f"forces_{name}_by_group"]["config_type"]["odd"]
+        assert list(row) == ["coverage", "lower", "upper", "n_frames", "n_components"]
+        assert row["coverage"] == coverage(errors["forces"][odd], half_widths)
+        assert (row["n_frames"], row["n_components"]) == (6, 3 * odd.sum())
+    assert found["stress_coverage90_by_group"]["all"]["all"]["n_components"] == 12 * 6
+    assert list(found["energy_coverage90_by_group"]) == ["all", "config_type", "novelty", "flagged"]
+    assert list(found["forces_coverage90_by_group"]) == [
+        "all", "config_type", "species", "force_magnitude", "novelty", "flagged"
+    ]  # fmt: skip
+    known = ~p.extrapolating
+    beyond = np.abs(errors["forces"][known]) > 3 * p.forces_std[known]
+    assert found["forces_beyond_3_std_unflagged"] == pytest.approx(beyond.mean())
+    in_known = ~np.array(per_frame)
+    beyond = np.abs(errors["energy"][in_known]) > 3 * stds["energy"][in_known]
+    assert found["energy_beyond_3_std_unflagged"] == pytest.approx(beyond.mean())
+
 
 def test_the_errors_are_the_same_as_without(calibrated: GAP) -> None:
     plain = evaluate(calibrated, frames_to_test()).to_dict()
@@ -115,6 +133,9 @@ def test_a_model_without_calibration_says_so(epistemic: GAP) -> None:
     p = epistemic.predict(frames, return_std=True, std="epistemic")
     assert found["std"] == "epistemic"
     assert found["energy_interval_coverage90"] is None
+    assert found["energy_interval_coverage90_by_group"] == {}
+    assert list(found["energy_coverage90_by_group"]) == ["all", "config_type"]
+    assert found["forces_beyond_3_std_unflagged"] is None
     assert found["n_extrapolating_frames"] is None
     assert found["extrapolating_fraction"] is None
     assert found["energy_sharpness"] == pytest.approx(np.sqrt(np.mean((p.energy_std / 4) ** 2)))
@@ -136,6 +157,8 @@ def test_absent_labels_stay_absent(calibrated: GAP) -> None:
     assert (len(comparison.energy.reference), len(comparison.stress.reference)) == (2, 0)
     found = strict(uncertainty_of(comparison).to_dict())
     assert [found[f"stress_{name}"] for name in METRICS] == [None] * len(METRICS)
+    assert found["stress_coverage90_by_group"] == {}
+    assert found["stress_beyond_3_std_unflagged"] is None
     assert found["by_config_type"]["type 1"]["energy_coverage90"] is None
     assert found["by_config_type"]["type 1"]["forces_coverage90"] is not None
     assert found["by_config_type"]["type 4"]["energy_coverage90"] is not None
@@ -149,7 +172,8 @@ def test_a_masked_atom_counts_for_no_species(calibrated: GAP) -> None:
     frames[0].arrays["force_mask"] = np.array([True, False, False, False])  # True excludes
     comparison = compare(calibrated, frames, uncertainty=True)
     assert comparison.forces.atoms.tolist() == [1, 2, 3, 4, 5, 6, 7]
-    assert list(uncertainty_of(comparison).forces_coverage90_by_species) == ["Cu"]
+    assert list(uncertainty_of(comparison).coverage90_by_group["forces"]["species"]) == ["Cu"]
+    assert list(uncertainty_of(comparison).to_dict()["forces_coverage90_by_species"]) == ["Cu"]
 
 
 def test_what_is_infinite_is_null(calibrated: GAP) -> None:
@@ -161,9 +185,26 @@ def test_what_is_infinite_is_null(calibrated: GAP) -> None:
 
 
 def test_the_table_shows_quantities_types_and_species(calibrated: GAP) -> None:
-    text = str(evaluate_uncertainty(calibrated, frames_to_test()))
+    table = evaluate_uncertainty(calibrated, frames_to_test())
+    text = str(table)
     for part in ("calibrated std", "ENCE", "CRPS", "AUROC", "even", "odd", "Au", "Cu", "of 12 frames", "MAE / RMSE"):
         assert part in text, part
+    for part in ("Within 1.64 std, ideally 90 %", "Within 90 % intervals", "not flagged", "novelty ", "force "):
+        assert part in text, part
+    for found in (table.coverage90_by_group, table.interval_coverage90_by_group):
+        assert str(found["forces"]["species"]["Au"]) in text
+        assert str(found["stress"]["config_type"]["even"]) in text
+    assert "12 frames resolve energy ±" in text
+
+
+def test_groups_that_exclude_90_percent_are_marked(calibrated: GAP) -> None:
+    comparison = compare(calibrated, frames_to_test(), uncertainty=True)
+    none = replace(comparison.forces, std=np.full_like(comparison.forces.reference, 1e-9))
+    text = str(uncertainty_of(replace(comparison, pairs=comparison.pairs | {"forces": none})))
+    table = text[text.index("Within 1.64 std") : text.index("Within 90 % intervals")]
+    marked = [line for line in table.splitlines() if "*" in line]
+    assert any(line.lstrip().startswith("all ") and " 0 % (0-" in line for line in marked)
+    assert "*: 90 % is outside" in text
 
 
 def test_stds_are_needed(calibrated: GAP) -> None:
