@@ -26,7 +26,7 @@ def bulk_modulus(model: GAP) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--picture", type=Path, help="where to draw parity, reliability and errors against error bars")
+    parser.add_argument("--picture", type=Path, help="where to draw parity, reliability, errors and coverage")
     arguments = parser.parse_args()
 
     train, test = read_frames(DATA / "train.extxyz"), read_frames(DATA / "test.extxyz")

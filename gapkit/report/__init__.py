@@ -5,7 +5,13 @@ compute nothing but what is drawn, and raise InputError without matplotlib, whic
 may import everything but `cli`.
 """
 
-from gapkit.report.comparison import error_figure, parity_figure, reliability_figure, uncertainty_figure
+from gapkit.report.comparison import (
+    conditional_figure,
+    error_figure,
+    parity_figure,
+    reliability_figure,
+    uncertainty_figure,
+)
 from gapkit.report.dataset import coverage_figure, map_figure, spread_figure
 from gapkit.report.errors import learning_curve_figure, pareto_figure
 from gapkit.report.influence import influence_figure
@@ -13,7 +19,7 @@ from gapkit.report.novelty import novelty_figure, scan_figure
 from gapkit.report.page import curation_page
 
 __all__ = [
-    "coverage_figure", "curation_page", "error_figure", "influence_figure", "learning_curve_figure", "map_figure",
-    "novelty_figure", "pareto_figure", "parity_figure", "reliability_figure", "scan_figure", "spread_figure",
-    "uncertainty_figure",
+    "conditional_figure", "coverage_figure", "curation_page", "error_figure", "influence_figure",
+    "learning_curve_figure", "map_figure", "novelty_figure", "pareto_figure", "parity_figure", "reliability_figure",
+    "scan_figure", "spread_figure", "uncertainty_figure",
 ]  # fmt: skip

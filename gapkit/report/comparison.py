@@ -1,4 +1,4 @@
-"""Predictions next to labels: parity, reliability diagrams, and errors over predicted standard deviations."""
+"""Predictions next to labels: parity, reliability diagrams, errors over predicted stds, and coverage of groups."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ import numpy as np
 from gapkit.errors import Comparison
 from gapkit.exceptions import InputError
 from gapkit.options.checked import checked
+from gapkit.report.conditional import draw_coverage
 from gapkit.report.picture import label_of, panels_of
 from gapkit.targets import shown_quantities
 from gapkit.uncertainty import reliability_curve
 from gapkit.uncertainty.metrics import rms_in_bins
+from gapkit.validation.conditional import conditional_coverage
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -58,13 +60,26 @@ def error_figure(comparison: Comparison) -> Figure:
 
 
 @checked
+def conditional_figure(comparison: Comparison) -> Figure:
+    """Draw which part of groups of components is within 1.645 std, with confidence intervals, one panel per quantity.
+
+    Groups and intervals are those of `conditional_coverage`, with the number of frames in brackets; the line is at
+    90 %, and groups whose interval excludes it are red.  Of more than twelve groups of a grouping those with the most
+    frames are drawn.  The comparison is that of `reliability_figure`.
+    """
+    return _grid(comparison, [_draw_coverage], _with_std(comparison))
+
+
+@checked
 def uncertainty_figure(comparison: Comparison) -> Figure:
-    """Draw parity with error bars, reliability, and errors over stds: three rows with a column for each quantity.
+    """Draw parity with error bars, reliability, errors over stds, and coverage of groups: a column for each quantity.
 
     The comparison is that of `reliability_figure`.  A quantity without stds has a parity panel only.
     """
     _with_std(comparison)
-    figure = _grid(comparison, [_draw_parity, _draw_reliability, _draw_errors], list(comparison.labelled))
+    figure = _grid(
+        comparison, [_draw_parity, _draw_reliability, _draw_errors, _draw_coverage], list(comparison.labelled)
+    )
     _add_legend(figure, comparison)
     return figure
 
@@ -164,3 +179,11 @@ def _draw_errors(axes: Any, comparison: Comparison, name: str) -> None:
         xlabel=f"predicted std ({comparison.std}), {unit}", ylabel=f"|error| of {name}, {unit}",
     )  # fmt: skip
     axes.legend(fontsize="small", loc="lower right")
+
+
+def _draw_coverage(axes: Any, comparison: Comparison, name: str) -> None:
+    """Draw one quantity into matplotlib axes; nothing if it has no stds."""
+    if comparison.labelled[name].std is None:
+        axes.set_axis_off()
+        return
+    draw_coverage(axes, conditional_coverage(comparison)[name], name)

@@ -32,12 +32,16 @@ def test_json_holds_errors_and_measures(files: Files, run: Run) -> None:
     types = plain.pop("by_config_type")
     assert {name: found[name] for name in plain} == pytest.approx(plain, rel=1e-6)
     measures = {f"{kind}_{name}" for kind in ("energy", "forces", "stress") for name in METRICS}
+    groups = ("coverage90_by_group", "interval_coverage90_by_group", "beyond_3_std_unflagged")
+    measures |= {f"{kind}_{name}" for kind in ("energy", "forces", "stress") for name in groups}
     others = {
         "std", "n_extrapolating_frames", "extrapolating_fraction", "forces_coverage90_by_species", "by_config_type",
     }  # fmt: skip
     assert set(found) == set(plain) | measures | others
     assert found["std"] == "calibrated"
     assert 0 <= found["forces_coverage90"] <= 1
+    row = found["forces_coverage90_by_group"]["all"]["all"]
+    assert 0 <= row["lower"] < row["coverage"] <= row["upper"] <= 1
     for name, row in types.items():
         more = {"energy_coverage90", "forces_coverage90", "stress_coverage90"}
         assert set(found["by_config_type"][name]) == set(row) | more
@@ -49,12 +53,12 @@ def test_tables_and_a_picture(files: Files, run: Run, tmp_path: Path) -> None:
     plain, full = tmp_path / "plain.png", tmp_path / "full.png"
     result = run("evaluate", files.model, files.test, "--uncertainty", "--plot", full)
     assert result.exit_code == 0, result.output
-    parts = ("MAE / RMSE", "meV/atom", "calibrated std", "ENCE", "cold", "hot", "Extrapolating")
+    parts = ("MAE / RMSE", "meV/atom", "calibrated std", "ENCE", "cold", "hot", "Brackets", "Extrapolating")
     assert [part for part in parts if part not in result.stdout] == []
     assert run("evaluate", files.model, files.test, "--plot", plain).exit_code == 0
     assert full.read_bytes().startswith(b"\x89PNG")
     height = [int.from_bytes(path.read_bytes()[20:24], "big") for path in (plain, full)]
-    assert height[1] == 3 * height[0]
+    assert height[1] == 4 * height[0]
 
 
 def test_a_model_without_calibration(files: Files, run: Run, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from gapkit.curation.coverage import Coverage
 from gapkit.curation.influence import FrameInfluence, InfluenceReport, KindInfluence
 from gapkit.curation.learning_curve import CurvePoint, LearningCurve
 from gapkit.curation.pareto import ParetoFront, ParetoPoint
+from gapkit.errors import Comparison, Pairs
 from gapkit.structures import AtomsBatch, to_batch
 
 PAIRS = [("C", "C"), ("C", "Si"), ("Si", "Si"), ("C", "Ge"), ("Si", "Ge"), ("Ge", "Ge"), ("C", "Sn"), ("Sn", "Sn")]
@@ -93,3 +94,17 @@ def vectors(n: int = 30) -> np.ndarray:
     """(n, 5) points around a mean, with spreads from 5 down to 0.01."""
     rng = np.random.default_rng(3)
     return 2.0 + rng.normal(size=(n, 5)) * np.array([0.1, 5.0, 0.01, 1.0, 0.2])
+
+
+def comparison() -> Comparison:
+    """Energies and forces of eight frames of four atoms, with stds, novelty and flags."""
+    rng = np.random.default_rng(4)
+    frames, atoms = np.arange(8), np.arange(32)
+    pairs = {}
+    for name, own, shape in (("energy", frames, (8, 1)), ("forces", atoms // 4, (32, 3))):
+        reference, std = rng.normal(size=shape), rng.uniform(0.05, 0.2, shape)
+        predicted = reference + std * rng.normal(size=shape)
+        pairs[name] = Pairs(own, reference, predicted, std, 1.7 * std, atoms if name == "forces" else None)
+    novelty = 0.01 * 10.0 ** (atoms / 12)
+    sizes, numbers = np.full(8, 4), np.where(atoms % 4 == 0, 14, 6)
+    return Comparison(("a", "b") * 4, sizes, numbers, pairs, "calibrated", novelty > 1.0, novelty)

@@ -16,6 +16,7 @@ from gapkit import GAP, Term, TwoBody
 from gapkit.exceptions import InputError, NotFittedModelError
 from gapkit.kernels import SquaredExponential
 from gapkit.report import (
+    conditional_figure,
     error_figure,
     novelty_figure,
     parity_figure,
@@ -24,7 +25,7 @@ from gapkit.report import (
     uncertainty_figure,
 )
 from gapkit.uncertainty import reliability_curve
-from gapkit.validation import Comparison, compare, dimer_scan, volume_scan
+from gapkit.validation import Comparison, Pairs, compare, dimer_scan, uncertainty_of, volume_scan
 from tests.potential.models import NOISE, label, make_frames, small_model
 
 
@@ -101,19 +102,59 @@ def test_stds_that_are_zero_by_symmetry_do_not_stretch_the_axes(comparison: Comp
     assert not error_figure(nothing).axes[1].axison
 
 
+def test_coverage_of_groups(comparison: Comparison) -> None:
+    groups = uncertainty_of(comparison).coverage90_by_group["forces"]
+    axes = conditional_figure(comparison).axes[1]
+    labels = [text.get_text() for text in axes.get_yticklabels()]
+    assert labels[:3] == ["all (6)", "even (3)", "odd (3)"]
+    assert "Cu (6)" not in labels  # the only species
+    assert sum(words.startswith("force ") for words in labels) == 4
+    *lines, ideal = axes.get_lines()
+    np.testing.assert_array_equal(ideal.get_xdata(), [90, 90])
+    even = groups["config_type"]["even"]
+    bar, point = lines[2:4]
+    np.testing.assert_allclose(bar.get_xdata(), [100 * even.lower, 100 * even.upper])
+    np.testing.assert_allclose(point.get_xdata(), [100 * even.coverage])
+    assert (bar.get_ydata() == axes.get_yticks()[1]).all()
+    low, high = axes.get_ylim()
+    assert low > max(axes.get_yticks()) > min(axes.get_yticks()) > high  # the first is on top
+
+
+def test_groups_that_exclude_90_percent_are_red(comparison: Comparison) -> None:
+    zero = replace(comparison.forces, std=np.full_like(comparison.forces.std, 1e-9))
+    red = conditional_figure(with_pairs(comparison, forces=zero)).axes[1].get_lines()[0]
+    blue = conditional_figure(comparison).axes[0].get_lines()[0]
+    assert (red.get_color(), blue.get_color()) == ("C3", "C0")
+
+
+def test_groups_without_room_are_counted(comparison: Comparison) -> None:
+    names = tuple("a_type_with_a_very_long_name_" * 2 + str(i) for i in range(6))
+    many = replace(comparison, config_type=names)
+    text = [label.get_text() for label in conditional_figure(many).axes[0].get_yticklabels()]
+    assert all(len(words) < 30 for words in text)
+    rows = Pairs(np.arange(30), np.zeros((30, 1)), np.zeros((30, 1)), np.ones((30, 1)))
+    types = tuple(f"type {i:02}" for i in range(30))
+    crowded = Comparison(types, np.ones(30, int), np.ones(30, int), {"energy": rows}, "calibrated")
+    (axes,) = conditional_figure(crowded).axes
+    assert len(axes.get_yticks()) == 13
+    assert "18 groups with the fewest" in axes.get_title()
+
+
 def test_all_in_one(comparison: Comparison, model: GAP) -> None:
     figure = uncertainty_figure(comparison)
-    assert len(figure.axes) == 9
-    assert [axes.get_xlabel().split()[0] for axes in figure.axes[::3]] == ["reference", "expected", "predicted"]
+    assert len(figure.axes) == 12
+    words = [axes.get_xlabel().split()[0] for axes in figure.axes[::3]]
+    assert words == ["reference", "expected", "predicted", "within"]
     assert figure.axes[0].get_legend() is not None
     without = with_pairs(comparison, stress=replace(comparison.stress, std=None))
-    assert [axes.axison for axes in uncertainty_figure(without).axes] == [True] * 5 + [False, True, True, False]
+    drawn = [True] * 5 + [False, True, True, False, True, True, False]
+    assert [axes.axison for axes in uncertainty_figure(without).axes] == drawn
     assert len(reliability_figure(without).axes) == 2
     forces = compare(model, [label(atoms, "forces") for atoms in frames_to_test()], uncertainty=True)
-    assert len(uncertainty_figure(forces).axes) == 3
+    assert len(uncertainty_figure(forces).axes) == 4
 
 
-@pytest.mark.parametrize("draw", [reliability_figure, error_figure, uncertainty_figure])
+@pytest.mark.parametrize("draw", [reliability_figure, error_figure, conditional_figure, uncertainty_figure])
 def test_stds_are_needed(model: GAP, draw: object) -> None:
     with pytest.raises(InputError, match="uncertainty=True"):
         draw(compare(model, frames_to_test()))  # type: ignore[operator]

@@ -17,6 +17,7 @@ from gapkit.report import (
     map_figure,
     pareto_figure,
     spread_figure,
+    uncertainty_figure,
 )
 from tests.report import made
 
@@ -27,6 +28,7 @@ PICTURES: dict[str, Callable[[], Figure]] = {
     "map": lambda: map_figure(made.vectors(), ["a", "b", "c"] * 10, np.arange(30) % 4 > 0),
     "pareto": lambda: pareto_figure(made.front("energy", "forces")),
     "spread": lambda: spread_figure(made.batch([10.0, 12.0, None], [-3.0, -3.1, -2.0]), np.array([True, False, True])),
+    "uncertainty": lambda: uncertainty_figure(made.comparison()),
 }
 
 
