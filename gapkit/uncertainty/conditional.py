@@ -109,14 +109,16 @@ def coverage_by_group(
             f"`frames` must hold one whole number per row of `errors`, expected shape {within.shape[:1]}, got "
             f"{owner.shape} of {owner.dtype}; leave it out if each row is a frame of its own"
         )
-    names, group = np.unique(np.array([str(name) for name in groups]), return_inverse=True)
+    names = sorted({str(name) for name in groups})
+    index = {name: i for i, name in enumerate(names)}
+    group = np.array([index[str(name)] for name in groups])
     owner = np.unique(owner, return_inverse=True)[1]
     parts, part = np.unique(group * (owner.max() + 1) + owner, return_inverse=True)  # frames of each group
     within = within.reshape(len(owner), -1)
     hits = np.asarray(np.bincount(part, weights=within.sum(axis=1)), dtype=np.float64)
     sizes = np.asarray(np.bincount(part) * within.shape[1], dtype=np.float64)
     ends = np.searchsorted(parts, np.arange(len(names) + 1) * (owner.max() + 1))
-    return {str(name): _of_frames(hits[a:b], sizes[a:b]) for name, (a, b) in zip(names, pairwise(ends), strict=True)}
+    return {name: _of_frames(hits[a:b], sizes[a:b]) for name, (a, b) in zip(names, pairwise(ends), strict=True)}
 
 
 def _of_frames(hits: FloatArray, sizes: FloatArray) -> GroupCoverage:
