@@ -12,12 +12,16 @@ import pytest
 from ase import Atoms
 from ase.build import bulk
 
+from gapkit import read_frames
+from gapkit.interop import quip
 from gapkit.structures import to_batch
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "examples" / "benchmarks"))
 
+from trusting.ace import LinearACE, write_labels
 from trusting.figures import figures
-from trusting.methods import Judgement
+from trusting.methods import Bootstrap, Calibrated, Draws, Epistemic, Judgement, Training
+from trusting.quip import LocalVariance
 from trusting.record import Record, RecordError
 from trusting.splits import DataSet, SplitError, sample
 
@@ -210,3 +214,70 @@ def test_what_is_no_record_is_refused(tmp_path, text):
     with pytest.raises(RecordError, match=r"a\.json must be a record"):
         Record.of({}, file)
     assert file.read_text() == text
+
+
+# ---------------------------------------------------------------------- methods
+
+
+@pytest.fixture(scope="module")
+def training(tmp_path_factory) -> Training:
+    frames = read_frames(Path(__file__).parents[1] / "data" / "silicon" / "train.extxyz")
+    return Training(frames[::2], tmp_path_factory.mktemp("training"), n_sparse=30, n_jobs=1)
+
+
+@pytest.mark.parametrize("method", [Calibrated, Epistemic, Draws, Bootstrap])
+def test_methods_of_gapkit(method, training):
+    frames = training.frames[5:8]
+    said = method().fit(training)(frames)
+    n_atoms = sum(map(len, frames))
+    np.testing.assert_allclose(said.energy, training.model.predict(frames).energy, atol=3.0)
+    assert said.energy_std.shape == (3,)
+    assert said.forces_std.shape == said.forces.shape == (n_atoms, 3)
+    np.testing.assert_allclose(said.atom_std**2, (said.forces_std**2).sum(axis=1) / 3)
+    assert (said.energy_std > 0.0).all()
+    assert (said.flagged is None) == (said.sign is None) == (method in (Draws, Bootstrap))
+
+
+def test_signs_are_the_largest_of_the_three(training):
+    squeezed = bulk("Si", a=4.2)
+    said = Calibrated().fit(training)([bulk("Si"), squeezed, training.frames[0]])
+    assert said.flagged[2:4].all()
+    signs = training.model.extrapolation([bulk("Si"), squeezed, training.frames[0]])
+    largest = np.max([signs.novelty, signs.distance, 1.0 / signs.pair], axis=0)
+    np.testing.assert_allclose(said.sign, largest)
+    assert said.sign[2:4].min() > 1.0
+
+
+@pytest.mark.oracle
+def test_local_variance_of_quip(training):
+    method = LocalVariance()
+    if (reason := method.missing()) is not None:
+        pytest.skip(reason)
+    frames = training.frames[5:8]
+    said = method.fit(training)(frames)
+    model = quip.load(training.folder / "gap.xml")
+    variance = quip.gap_variance(model, frames)
+    np.testing.assert_allclose(said.atom_std**2, variance, atol=1e-6)
+    np.testing.assert_allclose(said.energy_std**2, np.add.reduceat(variance, to_batch(frames).offsets[:-1]), atol=1e-5)
+    np.testing.assert_allclose(said.energy, model.predict(frames).energy, atol=1e-6)
+    assert said.forces_std is None
+    assert model.n_sparse_ == training.model.n_sparse_
+
+
+def test_labels_for_ace(tmp_path, training):
+    frames = [training.frames[0], crystal(3.0)]
+    keys = write_labels(tmp_path / "a.extxyz", frames)
+    assert keys == ["--energy-key", "ace_energy", "--force-key", "ace_forces", "--virial-key", "ace_virial"]
+    written = read_frames(tmp_path / "a.extxyz")
+    assert written[1].info == {}
+    batch = to_batch(frames)
+    assert written[0].info["ace_energy"] == pytest.approx(batch.labels.energy[0], abs=1e-6)
+    np.testing.assert_allclose(written[0].info["ace_virial"], batch.labels.virial[0], atol=1e-6)
+    np.testing.assert_allclose(written[0].arrays["ace_forces"], batch.labels.forces[: len(frames[0])], atol=1e-6)
+    assert write_labels(tmp_path / "b.extxyz", [crystal(3.0)]) == []
+
+
+@pytest.mark.parametrize(("method", "package"), [(LocalVariance, "quippy-ase"), (LinearACE, "ace-jax")])
+def test_what_is_not_installed_is_said(method, package, monkeypatch):
+    monkeypatch.setattr(sys.modules[method.__module__], "installed", lambda name: False)
+    assert f"left out (pip install {package})" in method().missing()

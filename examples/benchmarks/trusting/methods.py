@@ -28,12 +28,14 @@ class Judgement:
 
     Attributes
     ----------
-    energy, energy_std : ndarray (n_frames,)
+    energy : ndarray (n_frames,)
         Total energy, eV.
     forces : ndarray (n_atoms, 3)
         eV/Å.
+    energy_std : ndarray (n_frames,) or None
+        eV; None: the method has none.
     forces_std : ndarray (n_atoms, 3) or None
-        Of components; None: the method has none.
+        Of components, eV/Å; None: the method has none.
     atom_std : ndarray (n_atoms,)
         What orders the errors of forces: the root mean square of `forces_std`, or what stands in for it.
     sign : ndarray (n_atoms,) or None
@@ -44,7 +46,7 @@ class Judgement:
 
     energy: np.ndarray
     forces: np.ndarray
-    energy_std: np.ndarray
+    energy_std: np.ndarray | None
     forces_std: np.ndarray | None
     atom_std: np.ndarray
     sign: np.ndarray | None = None
@@ -146,3 +148,8 @@ def spread_of(committee: Committee[GAP]) -> Judge:
 def of_atoms(forces_std: np.ndarray) -> np.ndarray:
     """One number (n_atoms,) for the three components."""
     return np.sqrt(np.mean(forces_std**2, axis=1))
+
+
+def bare(frames: Frames) -> Frames:
+    """Structures alone, for other programs."""
+    return [Atoms(atoms.symbols, atoms.positions, cell=atoms.cell, pbc=atoms.pbc) for atoms in frames]

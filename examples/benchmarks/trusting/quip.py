@@ -13,12 +13,11 @@ from pathlib import Path
 
 import ase.io
 import numpy as np
-from ase import Atoms
 from comparison.process import installed, run
 
 from gapkit import GAP
 from gapkit.descriptors import CosineCutoff
-from trusting.methods import Frames, Judge, Judgement, Method, Training
+from trusting.methods import Frames, Judge, Judgement, Method, Training, bare
 
 MOST_SPARSE = 500
 
@@ -53,8 +52,7 @@ class LocalVariance(Method):
 
         def judge(frames: Frames) -> Judgement:
             structures, output = training.folder / "quip.traj", training.folder / "quip.npz"
-            bare = [Atoms(a.symbols, a.positions, cell=a.cell, pbc=a.pbc) for a in frames]
-            ase.io.write(structures, bare)
+            ase.io.write(structures, bare(frames))
             run([sys.executable, "-m", "trusting.quip", str(file), str(structures), str(output)])
             with np.load(output) as found:
                 variance = np.maximum(found["variance"], 0.0)
