@@ -97,7 +97,7 @@ def test_trust(tmp_path):
     assert calibrated["forces_coverage"][0] > 0.8
     assert calibrated["flagged"][0] < 0.2 < calibrated["flagged"][1]
     assert draws["flagged"] == [None, None]
-    assert draws["missed_forces"] > calibrated["missed_forces"] > calibrated["missed_forces_by_frame"]
+    assert draws["missed_forces"] > calibrated["missed_forces"] >= calibrated["missed_forces_by_frame"]
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
 
     # a second run has nothing to fit, a run of other settings does not mix its figures in

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from argparse import Namespace
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,9 +19,11 @@ from gapkit.structures import to_batch
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "examples" / "benchmarks"))
 
+import trust
+from comparison.process import ProcessError
 from trusting.ace import LinearACE, write_labels
 from trusting.figures import figures
-from trusting.methods import Bootstrap, Calibrated, Draws, Epistemic, Judgement, Training
+from trusting.methods import Bootstrap, Calibrated, Draws, Epistemic, Judgement, Method, Training
 from trusting.quip import LocalVariance
 from trusting.record import Record, RecordError
 from trusting.splits import DataSet, SplitError, sample
@@ -239,13 +242,49 @@ def test_methods_of_gapkit(method, training):
 
 
 def test_signs_are_the_largest_of_the_three(training):
-    squeezed = bulk("Si", a=4.2)
-    said = Calibrated().fit(training)([bulk("Si"), squeezed, training.frames[0]])
-    assert said.flagged[2:4].all()
-    signs = training.model.extrapolation([bulk("Si"), squeezed, training.frames[0]])
+    frames = [bulk("Si", a=4.2), training.frames[0], bulk("Si")]
+    said, signs = Calibrated().fit(training)(frames), training.model.extrapolation(frames)
+    assert said.flagged[:2].all()
+    squeezed, known = signs.pair < 1.0, signs.pair >= 1.0
+    assert squeezed[:2].all()
+    assert known[-2:].all()
+    np.testing.assert_allclose(said.sign[known], np.maximum(signs.novelty, signs.distance)[known])
     largest = np.max([signs.novelty, signs.distance, 1.0 / signs.pair], axis=0)
-    np.testing.assert_allclose(said.sign, largest)
-    assert said.sign[2:4].min() > 1.0
+    np.testing.assert_allclose(said.sign[squeezed], largest[squeezed])
+
+
+class Fails(Method):
+    """As a program that ends with an error."""
+
+    name = "fails"
+
+    def fit(self, training):
+        raise ProcessError("gap ended with 1:\nno memory")
+
+
+def test_what_fails_is_left_out(capsys, of_kinds):
+    frames = [*of_kinds.train, *of_kinds.test]
+    for atoms in frames:
+        atoms.info["energy"], atoms.arrays["forces"] = 0.0, np.zeros((len(atoms), 3))
+    split, record = of_kinds.without_kind("b"), Record({})
+
+    class Zeros(Method):
+        name = "zeros"
+
+        def fit(self, training):
+            assert training.frames == split.train
+            return lambda frames: Judgement(
+                np.zeros(len(frames)), np.zeros((2 * len(frames), 3)), None, None, np.zeros(2 * len(frames))
+            )
+
+    trust.measure(split, [Fails(), Zeros()], Namespace(n_sparse=None, n_jobs=1, seed=0), record)
+    assert capsys.readouterr().out == " fails failed and is left out: gap ended with 1: no memory; zeros 0 s;"
+    (row,) = record.rows
+    assert (row["method"], row["frames"]) == ("zeros", {"fitted": 23, "known": 1, "unknown": 4})
+    assert row["forces_rmse"] == [0.0, 0.0]
+    assert row["energy_coverage"] == [None, None]
+    trust.measure(split, [Zeros()], Namespace(n_sparse=None, n_jobs=1, seed=0), record)
+    assert capsys.readouterr().out == " measured before"
 
 
 @pytest.mark.oracle

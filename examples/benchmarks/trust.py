@@ -70,7 +70,7 @@ def arguments() -> argparse.Namespace:
     add("--without-pair", default="", metavar="A-B", help="leave out frames that hold both species; more with commas")
     add("--one-volume", action="store_true", help="leave out volumes more than 2 %% from the usual one")
     add("--clusters", type=at_least(2), default=4, help="where all frames are of one config_type (default: 4)")
-    add("--methods", type=names, default=list(METHODS), help=f"of {','.join(METHODS)}")
+    add("--methods", type=names, help=f"of {','.join(METHODS)} (default: all; with --quick all but ace)")
     add("--n-sparse", type=at_least(1), help="sparse points of each fit (default: as gapkit chooses)")
     add("--atoms", type=at_least(1), default=1500, help="to judge on of either sort, at most (default: 1500)")
     add("--seed", type=at_least(0), default=0, help="of samples, clusters, fits and committees (default: 0)")
@@ -120,14 +120,17 @@ def measure(split: Split, methods: list[Method], options: argparse.Namespace, re
     frames = split.known + split.unknown
     batch = to_batch(frames)
     is_unknown = np.arange(len(frames)) >= len(split.known)
+    if not wanted:
+        print(" measured before", end="")
     with tempfile.TemporaryDirectory() as folder:
         training = Training(split.train, Path(folder), options.n_sparse, options.n_jobs, options.seed)
         for method in wanted:
             begin = time.perf_counter()
             try:
                 said = method.fit(training)(frames)
-            except ProcessError as error:
-                print(f" {method.name} failed and is left out: {' '.join(str(error).split())[-300:]};", end="")
+            except (ProcessError, GapkitError) as error:
+                reason = " ".join(str(error).split())[-300:]
+                print(f" {method.name} failed and is left out: {reason};", end="", flush=True)
                 continue
             seconds = time.perf_counter() - begin
             print(f" {method.name} {seconds:.0f} s;", end="", flush=True)
@@ -137,9 +140,10 @@ def measure(split: Split, methods: list[Method], options: argparse.Namespace, re
 
 def main() -> None:
     options = arguments()
-    methods = [METHODS[name]() for name in options.methods]
-    if options.methods == list(METHODS):
+    if options.methods is None:
         print(LEFT_OUT)
+    chosen = options.methods or [name for name in METHODS if not (options.quick and name == "ace")]
+    methods = [METHODS[name]() for name in chosen]
     for method in methods:
         if (reason := method.missing()) is not None:
             print(reason)
@@ -149,13 +153,16 @@ def main() -> None:
     stopped = False
     try:
         record = Record.of(settings, Path(options.json) if options.json else None)
-        chosen = splits(options)
-        for number, split in enumerate(chosen, start=1):
-            print(f"[{number}/{len(chosen)}] {split}:", end="", flush=True)
+    except RecordError as error:
+        raise SystemExit(str(error)) from None
+    try:
+        left_out = splits(options)
+        for number, split in enumerate(left_out, start=1):
+            print(f"[{number}/{len(left_out)}] {split}:", end="", flush=True)
             measure(split, methods, options, record)
             print()
-    except (GapkitError, SplitError, RecordError) as error:
-        raise SystemExit(f"\n{error}") from None
+    except (GapkitError, SplitError) as error:
+        raise SystemExit(str(error)) from None
     except KeyboardInterrupt:
         stopped = True
         print("\nstopped" + (f"; the same command goes on from {options.json}" if options.json else ""))
