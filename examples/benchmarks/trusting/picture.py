@@ -39,5 +39,7 @@ def draw(rows: Rows, path: str) -> None:
     axes[0].set_ylim(len(splits) - 0.5, -0.5)
     for k, method in enumerate(methods):
         axes[0].plot([], [], "o", color=COLOURS[k % len(COLOURS)], label=method)
-    figure.legend(loc="outside lower center", ncols=len(methods), frameon=False, fontsize=8)
+    for fill, label in (("none", "in distribution"), ("full", "out of kind")):
+        axes[0].plot([], [], "o", color="black", fillstyle=fill, label=label)
+    figure.legend(loc="outside lower center", ncols=len(methods) + 2, frameon=False, fontsize=8)
     figure.savefig(path, dpi=150)
