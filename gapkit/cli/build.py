@@ -43,7 +43,12 @@ def build_noise(config: FitConfig) -> Noise:
         return {name.removesuffix("_sigma"): of[name] for name in NOISE_NAMES if name in of}
 
     table = {name: Noise(**levels(own)) for name, own in config.config_types.items()}
-    return Noise(**levels(config.to_dict()), per_config_type=table, others=config.noise)
+    return Noise(
+        **levels(config.to_dict()),
+        per_config_type=table,
+        others=config.noise,
+        by_config_type=config.noise_by_config_type,
+    )
 
 
 def build_terms(config: FitConfig) -> list[Term] | None:

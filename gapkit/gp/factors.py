@@ -103,6 +103,15 @@ class TriangularFactor:
         self.log_weights += other.log_weights
         return self
 
+    def rescale(self, ratio: float) -> TriangularFactor:
+        """Multiply the relative sigmas of all rows so far by a number > 0; returns self."""
+        if not 0.0 < ratio < np.inf:
+            raise InputError(f"`ratio` must be finite and > 0, got {ratio!r}")
+        if ratio != 1.0:
+            self.R /= ratio
+            self.log_weights += self.n_rows * float(np.log(ratio))
+        return self
+
     def _fold(self, rows: FloatArray) -> None:
         """Fold rows (B, M + 1), targets last, in Fortran order; they are destroyed."""
         fold_rows(self.R, rows)

@@ -10,13 +10,15 @@ deviation of a row is, in order of precedence,
 
 Rows are folded into factors with relative sigmas, sigma_row / sigma, so that the global sigma can be changed later
 without a second pass over the data.  Where evidence chooses it, relative sigmas are taken with respect to a reference,
-and keep that ratio to the optimum.  Sigmas include what the model cannot represent.
+and keep that ratio to the optimum.  Sigmas include what the model cannot represent, which is not the same everywhere:
+nothing in perfect crystals, much in hot or rare structures.  `by_config_type` finds it for every configuration type.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from typing import Any
 
 import numpy as np
 
@@ -46,6 +48,9 @@ class Noise(Checked):
         Values that replace the global ones for frames of a configuration type. None there means: as the global one.
     others : mapping of str to float
         Sigmas of further targets, by their names in `gapkit.targets.TARGETS`.
+    by_config_type : bool
+        Let evidence find the noise of the forces for every configuration type with enough of them; the noise of the
+        energies follows it.  See `gapkit.potential.training.types_of_noise`.
     """
 
     energy: Positive | None = None
@@ -53,9 +58,15 @@ class Noise(Checked):
     virial: Positive | None = None
     per_config_type: Mapping[str, Noise] = field(default_factory=dict)
     others: Mapping[str, Positive] = field(default_factory=dict)
+    by_config_type: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.by_config_type and self.forces is not None:
+            raise InputError(
+                "`by_config_type` lets evidence find the noise of the forces, so that `forces` must be None, got "
+                f"{self.forces!r}; leave one of them out, or give `per_config_type`"
+            )
         if unknown := set(self.others) - set(TARGETS):
             raise InputError(f"`others` must name targets ({', '.join(TARGETS)}), got {sorted(unknown)}")
         for name, override in self.per_config_type.items():
@@ -97,7 +108,7 @@ class Noise(Checked):
     @classmethod
     def of_kinds(cls, sigmas: Mapping[str, float | None], per_config_type: Mapping[str, Noise] | None = None) -> Noise:
         """Noise of sigmas by name of the target; those left out are chosen by evidence."""
-        named = {own.name: sigmas.get(own.name) for own in fields(cls) if own.name in TARGETS}
+        named: dict[str, Any] = {own.name: sigmas.get(own.name) for own in fields(cls) if own.name in TARGETS}
         others = {kind: sigma for kind, sigma in sigmas.items() if kind not in named and sigma is not None}
         return cls(**named, per_config_type=per_config_type or {}, others=others)
 
@@ -110,6 +121,25 @@ class Noise(Checked):
         reference = reference or Noise()
         sigmas = {kind: self.of(kind) or reference.of(kind) or target.noise for kind, target in TARGETS.items()}
         return self.of_kinds(sigmas, self.per_config_type)
+
+    def with_ratios(self, ratios: Mapping[str, Mapping[str, float]]) -> Noise:
+        """A copy in which types have these ratios, by type and kind, to the global noise (or its reference)."""
+        sigmas = self.filled().as_dict()
+        table = {
+            name: self.of_kinds({kind: ratio * sigmas[kind] for kind, ratio in own.items()})
+            for name, own in ratios.items()
+        }
+        return replace(self, per_config_type={**self.per_config_type, **table})
+
+    def used(self, found: Mapping[str, float]) -> Noise:
+        """The noise of a fit for which these global sigmas were found: types keep their ratio to the reference."""
+        reference = self.filled().as_dict()
+
+        def of_type(own: Noise) -> Noise:
+            given = {kind: sigma for kind, sigma in own.as_dict().items() if kind in found}
+            return self.of_kinds({kind: sigma / reference[kind] * found[kind] for kind, sigma in given.items()})
+
+        return self.of_kinds(found, {name: of_type(own) for name, own in self.per_config_type.items()})
 
     def as_dict(self) -> dict[str, float]:
         """The global sigmas that are given, by kind."""

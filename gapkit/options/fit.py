@@ -10,6 +10,7 @@ A configuration file is YAML or TOML, and its keys are the flags with underscore
       - {type: TwoBody, cutoff: 5.0}
       - {type: SOAP, cutoff: 5.4, n_max: 8, kernel: {type: DotProduct, zeta: 2}, selector: kmeans, n_sparse: 500}
     energy_terms: [{type: ZBL, inner: 0.8}] # as a flag: names with commas between
+    noise_by_config_type: true              # found by evidence, or
     config_types:                           # config file only: noise per configuration type
       liquid: {energy_sigma: 0.01, forces_sigma: 0.2}
 
@@ -118,6 +119,9 @@ class FitConfig(LabelOptions):
     virial_sigma: float | None = option(positive, "Noise of the virials in eV/atom.", None, sets="noise")
     noise: Mapping[str, float] = entries(text, positive, "Noise of further targets by name.", sets="noise")
     config_types: Mapping[str, Mapping[str, float]] = entries(text, sigmas, "By configuration type.", sets="noise")
+    noise_by_config_type: bool = option(
+        flag, "Find the noise of forces and energies for every configuration type.", False, sets="noise"
+    )
     e0: str | dict[str, float] = option(
         reference_energies_of, "Energies of free atoms in eV: auto, least_squares, isolated or Si=-1.0,O=-2.", "auto",
         metavar="TEXT", sets="reference_energies",

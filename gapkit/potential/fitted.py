@@ -13,7 +13,6 @@ from ase.data import chemical_symbols
 from sklearn.base import BaseEstimator
 
 from gapkit.exceptions import InputError
-from gapkit.gp.noise import Noise
 from gapkit.gp.prediction import Uncertainty
 from gapkit.gp.variance.targets import covariance_of
 from gapkit.io.atomic import check_output
@@ -75,7 +74,7 @@ class FittedPotential(BaseEstimator):
     reference_energies_ = Attribute(
         lambda state: {chemical_symbols[z]: energy for z, energy in sorted(state.known.reference.items())}
     )
-    noise_ = Attribute(lambda state: Noise.of_kinds(state.noise, state.given_noise.per_config_type))
+    noise_ = Attribute(lambda state: state.given_noise.used(state.noise))
     scales_ = Attribute(lambda state: state.scales)
     sparse_points_ = Attribute(ModelPoints)
     n_sparse_ = Attribute(lambda state: state.sparse.basis.n_columns)

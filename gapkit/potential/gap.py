@@ -32,10 +32,11 @@ from gapkit.potential.training.fit import FitPlan, fit_state
 from gapkit.potential.training.new_points import NewPoints, Number, given_points
 from gapkit.potential.training.reference_energies import ReferenceEnergies
 from gapkit.potential.training.source import labelled_batch, open_source
+from gapkit.potential.training.types_of_noise import kinds_by_type, types_of_noise
 from gapkit.potential.training.update import Update
 from gapkit.progress import Stages
 from gapkit.sparse import SparseSelector
-from gapkit.structures import AtomsBatch, DataReport, LabelKeys, to_batch
+from gapkit.structures import AtomsBatch, DataReport, LabelKeys, describe, to_batch
 from gapkit.terms import EnergyTerm, KnownEnergy
 from gapkit.terms.known import as_energy_terms
 
@@ -174,6 +175,11 @@ class GAP(FittedPotential):
         check_readable(self.get_params(deep=False))
         if keep_rows is not False and (client is not None or checkpoint is not None):
             raise InputError("`keep_rows` must be False beside `client` or `checkpoint`; pass one of them alone")
+        if keep_rows is not False and self.noise is not None and self.noise.by_config_type:
+            raise InputError(
+                "`keep_rows` must be False with `Noise(by_config_type=True)`; fit without it, and give what it finds "
+                "(`noise_`) as `noise` to a fit that keeps rows"
+            )
         resources = replace(self._resources, stages=Stages(show=self.progress))
         with resources.stages.interruptible(partial(kept_by, checkpoint)), limit_blas(self.n_jobs, 0):
             return self._fit(frames, client, checkpoint, keep_rows, resources)
@@ -196,8 +202,8 @@ class GAP(FittedPotential):
         known = replace(known, reference=source.reference_energies(self.reference_energies, report, known))
         plan = FitPlan.of(self.terms, self.n_sparse, self.truncation, batch)
         check_reach(plan.of_terms, report.nearest_distance)
-        estimate = estimate_fit(batch, plan.of_terms, self.n_jobs, most_left_out=self._most_left_out)
-        announce(estimate, resources)
+        plan = replace(plan, types=types_of_noise(noise, report.config_types))
+        announce(self._estimate(batch, plan), resources)
         store = None if keep_rows is False else ArrayStore(None if keep_rows is True else keep_rows)
         state, self.evidence_ = fit_state(source, plan, known, noise, rng, resources, saved, store)
         if self.calibration is not None:
@@ -300,7 +306,15 @@ class GAP(FittedPotential):
         """Memory and time that `fit` would take with these frames."""
         batch = labelled_batch(frames, self.label_keys)
         plan = FitPlan.of(self.terms, self.n_sparse, self.truncation, batch)
-        return estimate_fit(batch, plan.of_terms, self.n_jobs, most_left_out=self._most_left_out)
+        noise = self.noise or Noise()
+        counts = describe(batch).config_types if noise.by_config_type else ()
+        return self._estimate(batch, replace(plan, types=types_of_noise(noise, counts)))
+
+    def _estimate(self, batch: AtomsBatch, plan: FitPlan) -> FitEstimate:
+        return estimate_fit(
+            batch, plan.of_terms, self.n_jobs, most_left_out=self._most_left_out,
+            n_more=len(plan.types) * len(kinds_by_type(self.noise or Noise())),
+        )  # fmt: skip
 
     @property
     def _most_left_out(self) -> int:

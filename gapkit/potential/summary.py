@@ -29,11 +29,12 @@ def summarise(state: FittedState, parameters: Mapping[str, Any] | None = None) -
     ]
     for term, basis, delta in zip(state.terms, sparse.basis.terms, state.scales, strict=True):
         lines.extend("  " + line for line in _term(term, basis, delta))
-    lines.append(f"  noise: {_sigmas(Noise.of_kinds(state.noise)) or 'none'}")
+    noise = state.given_noise.used(state.noise)
+    lines.append(f"  noise: {_sigmas(noise) or 'none'}")
     chosen = [kind for kind in state.given_noise.free if kind in state.noise]
     if chosen:
         lines[-1] += f"; chosen by evidence: {', '.join(chosen)}"
-    lines.extend(f"    of {name!r}: {_sigmas(own)}" for name, own in state.given_noise.per_config_type.items())
+    lines.extend(f"    of {name!r}: {_sigmas(own)}" for name, own in noise.per_config_type.items())
     reference = sorted(state.known.reference.items())
     lines.append("  e0: " + ", ".join(f"{chemical_symbols[z]} {energy:.4f} eV" for z, energy in reference))
     lines.extend(f"  energy term: {term!r}" for term in state.known.terms)

@@ -98,6 +98,7 @@ def test_noise_and_the_rest_reach_the_estimator() -> None:
         forces_key="REF_forces",
     )  # fmt: skip
     assert build_noise(config) == Noise(energy=0.002, per_config_type={"hot": Noise(forces=1.0)})
+    assert build_noise(FitConfig(noise_by_config_type=True)) == Noise(by_config_type=True)
     model = build_estimator(config)
     assert (model.n_sparse, model.random_state, model.reference_energies, model.n_jobs) == (7, 3, "isolated", 1)
     assert (model.label_keys.forces, model.label_keys.energy) == ("REF_forces", "energy")

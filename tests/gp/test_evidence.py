@@ -132,6 +132,23 @@ def test_fixed_parameters_groups_bounds(problem, factors):
     np.testing.assert_allclose(everything.log_marginal_likelihood, problem.log_p(NOISE, SCALES), rtol=1e-8)
 
 
+def test_shrinkage_is_further_rows_of_that_noise(problem, factors):
+    n, sigma = 40, 0.5
+    freedom = Freedom(fixed_scales=[0, 1, 2], shrinkage={"forces": (sigma, n)})
+    settings = SearchSettings(n_starts=1, tolerance=1e-7)
+    found = maximise_evidence(factors, NOISE, problem.prior, SCALES, freedom=freedom, settings=settings)
+    more = {kind: factor.copy() for kind, factor in factors.items()}
+    more["forces"].update(np.zeros((n, more["forces"].n_columns)), np.full(n, sigma))
+    freedom = Freedom(fixed_scales=[0, 1, 2])
+    other = maximise_evidence(more, NOISE, problem.prior, SCALES, freedom=freedom, settings=settings)
+    assert found.noise == pytest.approx(other.noise, rel=1e-3)
+    free = maximise_evidence(factors, NOISE, problem.prior, SCALES, freedom=freedom, settings=settings)
+    assert free.noise["forces"] < 0.9 * found.noise["forces"] < sigma
+    np.testing.assert_allclose(
+        found.log_marginal_likelihood, problem.log_p(found.noise, SCALES), rtol=1e-7
+    )  # the further rows are no data
+
+
 def test_no_convergence_is_said(problem, factors):
     settings = SearchSettings(max_iterations=1)
     with pytest.warns(ConvergenceWarning, match="max_iterations"):
@@ -145,6 +162,7 @@ def test_no_convergence_is_said(problem, factors):
         ({"freedom": Freedom(fixed_noise=["virial"])}, "fixed_noise"),
         ({"freedom": Freedom(fixed_scales=[3])}, "fixed_scales"),
         ({"freedom": Freedom(ties={"virial": ("energy", 1.0)})}, "ties"),
+        ({"freedom": Freedom(shrinkage={"virial": (0.1, 10)})}, "shrinkage"),
         ({"groups": [0, 0, 1]}, "group 0"),
         ({"groups": [0, 2, 3]}, "`groups`"),
         ({"freedom": Freedom(scale_bounds=(1.0, 0.5))}, "bounds of the scale 0"),

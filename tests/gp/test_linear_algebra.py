@@ -83,6 +83,17 @@ def test_factor_holds_the_least_squares_problem(n_columns, n_rows):
         np.testing.assert_allclose(residual, np.sum(((y - K @ a) / s) ** 2), rtol=1e-11)
 
 
+def test_rescaled_rows_have_other_relative_sigmas():
+    rng = np.random.default_rng(4)
+    K, y, s = rng.normal(size=(50, 6)), rng.normal(size=50), rng.uniform(0.5, 2, size=50)
+    factor = TriangularFactor(6).update(K, y, s).rescale(3.0)
+    other = TriangularFactor(6).update(K, y, 3.0 * s)
+    np.testing.assert_allclose(factor.R, other.R, rtol=1e-10, atol=1e-12)
+    assert factor.log_weights == pytest.approx(other.log_weights)
+    with pytest.raises(InputError, match="`ratio`"):
+        factor.rescale(0.0)
+
+
 def test_merge_copy_and_arrays():
     rng = np.random.default_rng(2)
     K, y, s = rng.normal(size=(50, 6)), rng.normal(size=50), rng.uniform(0.5, 2, size=50)

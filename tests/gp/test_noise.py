@@ -50,7 +50,23 @@ def test_free_noise_keeps_ratios_to_the_reference():
     assert noise.filled().forces == 0.3
 
 
+def test_ratios_of_types_and_the_noise_that_was_used():
+    given = Noise(energy=0.002, per_config_type={"slab": Noise(forces=0.3)}, by_config_type=True)
+    noise = given.with_ratios({"liquid": {"energy": 2.0, "forces": 3.0}})
+    assert noise.free == ("forces", "virial")
+    assert noise.by_config_type
+    own = labels(config_type=("slab", "liquid", ""))
+    np.testing.assert_allclose(row_sigmas(noise, own, "forces", N_ATOMS), [3.0] + 4 * [3.0] + 2 * [1.0])
+    np.testing.assert_allclose(row_sigmas(noise, own, "energy", N_ATOMS), [1.0, 2.0 * 2.0, np.sqrt(2)])
+    used = noise.used({"energy": 0.002, "forces": 0.05})
+    assert (used.energy, used.forces, used.virial) == (0.002, 0.05, None)
+    assert used.per_config_type["liquid"].as_dict() == pytest.approx({"energy": 0.004, "forces": 0.15})
+    assert used.per_config_type["slab"].as_dict() == pytest.approx({"forces": 0.15})
+
+
 def test_errors_name_what_is_wrong():
+    with pytest.raises(InputError, match=r"`by_config_type`.*`forces` must be None, got 0.1"):
+        Noise(forces=0.1, by_config_type=True)
     with pytest.raises(InputError, match="`forces` of Noise must be a number > 0"):
         Noise(forces=0.0)
     with pytest.raises(InputError, match="per_config_type"):

@@ -29,6 +29,8 @@ class Freedom:
     noise_bounds: tuple[float, float] = (1e-6, 1e3)  # of every sigma
     scale_bounds: tuple[float, float] = (1e-4, 1e4)  # of every delta
     ties: Mapping[str, tuple[str, float]] = field(default_factory=dict)  # kind: another kind, and ratio to its sigma
+    # kind: a sigma, and the number of further rows whose residuals it is
+    shrinkage: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +62,8 @@ class EvidenceResult:
     message: str  # the optimiser's last word on that start, and the parameters at a bound
     # "lower" or "upper" bound by parameter, "noise of KIND" or "scale GROUP", for those that ended there
     at_bound: Mapping[str, str] = field(default_factory=dict)
+    # sigma of each kind by configuration type, of those whose noise was found (`Noise(by_config_type=True)`)
+    config_types: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
 
 class EvidenceSearch:
@@ -77,6 +81,7 @@ class EvidenceSearch:
         for name, given, known in (
             ("fixed_noise", freedom.fixed_noise, kinds), ("fixed_scales", freedom.fixed_scales, groups),
             ("ties", freedom.ties, kinds), ("ties", leaders, [kind for kind in kinds if kind not in freedom.ties]),
+            ("shrinkage", freedom.shrinkage, [kind for kind in kinds if kind not in freedom.ties]),
         ):  # fmt: skip
             unknown = [key for key in given if key not in known]
             if unknown:
@@ -84,6 +89,7 @@ class EvidenceSearch:
         self._ties = [
             (kinds.index(kind), kinds.index(leader), np.log(ratio)) for kind, (leader, ratio) in freedom.ties.items()
         ]
+        self._shrinkage = [(kinds.index(kind), np.log(sigma), n) for kind, (sigma, n) in freedom.shrinkage.items()]
         pairs = [freedom.noise_bounds] * len(kinds) + [freedom.scale_bounds] * len(groups)
         for name, (a, b) in zip(self.names, pairs, strict=True):
             if not 0 < a <= b < np.inf:
@@ -122,7 +128,11 @@ class EvidenceSearch:
             x[i] = x[leader] + log_ratio
 
     def _evaluate(self, x: FloatArray) -> tuple[float, FloatArray]:
-        """Log p(y) and its gradient; tied parameters are set, and their gradient is their leader's."""
+        """Log p(y), and further rows where noise is shrunk, with its gradient.
+
+        Tied parameters are set, and their gradient is their leader's.  n rows with residuals s, in the mean square, add
+        -n (2 x + exp(-2 x)) / 2 with x = log(sigma / s): a scaled inverse chi-squared prior of sigma^2.
+        """
         self.n_evaluations += 1
         if self._ticked is not None:
             self._ticked()
@@ -133,6 +143,10 @@ class EvidenceSearch:
         gradient = np.concatenate([d_noise, d_scales])
         for i, leader, _ in self._ties:
             gradient[leader] += gradient[i]
+        for i, log_sigma, n in self._shrinkage:
+            off = x[i] - log_sigma
+            log_p -= 0.5 * n * (2.0 * off + np.exp(-2.0 * off))
+            gradient[i] -= n * (1.0 - np.exp(-2.0 * off))
         return log_p, gradient
 
 
@@ -148,9 +162,16 @@ def maximise_evidence(
     Source: Rasmussen and Williams (2006), section 5.4.1; MacKay, Neural Computation 4, 415 (1992), for the traces.
     """
     check_problem(factors, noise, prior, scales)
-    settings = SearchSettings() if settings is None else settings
     groups = list(range(len(prior))) if groups is None else list(groups)
-    objective = EvidenceObjective(factors, prior, groups)
+    return maximise(EvidenceObjective(factors, prior, groups), noise, scales, groups, freedom, settings)
+
+
+def maximise(
+    objective: EvidenceObjective, noise: Mapping[str, float], scales: Sequence[float], groups: Sequence[int],
+    freedom: Freedom | None = None, settings: SearchSettings | None = None,
+) -> EvidenceResult:  # fmt: skip
+    """The same with an objective, for several searches that share its matrices."""
+    settings = SearchSettings() if settings is None else settings
     n_kinds = len(objective.kinds)
     of_group: dict[int, float] = {}
     for g, scale in zip(groups, scales, strict=True):
@@ -160,14 +181,14 @@ def maximise_evidence(
     search = EvidenceSearch(objective, start, Freedom() if freedom is None else freedom, settings.ticked)
     rng = np.random.default_rng(settings.random_state)
     starts = [start] + [start + _START_WIDTH * rng.standard_normal(len(start)) for _ in range(settings.n_starts - 1)]
-    tolerance = settings.tolerance * np.sqrt(sum(factor.n_rows for factor in factors.values()) or 1)
+    tolerance = settings.tolerance * np.sqrt(objective.n_rows or 1)
     best = min((search.run(x, settings.max_iterations, tolerance) for x in starts), key=lambda run: run.fun)
     if not best.success:
         warnings.warn(
             f"evidence maximisation did not converge within {settings.max_iterations} iterations of each of "
             f"{settings.n_starts} starts ({best.message}); raise `max_iterations` or set the noise",
             ConvergenceWarning,
-            stacklevel=2,
+            stacklevel=3,
         )
     limits = zip(search.names, best.x, search.lower, search.upper, strict=True)
     at_bound = {

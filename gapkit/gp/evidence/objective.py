@@ -46,6 +46,7 @@ class EvidenceObjective:
             )
         self.kinds, self.n_groups = tuple(factors), len(set(groups))
         self._factors = dict(factors)
+        self.n_rows = sum(factor.n_rows for factor in factors.values())
         self.group_of_column: IntArray = np.repeat(np.asarray(groups, dtype=np.int64), [len(own.L) for own in prior])
         self.n_columns = len(self.group_of_column)
         self._rows: list[FloatArray] = []

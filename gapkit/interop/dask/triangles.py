@@ -20,7 +20,6 @@ from gapkit.potential.training.accumulator import ROWS_AT_ONCE
 from gapkit.potential.training.estimate import PROGRAM, Resources
 from gapkit.potential.training.rows import RowMaker
 from gapkit.structures import concatenate
-from gapkit.targets import TARGETS
 
 # Bytes for the rows of one frame on a worker; larger ones are taken in parts.
 ROOM = 1.5e9
@@ -34,7 +33,7 @@ def fold_chunk(maker: RowMaker, pieces: Sequence[Any], spans: Sequence[range]) -
     parts = [batch.select(np.asarray(span)) for batch, span in zip(batches, spans, strict=True)]
     m = maker.basis.n_columns
     # always the same bytes, not those that happen to be free: parts of frames must not depend on the worker
-    memory = 8.0 * (len(TARGETS) * (m + 1) ** 2 + 4 * ROWS_AT_ONCE * m + 2 * m**2) + ROOM + PROGRAM
+    memory = 8.0 * (maker.n_triangles * (m + 1) ** 2 + 4 * ROWS_AT_ONCE * m + 2 * m**2) + ROOM + PROGRAM
     factors: Triangles = {}
     maker.fold(concatenate(parts), factors, Resources(memory / 1e9, n_jobs=1))
     return factors

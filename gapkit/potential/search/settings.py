@@ -119,7 +119,7 @@ def score_candidate(model: GAP, batch: AtomsBatch, found: LeaveOneOut) -> Scores
         residuals = found.of(target)
         if not len(residuals.rows):
             continue
-        relative = row_sigmas(model.noise or Noise(), batch.all_labels, kind, batch.n_atoms_per_frame)[residuals.rows]
+        relative = row_sigmas(model.state_.given_noise, batch.all_labels, kind, batch.n_atoms_per_frame)[residuals.rows]
         factor = target.shown.factor(batch.n_atoms_per_frame, batch.volumes)[residuals.frames]
         sigma = model.state_.noise[kind] * relative * factor
         variance = residuals.variances + sigma[:, None] ** 2

@@ -11,7 +11,7 @@ import numpy as np
 from gapkit.gp.factors import TriangularFactor
 from gapkit.gp.rows import DesignRows, design_rows
 from gapkit.parallel import map_blocks
-from gapkit.targets import TARGETS
+from gapkit.potential.training.types_of_noise import in_order
 from gapkit.typing import FloatArray
 
 # Atoms whose design rows a thread holds together, and rows that it folds at once.
@@ -42,8 +42,8 @@ class RowAccumulator:
 
     def __init__(self, n_columns: int, factors: dict[str, TriangularFactor] | None = None) -> None:
         self.factors: dict[str, TriangularFactor] = {} if factors is None else factors
-        # rows (n, M), targets (n,) and relative sigmas (n,) of every kind
-        self.waiting: dict[str, list[tuple[FloatArray, FloatArray, FloatArray]]] = {kind: [] for kind in TARGETS}
+        # rows (n, M), targets (n,) and relative sigmas (n,) for every triangle
+        self.waiting: dict[str, list[tuple[FloatArray, FloatArray, FloatArray]]] = {}
         self.position = 0  # chunks of the share that are done
         self.sound = True  # not while a chunk is half in, and never more if it failed there
         self.lock = Lock()
@@ -59,9 +59,10 @@ class RowAccumulator:
             self.sound = True
 
     def add(self, kind: str, rows: FloatArray, targets: FloatArray, sigmas: FloatArray) -> None:
-        """Take rows (n, M), targets (n,) and relative sigmas (n,) of one kind."""
-        self.waiting[kind].append((rows, targets, sigmas))
-        if sum(len(waiting) for _, waiting, _ in self.waiting[kind]) >= ROWS_AT_ONCE:
+        """Take rows (n, M), targets (n,) and relative sigmas (n,) of one kind, or of a type's triangle of it."""
+        waiting = self.waiting.setdefault(kind, [])
+        waiting.append((rows, targets, sigmas))
+        if sum(len(own) for _, own, _ in waiting) >= ROWS_AT_ONCE:
             self._fold(kind)
 
     def new_factor(self) -> TriangularFactor:
@@ -70,7 +71,7 @@ class RowAccumulator:
 
     def flush(self) -> None:
         """Fold what waits."""
-        for kind in TARGETS:
+        for kind in in_order(self.waiting):
             self._fold(kind)
 
     def _fold(self, kind: str) -> None:

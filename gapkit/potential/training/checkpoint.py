@@ -35,6 +35,7 @@ from gapkit.io.temporary import sweep
 from gapkit.io.values import Anything, Either, Flag, ListOf, MapOf, Number, Record, Text
 from gapkit.kernels import GapKernel
 from gapkit.potential.training.accumulator import ATOMS_PER_CHUNK, ROWS_AT_ONCE, RowAccumulator
+from gapkit.potential.training.types_of_noise import is_key
 from gapkit.targets import TARGETS
 from gapkit.typing import IntArray
 
@@ -52,7 +53,7 @@ HARMLESS = ("n_jobs", "memory_limit", "progress")
 WAITING = {
     "rows": Array(("n", "M")), "targets": Array(("n",)), "sigmas": Array(("n",), 0.0, above=True),
 }  # fmt: skip
-_KINDS = ListOf(Text(tuple(TARGETS)))
+_KINDS = ListOf(Text())
 _SHARE = Record({
     "position": Number(0, whole=True), "n_columns": Number(0, whole=True), "triangles": _KINDS, "waiting": _KINDS,
 })  # fmt: skip
@@ -290,11 +291,13 @@ def _write_share(archive: ArchiveWriter, index: int, share: RowAccumulator) -> d
 def _read_share(arrays: Arrays, described: Mapping[str, Any]) -> RowAccumulator:
     """The share of which `_write_share` said this."""
     n = described["n_columns"]
+    if unknown := [name for name in described["triangles"] + described["waiting"] if not is_key(name)]:
+        raise InputError(f"triangles must be of {', '.join(TARGETS)}, or of types of these, got {unknown[0]!r}")
     share = RowAccumulator(n)
     share.position = described["position"]
     for kind in described["triangles"]:
         share.factors[kind] = TriangularFactor.from_arrays(arrays.of({}, f"{kind}/"), n)
     for kind in described["waiting"]:
         own = arrays.of(WAITING, f"{kind}/waiting/", M=n)
-        share.waiting[kind].append((own["rows"], own["targets"], own["sigmas"]))
+        share.waiting[kind] = [(own["rows"], own["targets"], own["sigmas"])]
     return share

@@ -40,10 +40,11 @@ class FitCosts:
     n_kinds: int
     n_columns: int  # sparse points
     making: float  # operations of the design rows of all frames
+    n_more: int = 0  # triangles besides one for each kind, of configuration types whose noise is found
 
     @classmethod
-    def of(cls, batch: AtomsBatch, of_terms: Sequence[tuple[Engine, int]]) -> FitCosts:
-        """Costs of a fit to a batch with engines and numbers of sparse points."""
+    def of(cls, batch: AtomsBatch, of_terms: Sequence[tuple[Engine, int]], n_more: int = 0) -> FitCosts:
+        """Costs of a fit to a batch with engines and numbers of sparse points, and further triangles."""
         has = batch.all_labels.has
         sample = batch.select(np.unique(np.linspace(0, batch.n_frames - 1, 10).astype(int)))
         reach = max(engine.reach for engine, _ in of_terms)
@@ -56,7 +57,7 @@ class FitCosts:
             making += cost * batch.n_atoms * edges_of_atom * (number / len(engine.blocks) + POINTS_OF_DERIVATIVES)
         n_rows = sum(TARGETS[kind].components * int(mask.sum()) for kind, mask in has.items())
         n_kinds, m = sum(bool(mask.any()) for mask in has.values()), sum(number for _, number in of_terms)
-        return cls(batch.n_frames, batch.n_atoms, n_rows, n_kinds, m, making)
+        return cls(batch.n_frames, batch.n_atoms, n_rows, n_kinds, m, making, n_more)
 
     @property
     def stages(self) -> dict[str, float]:
@@ -66,8 +67,9 @@ class FitCosts:
         return {
             "select": PASSES * self.making + SELECTING * self.n_atoms * m,
             "rows": self.making + 2.0 * self.n_rows * m**2,
-            "evidence": (EVALUATIONS * n_starts + self.n_kinds) * (m**3 + EVALUATION * m**2),
-            "solve": 0.7 * self.n_kinds * m**3,
+            "evidence": (EVALUATIONS * (n_starts + (self.n_more > 0)) + self.n_kinds + self.n_more)
+            * (m**3 + EVALUATION * (1 + self.n_more) * m**2),
+            "solve": 0.7 * (self.n_kinds + self.n_more) * m**3,
         }
 
     def of_calibration(self, n_atoms: float) -> float:
@@ -116,15 +118,18 @@ class FitEstimate:
 
 
 def estimate_fit(
-    batch: AtomsBatch, plans: Sequence[TermPlan], n_jobs: int | None, *, most_left_out: int = 0
+    batch: AtomsBatch, plans: Sequence[TermPlan], n_jobs: int | None, *, most_left_out: int = 0, n_more: int = 0
 ) -> FitEstimate:
-    """Count operations of every stage; calibration leaves out configurations of up to `most_left_out` atoms."""
-    costs = FitCosts.of(batch, [(plan.engine, plan.n_sparse) for plan in plans])
+    """Count operations of every stage; calibration leaves out configurations of up to `most_left_out` atoms.
+
+    `n_more` triangles besides one for each kind are of configuration types whose noise is found.
+    """
+    costs = FitCosts.of(batch, [(plan.engine, plan.n_sparse) for plan in plans], n_more)
     operations = costs.stages
     if most_left_out:
         operations["calibrate"] = costs.of_calibration(costs.atoms_to_leave_out(min(most_left_out, batch.n_atoms)))
     stages = {name: number / (RATE * resolve_n_jobs(n_jobs)) for name, number in operations.items()}
-    m, n_kinds = costs.n_columns, costs.n_kinds
+    m, n_kinds = costs.n_columns, costs.n_kinds + n_more
     largest_frame = int(batch.n_atoms_per_frame.max())
     square = 8.0 * m**2
     per_thread = 8.0 * m * (4.0 * ROWS_AT_ONCE + 12.0 * max(ATOMS_PER_CHUNK, largest_frame)) + n_kinds * square

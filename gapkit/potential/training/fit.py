@@ -10,6 +10,7 @@ import numpy as np
 from gapkit.descriptors import Descriptor
 from gapkit.gp.basis import SparseBasis
 from gapkit.gp.evidence.maximise import EvidenceResult, Freedom, SearchSettings, maximise_evidence
+from gapkit.gp.evidence.objective import EvidenceObjective
 from gapkit.gp.factors import TriangularFactor, check_finite
 from gapkit.gp.noise import DEFAULT_NOISE, Noise
 from gapkit.gp.solver import PriorBlock
@@ -27,6 +28,14 @@ from gapkit.potential.training.plausibility import warn_of_hyperparameters
 from gapkit.potential.training.rows import RowMaker
 from gapkit.potential.training.source import LocalSource
 from gapkit.potential.training.sparse_points import adapted, select_points
+from gapkit.potential.training.types_of_noise import (
+    in_order,
+    kind_of,
+    merged,
+    ratios_of,
+    search_by_type,
+    sigmas_of,
+)
 from gapkit.structures import AtomsBatch
 from gapkit.terms import KnownEnergy
 from gapkit.typing import IntArray
@@ -42,10 +51,11 @@ MAX_ITERATIONS = 40
 
 @dataclass(frozen=True, eq=False)
 class FitPlan:
-    """The plan of every term, with engines of all features."""
+    """The plan of every term, with engines of all features, and what else follows from the data."""
 
     of_terms: list[TermPlan]
     truncation: float  # part of a vector's length that may be left out
+    types: tuple[str, ...] = ()  # configuration types whose noise is to be found
 
     @classmethod
     def of(
@@ -95,7 +105,7 @@ def fit_state(
     basis, origins = chosen
     factors: dict[str, TriangularFactor] = {}
     rows = None
-    maker = RowMaker(basis, known, noise)
+    maker = RowMaker(basis, known, noise, plan.types)
     with stages.stage("rows", bar=False):
         if store is None:
             source.accumulate(maker, factors, resources, checkpoint)
@@ -103,11 +113,18 @@ def fit_state(
             rows = KeptRows(store).with_frames(maker, source.batch, resources)
             factors = rows.model_factors()
         stages.note(f"{sum(factor.n_rows for factor in factors.values()):,} rows")
+    factors = {key: factors[key] for key in in_order(factors)}  # as a model file has them
     check_finite(factors)
     with limit_blas(resources.n_jobs, basis.n_columns):
         with stages.stage("evidence", unit="evaluation") as bar:
             prior = basis.prior()
-            found = choose_hyperparameters(factors, prior, basis.term_of_block, terms, noise, rng, bar.update)
+            found, of_triangles = choose_hyperparameters(
+                factors, prior, basis.term_of_block, terms, noise, rng, bar.update
+            )
+            if plan.types:
+                ratios = ratios_of(of_triangles, found.noise, plan.types)
+                factors, noise = merged(factors, of_triangles, found.noise), noise.with_ratios(ratios)
+                found = replace(found, config_types=sigmas_of(ratios, found.noise))
             stages.note(f"{found.n_evaluations} evaluations")
         names = [type(terms[term].descriptor).__name__ for term in sorted(set(basis.term_of_block))]
         warn_of_hyperparameters(found, factors, names, noise.free)
@@ -131,8 +148,8 @@ def fit_state(
 def choose_hyperparameters(
     factors: Mapping[str, TriangularFactor], prior: Sequence[PriorBlock], term_of_block: Sequence[int],
     terms: Sequence[Term], noise: Noise, rng: np.random.Generator, ticked: Callable[[], object] | None = None,
-) -> EvidenceResult:  # fmt: skip
-    """Maximise the evidence over everything that was not given; it is NaN where all was.
+) -> tuple[EvidenceResult, dict[str, float]]:  # fmt: skip
+    """Maximise the evidence over everything that was not given (it is NaN where all was); also noise of each triangle.
 
     Force and virial noise and the kernel scales are free; the energy noise follows the force noise at a fixed ratio (it
     is free when there are no forces).
@@ -142,11 +159,12 @@ def choose_hyperparameters(
     groups = [used.index(term) for term in term_of_block]
     fixed_scales = [i for i, term in enumerate(used) if str(kernels[term].delta_bounds) == "fixed"]
     scales = [float(kernels[term].delta) for term in term_of_block]
-    start = {kind: v for kind, v in noise.filled(DEFAULT_NOISE).as_dict().items() if kind in factors}
-    tied = {"energy", "forces"} <= set(factors) and "energy" in noise.free
-    given = [kind for kind in factors if kind not in noise.free]
-    if len(given) == len(factors) and len(fixed_scales) == len(used):
-        return EvidenceResult(start, tuple(scales), float("nan"), 0, True, "all were given")
+    kinds = {kind_of(key) for key in factors}
+    start = {kind: v for kind, v in noise.filled(DEFAULT_NOISE).as_dict().items() if kind in kinds}
+    tied = {"energy", "forces"} <= kinds and "energy" in noise.free
+    given = [kind for kind in start if kind not in noise.free]
+    if len(given) == len(kinds) and len(fixed_scales) == len(used):
+        return EvidenceResult(start, tuple(scales), float("nan"), 0, True, "all were given"), start
     freedom = Freedom(
         fixed_noise=given, fixed_scales=fixed_scales, noise_bounds=(1e-5, 1e2),
         ties={"energy": ("forces", ENERGY_TO_FORCE)} if tied else {},
@@ -155,8 +173,14 @@ def choose_hyperparameters(
         n_starts=2 if prior[-1].columns.stop <= SEVERAL_STARTS_UP_TO else 1, random_state=rng,
         max_iterations=MAX_ITERATIONS, tolerance=TOLERANCE, ticked=ticked,
     )  # fmt: skip
-    result = maximise_evidence(factors, start, prior, scales, groups=groups, freedom=freedom, settings=settings)
+    if kinds == set(factors):
+        result = maximise_evidence(factors, start, prior, scales, groups=groups, freedom=freedom, settings=settings)
+        of_triangles = result.noise
+    else:
+        objective = EvidenceObjective(factors, prior, groups)
+        result, of_triangles = search_by_type(objective, start, scales, groups, freedom, settings)
     # The search works in logarithms, which round: what was given is returned as it was given.
     both = zip(scales, result.scales, groups, strict=True)
-    found = tuple(delta if group in fixed_scales else new for delta, new, group in both)
-    return replace(result, noise={**result.noise, **{kind: start[kind] for kind in given}}, scales=found)
+    scales = [delta if group in fixed_scales else new for delta, new, group in both]
+    exact = {kind: start[kind] for kind in given}
+    return replace(result, noise=result.noise | exact, scales=tuple(scales)), of_triangles | exact

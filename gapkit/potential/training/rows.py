@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain, islice
 from threading import Event
 from typing import Any, TypeAlias
@@ -23,6 +23,7 @@ from gapkit.parallel import Stopped, resolve_n_jobs, run_workers, stopping_when
 from gapkit.potential.training.accumulator import ATOMS_PER_CHUNK, ROWS_AT_ONCE, RowAccumulator, merge_shares
 from gapkit.potential.training.checkpoint import Checkpoint, Rows
 from gapkit.potential.training.estimate import Resources
+from gapkit.potential.training.types_of_noise import key_of, kinds_by_type
 from gapkit.progress import track, write_line
 from gapkit.structures import AtomsBatch
 from gapkit.targets import TARGETS
@@ -30,7 +31,7 @@ from gapkit.terms.known import KnownEnergy
 from gapkit.typing import BoolArray, FloatArray, IntArray
 from gapkit.workspace import Workspace
 
-# Kind, rows (n, M), targets (n,) and relative sigmas (n,).
+# Name of the triangle, rows (n, M), targets (n,) and relative sigmas (n,).
 KindRows: TypeAlias = tuple[str, FloatArray, FloatArray, FloatArray]
 
 
@@ -41,12 +42,20 @@ class TrainingTargets:
     values: Mapping[str, FloatArray]  # (n, c), eV for energies and virials, eV/Å for forces
     has: Mapping[str, BoolArray]  # (n,)
     sigmas: Mapping[str, FloatArray]  # (n,), relative
+    types: Mapping[str, IntArray] = field(default_factory=dict)  # (n,), of triangles; -1: that of the kind
+
+    def by_triangle(self, kind: str) -> Iterator[tuple[str, BoolArray]]:
+        """Names of the triangles that labels of a kind go into, with masks (n,) of these."""
+        has, types = self.has[kind], self.types.get(kind)
+        for index in [-1] if types is None else np.unique(types[has]).tolist():
+            yield key_of(kind, index), has if types is None else has & (types == index)
 
     def of_frames(self, offsets: IntArray, start: int, stop: int) -> TrainingTargets:
         """Those of a range of frames."""
         spans = {kind: target.span(offsets, start, stop) for kind, target in TARGETS.items()}
-        wholes: tuple[Mapping[str, Any], ...] = (self.values, self.has, self.sigmas)
-        return TrainingTargets(*({kind: whole[kind][own] for kind, own in spans.items()} for whole in wholes))
+        wholes: tuple[Mapping[str, Any], ...] = (self.values, self.has, self.sigmas, self.types)
+        parts = ({kind: whole[kind][own] for kind, own in spans.items() if kind in whole} for whole in wholes)
+        return TrainingTargets(*parts)
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +65,12 @@ class RowMaker:
     basis: SparseBasis
     known: KnownEnergy  # subtracted from the labels
     noise: Noise  # as given to the fit: sigmas of rows are relative to it
+    types: tuple[str, ...] = ()  # configuration types with triangles of their own
+
+    @property
+    def n_triangles(self) -> int:
+        """Triangles of a share, at most."""
+        return len(TARGETS) + len(self.types) * len(kinds_by_type(self.noise))
 
     def targets(self, batch: AtomsBatch) -> TrainingTargets:
         """Labels less the known energies, with masks and relative sigmas."""
@@ -64,7 +79,16 @@ class RowMaker:
             {kind: target.to_components(labels.values[kind] - part.get(kind, 0.0)) for kind, target in TARGETS.items()},
             labels.has,
             {kind: row_sigmas(self.noise, labels, kind, batch.n_atoms_per_frame) for kind in TARGETS},
+            {kind: self._types_of(batch, kind) for kind in kinds_by_type(self.noise)} if self.types else {},
         )
+
+    def _types_of(self, batch: AtomsBatch, kind: str) -> IntArray:
+        """Index of the type of every label (n,); -1: none, or the label has a sigma of its own."""
+        labels, target = batch.all_labels, TARGETS[kind]
+        index = {name: i for i, name in enumerate(self.types)}
+        of_frames = np.array([index.get(name, -1) for name in labels.config_type], dtype=np.int64)
+        found = of_frames[batch.frame_of_atom] if target.per_atom else of_frames
+        return np.where(np.isnan(getattr(labels, target.sigma)), found, -1)
 
     def fold(
         self, batch: AtomsBatch, factors: dict[str, TriangularFactor], resources: Resources, *,
@@ -92,7 +116,7 @@ class RowMaker:
                 f"fit: goes on after {batch.n_frames if state.complete else done:,} of {batch.n_frames:,} frames"
             )
         if state is None:
-            plan = plan_memory(n, n_threads, resources.memory_for_rows(n))
+            plan = plan_memory(n, n_threads, resources.memory_for_rows(n), self.n_triangles)
             sinks = [RowAccumulator(n) for _ in range(plan.n_threads)]
         else:  # as many shares, and parts of frames, as at the start: others would round otherwise
             sinks = state.shares
@@ -150,23 +174,25 @@ def check_resumed(state: Rows, batch: AtomsBatch, targets: TrainingTargets, chun
     for i, share in enumerate(state.shares):
         all_of_share = chunks if state.complete else chunks[i :: len(state.shares)]
         frames = [part for part in all_of_share[: None if state.complete else share.position] if len(part)]
-        for kind, target in TARGETS.items():
-            parts = [targets.of_frames(batch.offsets, part.start, part.stop) for part in frames]
-            expected = np.zeros(3)
-            for part in parts:
-                use, c = part.has[kind], target.components
-                sigmas = part.sigmas[kind][use]
-                squares = ((part.values[kind][use] / sigmas[:, None]) ** 2).sum()
-                expected += c * len(sigmas), c * np.log(sigmas).sum(), squares
-            found = np.zeros(3)
-            if kind in share.factors:
-                factor = share.factors[kind]
+        expected: dict[str, FloatArray] = {}  # by triangle
+        for span in frames:
+            part = targets.of_frames(batch.offsets, span.start, span.stop)
+            for kind, target in TARGETS.items():
+                for key, use in part.by_triangle(kind):
+                    sigmas, c = part.sigmas[kind][use], target.components
+                    squares = ((part.values[kind][use] / sigmas[:, None]) ** 2).sum()
+                    of_part = np.array([c * len(sigmas), c * np.log(sigmas).sum(), squares])
+                    expected[key] = expected.get(key, np.zeros(3)) + of_part
+        for key in {**expected, **share.factors, **share.waiting}:
+            wanted, found = expected.get(key, np.zeros(3)), np.zeros(3)
+            if key in share.factors:
+                factor = share.factors[key]
                 found += factor.n_rows, factor.log_weights, (factor.R[:, -1] ** 2).sum()
-            for _, y, sigmas in share.waiting[kind]:
+            for _, y, sigmas in share.waiting.get(key, ()):
                 found += len(y), np.log(sigmas).sum(), ((y / sigmas) ** 2).sum()
-            if len(all_of_share) < share.position or not np.allclose(found, expected, rtol=1e-6, atol=1e-6):
+            if len(all_of_share) < share.position or not np.allclose(found, wanted, rtol=1e-6, atol=1e-6):
                 raise ModelFileError(
-                    f"the checkpoint does not hold the {int(expected[0])} labels ({kind}) of share {i}, at its chunk "
+                    f"the checkpoint does not hold the {int(wanted[0])} labels ({key}) of share {i}, at its chunk "
                     f"{share.position}, got {int(found[0])}; delete it to begin anew"
                 )
 
@@ -181,11 +207,12 @@ def training_rows(
     applied = AppliedBasis.of(basis, part, build_neighbour_list(part, basis.reach))
 
     def labelled(kind: str, design: FloatArray, which: IntArray | slice = slice(None)) -> Iterator[KindRows]:
-        use = own.has[kind][which]
-        if use.any():
-            rows = (design if use.all() else design[use]).reshape(-1, basis.n_columns)
-            sigmas = np.repeat(own.sigmas[kind][which][use], TARGETS[kind].components)
-            yield kind, rows, own.values[kind][which][use].ravel(), sigmas
+        for key, mask in own.by_triangle(kind):
+            use = mask[which]
+            if use.any():
+                rows = (design if use.all() else design[use]).reshape(-1, basis.n_columns)
+                sigmas = np.repeat(own.sigmas[kind][which][use], TARGETS[kind].components)
+                yield key, rows, own.values[kind][which][use].ravel(), sigmas
 
     kinds = [kind for kind, mask in own.has.items() if mask.any()]
     of_frames: dict[str, FloatArray] = {}
@@ -207,11 +234,11 @@ class MemoryPlan:
     atoms_at_once: int
 
 
-def plan_memory(n_columns: int, n_threads: int, memory: float | None) -> MemoryPlan:
+def plan_memory(n_columns: int, n_threads: int, memory: float | None, n_triangles: int = len(TARGETS)) -> MemoryPlan:
     """Threads and atoms at once for a number of bytes; None: no limit."""
     if memory is None:
         return MemoryPlan(n_threads, 2**62)
-    triangles = len(TARGETS) * 8.0 * (n_columns + 1) ** 2  # of a thread; rows exist in some four copies in the fold
+    triangles = n_triangles * 8.0 * (n_columns + 1) ** 2  # of a thread; rows exist in some four copies in the fold
     per_atom = 4.0 * 3.0 * 8.0 * n_columns
     least = triangles + per_atom * 2 * ATOMS_PER_CHUNK + 4.0 * 8.0 * ROWS_AT_ONCE * n_columns
     n_threads = int(np.clip(memory // least, 1, n_threads))

@@ -309,6 +309,22 @@ def test_noise_per_config_type_reaches_the_workers(client, frames, test_frames):
     assert_same(there.predict(test_frames), here.predict(test_frames), ("energy", "forces", "stress"))
 
 
+def test_noise_by_config_type(client):
+    frames = make_frames(40, seed=3)
+    for i, atoms in enumerate(frames):
+        atoms.info["config_type"] = "even" if i % 2 else "odd"
+        scatter = np.random.default_rng(i).normal(scale=0.3 if i % 2 else 0.01, size=(len(atoms), 3))
+        atoms.calc.results["forces"] = atoms.calc.results["forces"] + scatter
+    noise = Noise(by_config_type=True)
+    here = small_model(noise=noise).fit(frames)
+    there = small_model(noise=noise).fit(frames, client=DaskExecutor(client, atoms_per_chunk=16))
+    assert set(there.evidence_.config_types) == {"even", "odd"}
+    for name, own in here.noise_.per_config_type.items():
+        assert there.noise_.per_config_type[name].as_dict() == pytest.approx(own.as_dict(), rel=1e-5)
+    new = make_frames(6, seed=7)
+    assert_same(there.predict(new), here.predict(new), ("energy", "forces", "stress"), atol=1e-5)
+
+
 def test_on_the_command_line(client, paths, tmp_path):
     """`--scheduler` and `--checkpoint` give the model of the plain command."""
     from typer.testing import CliRunner
