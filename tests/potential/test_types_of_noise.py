@@ -207,9 +207,12 @@ def test_energies_alone_have_types_of_their_own(monkeypatch):
         atoms.info["config_type"] = name
         energy = atoms.calc.results["energy"] + 2.0 * sigma * rng.normal()  # sigma sqrt(4)
         atoms.calc = SinglePointCalculator(atoms, energy=energy)
-    found = by_type().fit(frames).noise_.per_config_type
+    model = by_type().fit(frames)
+    found = model.noise_.per_config_type
     assert found["hot"].energy == pytest.approx(0.05, rel=0.3)
     assert found["cold"].energy < 0.01
+    # no other type has the common noise, which is that of a fit without types all the same
+    assert model.noise_.energy == pytest.approx(small_model(noise=None).fit(frames).noise_.energy, rel=1e-2)
 
 
 @pytest.mark.parametrize("given", [{"energy": 0.002}, {"virial": 0.1}])
