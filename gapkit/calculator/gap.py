@@ -94,7 +94,7 @@ class GAPCalculator(PotentialCalculator):
             p = state.evaluate(applied, uncertainty=uncertainty, **options)
             if flags:
                 assert p.unseen is not None
-                p = replace(p, extrapolating=compare_with_training(state, applied, p.unseen)[0].atoms)
+                p = replace(p, extrapolating=compare_with_training(state, applied, p.unseen)[0].forces)
         # the same atoms again, now for more: what is known stays
         self.results = ({} if changed else self.results) | plain_results(p)
         found = {

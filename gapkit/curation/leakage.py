@@ -30,7 +30,7 @@ from gapkit.selection.fingerprints import (
     nearest_atoms,
 )  # fmt: skip
 from gapkit.typing import FloatArray
-from gapkit.uncertainty.novelty import Tail
+from gapkit.uncertainty.tail import Tail
 
 FALSE_ALARM = 1e-3  # part of independent test frames called twins
 SAME = 0.02  # distance, in standard deviations, of identical frames, whatever their surroundings

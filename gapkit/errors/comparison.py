@@ -91,6 +91,8 @@ class Comparison:
         Atoms, labelled or not, unlike the training set; None if the model cannot tell or was not asked.
     novelty : (n_atoms,) float or None
         Novelty over its threshold, see `Predictions`; NaN without an atomic term, None as `extrapolating`.
+    unlike_frames : (n_frames,) bool or None
+        Frames with any sign of extrapolation, also of their average; None: those with such an atom.
     """
 
     config_type: tuple[str, ...]
@@ -100,6 +102,7 @@ class Comparison:
     std: str | None = None
     extrapolating: BoolArray | None = None
     novelty: FloatArray | None = None
+    unlike_frames: BoolArray | None = None
 
     @property
     def energy(self) -> Pairs:
@@ -127,7 +130,8 @@ class Comparison:
         if self.extrapolating is None:
             return None
         frames = np.repeat(np.arange(len(self.n_atoms)), self.n_atoms)
-        return np.bincount(frames[self.extrapolating], minlength=len(self.n_atoms)) > 0
+        with_atoms = np.bincount(frames[self.extrapolating], minlength=len(self.n_atoms)) > 0
+        return with_atoms if self.unlike_frames is None else with_atoms | self.unlike_frames
 
     def errors(self) -> ErrorTable:
         """Errors overall and per configuration type."""
@@ -179,7 +183,7 @@ def compare(
         for name, target in TARGETS.items()
         if hasattr(p, target.shown.name)
     }
-    bars = (p.std, p.extrapolating, p.novelty) if uncertainty else ()
+    bars = (p.std, p.extrapolating, p.novelty, p.extrapolating_frames) if uncertainty else ()
     return Comparison(batch.all_labels.config_type, batch.n_atoms_per_frame, batch.numbers, pairs, *bars)
 
 

@@ -61,7 +61,9 @@ HEADER = Record(
         "blocks": BLOCKS, "reference_energies": MapOf(Number()),
         "noise": NOISE, "log_marginal_likelihood": Number(nan=True),
         "calibration": Either(
-            None, Record({"n": Number(LEAST, whole=True), "source": Text(("leave-one-out", "frames"))})
+            None, Record(
+                {"n": Number(LEAST, whole=True), "source": Text(("leave-one-out", "frames"))}, {"kinds": ListOf(Text())}
+            ),
         ),
         "factors": ListOf(Text()), "metadata": METADATA,
     },
@@ -132,7 +134,10 @@ def pack(state: FittedState, parameters: Mapping[str, Any], *, factors: bool) ->
         "energy_terms": [encode(term) for term in state.known.terms],
         "noise": state.noise, "given_noise": encode(state.given_noise),
         "log_marginal_likelihood": state.log_marginal_likelihood,
-        "calibration": calibration and {"n": calibration.n_configurations, "source": calibration.source},
+        "calibration": calibration and {
+            "n": calibration.n_configurations, "source": calibration.source,
+            **({"kinds": list(calibration.kinds.names)} if calibration.kinds is not None else {}),
+        },
         "factors": sorted(kept), "metadata": state.metadata,
     }  # fmt: skip
     return header, arrays
@@ -177,7 +182,9 @@ def unpack(header: Mapping[str, Any], source: Source) -> tuple[FittedState, dict
         origin_atoms=np.full(n, -1) if (atoms := origins.optional("origin_atoms")) is None else atoms,
         factors=factors or None,
         calibration=calibration
-        and Calibration.from_arrays(calibrated, calibration["n"], calibration["source"], dimensions),
+        and Calibration.from_arrays(
+            calibrated, calibration["n"], calibration["source"], dimensions, calibration.get("kinds", ())
+        ),
         detector=NoveltyDetector.from_arrays(detector, dimensions) if "species" in detector else None,
         metadata=header["metadata"],
         log_marginal_likelihood=header["log_marginal_likelihood"],

@@ -22,6 +22,7 @@ from gapkit.potential.checks import check_parameters
 from gapkit.potential.committee.committee import Committee
 from gapkit.potential.committee.draws import sample_committee
 from gapkit.potential.error_bars.calibrate import calibrate_on
+from gapkit.potential.error_bars.differences import EnergyDifference, energy_difference
 from gapkit.potential.error_bars.extrapolation import signs_of_extrapolation
 from gapkit.potential.error_bars.leave_one_out import LeaveOneOut, jackknife, leave_one_out
 from gapkit.potential.error_bars.standard_deviations import Std, predict_with_error_bars
@@ -36,7 +37,8 @@ from gapkit.potential.training.source import labelled_batch
 from gapkit.structures import AtomsBatch, LabelKeys, to_batch
 from gapkit.targets import TARGETS
 from gapkit.typing import BoolArray, FloatArray
-from gapkit.uncertainty.novelty import FALSE_ALARM, Extrapolation
+from gapkit.uncertainty.extrapolation import Extrapolation
+from gapkit.uncertainty.novelty import FALSE_ALARM
 
 # Modules that write other formats.  They are found by name: this layer knows nothing of them.
 EXPORTERS = {"quip": "gapkit.interop.quip"}
@@ -244,6 +246,38 @@ class FittedPotential(BaseEstimator):
             raise InputError(f"`kinds` must name energy, forces or virial, got {list(kinds)}")
         applied = state.apply(to_batch(frames, labels=False))
         return covariance_of(applied, state.sparse.posterior, tuple(kinds))
+
+    @checked
+    def difference(
+        self, frames_a: Atoms | Sequence[Atoms], frames_b: Atoms | Sequence[Atoms],
+        coefficients: Sequence[float] | None = None,
+    ) -> EnergyDifference:  # fmt: skip
+        """Energy of one set of structures less that of another, with the calibrated error bar of the difference.
+
+        Errors of similar structures cancel, so that the bar is narrower than those of the energies together: surface,
+        vacancy, formation and strain energies.
+
+        Parameters
+        ----------
+        frames_a, frames_b : Atoms or list of Atoms
+            The difference is sum E(a) - sum coefficient E(b), in eV.
+        coefficients : list of float, optional
+            One for every frame of `frames_b`; by default those that leave no atom over, such as the ratio of the
+            numbers of atoms for a slab and its crystal.
+
+        Raises
+        ------
+        NotFittedModelError
+            If the model has no calibration of energies.
+        InputError
+            If the coefficients are not one for each frame, or must be given.
+
+        Examples
+        --------
+        >>> model.difference(slab, crystal)  # twice the surface energy times the area  # doctest: +SKIP
+        """
+        a, b = ([frames] if isinstance(frames, Atoms) else list(frames) for frames in (frames_a, frames_b))
+        return energy_difference(state_of(self), a, b, coefficients, self.n_jobs)
 
     @checked
     def save(self, path: PathLike, *, factors: bool = False) -> None:

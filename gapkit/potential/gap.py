@@ -20,7 +20,7 @@ from gapkit.options.kinds import Count, Jobs, PathLike, Positive, Seed
 from gapkit.parallel import limit_blas
 from gapkit.potential.checks import check_names, check_parameters, check_reach, check_separate, warn_of
 from gapkit.potential.committee.draws import generator
-from gapkit.potential.error_bars.calibrate import ATOMS_LEFT_OUT, learn_uncertainty
+from gapkit.potential.error_bars.learn import ATOMS_LEFT_OUT, learn_uncertainty
 from gapkit.potential.files import MODEL, check_readable, read_state
 from gapkit.potential.fitted import FittedPotential
 from gapkit.potential.metadata import describe_fit

@@ -22,7 +22,10 @@ from gapkit.typing import BoolArray, FloatArray, IntArray
 from gapkit.uncertainty.novelty import NoveltyDetector
 
 # Fields with an entry for every frame; the others have one for every atom.
-OF_FRAMES = ("energy", "stress", "virial", "energy_std", "stress_std", "energy_interval", "stress_interval")
+OF_FRAMES = (
+    "energy", "stress", "virial", "energy_std", "stress_std", "energy_interval", "stress_interval",
+    "extrapolating_frames",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -87,6 +90,7 @@ class Predictions:
     forces_interval: FloatArray | None = None
     stress_interval: FloatArray | None = None
     extrapolating: BoolArray | None = None
+    extrapolating_frames: BoolArray | None = None
     std: str | None = None
     variances: TargetVariances | None = None
 

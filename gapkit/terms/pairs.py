@@ -91,14 +91,19 @@ class ZBL(PairTerm):
 
     def pair(self, r: FloatArray, z1: IntArray, z2: IntArray) -> tuple[FloatArray, FloatArray]:
         """Coulomb energy of the nuclei times the universal screening function."""
-        length = 0.46850 / (z1**0.23 + z2**0.23)
-        screening, slope = np.zeros_like(r), np.zeros_like(r)
-        for a, b in ((0.18175, 3.19980), (0.50986, 0.94229), (0.28022, 0.40290), (0.02817, 0.20162)):
-            part = a * np.exp(-b * r / length)
-            screening += part
-            slope -= b / length * part
-        charge = 14.399645 * z1 * z2
-        return switched(charge * screening / r, charge * (slope - screening / r) / r, r, self.cutoff, self.inner)
+        return switched(*screened_repulsion(r, z1.astype(float), z2.astype(float)), r, self.cutoff, self.inner)
+
+
+def screened_repulsion(r: FloatArray, z1: FloatArray, z2: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Energies (n,) in eV of ZBL without a switch, and their slopes in eV/Å, at r (n,) in Å between z1 and z2 (n,)."""
+    length = 0.46850 / (z1**0.23 + z2**0.23)
+    screening, slope = np.zeros_like(r), np.zeros_like(r)
+    for a, b in ((0.18175, 3.19980), (0.50986, 0.94229), (0.28022, 0.40290), (0.02817, 0.20162)):
+        part = a * np.exp(-b * r / length)
+        screening += part
+        slope -= b / length * part
+    charge = 14.399645 * z1 * z2
+    return charge * screening / r, charge * (slope - screening / r) / r
 
 
 @registered("EnergyTerm")

@@ -1,16 +1,19 @@
 """Calibration of a model: from epistemic variances to error bars and intervals.
 
-    sigma_cal^2 = m^2 (a^2 + b^2 sigma_data^2) + g sigma_prior^2
+    sigma_cal^2 = m^2 (a^2 + b^2 sigma_data^2) + v(sigma_prior^2)
 
-sigma_data is the data part of the posterior standard deviation, m the difficulty of the neighbourhood (forces only),
-sigma_prior the prior residual.  The prior is wider than the truth: between training points its residual says nothing
-about errors, beyond them everything.  g = t^2 / (1 + t^2), t the novelty in units of its threshold, blends it in.
+sigma_data is the data part of the posterior standard deviation, m the factor of the structure's kind (`kind_factors`),
+of forces times the difficulty of the neighbourhood (`difficulty`),
+sigma_prior the prior residual, v its scale (`prior_scale`).  a, b and m are learned from configurations left out that
+look like the rest of the training set: they tell how far the next frame of a kind is.  v is learned from kinds left
+out: it tells how far the next kind is.  The prior residual has a share g = t^4 / (1 + t^4), t the novelty in units of
+its threshold: between training points it says nothing about errors, beyond them everything.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -18,25 +21,19 @@ from gapkit.exceptions import InputError
 from gapkit.io.arrays import Array, Arrays
 from gapkit.io.values import ELEMENTS
 from gapkit.targets import shown_quantities
-from gapkit.typing import FloatArray, IntArray
+from gapkit.typing import BoolArray, FloatArray, IntArray
 from gapkit.uncertainty.conformal import INTERVALS, Intervals
 from gapkit.uncertainty.difficulty import DIFFICULTY, N_AXES, Difficulty
-from gapkit.uncertainty.neighbourhoods import WHITENING, Whitening
-from gapkit.uncertainty.scale import Scale, fit_scale, level_factor, scores_of
+from gapkit.uncertainty.kind_factors import KindFactors, kind_factors, widening
+from gapkit.uncertainty.neighbourhoods import WHITENING, Vectors, Whitening
+from gapkit.uncertainty.prior_scale import PriorScale
+from gapkit.uncertainty.scale import LEVEL, Scale, fit_scale, level_factor, scores_of
 
 # Novelty in units of its threshold; below it g is under a thousandth, and the prior residual is not computed.
-NEGLIGIBLE = 0.03
+NEGLIGIBLE = 0.15
 
+PRIOR = Array((3,), 0.0, infinite=True)
 SPECIES = Array(("species",), 1, ELEMENTS, whole=True)
-
-Vectors = dict[int, tuple[IntArray, FloatArray]]
-"""By species: atoms and their descriptor vectors (n, d)."""
-
-
-def share_of_prior(novelty: FloatArray) -> FloatArray:
-    """G = t^2 / (1 + t^2) for novelties in units of their threshold (NaN: 1)."""
-    square = np.where(np.isfinite(novelty), novelty, np.inf) ** 2
-    return np.where(np.isinf(square), 1.0, square / (1.0 + np.where(np.isinf(square), 0.0, square)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,22 +45,36 @@ class Calibration:
     difficulty: dict[int, tuple[Whitening, Difficulty]]  # by species; for forces
     n_configurations: int
     source: str  # "leave-one-out" or "frames"
+    priors: dict[str, PriorScale] = field(default_factory=dict)  # as `scales`; the prior itself where there is none
+    difference: float = 1.0  # factor of the standard deviations of energy differences
+    kinds: KindFactors | None = None
 
-    def factors(self, vectors: Vectors, n_atoms: int) -> FloatArray:
-        """Difficulty m (n_atoms,) of the atoms' forces."""
-        m = np.ones(n_atoms)
+    def factors(self, quantity: str, vectors: Vectors, frame_of_atom: IntArray, kinds: IntArray) -> FloatArray:
+        """Factors of standard deviations: of forces (n_atoms,), else (n_frames,); `kinds` (n_frames,) of the frames."""
+        of_frames = np.ones(len(kinds)) if self.kinds is None else self.kinds.of(quantity, kinds)
+        if quantity != "forces":
+            return of_frames
+        m = np.ones(len(frame_of_atom))
         for z, (atoms, x) in vectors.items():
             if z in self.difficulty:
                 whitening, known = self.difficulty[z]
                 m[atoms] = known.factors(whitening(x))
-        return m
+        return m * of_frames[frame_of_atom]
 
     def variances(
         self, kind: str, data: FloatArray, prior: FloatArray, novelty: FloatArray, factors: FloatArray | None = None
     ) -> FloatArray:
-        """Calibrated variances (n, c) of a kind from their parts (n, c), t (n,) and m (n,), in the unit of `scales`."""
+        """Calibrated variances (n, c) from their parts (n, c), t (n,) and `factors` (n,), in the unit of `scales`."""
+        return self.known_variances(kind, data, factors) + self.prior(kind)(prior, novelty)
+
+    def known_variances(self, kind: str, data: FloatArray, factors: FloatArray | None = None) -> FloatArray:
+        """The same without what the prior says: as for structures like the training set."""
         m2 = 1.0 if factors is None else factors[:, None] ** 2
-        return np.asarray(m2 * self.scales[kind](data) + share_of_prior(novelty)[:, None] * prior)
+        return np.asarray(m2 * self.scales[kind](data))
+
+    def prior(self, kind: str) -> PriorScale:
+        """Scale of the prior residual of a kind."""
+        return self.priors.get(kind, PriorScale())
 
     def summary(self) -> str:
         """One line for every kind, in its unit."""
@@ -72,6 +83,12 @@ class Calibration:
             f"  {kind}: a = {scale.a * shown[kind].printed_factor:.3g} {shown[kind].printed_unit}, b = {scale.b:.3g}"
             for kind, scale in self.scales.items()
         ]
+        for kind in self.scales if self.kinds is not None and len(self.kinds.names) > 1 else ():
+            assert self.kinds is not None
+            lines.append(f"  {kind} by kind, times: {self.kinds.in_words(kind)}")
+        for kind, prior in self.priors.items():
+            how = prior.in_words(shown[kind].printed_factor, shown[kind].printed_unit)
+            lines.append(f"  {kind} of new kinds: {how}")
         return "\n".join([f"calibrated on {self.n_configurations} configurations ({self.source})", *lines])
 
     def turned(self, maps: dict[int, FloatArray]) -> Calibration:
@@ -84,9 +101,15 @@ class Calibration:
 
     def to_arrays(self) -> dict[str, np.ndarray]:
         """Everything but `n_configurations` and `source`."""
-        arrays: dict[str, np.ndarray] = {"difficulty": np.array(list(self.difficulty), np.int64)}
+        arrays: dict[str, np.ndarray] = {
+            "difficulty": np.array(list(self.difficulty), np.int64), "difference": np.array([self.difference]),
+        }  # fmt: skip
+        if self.kinds is not None:
+            arrays |= {f"kind_{name}": array for name, array in self.kinds.to_arrays().items()}
         for kind, scale in self.scales.items():
             arrays[f"scale_{kind}"] = np.array([scale.a, scale.b])
+            if (prior := self.priors.get(kind)) is not None:
+                arrays[f"prior_{kind}"] = np.array([prior.factor, prior.ceiling, prior.n_kinds])
             intervals = self.intervals[kind]
             for name in ("species", "edges", "table"):
                 arrays[f"interval_{name}_{kind}"] = getattr(intervals, name)
@@ -98,17 +121,21 @@ class Calibration:
 
     @classmethod
     def from_arrays(
-        cls, arrays: Arrays, n_configurations: int, source: str, dimensions: Mapping[int, int]
-    ) -> Calibration:
-        """The calibration whose `to_arrays` gave these; `dimensions` are the lengths of vectors by species.
+        cls, arrays: Arrays, n_configurations: int, source: str, dimensions: Mapping[int, int],
+        kinds: Sequence[str] = (),
+    ) -> Calibration:  # fmt: skip
+        """The calibration whose `to_arrays` gave these.
 
+        `dimensions` are the lengths of vectors by species, `kinds` the names of kinds with factors of their own.
         InputError where they are not those of a calibration.
         """
-        scales, intervals = {}, {}
+        scales, intervals, priors = {}, {}, {}
         for kind in shown_quantities():
-            of_kind = arrays.of({"scale": Array((2,), 0.0)}, suffix=f"_{kind}")
+            of_kind = arrays.of({"scale": Array((2,), 0.0), "prior": PRIOR}, suffix=f"_{kind}")
             if "scale" in of_kind:
                 scales[kind] = Scale(*of_kind["scale"].tolist())
+                if (prior := of_kind.optional("prior")) is not None:
+                    priors[kind] = PriorScale(float(prior[0]), float(prior[1]), int(prior[2]))
                 found = arrays.of(INTERVALS, "interval_", f"_{kind}")
                 n = int(found["count"][0])
                 intervals[kind] = Intervals(found["species"], found["edges"], found["table"], n)
@@ -120,41 +147,63 @@ class Calibration:
             whitening = Whitening(own["mean"], own["axes"])
             own.sizes["leading"] = min(own.sizes["axes"], N_AXES)
             difficulty[z] = (whitening, Difficulty(own["points"], own["frames"], own["logs"]))
-        return cls(scales, intervals, difficulty, n_configurations, source)
+        difference = arrays.of({"difference": Array((1,), 0.0, above=True)}).optional("difference")
+        factor = 1.0 if difference is None else float(difference[0])
+        of_kinds = KindFactors.from_arrays(arrays.of({}, "kind_"), tuple(kinds), scales) if kinds else None
+        return cls(scales, intervals, difficulty, n_configurations, source, priors, factor, of_kinds)
 
 
 def fit_calibration(
-    residuals: dict[str, tuple[IntArray, FloatArray, FloatArray]], atoms: IntArray, numbers: IntArray,
-    novelty: FloatArray, vectors: Vectors, *, source: str,
+    residuals: dict[str, tuple[IntArray, FloatArray, FloatArray]], known: dict[str, BoolArray], atoms: IntArray,
+    numbers: IntArray, novelty: FloatArray, vectors: Vectors, kinds: IntArray, names: tuple[str, ...], *, source: str,
 ) -> Calibration:  # fmt: skip
     """Calibrate on `residuals` of labels outside the training set: frames (n,), errors and data variances (n, c).
 
-    `atoms` (n,) are those of the rows of "forces"; species `numbers` and `novelty` over its threshold (n_atoms,) are of
-    all atoms.  CalibrationError with fewer than ten configurations.
+    The masks `known` (n,) have the labels of structures like the training set: they alone set the level.  `atoms` (n,)
+    are those of the rows of "forces"; species `numbers` and `novelty` over its threshold (n_atoms,) are of all atoms;
+    `kinds` (n_frames,) are indices of `names`.  CalibrationError with fewer than ten configurations.
     """
-    scales, intervals = {}, {}
+    scales, intervals, of_kinds = {}, {}, {}
     difficulty: dict[int, tuple[Whitening, Difficulty]] = {}
+    counts = np.zeros(len(names), np.int64)
     for kind, (frames, errors, data) in residuals.items():
-        scale = fit_scale(errors, data)
+        own = known[kind]
+        # a single value of a frame is as many as there are frames: the next one is the largest once in n + 1
+        n_frames = len(np.unique(frames[own]))
+        level = LEVEL if kind == "forces" else min(LEVEL * (1.0 + 1.0 / n_frames), 1.0)
+        scale = fit_scale(errors[own], data[own], level)
         variances = scale(data)
         if kind == "forces":
-            m = np.ones(len(variances))
-            row_of_atom = np.full(len(numbers), -1)
-            row_of_atom[atoms] = np.arange(len(atoms))
-            for z, (own, x) in vectors.items():
-                labelled = row_of_atom[own] >= 0
-                rows, x = row_of_atom[own[labelled]], x[labelled]
-                if len(rows) < 2:
-                    continue
-                whitening = Whitening.of(x)
-                known = Difficulty.of(whitening(x), frames[rows], errors[rows], variances[rows])
-                m[rows] = known.factors(whitening(x), frames[rows])
-                difficulty[z] = (whitening, known)
+            difficulty, m = _difficulties(frames, errors, variances, atoms, len(numbers), vectors)
             variances = variances * m[:, None] ** 2
-            factor = level_factor(errors, variances)
-            scale, variances = scale.times(factor), variances * factor**2
-        scores = scores_of(errors, variances)
-        groups = (numbers[atoms], novelty[atoms]) if kind == "forces" else (None, None)
-        scales[kind], intervals[kind] = scale, Intervals.of(scores, frames, *groups)
-    n_configurations = len(np.unique(np.concatenate([frames for frames, _, _ in residuals.values()])))
-    return Calibration(scales, intervals, difficulty, n_configurations, source)
+        factors, of_kind = kind_factors(scores_of(errors[own], variances[own]), frames[own], kinds, len(names))
+        variances = variances * np.append(factors, 1.0)[kinds[frames], None] ** 2
+        factor = level_factor(errors[own], variances[own], level)
+        scale, variances = scale.times(factor), variances * factor**2
+        of_kinds[kind], counts = factors * widening(of_kind), np.maximum(counts, of_kind)
+        variances = variances * np.append(widening(of_kind), 1.0)[kinds[frames], None] ** 2
+        scores = scores_of(errors[own], variances[own])
+        groups = (numbers[atoms[own]], novelty[atoms[own]]) if kind == "forces" else (None, None)
+        scales[kind], intervals[kind] = scale, Intervals.of(scores, frames[own], *groups)
+    n = len(np.unique(np.concatenate([frames[known[kind]] for kind, (frames, _, _) in residuals.items()])))
+    factors_of_kinds = KindFactors(names, counts, of_kinds) if names else None
+    return Calibration(scales, intervals, difficulty, n, source, kinds=factors_of_kinds)
+
+
+def _difficulties(
+    frames: IntArray, errors: FloatArray, variances: FloatArray, atoms: IntArray, n_atoms: int, vectors: Vectors
+) -> tuple[dict[int, tuple[Whitening, Difficulty]], FloatArray]:
+    """Difficulties by species, and m (n,) of the labels of `atoms` (n,) without their own configurations."""
+    difficulty, m = {}, np.ones(len(variances))
+    row_of_atom = np.full(n_atoms, -1)
+    row_of_atom[atoms] = np.arange(len(atoms))
+    for z, (own, x) in vectors.items():
+        labelled = row_of_atom[own] >= 0
+        rows, x = row_of_atom[own[labelled]], x[labelled]
+        if len(rows) < 2:
+            continue
+        whitening = Whitening.of(x)
+        known = Difficulty.of(whitening(x), frames[rows], errors[rows], variances[rows])
+        m[rows] = known.factors(whitening(x), frames[rows])
+        difficulty[z] = (whitening, known)
+    return difficulty, m

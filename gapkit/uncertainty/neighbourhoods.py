@@ -15,6 +15,9 @@ from gapkit.io.arrays import Array
 from gapkit.parallel import look
 from gapkit.typing import FloatArray, IntArray
 
+Vectors = dict[int, tuple[IntArray, FloatArray]]
+"""By species: atoms and their descriptor vectors (n, d)."""
+
 # Number of principal axes, and the smallest standard deviation of an axis as a part of the largest.
 N_AXES = 12
 SMALLEST = 1e-4
@@ -55,18 +58,18 @@ class Whitening:
         return Whitening(B @ self.mean, B @ self.axes)
 
 
-def nearest(points: FloatArray, squares: FloatArray, queries: FloatArray) -> FloatArray:
-    """Distance (n,) of queries (n, r) to the nearest of some points (m, r), of squared norms (m,).
+def nearest(points: FloatArray, squares: FloatArray, queries: FloatArray) -> tuple[FloatArray, IntArray]:
+    """Distance (n,) of queries (n, r) to the nearest of some points (m, r), of squared norms (m,), and its index.
 
     By matrix products, a few queries at a time: in a dozen dimensions a tree looks at most of the points as well, one
     after another.
     """
-    found = np.empty(len(queries))
+    found, indices = np.empty(len(queries)), np.empty(len(queries), np.int64)
     for start in range(0, len(queries), QUERIES):
         some = queries[start : start + QUERIES]
-        which = np.argmin(squares - (2.0 * some) @ points.T, axis=1)
+        indices[start : start + QUERIES] = which = np.argmin(squares - (2.0 * some) @ points.T, axis=1)
         found[start : start + QUERIES] = np.linalg.norm(some - points[which], axis=1)
-    return found
+    return found, indices
 
 
 def _query(tree: cKDTree, queries: FloatArray, k: int) -> tuple[FloatArray, IntArray]:

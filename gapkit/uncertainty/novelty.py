@@ -1,15 +1,15 @@
 """Extrapolation: atoms unlike the training set.
 
-Three signs, each with a threshold for every species:
+Three signs of an atom, the first two with a threshold for every species, and one of a frame:
 
 novelty    part of the prior variance that the sparse points cannot see;
 distance   Mahalanobis distance to the nearest neighbourhood of the training set, in the leading whitened axes;
-pair       distance of two atoms over the shortest one of their species in the training set.
+pair       distance of two atoms over the shortest one of their species in the training set;
+average    distance of the frame's average neighbourhood to the nearest one of the training set (`averages`).
 
-Novelties and distances are told over their thresholds, everywhere: above 1 is extrapolation.  The first two thresholds
-are quantiles over the atoms of configurations left out, at one minus the rate of false alarms.
-Small rates are beyond the sample: its upper tail is a power law (source: Weissman, J. Am. Stat. Assoc. 73, 812 (1978),
-with Hill's estimate of the exponent).
+Novelties, distances and averages are told over their thresholds, everywhere: above 1 is extrapolation.  Thresholds are
+quantiles (`tail`) over configurations left out, at one minus the rate of false alarms.  They are those of common kinds
+of structure (`kinds`): a member of a rare kind that is left out is itself novel.
 """
 
 from __future__ import annotations
@@ -23,20 +23,18 @@ import numpy as np
 from gapkit.exceptions import InputError
 from gapkit.io.arrays import Array, Arrays, ascending
 from gapkit.io.values import ELEMENTS
-from gapkit.printing import columns
 from gapkit.typing import BoolArray, FloatArray, IntArray
-from gapkit.uncertainty.neighbourhoods import FRAMES, WHITENING, Whitening, nearest, nearest_others
+from gapkit.uncertainty.averages import NO_KIND, FrameAverages, KnownAverages
+from gapkit.uncertainty.extrapolation import PAIR_MARGIN, Extrapolation
+from gapkit.uncertainty.neighbourhoods import FRAMES, WHITENING, Vectors, Whitening, nearest, nearest_others
+from gapkit.uncertainty.tail import TAIL, Tail
 
 # Default rate of flagged atoms in structures like the training set.
 FALSE_ALARM = 1e-3
-# Upper tail as a part of the sample, and the fewest values of an estimate of its exponent.
-TAIL, MIN_TAIL = 0.05, 8
-# Bounds of exponents and thresholds: a few odd configurations must not hide all others.
-LARGEST_EXPONENT, LARGEST_NOVELTY = 3.0, 0.5
-# Novelties and distances of twins are zero but for rounding.
-ROUNDING = 1e-12
-# Pairs closer by this part than any pair of the training set are too close.
-PAIR_MARGIN = 0.02
+# Rate of frames flagged by their average, over that of atoms.
+FRAMES_PER_ATOM = 2.0
+# Bound of thresholds: a few odd configurations must not hide all others.
+LARGEST_NOVELTY = 0.5
 
 
 def _are_pairs(pairs: np.ndarray) -> bool:
@@ -49,30 +47,8 @@ DETECTOR = {
     "pairs": Array(("pairs", 3), 0.0, above=True, rule=("two atomic numbers, ascending, and a distance", _are_pairs)),
 }
 KNOWN = {"points": Array(("n", "axes")), "frames": FRAMES, "tails": Array((2, 3), 0.0, above=True)}
-
-
-@dataclass(frozen=True)
-class Tail:
-    """P(value > start (1 / q)^exponent) = part * q for q <= 1."""
-
-    part: float
-    start: float
-    exponent: float
-
-    @classmethod
-    def of(cls, values: FloatArray) -> Tail:
-        """From a sample (n,) of values >= 0."""
-        ordered = np.sort(np.maximum(values, ROUNDING))[::-1]
-        if len(ordered) < 2:
-            return cls(1.0, float(ordered[0]) if len(ordered) else ROUNDING, 1.0)
-        n_tail = min(max(int(TAIL * len(ordered)), MIN_TAIL), len(ordered) - 1)
-        start = ordered[n_tail]
-        exponent = float(np.mean(np.log(ordered[:n_tail] / start)))
-        return cls(n_tail / len(ordered), float(start), float(np.clip(exponent, 1e-3, LARGEST_EXPONENT)))
-
-    def threshold(self, rate: float) -> float:
-        """Quantile at 1 - `rate`; the start of the tail for larger rates."""
-        return self.start * max(self.part / rate, 1.0) ** self.exponent
+NO_ATOM = -1  # unknown: files of before told the frame alone
+ATOMS = {"atoms": Array(("n",), NO_ATOM, whole=True)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,70 +58,37 @@ class KnownSpecies:
     whitening: Whitening
     points: FloatArray  # (n, r) whitened vectors of (a sample of) its atoms
     frames: IntArray  # (n,)
+    atoms: IntArray  # (n,), within their frames
     novelty: Tail
     distance: Tail
 
     @classmethod
-    def of(cls, x: FloatArray, frames: IntArray, novelty: FloatArray) -> KnownSpecies:
-        """From vectors (n, d), their frames, and novelties (m,) without the own configuration."""
+    def of(
+        cls, x: FloatArray, frames: IntArray, novelty: FloatArray, atoms: IntArray | None = None,
+        common: BoolArray | None = None,
+    ) -> KnownSpecies:  # fmt: skip
+        """From vectors (n, d), their frames and atoms, and novelties (m,) without the own configuration.
+
+        The mask `common` (n,) has the atoms whose distances set the threshold.
+        """
         whitening = Whitening.of(x)
         points = whitening(x)
-        distance, _ = nearest_others(points, frames, points, frames, 1)
+        some = slice(None) if common is None or not common.any() else common
+        distance, _ = nearest_others(points, frames, points[some], frames[some], 1)
         known = distance[np.isfinite(distance)]
-        return cls(whitening, points, frames, Tail.of(novelty), Tail.of(known if len(known) else np.ones(1)))
+        atoms = np.full(len(frames), NO_ATOM) if atoms is None else atoms
+        return cls(whitening, points, frames, atoms, Tail.of(novelty), Tail.of(known if len(known) else np.ones(1)))
 
     @cached_property
     def _squares(self) -> FloatArray:
         return np.einsum("nr,nr->n", self.points, self.points)
 
-    def distances(self, x: FloatArray) -> FloatArray:
-        """Distance (n,) of vectors (n, d) to the nearest known one, in standard deviations of the training set."""
+    def nearest(self, x: FloatArray) -> tuple[FloatArray, IntArray]:
+        """Distance (n,) of vectors (n, d) to the nearest known one, in standard deviations of the training set.
+
+        And its index among the `points`.
+        """
         return nearest(self.points, self._squares, self.whitening(x))
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class Extrapolation:
-    """Signs of extrapolation of the atoms of a batch.
-
-    Attributes
-    ----------
-    novelty, distance : ndarray (n_atoms,)
-        In units of their thresholds: above 1 is extrapolation.  NaN without an atomic term.
-    pair : ndarray (n_atoms,)
-        Distance over the shortest one of its species in the training set, smallest over the neighbours; below 0.98 is
-        extrapolation.  Infinite without neighbours.
-    atoms : ndarray (n_atoms,) of bool
-        Mask of atoms with any of the three signs.
-    frames : ndarray (n_frames,) of bool
-        Mask of frames with such an atom.
-    false_alarm : float
-        Rate of flagged atoms in structures like the training set.
-    """
-
-    novelty: FloatArray
-    distance: FloatArray
-    pair: FloatArray
-    atoms: BoolArray
-    frames: BoolArray
-    false_alarm: float
-
-    def __repr__(self) -> str:
-        signs = {
-            "novelty": (self.novelty > 1.0, np.max, self.novelty, "threshold"),
-            "distance": (self.distance > 1.0, np.max, self.distance, "threshold"),
-            "pair": (self.pair < 1.0 - PAIR_MARGIN, np.min, self.pair, "closest known"),
-        }
-        rows = []
-        for name, (flags, extreme, values, of) in signs.items():
-            known = values[~np.isnan(values)]
-            most = f"{extreme(known):.3g} of the {of}" if len(known) else "-"
-            rows.append((name, f"{np.count_nonzero(flags)}", most))
-        head = (
-            f"extrapolation: {np.count_nonzero(self.atoms)} of {len(self.atoms)} atoms in "
-            f"{np.count_nonzero(self.frames)} of {len(self.frames)} frames are unlike the training set (false alarms: "
-            f"{self.false_alarm:g})"
-        )
-        return "\n".join([head, *columns(("sign", "atoms", "most extreme"), rows)])
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,6 +97,7 @@ class NoveltyDetector:
 
     species: dict[int, KnownSpecies]  # by atomic number; empty without an atomic term
     pairs: dict[tuple[int, int], float]  # smallest distance in Å of each pair (ascending) in the training set
+    averages: KnownAverages | None = None  # none without an atomic term, and in files of before
 
     def thresholds(self, false_alarm: float = FALSE_ALARM) -> dict[int, tuple[float, float]]:
         """Novelty (no unit) and distance (standard deviations) by species, which share the rate of false alarms."""
@@ -176,35 +120,66 @@ class NoveltyDetector:
             novelty[own] = unseen[own] / limit
         return novelty
 
+    def closest(self, z1: IntArray, z2: IntArray, unknown: float) -> FloatArray:
+        """Smallest known distance (n,) in Å of pairs of species (n,); `unknown` where there is none."""
+        table = np.full((ELEMENTS + 1, ELEMENTS + 1), unknown)
+        for (one, other), distance in self.pairs.items():
+            table[one, other] = table[other, one] = distance
+        return np.asarray(table[z1, z2])
+
+    def average_threshold(self, false_alarm: float = FALSE_ALARM) -> float:
+        """What `KnownAverages.signs` of a frame like the training set seldom exceeds; infinite without averages."""
+        return np.inf if self.averages is None else self.averages.tail.threshold(FRAMES_PER_ATOM * false_alarm)
+
     def detect(
-        self, numbers: IntArray, unseen: FloatArray, vectors: dict[int, tuple[IntArray, FloatArray]], pair: FloatArray,
-        frame_of_atom: IntArray, n_frames: int, false_alarm: float = FALSE_ALARM,
+        self, numbers: IntArray, unseen: FloatArray, vectors: Vectors, pair: FloatArray, frame_of_atom: IntArray,
+        n_frames: int, false_alarm: float = FALSE_ALARM,
     ) -> Extrapolation:  # fmt: skip
         """Compare atoms with the thresholds; `pair` is that of `Extrapolation`, `unseen` that of `relative`."""
         relative, distance = self.relative(numbers, unseen, false_alarm), np.full(len(numbers), np.nan)
+        nearest_frame, nearest_atom = np.full((2, len(numbers)), NO_ATOM)
         for z, (_, far) in self.thresholds(false_alarm).items():
             if z in vectors:
                 atoms, x = vectors[z]
-                distance[atoms] = self.species[z].distances(x) / far
+                found, which = self.species[z].nearest(x)
+                distance[atoms] = found / far
+                nearest_frame[atoms], nearest_atom[atoms] = self.species[z].frames[which], self.species[z].atoms[which]
+        average, kinds = np.full(n_frames, np.nan), np.full(n_frames, NO_KIND)
+        if self.averages is not None:
+            signs, kinds = self.averages.signs(FrameAverages.of(vectors, frame_of_atom, n_frames))
+            average = signs / self.average_threshold(false_alarm)
         unknown = ~np.isin(numbers, list(self.species)) & bool(self.species)
-        atoms_flagged = (relative > 1.0) | (distance > 1.0) | (pair < 1.0 - PAIR_MARGIN) | unknown
-        frames = np.bincount(frame_of_atom[atoms_flagged], minlength=n_frames) > 0
-        return Extrapolation(relative, distance, pair, atoms_flagged, frames, false_alarm)
+        flagged = (relative > 1.0) | (distance > 1.0) | (pair < 1.0 - PAIR_MARGIN) | unknown
+        frames = (np.bincount(frame_of_atom[flagged], minlength=n_frames) > 0) | (average > 1.0)
+        return Extrapolation(
+            relative, distance, pair, average, flagged, frames, false_alarm, numbers, frame_of_atom, nearest_frame,
+            nearest_atom, flagged | (average > 1.0)[frame_of_atom], kinds,
+        )  # fmt: skip
 
     def with_known(
-        self, vectors: dict[int, tuple[IntArray, FloatArray]], pairs: dict[tuple[int, int], float]
-    ) -> NoveltyDetector:
-        """With neighbourhoods, by species frames (n,) and vectors (n, d), and closest pairs of new training frames.
+        self, vectors: Vectors, frame_of_atom: IntArray, n_frames: int, first: int,
+        pairs: dict[tuple[int, int], float],
+    ) -> NoveltyDetector:  # fmt: skip
+        """With the neighbourhoods, averages and closest pairs of new training frames, the first of number `first`.
 
         Thresholds stay as they are; species without any stay unknown.
         """
         species = dict(self.species)
-        for z, (frames, x) in vectors.items():
+        starts = np.searchsorted(frame_of_atom, np.arange(n_frames))
+        for z, (own, x) in vectors.items():
             if (known := species.get(z)) is not None:
-                points = np.concatenate([known.points, known.whitening(x)])
-                species[z] = replace(known, points=points, frames=np.concatenate([known.frames, frames]))
+                frames = frame_of_atom[own]
+                species[z] = replace(
+                    known, points=np.concatenate([known.points, known.whitening(x)]),
+                    frames=np.concatenate([known.frames, first + frames]),
+                    atoms=np.concatenate([known.atoms, own - starts[frames]]),
+                )  # fmt: skip
+        averages = self.averages
+        if averages is not None:
+            new = FrameAverages.of(vectors, frame_of_atom, n_frames)
+            averages = averages.with_known(new, first + np.arange(n_frames))
         closest = {pair: min(pairs.get(pair, np.inf), self.pairs.get(pair, np.inf)) for pair in pairs | self.pairs}
-        return NoveltyDetector(species, closest)
+        return NoveltyDetector(species, closest, averages)
 
     def turned(self, maps: dict[int, FloatArray]) -> NoveltyDetector:
         """For other vectors x' with x = x' B; B (d', d) by species, with orthonormal columns."""
@@ -212,7 +187,7 @@ class NoveltyDetector:
             z: replace(known, whitening=known.whitening.turned(maps[z])) if z in maps else known
             for z, known in self.species.items()
         }
-        return NoveltyDetector(species, self.pairs)
+        return NoveltyDetector(species, self.pairs, self.averages and self.averages.turned(maps))
 
     def to_arrays(self) -> dict[str, np.ndarray]:
         """The state as arrays."""
@@ -221,10 +196,12 @@ class NoveltyDetector:
             "species": np.array(list(self.species), np.int64),
         }
         for z, known in self.species.items():
-            tails = [known.novelty, known.distance]
-            arrays[f"tails_{z}"] = np.array([[tail.part, tail.start, tail.exponent] for tail in tails])
+            arrays[f"tails_{z}"] = np.array([known.novelty.to_array(), known.distance.to_array()])
             arrays[f"mean_{z}"], arrays[f"axes_{z}"] = known.whitening.mean, known.whitening.axes
             arrays[f"points_{z}"], arrays[f"frames_{z}"] = known.points, known.frames
+            arrays[f"atoms_{z}"] = known.atoms
+        if self.averages is not None:
+            arrays |= {f"average_{name}": array for name, array in self.averages.to_arrays().items()}
         return arrays
 
     @classmethod
@@ -237,8 +214,9 @@ class NoveltyDetector:
         for z in whole["species"].tolist():
             if z not in dimensions:
                 raise InputError(f"`species` of the detector must have an atomic term, got {z}")
-            own = arrays.of({**WHITENING, **KNOWN}, suffix=f"_{z}", d=dimensions[z])
-            whitening = Whitening(own["mean"], own["axes"])
-            tails = [Tail(*row) for row in own["tails"].tolist()]
-            species[z] = KnownSpecies(whitening, own["points"], own["frames"], *tails)
-        return cls(species, {(int(a), int(b)): float(d) for a, b, d in whole["pairs"]})
+            own = arrays.of({**WHITENING, **KNOWN, **ATOMS}, suffix=f"_{z}", d=dimensions[z])
+            whitening, points, frames = Whitening(own["mean"], own["axes"]), own["points"], own["frames"]
+            atoms = np.full(len(points), NO_ATOM) if (found := own.optional("atoms")) is None else found
+            species[z] = KnownSpecies(whitening, points, frames, atoms, *map(Tail.from_array, own["tails"]))
+        pairs = {(int(a), int(b)): float(d) for a, b, d in whole["pairs"]}
+        return cls(species, pairs, KnownAverages.from_arrays(arrays.of({}, "average_"), dimensions))

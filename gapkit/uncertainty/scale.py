@@ -34,8 +34,8 @@ class Scale:
         return Scale(self.a * factor, self.b * factor)
 
 
-def fit_scale(errors: FloatArray, variances: FloatArray) -> Scale:
-    """Most likely a and b, then both scaled so that 90 % of the errors are within 1.645 sigma_cal.
+def fit_scale(errors: FloatArray, variances: FloatArray, level: float = LEVEL) -> Scale:
+    """Most likely a and b, then both scaled so that a part `level` of the errors is within 1.645 sigma_cal.
 
     Errors (n, c) are of labels outside the training set, variances (n, c) epistemic; InputError without any.
     """
@@ -65,7 +65,7 @@ def fit_scale(errors: FloatArray, variances: FloatArray) -> Scale:
     best = min(found, key=lambda result: float(result.fun))
     a, b = np.sqrt(np.array([mean_square, mean_square / known]) * np.exp(best.x)).tolist()
     scale = Scale(a, b)
-    return scale.times(level_factor(errors, scale(variances)))
+    return scale.times(level_factor(errors, scale(variances), level))
 
 
 def scores_of(errors: FloatArray, variances: FloatArray) -> FloatArray:
@@ -74,7 +74,7 @@ def scores_of(errors: FloatArray, variances: FloatArray) -> FloatArray:
         return np.where(errors == 0.0, 0.0, np.abs(errors) / np.sqrt(variances))
 
 
-def level_factor(errors: FloatArray, variances: FloatArray) -> float:
-    """Factor that brings 90 % of the errors within 1.645 standard deviations; 1 where all errors are zero."""
-    factor = float(np.quantile(scores_of(errors, variances), LEVEL, method="higher")) / Z
+def level_factor(errors: FloatArray, variances: FloatArray, level: float = LEVEL) -> float:
+    """Factor that brings a part `level` of the errors within 1.645 standard deviations; 1 where all errors are zero."""
+    factor = float(np.quantile(scores_of(errors, variances), level, method="higher")) / Z
     return factor if 0.0 < factor < np.inf else 1.0

@@ -19,7 +19,7 @@ from gapkit.exceptions import GapkitWarning, HyperparameterWarning, Interrupted
 from gapkit.gp import rows
 from gapkit.gp.evidence.maximise import EvidenceResult
 from gapkit.gp.factors import TriangularFactor
-from gapkit.potential.error_bars import calibrate
+from gapkit.potential.error_bars import learn
 from gapkit.potential.training import checkpoint, estimate
 from gapkit.potential.training import fit as training
 from gapkit.potential.training.plausibility import warn_of_hyperparameters
@@ -89,7 +89,7 @@ AT = {
     "rows": (training.RowMaker, "fold"),
     "evidence": (training, "choose_hyperparameters"),
     "solve": (training.SparseModel, "solve"),
-    "calibrate": (calibrate, "leave_one_out"),
+    "calibrate": (learn, "leave_one_out"),
 }
 
 
@@ -171,7 +171,7 @@ def test_few_frames_are_left_out_where_the_fit_was_short(frames, monkeypatch):
     for atoms, more, expected in ((1, 1, 10), (1, 41, 11), (1, 4000, 20), (86, 86, 22), (4000, 4000, 24)):
         by_share = {estimate.SHARE_OF_CALIBRATION: atoms, estimate.LARGEST_SHARE: more}
         monkeypatch.setattr(estimate.FitCosts, "atoms_to_leave_out", lambda _, most, *how, by=by_share: by[how[0]])
-        assert len(calibrate.frames_to_leave_out(state, data, order)) == expected
+        assert len(learn.frames_to_leave_out(state, data, order)) == expected
 
 
 # --- hyperparameters ----------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from sklearn.base import clone
 from gapkit import load
 from gapkit.exceptions import CalibrationError, CalibrationWarning, InputError, NotFittedModelError
 from gapkit.gp.instances import local_vectors
-from gapkit.potential.error_bars import calibrate
+from gapkit.potential.error_bars import learn, training_set
 from gapkit.structures import to_batch
 from gapkit.uncertainty.calibration import NEGLIGIBLE
 from tests.potential.models import NOISE, label, make_frames, small_model, small_terms
@@ -332,7 +332,7 @@ def test_closest_pairs(copper_model, copper_frames):
 
 def test_training_sets_are_read_in_parts(copper_model, copper_frames, monkeypatch):
     """Frames by frames, as large sets are: the same thresholds."""
-    monkeypatch.setattr(calibrate, "ATOMS_PER_WAVE", 8)
+    monkeypatch.setattr(training_set, "ATOMS_PER_WAVE", 8)
     model = calibrated().fit(copper_frames)
     assert model.novelty_detector_.pairs == copper_model.novelty_detector_.pairs
     one, other = (m.novelty_detector_.thresholds()[29] for m in (model, copper_model))
@@ -678,7 +678,7 @@ def test_free_atoms_in_the_training_set(copper_frames):
 
 def test_large_frames_alone(copper_frames, monkeypatch):
     """As though every frame had more than a thousand atoms."""
-    monkeypatch.setattr(calibrate, "LARGEST_FRAME", 3)
+    monkeypatch.setattr(learn, "LARGEST_FRAME", 3)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", CalibrationWarning)
         model = calibrated(terms=small_terms(8)).fit(copper_frames)

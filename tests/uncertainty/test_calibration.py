@@ -8,8 +8,10 @@ import pytest
 from gapkit.exceptions import CalibrationError
 from gapkit.io.arrays import Arrays, Given
 from gapkit.typing import FloatArray, IntArray
-from gapkit.uncertainty.calibration import Calibration, Vectors, fit_calibration, share_of_prior
+from gapkit.uncertainty.calibration import Calibration, fit_calibration
 from gapkit.uncertainty.conformal import Intervals
+from gapkit.uncertainty.neighbourhoods import Vectors
+from gapkit.uncertainty.prior_scale import share_of_prior
 from gapkit.uncertainty.scale import Scale, Z
 
 SPECIES = (29, 79)

@@ -9,7 +9,9 @@ from scipy.stats import norm
 from gapkit.exceptions import InputError
 from gapkit.io.arrays import Arrays, Given
 from gapkit.typing import FloatArray, IntArray
-from gapkit.uncertainty.novelty import FALSE_ALARM, TAIL, Extrapolation, KnownSpecies, NoveltyDetector, Tail
+from gapkit.uncertainty.extrapolation import Extrapolation
+from gapkit.uncertainty.novelty import FALSE_ALARM, KnownSpecies, NoveltyDetector
+from gapkit.uncertainty.tail import TAIL, Tail
 
 SPECIES = (6, 14)
 PAIRS = {(6, 6): 1.3, (6, 14): 1.7, (14, 14): 2.1}

@@ -85,11 +85,16 @@ class LeaveOut:
 
         `seen` (m, n) are the whitened columns of `seen_by_points`.
         """
+        left = self.seen(seen, removed)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return np.clip(1.0 - np.einsum("mn,mn->n", left, left) / prior, 0.0, 1.0)
+
+    def seen(self, seen: FloatArray, removed: IntArray) -> FloatArray:
+        """Whitened columns (m, n) of `seen_by_points` of the points but the removed ones."""
         left = seen.copy()
         for rows, Q in self._of(removed).in_blocks(removed) if len(removed) else ():
             left[rows] -= Q @ (Q.T @ left[rows])
-        with np.errstate(invalid="ignore", divide="ignore"):
-            return np.clip(1.0 - np.einsum("mn,mn->n", left, left) / prior, 0.0, 1.0)
+        return left
 
     def _of(self, removed: IntArray) -> _Points:
         return _Points(self._basis, self._posterior, removed) if self._points is None else self._points

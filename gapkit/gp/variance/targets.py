@@ -263,6 +263,14 @@ def target_variances(
 
 def covariance_of(applied: AppliedBasis, posterior: Posterior, kinds: Sequence[str]) -> FloatArray:
     """Posterior covariances (n, n) of all targets of a batch with each other, kind after kind."""
+    data, prior = covariance_parts(applied, posterior, kinds)
+    return data + prior
+
+
+def covariance_parts(
+    applied: AppliedBasis, posterior: Posterior, kinds: Sequence[str]
+) -> tuple[FloatArray, FloatArray]:
+    """Their data part and their prior residual, (n, n) each."""
     basis, everything = applied.basis, np.ones(applied.batch.n_atoms, bool)
     targets = TargetRows.of(applied, posterior, kinds, everything)
     starts, start = {}, 0
@@ -287,7 +295,7 @@ def covariance_of(applied: AppliedBasis, posterior: Posterior, kinds: Sequence[s
     white, seen = posterior.whiten(flat), seen_by_points(basis, posterior, flat)
     residual, n_clipped = clipped((prior - seen.T @ seen)[None], prior[None])
     warn_of_clipped(n_clipped)
-    return np.asarray(white.T @ white + residual[0] + hidden @ hidden.T)
+    return np.asarray(white.T @ white), np.asarray(residual[0] + hidden @ hidden.T)
 
 
 def inner(white: FloatArray, shape: tuple[int, ...]) -> FloatArray:

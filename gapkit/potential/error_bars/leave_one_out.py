@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
 from gapkit.gp.chunks import frame_chunks
 from gapkit.gp.instances import AppliedBasis, local_rows
-from gapkit.gp.variance.leave_out import LeaveOut
+from gapkit.gp.variance.leave_out import LeaveOut, LeftOut
 from gapkit.gp.variance.targets import seen_by_points, target_rows
 from gapkit.neighbours import build_neighbour_list
 from gapkit.parallel import map_blocks
@@ -138,37 +139,62 @@ def _leave_out(
     basis, posterior = state.sparse.basis, state.sparse.posterior
     applied = AppliedBasis.of(basis, batch, build_neighbour_list(batch, basis.reach))
     # rows as the fit made them: R knows of no others
-    made = target_rows(applied, [kind for kind, has in labels.has.items() if has.any()], single=True)
-    rows, values, sigmas = [np.zeros((0, basis.n_columns))], [np.zeros(0)], [np.zeros(0)]
-    of_row, kinds = [np.zeros(0, int)], [np.zeros(0, int)]
-    for number, (kind, target) in enumerate(TARGETS.items()):
-        has = labels.has[kind]
-        if not has.any():
-            continue
-        rows.append(made.pop(kind)[has].reshape(-1, basis.n_columns))
-        values.append(labels.values[kind][has].ravel())
-        sigma = labels.sigmas[kind][has] * state.noise.get(kind, np.nan)
-        sigmas.append(np.repeat(sigma, target.components))
-        frames = batch.frame_of_atom if target.per_atom else np.arange(batch.n_frames)
-        of_row.append(np.repeat(frames[has], target.components))
-        kinds.append(np.full(len(of_row[-1]), number))
-    Phi, y, sigma, frame_of_row, kind_of_row = (
-        np.concatenate(parts) for parts in (rows, values, sigmas, of_row, kinds)
-    )
-    del made, rows
-    white, leaver = posterior.whiten(Phi), leaver.for_points(np.concatenate(removed))
+    rows = LabelledRows.of(state, applied, labels, single=True)
+    white, leaver = posterior.whiten(rows.Phi), leaver.for_points(np.concatenate(removed))
     phi, prior = local_rows(applied, posterior)
     seen = seen_by_points(basis, posterior, phi)
     results = []
     for frame, points in enumerate(removed):
-        own, atoms = np.flatnonzero(frame_of_row == frame), slice(batch.offsets[frame], batch.offsets[frame + 1])
-        found = leaver.residuals(Phi[own], y[own], sigma[own], points, white=white[:, own], score=score)
-        diagonal = np.maximum(np.diagonal(found.covariance), 0.0)
-        errors, variances = {}, {}
-        for number, (kind, target) in enumerate(TARGETS.items()):
-            mine = kind_of_row[own] == number
-            errors[kind] = -found.residual[mine].reshape(-1, target.components)
-            variances[kind] = diagonal[mine].reshape(-1, target.components)
+        own, atoms = np.flatnonzero(rows.frames == frame), slice(batch.offsets[frame], batch.offsets[frame + 1])
+        found = leaver.residuals(rows.Phi[own], rows.y[own], rows.sigma[own], points, white=white[:, own], score=score)
+        errors, variances = rows.by_kind(found, own)
         unseen = leaver.unseen(seen[:, atoms], prior[atoms], points)
         results.append((errors, variances, unseen, found.score))
     return results
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledRows:
+    """Rows of all labels of a batch, kind after kind."""
+
+    Phi: FloatArray  # (n, M)
+    y: FloatArray  # (n,), labels less what is not learned
+    sigma: FloatArray  # (n,), noise
+    frames: IntArray  # (n,)
+    kinds: IntArray  # (n,), place in the table of targets
+    targets: IntArray  # (n,), frame or atom
+    made: dict[str, FloatArray]  # (n, c, M), rows of labelled and other targets by kind
+
+    @classmethod
+    def of(
+        cls, state: FittedState, applied: AppliedBasis, labels: TrainingTargets, *, single: bool,
+        n_jobs: int | None = 1,
+    ) -> LabelledRows:  # fmt: skip
+        """With the noise that the fit found; options as for `target_rows`."""
+        batch, n_columns = applied.batch, applied.basis.n_columns
+        wanted = [kind for kind, has in labels.has.items() if has.any()]
+        made = target_rows(applied, wanted, single=single, n_jobs=n_jobs)
+        none = np.zeros(0, int)
+        parts: list[tuple[Any, ...]] = [(np.zeros((0, n_columns)), np.zeros(0), np.zeros(0), none, none, none)]
+        for number, (kind, target) in enumerate(TARGETS.items()):
+            if kind in wanted:
+                has, c = np.flatnonzero(labels.has[kind]), target.components
+                rows = made[kind][has].reshape(-1, n_columns)
+                frames = batch.frame_of_atom if target.per_atom else np.arange(batch.n_frames)
+                sigma = labels.sigmas[kind][has] * state.noise.get(kind, np.nan)
+                each = (np.repeat(part, c) for part in (sigma, frames[has]))
+                parts.append(
+                    (rows, labels.values[kind][has].ravel(), *each, np.full(len(rows), number), np.repeat(has, c))
+                )
+        Phi, y, sigma, frames, kinds, targets = (np.concatenate(part) for part in zip(*parts, strict=True))
+        return cls(Phi, y, sigma, frames, kinds, targets, made)
+
+    def by_kind(self, found: LeftOut, own: IntArray) -> tuple[dict[str, FloatArray], dict[str, FloatArray]]:
+        """Errors and variances (n, c) by kind of what was found for the rows `own`."""
+        diagonal = np.maximum(np.diagonal(found.covariance), 0.0)
+        errors, variances = {}, {}
+        for number, (kind, target) in enumerate(TARGETS.items()):
+            mine = self.kinds[own] == number
+            errors[kind] = -found.residual[mine].reshape(-1, target.components)
+            variances[kind] = diagonal[mine].reshape(-1, target.components)
+        return errors, variances

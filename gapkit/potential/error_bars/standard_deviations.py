@@ -11,13 +11,15 @@ from gapkit.exceptions import InputError, NotFittedModelError
 from gapkit.gp.instances import AppliedBasis
 from gapkit.gp.variance.targets import target_variances
 from gapkit.neighbours import NeighbourList
-from gapkit.potential.error_bars.extrapolation import compare_with_training
+from gapkit.potential.error_bars.close_pairs import closer_than_known
+from gapkit.potential.error_bars.extrapolation import compare_with_training, novelty_of_targets
 from gapkit.potential.predictions import Predictions
 from gapkit.potential.state import FittedState
 from gapkit.structures import AtomsBatch
 from gapkit.targets import TARGETS
-from gapkit.uncertainty.calibration import NEGLIGIBLE, Vectors
-from gapkit.uncertainty.novelty import Extrapolation
+from gapkit.uncertainty.calibration import NEGLIGIBLE
+from gapkit.uncertainty.extrapolation import Extrapolation
+from gapkit.uncertainty.neighbourhoods import Vectors
 
 Std = Literal["calibrated", "epistemic", "total"]
 STDS: tuple[Std, ...] = ("calibrated", "epistemic", "total")
@@ -48,7 +50,7 @@ def predict_with_error_bars(
     known = None
     if state.detector is not None and p.unseen is not None:
         known = compare_with_training(state, applied, p.unseen)
-        p = replace(p, extrapolating=known[0].atoms)
+        p = replace(p, extrapolating=known[0].forces, extrapolating_frames=known[0].frames)
     if kind == "calibrated":
         assert known is not None
         bars = _calibrated(state, applied, *known, interval, n_jobs)
@@ -83,6 +85,8 @@ def _calibrated(
     batch, calibration = applied.batch, state.calibration
     assert calibration is not None
     novelty = np.where(np.isnan(signs.novelty), np.inf, signs.novelty)
+    of_atoms, of_frames = novelty_of_targets(signs.novelty, signs.average, batch, applied.neighbours)
+    closer = closer_than_known(applied, state.detector)
     has_volume = bool(np.isfinite(batch.volumes).any())
     shown = {kind: target.shown for kind, target in TARGETS.items() if target.shown.name in calibration.scales}
     kinds = [
@@ -91,17 +95,18 @@ def _calibrated(
         if f"{quantity.name}_std" in Predictions.__dataclass_fields__ and (has_volume or quantity.per != "volume")
     ]
     posterior = state.sparse.posterior
-    found = target_variances(applied, posterior, kinds=kinds, prior_of=novelty > NEGLIGIBLE, n_jobs=n_jobs)
-    of_frame = np.maximum.reduceat(novelty, batch.offsets[:-1])
+    prior_of = of_atoms > NEGLIGIBLE
+    found = target_variances(applied, posterior, kinds=kinds, prior_of=prior_of, n_jobs=n_jobs)
     n_atoms = batch.n_atoms_per_frame
     bars: dict[str, Any] = {"energy_std": np.full(batch.n_frames, np.nan)}
     for kind in kinds:
         parts, target, name = found.parts[kind], TARGETS[kind], shown[kind].name
         factor = 1.0 if target.per_atom else target.shown.factor(n_atoms, batch.volumes)[:, None] ** 2
         data, prior = (np.einsum("ncc->nc", part) * factor for part in (parts.data, parts.prior))
-        difficulty = calibration.factors(vectors, batch.n_atoms) if kind == "forces" else None
-        novelties = novelty if target.per_atom else of_frame
-        std = np.sqrt(calibration.variances(name, data, prior, novelties, difficulty))
+        factors = calibration.factors(name, vectors, batch.frame_of_atom, signs.kinds)
+        novelties = of_atoms if target.per_atom else of_frames
+        variances = calibration.variances(name, data, prior, novelties, factors)
+        std = np.sqrt(variances + closer[kind] * factor)
         if target.shown.per == "atom":
             std = std * n_atoms[:, None]
         bars[f"{name}_std"] = std if target.shape else std[:, 0]

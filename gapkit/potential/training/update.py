@@ -22,8 +22,8 @@ from gapkit.gp.factors import TriangularFactor
 from gapkit.gp.instances import AppliedBasis, local_vectors
 from gapkit.neighbours import build_neighbour_list
 from gapkit.parallel import limit_blas
-from gapkit.potential.error_bars.calibrate import learn_uncertainty
 from gapkit.potential.error_bars.extrapolation import closest_pairs
+from gapkit.potential.error_bars.learn import learn_uncertainty
 from gapkit.potential.metadata import training_digest, training_set
 from gapkit.potential.model import SparseModel
 from gapkit.potential.state import FittedState
@@ -178,11 +178,9 @@ def remember(state: FittedState, batch: AtomsBatch) -> FittedState:
         return state
     neighbours = build_neighbour_list(batch, state.reach)
     first = n_training_frames(state) - batch.n_frames
-    vectors = {
-        z: (first + batch.frame_of_atom[atoms], x)
-        for z, (atoms, x) in local_vectors(AppliedBasis.of(state.sparse.basis, batch, neighbours)).items()
-    }
-    return replace(state, detector=detector.with_known(vectors, closest_pairs(batch, neighbours)))
+    vectors = local_vectors(AppliedBasis.of(state.sparse.basis, batch, neighbours))
+    pairs = closest_pairs(batch, neighbours)
+    return replace(state, detector=detector.with_known(vectors, batch.frame_of_atom, batch.n_frames, first, pairs))
 
 
 def _with_old_axes(state: FittedState, basis: SparseBasis, new: NewPoints) -> FittedState:
