@@ -99,8 +99,8 @@ class KnownAverages:
         axes = directions[:n_axes].T
         ends = np.cumsum(sizes)[:-1]
         known = cls(
-            dict(zip(species, np.split(mean, ends), strict=True)),
-            dict(zip(species, np.split(axes, ends), strict=True)),
+            {z: part.copy() for z, part in zip(species, np.split(mean, ends), strict=True)},
+            {z: part.copy() for z, part in zip(species, np.split(axes, ends), strict=True)},
             (X - mean) @ axes, np.zeros(len(X)), frames, np.full(len(X), NO_KIND), Tail.of(np.ones(1)),
         )  # fmt: skip
         return replace(known, spacings=known._nearest()[0][:, -1]).learned(averages, np.ones(len(frames), bool))
@@ -179,11 +179,10 @@ class KnownAverages:
         if "points" not in arrays:
             return None
         own = arrays.of(AVERAGES)
+        points, spacings, frames, kinds = (own[name] for name in ("points", "spacings", "frames", "kinds"))
         means, axes = {}, {}
         for z, d in dimensions.items():
-            of_species = arrays.of({"mean": Array((d,)), "axes": Array((d, own.sizes["axes"]))}, suffix=f"_{z}")
+            of_species = arrays.of({"mean": Array((d,)), "axes": Array((d, points.shape[1]))}, suffix=f"_{z}")
             if "mean" in of_species:
                 means[z], axes[z] = of_species["mean"], of_species["axes"]
-        return cls(
-            means, axes, own["points"], own["spacings"], own["frames"], own["kinds"], Tail.from_array(own["tail"])
-        )
+        return cls(means, axes, points, spacings, frames, kinds, Tail.from_array(own["tail"]))

@@ -177,11 +177,10 @@ def fit_calibration(
             difficulty, m = _difficulties(frames, errors, variances, atoms, len(numbers), vectors)
             variances = variances * m[:, None] ** 2
         factors, of_kind = kind_factors(scores_of(errors[own], variances[own]), frames[own], kinds, len(names))
-        variances = variances * np.append(factors, 1.0)[kinds[frames], None] ** 2
+        of_kinds[kind], counts = factors * widening(of_kind), np.maximum(counts, of_kind)
+        variances = variances * np.append(of_kinds[kind], 1.0)[kinds[frames], None] ** 2
         factor = level_factor(errors[own], variances[own], level)
         scale, variances = scale.times(factor), variances * factor**2
-        of_kinds[kind], counts = factors * widening(of_kind), np.maximum(counts, of_kind)
-        variances = variances * np.append(widening(of_kind), 1.0)[kinds[frames], None] ** 2
         scores = scores_of(errors[own], variances[own])
         groups = (numbers[atoms[own]], novelty[atoms[own]]) if kind == "forces" else (None, None)
         scales[kind], intervals[kind] = scale, Intervals.of(scores, frames[own], *groups)

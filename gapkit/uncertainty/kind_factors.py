@@ -7,8 +7,8 @@ freedom over that at N, all configurations.  A structure belongs to the kind of 
 average (`averages`).
 
 With it, intervals hold by kind: of exchangeable configurations of a kind a part of about p is covered at the level p,
-as far as its factor is known.  Source: Vovk, Gammerman and Shafer, Algorithmic Learning in a Random World (2005), section
-4.5 (Mondrian); Student, Biometrika 6, 1 (1908).
+as far as its factor is known.  Source: Vovk, Gammerman and Shafer, Algorithmic Learning in a Random World (2005),
+section 4.5 (Mondrian); Student, Biometrika 6, 1 (1908).
 """
 
 from __future__ import annotations

@@ -58,14 +58,16 @@ class PriorScale:
 
     def in_words(self, factor: float, unit: str) -> str:
         """Factor, ceiling in a printed unit, and how far it can be believed."""
-        source = f"from {self.n_kinds} kinds left out" if self.n_kinds else "no kind could be left out"
-        wider = widening(max(self.n_kinds, 1))
+        source = "no kind was novel when it was left out"
+        if self.n_kinds:
+            wider = widening(self.n_kinds)
+            source = f"from {self.n_kinds} kinds left out, {wider:.2f} times wider for their small number"
         most = f", at most {np.sqrt(self.ceiling) * factor:.3g} {unit}" if np.isfinite(self.ceiling) else ""
-        return f"c = {self.factor:.3g} ({source}, {wider:.2f} times wider for their small number){most}"
+        return f"c = {self.factor:.3g} ({source}){most}"
 
     @classmethod
     def fit(cls, kinds: Sequence[OfKind], ceiling: float) -> PriorScale:
-        """From kinds left out; without any that was novel to the model, c is 1, widened as for one."""
+        """From kinds left out; without any that was novel to the model, c is 1."""
         needs = []
         for errors, known, prior, share in kinds:
             some = (share > LEAST_SHARE) & (prior > 0.0)
@@ -74,8 +76,9 @@ class PriorScale:
                 with np.errstate(divide="ignore"):
                     x = np.where(missing < ceiling, missing / np.maximum(1.0 - missing / ceiling, 1e-12), np.inf)
                 needs.append(float(np.sqrt(np.quantile(x / prior[some], LEVEL, method="higher"))))
-        factor = max(needs, default=1.0) * widening(max(len(needs), 1))
-        return cls(float(np.clip(factor, *LIMITS)), ceiling, len(needs))
+        if not needs:
+            return cls(ceiling=ceiling)
+        return cls(float(np.clip(max(needs) * widening(len(needs)), *LIMITS)), ceiling, len(needs))
 
 
 def widening(n_kinds: int) -> float:

@@ -12,6 +12,8 @@ from gapkit.typing import FloatArray
 
 # Half-width in standard deviations of the central 90 % of a normal distribution: at this level sigma_cal is exact.
 LEVEL, Z = 0.9, 1.6448536269514722
+# Errors have heavier tails than a normal distribution: beyond three standard deviations there shall be few.
+TAIL_LEVEL, TAIL_Z = 0.98, 3.0
 # Degrees of freedom of Student's t: gross errors, and sites without any, have a bounded influence.
 FREEDOM = 4.0
 # Errors are not resolved below this part of their root mean square.
@@ -75,6 +77,11 @@ def scores_of(errors: FloatArray, variances: FloatArray) -> FloatArray:
 
 
 def level_factor(errors: FloatArray, variances: FloatArray, level: float = LEVEL) -> float:
-    """Factor that brings a part `level` of the errors within 1.645 standard deviations; 1 where all errors are zero."""
-    factor = float(np.quantile(scores_of(errors, variances), level, method="higher")) / Z
+    """Factor that brings a part `level` of the errors within 1.645 standard deviations, and 98 % within 3.
+
+    1 where all errors are zero.
+    """
+    scores = scores_of(errors, variances)
+    inner, outer = (float(np.quantile(scores, part, method="higher")) for part in (level, max(level, TAIL_LEVEL)))
+    factor = max(inner / Z, outer / TAIL_Z)
     return factor if 0.0 < factor < np.inf else 1.0
