@@ -82,6 +82,6 @@ def level_factor(errors: FloatArray, variances: FloatArray, level: float = LEVEL
     1 where all errors are zero.
     """
     scores = scores_of(errors, variances)
-    inner, outer = (float(np.quantile(scores, part, method="higher")) for part in (level, max(level, TAIL_LEVEL)))
+    inner, outer = (float(np.quantile(scores, part, method="higher")) for part in (level, TAIL_LEVEL))
     factor = max(inner / Z, outer / TAIL_Z)
     return factor if 0.0 < factor < np.inf else 1.0

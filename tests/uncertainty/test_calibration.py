@@ -18,6 +18,7 @@ SPECIES = (29, 79)
 SCALES = {"energy": (1e-3, 2.0), "forces": (0.02, 3.0), "stress": (1e-4, 0.5)}
 ATOMS = 8
 UNLABELLED = 5  # every fifth atom has no force
+NAMES = ("bulk",)
 
 
 class Data:
@@ -28,6 +29,7 @@ class Data:
         n = n_frames * ATOMS
         self.frame_of_atom: IntArray = np.arange(n) // ATOMS
         self.numbers: IntArray = np.tile(SPECIES, n // 2)
+        self.kinds: IntArray = np.zeros(n_frames, np.int64)
         x = rng.normal(size=(n, 3))
         self.vectors: Vectors = {z: (np.flatnonzero(self.numbers == z), x[self.numbers == z]) for z in SPECIES}
         self.novelty: FloatArray = rng.uniform(0, 0.05, n)
@@ -42,9 +44,16 @@ class Data:
             errors = m * np.sqrt(a**2 + b**2 * data) * rng.standard_normal(data.shape)
             self.residuals[kind] = (rows[kind], errors, data)
 
+    def factors(self, calibration: Calibration) -> FloatArray:
+        """Factors of forces (n_atoms,)."""
+        return calibration.factors("forces", self.vectors, self.frame_of_atom, self.kinds)
+
     def calibration(self, *kinds: str) -> Calibration:
         residuals = {kind: part for kind, part in self.residuals.items() if not kinds or kind in kinds}
-        return fit_calibration(residuals, self.atoms, self.numbers, self.novelty, self.vectors, source="frames")
+        known = {kind: np.ones(len(frames), bool) for kind, (frames, _, _) in residuals.items()}
+        return fit_calibration(
+            residuals, known, self.atoms, self.numbers, self.novelty, self.vectors, self.kinds, NAMES, source="frames"
+        )
 
 
 @pytest.fixture(scope="module")
@@ -61,13 +70,13 @@ def stds(calibration: Calibration, data: Data, kind: str) -> FloatArray:
     """Calibrated stds of residuals as a prediction makes them; no prior residual."""
     frames, _, variances = data.residuals[kind]
     if kind == "forces":
-        m = calibration.factors(data.vectors, len(data.numbers))[data.atoms]
+        m = data.factors(calibration)[data.atoms]
         return np.sqrt(calibration.variances(kind, variances, np.zeros_like(variances), data.novelty[data.atoms], m))
     return np.sqrt(calibration.variances(kind, variances, np.zeros_like(variances), np.zeros(len(frames))))
 
 
 def test_share_of_the_prior() -> None:
-    np.testing.assert_allclose(share_of_prior(np.array([0.0, 0.1, 1.0, 3.0])), [0.0, 0.01 / 1.01, 0.5, 0.9])
+    np.testing.assert_allclose(share_of_prior(np.array([0.0, 0.1, 1.0, 3.0])), [0.0, 1e-4 / 1.0001, 0.5, 81 / 82])
     np.testing.assert_array_equal(share_of_prior(np.array([np.nan, np.inf, 1e12])), 1.0)
     assert (np.diff(share_of_prior(np.linspace(0, 5, 100))) > 0).all()
 
@@ -92,7 +101,7 @@ def test_coverage_of_new_configurations(calibration: Calibration, kind: str) -> 
 
 def test_difficulty_tells_hard_neighbourhoods(calibration: Calibration) -> None:
     new = Data(100, 2)
-    m = calibration.factors(new.vectors, len(new.numbers))
+    m = new.factors(calibration)
     gold = new.numbers == 79
     ratio = m[new.hard].mean() / m[gold & ~new.hard].mean()
     # three, to the power of what some fifteen neighbours weigh against five that believe in 1, and less at the border
@@ -103,7 +112,7 @@ def test_difficulty_tells_hard_neighbourhoods(calibration: Calibration) -> None:
 def test_coverage_depends_less_on_the_neighbourhood(calibration: Calibration) -> None:
     new = Data(400, 3)
     errors, sigma = np.abs(new.residuals["forces"][1]), stds(calibration, new, "forces")
-    m = calibration.factors(new.vectors, len(new.numbers))[new.atoms, None]
+    m = new.factors(calibration)[new.atoms, None]
     hard, gold = new.hard[new.atoms], new.numbers[new.atoms] == 79
 
     def gap(stds: FloatArray) -> float:
@@ -128,9 +137,9 @@ def test_the_own_frame_does_not_help_itself() -> None:
     x = np.stack([np.cos(angle), np.sin(angle)], axis=1) + 1e-2 * rng.normal(size=(len(frames), 2))
     errors = np.where(frames % 2, 8.0, 1.0)[:, None] * rng.standard_normal((len(frames), 3))
     fitted = fit_calibration(
-        {"forces": (frames, errors, np.ones_like(errors))},
+        {"forces": (frames, errors, np.ones_like(errors))}, {"forces": np.ones(len(frames), bool)},
         np.arange(len(frames)), np.full(len(frames), 29), np.zeros(len(frames)), {29: (np.arange(len(frames)), x)},
-        source="frames",
+        np.zeros(n_frames, np.int64), NAMES, source="frames",
     )  # fmt: skip
     intervals = fitted.intervals["forces"]
     spread = intervals.factors(0.9)[0] / intervals.factors(0.5)[0]
@@ -148,7 +157,10 @@ def test_variances_are_their_formula() -> None:
         fitted.variances("forces", data, prior, novelty, m), [[9 * 4.01, 9 * 16.01], [1.0025 + 1.5, 4.0025 + 2.5]]
     )
     np.testing.assert_allclose(fitted.variances("forces", data, prior, np.full(2, np.nan))[0], [7.01, 21.01])
-    np.testing.assert_array_equal(fitted.factors({29: (np.arange(4), np.ones((4, 2)))}, 4), 1.0)
+    vectors = {29: (np.arange(4), np.ones((4, 2)))}
+    for kind, n in (("forces", 4), ("energy", 2)):
+        found = fitted.factors(kind, vectors, np.array([0, 0, 1, 1]), np.array([0, -1]))
+        np.testing.assert_array_equal(found, np.ones(n))
 
 
 @pytest.mark.parametrize("kinds", [("energy",), ("forces",), ("energy", "stress")])
@@ -188,7 +200,7 @@ def test_arrays_and_back(data: Data, kinds: tuple[str, ...]) -> None:
     before = data.calibration(*kinds)
     dimensions = {z: len(whitening.mean) for z, (whitening, _) in before.difficulty.items()}
     arrays = Arrays(Given(before.to_arrays()), {})
-    after = Calibration.from_arrays(arrays, before.n_configurations, before.source, dimensions)
+    after = Calibration.from_arrays(arrays, before.n_configurations, before.source, dimensions, NAMES)
     assert after.scales == before.scales
     assert (after.n_configurations, after.source) == (400, "frames")
     for kind, intervals in before.intervals.items():
@@ -196,6 +208,4 @@ def test_arrays_and_back(data: Data, kinds: tuple[str, ...]) -> None:
             np.testing.assert_array_equal(getattr(after.intervals[kind], name), getattr(intervals, name))
     assert list(after.difficulty) == list(before.difficulty)
     new = Data(20, 5)
-    np.testing.assert_array_equal(
-        after.factors(new.vectors, len(new.numbers)), before.factors(new.vectors, len(new.numbers))
-    )
+    np.testing.assert_array_equal(new.factors(after), new.factors(before))

@@ -32,7 +32,8 @@ def test_nearest_equals_a_search_through_all() -> None:
     rng = np.random.default_rng(1)
     points, queries = rng.normal(size=(70, 5)), rng.normal(size=(45, 5))
     queries[:3] = points[:3]
-    found = nearest(points, (points**2).sum(axis=1), queries)
-    expected = np.linalg.norm(points[:, None] - queries, axis=2).min(axis=0)
-    np.testing.assert_allclose(found, expected, rtol=1e-12, atol=0)
+    found, which = nearest(points, (points**2).sum(axis=1), queries)
+    distances = np.linalg.norm(points[:, None] - queries, axis=2)
+    np.testing.assert_array_equal(which, distances.argmin(axis=0))
+    np.testing.assert_allclose(found, distances.min(axis=0), rtol=1e-12, atol=0)
     assert (found[:3] == 0).all()

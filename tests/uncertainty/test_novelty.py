@@ -143,8 +143,12 @@ def test_distances_are_mahalanobis_distances_to_the_nearest() -> None:
     inverse = np.linalg.inv(np.cov(x.T))
     differences = query[:, None] - x[None]
     expected = np.sqrt(np.einsum("qni,ij,qnj->qn", differences, inverse, differences).min(axis=1))
-    np.testing.assert_allclose(known.distances(query), expected, rtol=1e-8)
-    np.testing.assert_allclose(known.distances(x[:5]), 0.0, atol=1e-9)
+    found, which = known.nearest(query)
+    np.testing.assert_allclose(found, expected, rtol=1e-8)
+    np.testing.assert_allclose(np.linalg.norm(known.whitening(query) - known.points[which], axis=1), expected)
+    found, which = known.nearest(x[:5])
+    np.testing.assert_allclose(found, 0.0, atol=1e-9)
+    np.testing.assert_array_equal(which, np.arange(5))
 
 
 def test_atoms_of_the_same_frame_are_not_near_each_other() -> None:
@@ -164,7 +168,7 @@ def test_numbers_are_in_units_of_the_thresholds(detector: NoveltyDetector) -> No
         x = sample(np.random.default_rng(6), 2)[0]
         found = look(detector, numbers, x, 3.0 * novelty, false_alarm=rate)
         np.testing.assert_allclose(found.novelty, 3.0)
-        expected = [detector.species[z].distances(x[[i]])[0] / thresholds[z][1] for i, z in enumerate(SPECIES)]
+        expected = [detector.species[z].nearest(x[[i]])[0][0] / thresholds[z][1] for i, z in enumerate(SPECIES)]
         np.testing.assert_allclose(found.distance, expected)
     assert detector.thresholds(1e-3)[6][0] > detector.thresholds(0.05)[6][0]
     # each sign has half of the rate
@@ -237,4 +241,4 @@ def test_normal_distances_need_no_infinite_threshold() -> None:
 def test_vectors_that_are_all_the_same() -> None:
     x = np.ones((20, 4))
     known = KnownSpecies.of(x, np.arange(20), np.zeros(20))
-    assert not np.isnan(known.distances(x)).any()
+    assert not np.isnan(known.nearest(x)[0]).any()

@@ -8,7 +8,7 @@ from scipy.stats import norm
 
 from gapkit.exceptions import InputError
 from gapkit.typing import FloatArray
-from gapkit.uncertainty.scale import LEVEL, Scale, Z, fit_scale, level_factor
+from gapkit.uncertainty.scale import LEVEL, TAIL_LEVEL, TAIL_Z, Scale, Z, fit_scale, level_factor
 
 N = 20_000
 
@@ -21,8 +21,8 @@ def draw(a: float, b: float, *, n: int = N, freedom: float | None = None, seed: 
     return np.sqrt(a**2 + b**2 * variances) * shape, variances
 
 
-def covered(scale: Scale, errors: FloatArray, variances: FloatArray) -> float:
-    return float(np.mean(np.abs(errors) <= Z * np.sqrt(scale(variances))))
+def covered(scale: Scale, errors: FloatArray, variances: FloatArray, width: float = Z) -> float:
+    return float(np.mean(np.abs(errors) <= width * np.sqrt(scale(variances)) * (1.0 + 1e-12)))
 
 
 def test_level_and_quantile_belong_together() -> None:
@@ -59,13 +59,41 @@ def test_units_of_errors_and_variances_do_not_matter(unit: float) -> None:
     assert (stretched.a, unit * stretched.b) == pytest.approx((plain.a, plain.b), rel=1e-4)
 
 
-@pytest.mark.parametrize("freedom", [2.5, 4.0])
+@pytest.mark.parametrize("freedom", [4.0, 6.0])
 def test_heavy_tails_still_give_ninety_per_cent(freedom: float) -> None:
     errors, variances = draw(0.03, 2.0, freedom=freedom)
     scale = fit_scale(errors, variances)
     assert covered(scale, errors, variances) == pytest.approx(LEVEL, abs=1.5 / N)
     assert covered(scale, *draw(0.03, 2.0, freedom=freedom, seed=2)) == pytest.approx(LEVEL, abs=0.01)
     assert scale.b / scale.a == pytest.approx(2.0 / 0.03, rel=0.1)
+
+
+@pytest.mark.parametrize("freedom", [2.2, 2.5])
+def test_heavier_tails_give_ninety_eight_per_cent_within_three(freedom: float) -> None:
+    """Where Student's 99 % quantile is over 3 / 1.645 times that at 95 %: below 3.6 degrees of freedom."""
+    errors, variances = draw(0.03, 2.0, freedom=freedom)
+    scale = fit_scale(errors, variances)
+    assert covered(scale, errors, variances, TAIL_Z) == pytest.approx(TAIL_LEVEL, abs=1.5 / N)  # by construction
+    new = draw(0.03, 2.0, freedom=freedom, seed=2)
+    assert covered(scale, *new, TAIL_Z) == pytest.approx(TAIL_LEVEL, abs=4e-3)  # four binomial errors
+    assert covered(scale, errors, variances) > LEVEL + 0.01
+    assert scale.b / scale.a == pytest.approx(2.0 / 0.03, rel=0.1)
+
+
+def test_the_wider_of_both_levels_decides() -> None:
+    """A hundred scores 0.01, 0.02, ... 1, of which a few are replaced by larger ones."""
+    scores = np.arange(1.0, 101.0) / 100.0
+    assert level_factor(scores, np.ones(100)) == pytest.approx(0.91 / Z)
+    odd = scores.copy()
+    for n, outer in ((1, 0.99), (2, 9.0), (3, 9.0)):  # 0.98 x 99 = 97.02: the next, the second largest
+        odd[-n:] = 9.0
+        assert level_factor(odd, np.ones(100)) == pytest.approx(max(0.91 / Z, outer / TAIL_Z))
+        assert np.mean(odd <= TAIL_Z * level_factor(odd, np.ones(100))) >= TAIL_LEVEL
+    # a level above 98 % is asked of both
+    assert level_factor(scores, np.ones(100), 1.0) == pytest.approx(1.0 / Z)
+    odd[:] = [0.1] * 99 + [9.0]
+    assert level_factor(odd, np.ones(100), 1.0) == pytest.approx(9.0 / Z)
+    assert level_factor(odd, np.ones(100)) == pytest.approx(0.1 / Z)
 
 
 def test_a_few_gross_errors_do_not_decide() -> None:
