@@ -32,7 +32,7 @@ from gapkit.potential.training.fit import FitPlan, fit_state
 from gapkit.potential.training.new_points import NewPoints, Number, given_points
 from gapkit.potential.training.reference_energies import ReferenceEnergies
 from gapkit.potential.training.source import labelled_batch, open_source
-from gapkit.potential.training.types_of_noise import kinds_by_type, types_of_noise
+from gapkit.potential.training.types_of_noise import kinds_by_type, said_of, types_of_noise
 from gapkit.potential.training.update import Update
 from gapkit.progress import Stages
 from gapkit.sparse import SparseSelector
@@ -202,7 +202,9 @@ class GAP(FittedPotential):
         known = replace(known, reference=source.reference_energies(self.reference_energies, report, known))
         plan = FitPlan.of(self.terms, self.n_sparse, self.truncation, batch)
         check_reach(plan.of_terms, report.nearest_distance)
-        plan = replace(plan, types=types_of_noise(noise, report.config_types))
+        if noise.by_config_type:
+            plan = replace(plan, types=types_of_noise(noise, report.config_types))
+            stages.say(said_of(plan.types, report.config_types))
         announce(self._estimate(batch, plan), resources)
         store = None if keep_rows is False else ArrayStore(None if keep_rows is True else keep_rows)
         state, self.evidence_ = fit_state(source, plan, known, noise, rng, resources, saved, store)

@@ -9,7 +9,7 @@ import pytest
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from gapkit import GAP, Noise, load
-from gapkit.exceptions import InputError, Interrupted
+from gapkit.exceptions import HyperparameterWarning, InputError, Interrupted
 from gapkit.gp.solver import solve_weights
 from gapkit.potential.training import accumulator, checkpoint, types_of_noise
 from gapkit.potential.training import rows as training
@@ -227,6 +227,15 @@ def test_given_noise_stays(given, frames):
 def test_kept_rows_are_refused(frames):
     with pytest.raises(InputError, match="`keep_rows` must be False with"):
         by_type().fit(frames, keep_rows=True)
+
+
+def test_which_types_have_their_own_noise_is_said(frames, capsys):
+    by_type(progress=True).fit(frames)
+    assert "noise of their own for 'cold', 'hot'; common or given for 'few'" in capsys.readouterr().err
+    with pytest.warns(HyperparameterWarning, match=r"`by_config_type` has no effect.*'default'"):
+        model = by_type().fit(make_frames(20))
+    assert model.noise_.per_config_type == {}
+    assert model.noise_.forces == small_model(noise=None).fit(make_frames(20)).noise_.forces
 
 
 def test_estimates_count_the_triangles(frames):

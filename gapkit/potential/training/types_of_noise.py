@@ -14,13 +14,16 @@ Source: Gelman et al., Bayesian Data Analysis (2013), sections 3.2 and 5.1, for 
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
+from gapkit.exceptions import HyperparameterWarning
 from gapkit.gp.evidence.maximise import EvidenceResult, Freedom, SearchSettings, maximise
 from gapkit.gp.evidence.objective import EvidenceObjective
 from gapkit.gp.factors import TriangularFactor
 from gapkit.gp.noise import Noise
+from gapkit.printing import quoted
 from gapkit.structures.report import ConfigTypeCount
 from gapkit.targets import TARGETS
 
@@ -60,15 +63,28 @@ def is_key(name: str) -> bool:
 
 def types_of_noise(noise: Noise, counts: Iterable[ConfigTypeCount]) -> tuple[str, ...]:
     """Configuration types whose noise evidence is to find, in alphabetical order."""
-    if not noise.by_config_type:
-        return ()
     counts = list(counts)
     leader = next((kind for kind in BY_TYPE if any(own.n_labels[kind] for own in counts)), BY_TYPE[0])
-    if leader not in noise.free:
+    if not noise.by_config_type or leader not in noise.free or len(counts) < 2:
         return ()
     enough = [own for own in counts if own.n_labels[leader] >= LEAST and own.config_type not in noise.per_config_type]
     largest = sorted(enough, key=lambda own: (-own.n_labels[leader], own.config_type))[:MOST]
     return tuple(sorted(own.config_type for own in largest))
+
+
+def said_of(types: Sequence[str], counts: Iterable[ConfigTypeCount]) -> str:
+    """Which types get a noise of their own and which do not; HyperparameterWarning if none does."""
+    others = [own.config_type for own in counts if own.config_type not in types]
+    if not types:
+        warnings.warn(
+            f"`by_config_type` has no effect: it needs two configuration types or more, one of them with {LEAST} "
+            f"labels of {' or '.join(BY_TYPE)} or more and no given noise, and the training set has "
+            f"{', '.join(map(quoted, others))}; see `config_type` of `LabelKeys`",
+            HyperparameterWarning,
+            stacklevel=4,
+        )
+    shared = f"; common or given for {', '.join(map(quoted, others))}" if others else ""
+    return f"fit: noise of their own for {', '.join(map(quoted, types)) or 'no types'}{shared}"
 
 
 def kinds_by_type(noise: Noise) -> tuple[str, ...]:
