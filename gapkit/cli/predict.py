@@ -21,7 +21,10 @@ from gapkit.targets import TARGETS
 
 PREFIX = "gap_"
 # What is written, of frames into `info` and of atoms into `arrays`, and what it is called among `Predictions`.
-OF_FRAMES = {"energy": "energy", "stress": "stress", "energy_std": "energy_std", "stress_std": "stress_std"}
+OF_FRAMES = {
+    "energy": "energy", "stress": "stress", "energy_std": "energy_std", "stress_std": "stress_std",
+    "extrapolating_frame": "extrapolating_frames",
+}  # fmt: skip
 OF_ATOMS = {
     "forces": "forces", "local_energy": "local_energies", "local_energy_std": "local_energies_std",
     "forces_std": "forces_std", "novelty": "novelty", "extrapolating": "extrapolating",
@@ -80,7 +83,7 @@ def _with_results(atoms: Atoms, i: int, predictions: Predictions, prefix: str) -
         held = {name: of.pop(name) for of in (of_frame, of_atoms) for name in RESULTS if name in of}
         result.calc = SinglePointCalculator(result, **held)
     for name, value in of_frame.items():
-        result.info[prefix + name] = value if np.ndim(value) else float(value)
+        result.info[prefix + name] = value if np.ndim(value) else value.item()
     for name, value in of_atoms.items():
         result.set_array(prefix + name, value)
     if predictions.std is not None:

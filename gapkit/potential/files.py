@@ -34,7 +34,7 @@ from gapkit.uncertainty.calibration import Calibration
 from gapkit.uncertainty.conformal import LEAST
 from gapkit.uncertainty.novelty import NoveltyDetector
 
-MODEL = Kind("gapkit-model", 2, "model file", "`model.save`", "copy it again, or fit it again")
+MODEL = Kind("gapkit-model", 3, "model file", "`model.save`", "copy it again, or fit it again")
 
 Packed = dict[str, np.ndarray | PackedTriangle]
 
