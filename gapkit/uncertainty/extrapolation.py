@@ -65,13 +65,17 @@ class Extrapolation:
     symbols: tuple[str, ...] = ()
 
     @property
-    def score(self) -> FloatArray:
-        """Largest sign (n_frames,) of every frame over its threshold: above 1 is extrapolation."""
+    def of_atoms(self) -> FloatArray:
+        """Largest of the three signs (n_atoms,) of every atom over its threshold: above 1 is extrapolation."""
         closer = (1.0 - self.pair) / PAIR_MARGIN  # 1 where a pair is too close, 0 at the closest known
-        of_atoms = np.fmax(np.fmax(self.novelty, self.distance), closer)
-        of_atoms = np.where(np.isnan(self.novelty) & self.atoms, np.inf, of_atoms)
+        found = np.fmax(np.fmax(self.novelty, self.distance), closer)
+        return np.where(np.isnan(self.novelty) & self.atoms, np.inf, found)
+
+    @property
+    def score(self) -> FloatArray:
+        """Largest sign (n_frames,) of every frame, that of its average included: above 1 is extrapolation."""
         most = np.zeros(len(self.frames))
-        np.maximum.at(most, self.frame_of_atom, of_atoms)
+        np.maximum.at(most, self.frame_of_atom, self.of_atoms)
         return np.fmax(most, self.average)
 
     def reasons(self, frame: int | None = None) -> list[str]:

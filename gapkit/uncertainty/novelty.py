@@ -32,7 +32,7 @@ from gapkit.uncertainty.tail import TAIL, Tail
 # Default rate of flagged atoms in structures like the training set.
 FALSE_ALARM = 1e-3
 # Rate of frames flagged by their average, over that of atoms.
-FRAMES_PER_ATOM = 2.0
+FRAMES_PER_ATOM = 5.0
 # Bound of thresholds: a few odd configurations must not hide all others.
 LARGEST_NOVELTY = 0.5
 

@@ -24,8 +24,8 @@ from gapkit.uncertainty.scale import LEVEL, Z
 
 # Shares of the prior below which a target says nothing of its scale, and the fewest targets of a kind that count.
 LEAST_SHARE, FEWEST = 0.1, 3
-# A prior residual is never ignored, and a single odd kind does not make bars that say nothing.
-LIMITS = (0.5, 10.0)
+# The prior is never taken for less than it says, and a single odd kind does not make bars that say nothing.
+LIMITS = (1.0, 10.0)
 # g = t^4 / (1 + t^4): nothing where structures are like the training set, for all that c may be.
 SHARPNESS = 4
 

@@ -101,11 +101,9 @@ class Calibrated(Method):
             signs = model.extrapolation(frames)
             assert p.energy_std is not None
             assert p.forces_std is not None
-            # a pair within the known range says nothing: most have some near its lower end
-            closer = np.where(signs.pair < 1.0, 1.0 / signs.pair, 0.0)
-            largest = np.fmax(np.fmax(signs.novelty, signs.distance), closer)
+            largest = np.fmax(signs.of_atoms, signs.average[signs.frame_of_atom])
             return Judgement(
-                p.energy, p.forces, p.energy_std, p.forces_std, of_atoms(p.forces_std), largest, signs.atoms
+                p.energy, p.forces, p.energy_std, p.forces_std, of_atoms(p.forces_std), largest, signs.forces
             )
 
         return judge
