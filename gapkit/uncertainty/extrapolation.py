@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 
@@ -13,6 +15,14 @@ from gapkit.typing import BoolArray, FloatArray, IntArray
 PAIR_MARGIN = 0.02
 # Reasons that are printed; `reasons` has all.
 PRINTED = 5
+
+
+def closeness(pair: FloatArray) -> FloatArray:
+    """Sign of pairs whose distances over the shortest known ones are `pair`, any shape.
+
+    Zero at the shortest known one, above 1 where it is too close.
+    """
+    return (1.0 - np.asarray(pair)) / PAIR_MARGIN
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -67,9 +77,7 @@ class Extrapolation:
     @property
     def of_atoms(self) -> FloatArray:
         """Largest of the three signs (n_atoms,) of every atom over its threshold: above 1 is extrapolation."""
-        closer = (1.0 - self.pair) / PAIR_MARGIN  # 1 where a pair is too close, 0 at the closest known
-        found = np.fmax(np.fmax(self.novelty, self.distance), closer)
-        return np.where(np.isnan(self.novelty) & self.atoms, np.inf, found)
+        return np.fmax(np.fmax(self.novelty, self.distance), closeness(self.pair))
 
     @property
     def score(self) -> FloatArray:
@@ -79,22 +87,25 @@ class Extrapolation:
         return np.fmax(most, self.average)
 
     def reasons(self, frame: int | None = None) -> list[str]:
-        """Why frames (None: all) and their atoms are flagged, in words, the strongest sign of a frame first."""
-        chosen = np.flatnonzero(self.frames) if frame is None else np.array([frame])
-        starts = np.searchsorted(self.frame_of_atom, np.arange(len(self.frames)))
-        lines = []
-        for f in chosen:
+        """Why frames (None: all) and their atoms are flagged, in words.
+
+        Of a frame its average comes first, then its atoms, the strongest sign first.
+        """
+        return list(self._reasons(np.flatnonzero(self.frames) if frame is None else np.array([frame])))
+
+    def _reasons(self, frames: IntArray) -> Iterator[str]:
+        starts = np.searchsorted(self.frame_of_atom, np.arange(len(self.frames) + 1))
+        signs = self.of_atoms
+        for f in frames:
             if self.average[f] > 1.0:
-                lines.append(
-                    f"frame {f}: its average neighbourhood is {self.average[f]:.3g} times as far from that of any "
-                    "training frame as is usual"
+                yield (
+                    f"frame {f}: its average neighbourhood is {self.average[f]:.3g} times the threshold away from that "
+                    "of any training frame"
                 )
-            own = np.flatnonzero(self.atoms & (self.frame_of_atom == f))
-            for atom in own[np.argsort(-np.nan_to_num(self.novelty[own], posinf=1e300), kind="stable")]:
+            own = starts[f] + np.flatnonzero(self.atoms[starts[f] : starts[f + 1]])
+            for atom in own[np.argsort(-signs[own], kind="stable")]:
                 name = self.symbols[atom] if self.symbols else f"Z = {self.numbers[atom]}"
-                where = f"frame {f}, atom {atom - starts[f]} ({name})"
-                lines.append(f"{where}: {self._of_atom(atom)}")
-        return lines
+                yield f"frame {f}, atom {atom - starts[f]} ({name}): {self._of_atom(atom)}"
 
     def _of_atom(self, atom: int) -> str:
         signs = []
@@ -104,9 +115,10 @@ class Extrapolation:
             signs.append(f"novelty {self.novelty[atom]:.3g} times the threshold")
         if self.distance[atom] > 1.0:
             signs.append(f"distance to the training set {self.distance[atom]:.3g} times the threshold")
-        if self.pair[atom] < 1.0 - PAIR_MARGIN:
-            known = "closest known pair" if self.pair[atom] > 0.0 else "closest known pair, of which there is none"
-            signs.append(f"a neighbour at {self.pair[atom]:.3g} of the {known}")
+        if self.pair[atom] == 0.0:
+            signs.append("a pair of species that the training set lacks")
+        elif closeness(self.pair[atom]) > 1.0:
+            signs.append(f"a neighbour at {self.pair[atom]:.3g} of the closest known pair")
         if self.nearest_frame[atom] >= 0 and np.isfinite(self.distance[atom]):
             place = f"atom {self.nearest_atom[atom]} of " if self.nearest_atom[atom] >= 0 else ""
             most_alike = f"{place}training frame {self.nearest_frame[atom]}, {self.distance[atom]:.3g} thresholds away"
@@ -117,7 +129,7 @@ class Extrapolation:
         signs = {
             "novelty": (self.novelty > 1.0, np.max, self.novelty, "threshold"),
             "distance": (self.distance > 1.0, np.max, self.distance, "threshold"),
-            "pair": (self.pair < 1.0 - PAIR_MARGIN, np.min, self.pair, "closest known"),
+            "pair": (closeness(self.pair) > 1.0, np.min, self.pair, "closest known"),
             "average": (self.average > 1.0, np.max, self.average, "threshold"),
         }
         rows = []
@@ -132,7 +144,6 @@ class Extrapolation:
         )
         lines = [head, *columns(("sign", "atoms or frames", "most extreme"), rows)]
         worst = np.flatnonzero(self.frames)[np.argsort(-self.score[self.frames], kind="stable")]
-        reasons = [line for frame in worst[:PRINTED] for line in self.reasons(frame)]
-        lines += reasons[:PRINTED]
-        more = len(reasons) > PRINTED or len(worst) > PRINTED
-        return "\n".join([*lines, "... (`reasons()` has all)"] if more else lines)
+        reasons = list(islice(self._reasons(worst), PRINTED + 1))
+        more = ["... (`reasons()` has all)"] if len(reasons) > PRINTED else []
+        return "\n".join([*lines, *reasons[:PRINTED], *more])

@@ -25,7 +25,7 @@ from gapkit.io.arrays import Array, Arrays, ascending
 from gapkit.io.values import ELEMENTS
 from gapkit.typing import BoolArray, FloatArray, IntArray
 from gapkit.uncertainty.averages import NO_KIND, FrameAverages, KnownAverages
-from gapkit.uncertainty.extrapolation import PAIR_MARGIN, Extrapolation
+from gapkit.uncertainty.extrapolation import Extrapolation, closeness
 from gapkit.uncertainty.neighbourhoods import FRAMES, WHITENING, Vectors, Whitening, nearest, nearest_others
 from gapkit.uncertainty.tail import TAIL, Tail
 
@@ -148,8 +148,7 @@ class NoveltyDetector:
         if self.averages is not None:
             signs, kinds = self.averages.signs(FrameAverages.of(vectors, frame_of_atom, n_frames))
             average = signs / self.average_threshold(false_alarm)
-        unknown = ~np.isin(numbers, list(self.species)) & bool(self.species)
-        flagged = (relative > 1.0) | (distance > 1.0) | (pair < 1.0 - PAIR_MARGIN) | unknown
+        flagged = (relative > 1.0) | (distance > 1.0) | (closeness(pair) > 1.0)  # unknown species: infinite novelty
         frames = (np.bincount(frame_of_atom[flagged], minlength=n_frames) > 0) | (average > 1.0)
         return Extrapolation(
             relative, distance, pair, average, flagged, frames, false_alarm, numbers, frame_of_atom, nearest_frame,
