@@ -60,8 +60,8 @@ class PriorScale:
         """Factor, ceiling in a printed unit, and how far it can be believed."""
         source = "no kind was novel when it was left out"
         if self.n_kinds:
-            wider = widening(self.n_kinds)
-            source = f"from {self.n_kinds} kinds left out, {wider:.2f} times wider for their small number"
+            kinds = "1 kind" if self.n_kinds == 1 else f"{self.n_kinds} kinds"
+            source = f"from {kinds} left out, {widening(self.n_kinds):.2f} times wider for their small number"
         most = f", at most {np.sqrt(self.ceiling) * factor:.3g} {unit}" if np.isfinite(self.ceiling) else ""
         return f"c = {self.factor:.3g} ({source}){most}"
 
@@ -73,8 +73,7 @@ class PriorScale:
             some = (share > LEAST_SHARE) & (prior > 0.0)
             if np.count_nonzero(some) >= FEWEST:
                 missing = np.maximum((errors[some] / Z) ** 2 - known[some], 0.0)
-                with np.errstate(divide="ignore"):
-                    x = np.where(missing < ceiling, missing / np.maximum(1.0 - missing / ceiling, 1e-12), np.inf)
+                x = missing / np.maximum(1.0 - missing / ceiling, 1e-12)  # no c is enough beyond the ceiling
                 needs.append(float(np.sqrt(np.quantile(x / prior[some], LEVEL, method="higher"))))
         if not needs:
             return cls(ceiling=ceiling)
