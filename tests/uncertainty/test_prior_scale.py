@@ -73,7 +73,8 @@ def test_the_factor_has_limits() -> None:
     assert PriorScale.fit([(0.0 * errors, known, prior, share)] * 3, np.inf).factor == LIMITS[0]
     assert PriorScale.fit([(1e3 * errors, known, prior, share)] * 3, np.inf).factor == LIMITS[1]
     # errors that no variance under the ceiling explains
-    assert PriorScale.fit([(1e3 * errors, known, prior, share)] * 3, 1.0).factor == LIMITS[1]
+    ones = np.ones(100)
+    assert PriorScale.fit([(4.0 * ones, 0.0 * ones, 10.0 * ones, ones)], (4.0 / Z) ** 2 - 0.1).factor == LIMITS[1]
 
 
 @pytest.mark.parametrize("why", ["no kinds", "nothing novel", "two targets", "no prior"])
