@@ -83,10 +83,10 @@ def kind_factors(scores: FloatArray, frames: IntArray, kinds: IntArray, n_kinds:
         own = kinds[frames] == kind
         values = scores[own][scores[own] > smallest]
         counts[kind] = n = len(np.unique(frames[own]))
-        if values.size and pooled > 0.0:
+        if values.size:
             few = values.size < MANY * n
-            power = n / (n + (COMMON_OF_ONE if few else COMMON_OF_MANY))
-            found[kind] = np.clip((_level(values, pooled, few=few) / pooled) ** power, *LIMITS)
+            over_all = _bounded_mean(values / pooled) if few else _level(values) / pooled
+            found[kind] = np.clip(over_all ** (n / (n + (COMMON_OF_ONE if few else COMMON_OF_MANY))), *LIMITS)
     return found, counts
 
 
@@ -96,10 +96,11 @@ def widening(counts: IntArray) -> FloatArray:
     return np.where(counts > 0, stdtrit(np.maximum(counts, 1), 0.5 + LEVEL / 2) / stdtrit(total, 0.5 + LEVEL / 2), 1.0)
 
 
-def _level(values: FloatArray, pooled: float | None = None, *, few: bool = False) -> float:
-    """Quantile of scores at 90 % over that of a normal distribution; of few ones their bounded root mean square."""
-    if values.size == 0:
-        return 0.0
-    if not few or pooled is None:
-        return float(np.quantile(values, LEVEL, method="higher")) / Z
-    return pooled * float(np.sqrt(np.mean(np.minimum(values / pooled, LARGEST_SCORE) ** 2)))
+def _level(values: FloatArray) -> float:
+    """Quantile of scores (n,) at 90 % over that of a normal distribution; 0 without any."""
+    return float(np.quantile(values, LEVEL, method="higher")) / Z if values.size else 0.0
+
+
+def _bounded_mean(values: FloatArray) -> float:
+    """Root mean square of scores (n,), none of which counts as more than three."""
+    return float(np.sqrt(np.mean(np.minimum(values, LARGEST_SCORE) ** 2)))
