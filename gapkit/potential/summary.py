@@ -41,7 +41,9 @@ def summarise(state: FittedState, parameters: Mapping[str, Any] | None = None) -
     lines.extend(_labels(parameters or {}))
     if state.calibration is not None:
         lines.extend("  " + line for line in state.calibration.summary().splitlines())
-        lines.append("    an error bar is sqrt(m^2 (a^2 + b^2 s^2) + v), s the posterior standard deviation of the same quantity,")
+        lines.append(
+            "    an error bar is sqrt(m^2 (a^2 + b^2 s^2) + v), s the posterior standard deviation of the same quantity,"
+        )
         lines.append("    m the factor of its kind and neighbourhood, v what is added where structures are novel")
     lines.extend("  " + line for line in _thresholds(state.detector))
     seconds = state.metadata.get("seconds", {})

@@ -75,7 +75,7 @@ def groups_to_leave_out(
     kinds: Kinds, points: FloatArray, frames: IntArray, n_atoms: IntArray, most: int, budget: int,
     rng: np.random.Generator,
 ) -> list[tuple[str, IntArray]]:  # fmt: skip
-    """Groups of frames, each to be left out together, of up to `most` atoms each and about `budget` together.
+    """Groups of frames, each to be left out together, of up to `most` atoms each and `budget` together.
 
     A group is a kind, or of a larger one a cluster of similar frames, the one farthest from the others.  `points`
     (n, r) are averages of the frames `frames` (n,); `n_atoms` (n_frames,) are those of all frames.
@@ -86,13 +86,13 @@ def groups_to_leave_out(
     chosen: list[tuple[str, IntArray]] = []
     left = budget
     for k in rng.permutation(len(groups)):
-        name, own = groups[k]
-        if n_atoms[own].sum() > most:
+        (name, own), limit = groups[k], min(most, left)
+        if limit > 0 and n_atoms[own].sum() > limit:
             own = own[row_of[own] != NONE]
-            own = _farthest_part(points[row_of[own]], own, n_atoms, most)
+            own = _farthest_part(points[row_of[own]], own, n_atoms, limit)
             name += ", a part"
         size = int(n_atoms[own].sum())
-        if 0 < size <= min(most, left) and len(own) < len(kinds.of_frame):
+        if 0 < size <= limit and len(own) < len(kinds.of_frame):
             chosen.append((name, own))
             left -= size
     return chosen

@@ -148,7 +148,10 @@ def prior_scales(
                 known = calibration.known_variances(name, left.data, factors)
                 own = (of_atoms if name == "forces" else of_frames)[left.targets]
                 of_kinds[name].append(_of_kind(left.errors, known, left.prior, own))
-    return {name: PriorScale.fit(found, ceilings.get(name, np.inf)) for name, found in of_kinds.items()}
+    scales = {name: PriorScale.fit(found, ceilings.get(name, np.inf)) for name, found in of_kinds.items()}
+    if "stress" in scales and "energy" in scales:
+        scales["stress"] = replace(scales["energy"], ceiling=ceilings.get("stress", np.inf))
+    return scales
 
 
 def _averages(

@@ -27,7 +27,7 @@ from gapkit.uncertainty.novelty import KnownSpecies, NoveltyDetector
 ATOMS_LEFT_OUT = 4000
 LARGEST_FRAME = 1000
 # Most atoms of a kind that is left out, and the part of all atoms left out that are left out with their kind.
-ATOMS_OF_A_KIND, PART_OF_KINDS = 600, 0.3
+ATOMS_OF_A_KIND, PART_OF_KINDS = 600, 0.25
 # Frames of every kind among those that are left out one at a time.
 OF_EACH_KIND = 6
 
