@@ -42,7 +42,7 @@ def summarise(state: FittedState, parameters: Mapping[str, Any] | None = None) -
     if state.calibration is not None:
         lines.extend("  " + line for line in state.calibration.summary().splitlines())
         lines.append(
-            "    an error bar is sqrt(m^2 (a^2 + b^2 s^2) + v), s the posterior standard deviation of the same quantity,"
+            "    an error bar is sqrt(m^2 (a^2 + b^2 s^2) + v): s the posterior standard deviation of the quantity,"
         )
         lines.append("    m the factor of its kind and neighbourhood, v what is added where structures are novel")
     lines.extend("  " + line for line in _thresholds(state.detector))
