@@ -50,13 +50,14 @@ class GAPCalculator(PotentialCalculator):
     Notes
     -----
     Properties, in ASE's units and signs: `energy`, `free_energy` (eV), `energies` (n_atoms,; eV), `forces` (n_atoms, 3;
-    eV/Å), `stress` (6,; eV/Å^3, only for a three-dimensional cell), and on request `energies_std` (n_atoms,; eV), its
-    parts `energies_data_std` (posterior: what more data would reduce) and `energies_prior_std` (prior residual: what
-    the sparse points cannot see).
+    eV/Å), `stress` (6,; eV/Å^3, only for a three-dimensional cell), and on request `energies_std` (n_atoms,; eV;
+    epistemic, whatever `std` is), its parts `energies_data_std` (posterior: what more data would reduce) and
+    `energies_prior_std` (prior residual: what the sparse points cannot see).
 
     On request, for about half the price of a plain step on top: `novelty` (n_atoms,; over the threshold of the model,
-    above 1 is unlike the training set) and `extrapolating` (n_atoms,), flags of atoms with any sign of extrapolation,
-    where no error bar was ever checked.  They need a model with thresholds (any but one of ``calibration=None``).
+    above 1 is unlike the training set) and `extrapolating` (n_atoms,), flags of atoms whose force depends on an atom
+    with any sign of extrapolation, where no error bar was ever checked.  They need a model with thresholds (any but one
+    of ``calibration=None``).
 
     On request, for some tens of times the price of a plain step: `energy_std` (eV), `forces_std` (n_atoms, 3; eV/Å) and
     `stress_std` (6,; eV/Å^3), the calibrated error bars.  Request them with ``atoms.calc.get_property("forces_std")``.
@@ -103,6 +104,7 @@ class GAPCalculator(PotentialCalculator):
         }  # fmt: skip
         self.results |= {name: values for name, values in found.items() if values is not None}
         if p.local_data_variance is not None and p.local_prior_variance is not None:
+            self.results["energies_std"] = np.sqrt(p.local_data_variance + p.local_prior_variance)
             self.results["energies_data_std"] = np.sqrt(p.local_data_variance)
             self.results["energies_prior_std"] = np.sqrt(p.local_prior_variance)
         if p.energy_std is not None:

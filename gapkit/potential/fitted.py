@@ -105,7 +105,8 @@ class FittedPotential(BaseEstimator):
         ----------
         return_std : bool or "local"
             Also standard deviations of energies, forces and stresses, flags of extrapolation, and the local ones with
-            their parts; "local": those of the local energies alone, for less than twice the price of a prediction.
+            their parts; "local": those of the local energies alone, epistemic, for less than twice the price of a
+            prediction.
         std : {"calibrated", "epistemic", "total"} or None
             What the standard deviations are, see `Predictions`; None: calibrated if the model is.
         interval : float or None

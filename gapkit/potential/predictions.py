@@ -45,7 +45,7 @@ class Predictions:
     virial                (n_frames, 3, 3)   eV         -stress * volume
     local_energies        (n_atoms,)         eV         contributions of the atoms; they sum to `energy`
     offsets               (n_frames + 1,)    1          atoms of frame f are offsets[f] .. offsets[f + 1] - 1
-    local_energies_std    (n_atoms,)         eV         square root of data variance plus prior residual
+    local_energies_std    (n_atoms,)         eV         of the contributions
     local_data_variance   (n_atoms,)         eV^2       posterior variance that more data would reduce
     local_prior_variance  (n_atoms,)         eV^2       prior variance that the sparse points cannot see
     unseen                (n_atoms,)         1          part of the prior that the sparse points cannot see, 0 to 1
@@ -54,22 +54,27 @@ class Predictions:
     forces_std            (n_atoms, 3)       eV/Å       of each component
     stress_std            (n_frames, 6)      eV/Å^3     of each component
     energy_interval, ...                                half-widths of intervals, shapes and units of the stds
-    extrapolating         (n_atoms,)         bool       whether an atom's neighbourhood is unlike the training set
+    extrapolating         (n_atoms,)         bool       whether an atom's force depends on an atom that is unlike the
+                                                        training set: itself, a neighbour, or any of a frame
+                                                        with the sign of the average
+    extrapolating_frames  (n_frames,)        bool       whether a frame has such an atom, or this sign
     ====================  =================  =========  ==================================================
 
     All from `local_energies_std` on are None unless they were asked for, and NaN or None where the model has no
-    calibration of their kind.  `std` says what the three stds are:
+    calibration of their kind.  `std` says what the stds are:
 
     "calibrated"  the error to expect against a reference calculation: the posterior brought to scale by residuals of
                   configurations that were left out of the fit.  Not valid where `extrapolating`.
     "epistemic"   the posterior as it is: what the model lacks data for.  It orders errors, it is no error bar.
     "total"       epistemic plus the noise of the labels (aleatoric), as for a new label.
 
-    The local stds and variances are always epistemic: local energies are not labels, nothing can calibrate them, and
-    their std is large where only sums of them are determined.  `variances` holds the two parts of epistemic variances:
-    covariances of energies, of the forces of every atom (3 x 3) and of virials (6 x 6).  `unseen` is small in absolute
-    terms for the smooth kernels of SOAP; `novelty` is the same on the one scale that is used everywhere.  It is None
-    where the model has no thresholds (a fit with ``calibration=None``), infinite for a species that has none.
+    Of local energies, "calibrated" is the calibration of energies per atom, whose parts they are: no label can check
+    it.  With ``return_std="local"``, and as "total", their std is epistemic, the square root of the sum of both
+    variances, which always are.  It is large where only sums of local energies are determined.  `variances` holds the
+    two parts of epistemic variances: covariances of energies, of the forces of every atom (3 x 3) and of virials
+    (6 x 6).  `unseen` is small in absolute terms for the smooth kernels of SOAP; `novelty` is the same on the one scale
+    that is used everywhere.  It is None where the model has no thresholds (a fit with ``calibration=None``), infinite
+    for a species that has none.
     """
 
     energy: FloatArray

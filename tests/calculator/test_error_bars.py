@@ -102,11 +102,21 @@ def test_signs_of_extrapolation_are_those_of_the_model(model, atoms):
     far.set_cell(far.cell.array * 0.85, scale_atoms=True)
     for frame in (atoms, far):
         found, calculator = model.extrapolation(frame), GAPCalculator(model, n_jobs=1)
-        np.testing.assert_array_equal(calculator.get_property("extrapolating", frame), found.atoms)
+        np.testing.assert_array_equal(calculator.get_property("extrapolating", frame), found.forces)
         np.testing.assert_allclose(calculator.get_novelty(frame), found.novelty, rtol=1e-7)
         np.testing.assert_allclose(model.predict(frame, return_std=True).novelty, found.novelty, rtol=1e-7)
         assert not {*ERROR_BARS, "energies_std", "energies_data_std"} & set(calculator.results)
     assert found.novelty.max() > 1
+
+
+def test_local_energies_stay_epistemic(model, atoms):
+    """Whatever else was asked for: one property, one meaning."""
+    expected = model.predict(atoms, return_std=True, std="epistemic").local_energies_std
+    for first in ("energies_std", "energies_prior_std", "forces_std"):
+        calculator = GAPCalculator(model)
+        calculator.get_property(first, atoms)
+        np.testing.assert_allclose(calculator.get_energies_std(atoms), expected, rtol=1e-4, err_msg=first)
+    assert (np.abs(model.predict(atoms, return_std=True).local_energies_std / expected - 1) > 0.01).all()
 
 
 def test_molecules_have_no_error_bar_of_stress(model):

@@ -77,8 +77,8 @@ RESULTS = {
 }  # fmt: skip
 # Of the contracts that subclasses write, arrays in and arrays out, or of scikit-learn and ASE.
 METHODS = {
-    GAP: "calibrate covariance estimate extend extrapolation fit is_extrapolating jackknife leave_one_out partial_fit "
-    "predict sample save score to_quip",
+    GAP: "calibrate covariance difference estimate extend extrapolation fit is_extrapolating jackknife leave_one_out "
+    "partial_fit predict sample save score to_quip",
     SettingsSearch: "fit", Noise: "from_gap_fit", SOAP: "fit transform",
 }  # fmt: skip
 
@@ -120,6 +120,7 @@ def valid() -> dict[str, Any]:
     crystal = bulk("Cu", cubic=True)
     return {
         "self": model, "model": model, "estimator": model, "frames": FRAMES, "frames_test": FRAMES, "train": FRAMES,
+        "frames_a": FRAMES, "frames_b": FRAMES[:1],
         "test": FRAMES, "others": FRAMES, "snapshots": FRAMES, "atoms": crystal, "bulk": crystal, "lattice": crystal,
         "crystal": crystal, "batch": to_batch(FRAMES), "batches": [to_batch(FRAMES)], "noise": Noise(0.1, 0.1, 0.1),
         "descriptor": SOAP(4.0, 3, 2), "n": 2, "n_select": 2, "rng": np.random.default_rng(0), "X": np.eye(3),

@@ -10,6 +10,7 @@ import pytest
 from ase import Atoms
 from ase.build import bulk
 from ase.calculators.singlepoint import SinglePointCalculator
+from ase.neighborlist import neighbor_list
 from sklearn.base import clone
 
 from gapkit import load
@@ -137,49 +138,112 @@ def test_calibrated_is_the_default_and_not_the_posterior(model, fresh):
         model.predict(fresh, return_std=True, std=s) for s in (None, "calibrated", "epistemic")
     )
     assert_identical(default, named)
-    for name in STDS:
+    for name in (*STDS, "local_energies_std"):
         assert (getattr(default, name) != getattr(epistemic, name)).all()
-    np.testing.assert_array_equal(default.local_energies_std, epistemic.local_energies_std)
+    for name in ("local_data_variance", "local_prior_variance", "unseen", "novelty"):
+        np.testing.assert_array_equal(getattr(default, name), getattr(epistemic, name))
 
 
-def test_calibrated_energies_by_the_formula(copper_model):
-    """a^2 + b^2 of the data part per atom, plus the share of the prior."""
-    frames = [*make_frames(5, seed=6), squeezed(0.93), squeezed(0.9)]
-    found = copper_model.predict(frames, return_std=True)
-    parts = copper_model.predict(frames, return_std=True, std="epistemic").variances.energy
-    scale = copper_model.calibration_.scales["energy"]
-    t2 = copper_model.extrapolation(frames).novelty.reshape(-1, 4).max(axis=1) ** 2
-    data, prior = parts.data[:, 0, 0] / 16, parts.prior[:, 0, 0] / 16
-    expected = scale.a**2 + scale.b**2 * data + t2 / (1 + t2) * prior
-    np.testing.assert_allclose((found.energy_std / 4) ** 2, expected, rtol=1e-3)  # negligible shares are left out
-    assert t2.max() > 0.1 > t2.min()
+def g(t):
+    """Share of the prior."""
+    return t**4 / (1 + t**4)
 
 
-def test_calibrated_forces_by_the_formula(alloy_model):
-    """As energies, times the difficulty of every atom's neighbourhood, here made larger than it is."""
-    known = alloy_model.calibration_.difficulty
+def saturated(x, ceiling):
+    return x * ceiling / (x + ceiling)
+
+
+def with_large_factors(model):
+    """Difficulties larger than they are, a factor of the kind, and scales of the prior that are not 1."""
+    known, calibration = model.calibration_.difficulty, model.calibration_
     harder = {z: (whitening, replace(of, logs=15 * of.logs)) for z, (whitening, of) in known.items()}
-    calibration = replace(alloy_model.calibration_, difficulty=harder)
-    model = alloy_model.with_state(replace(alloy_model.state_, calibration=calibration))
-    frames = [*make_frames(5, n_gold=3, seed=6), squeezed(0.93)]
-    found = model.predict(frames, return_std=True)
-    parts = model.predict(frames, return_std=True, std="epistemic").variances.forces
+    priors = {name: replace(of, factor=1.7, n_kinds=3) for name, of in calibration.priors.items()}
+    factors = {name: np.array([1.3 + 0.2 * i]) for i, name in enumerate(calibration.scales)}
+    kinds = replace(calibration.kinds, factors=factors)
+    calibration = replace(calibration, difficulty=harder, priors=priors, kinds=kinds)
+    return model.with_state(replace(model.state_, calibration=calibration))
+
+
+@pytest.fixture(scope="module")
+def enlarged(alloy_model):
+    assert alloy_model.calibration_.kinds.names == ("default",)
+    return with_large_factors(alloy_model)
+
+
+@pytest.fixture(scope="module")
+def from_known_to_new():
+    """Three frames like the training set, three that are stretched; no pair is closer than the closest known one."""
+    frames = make_frames(6, n_gold=3, seed=6, size=0.06)
+    for k, atoms in enumerate(frames[3:]):
+        atoms.set_cell(atoms.cell.array * (1.04 + 0.04 * k), scale_atoms=True)
+    return frames
+
+
+def test_calibrated_energies_by_the_formula(enlarged, from_known_to_new):
+    """m^2 (a^2 + b^2 of the data part) per atom, plus the share of the prior below its ceiling."""
+    found = enlarged.predict(from_known_to_new, return_std=True)
+    parts = enlarged.predict(from_known_to_new, return_std=True, std="epistemic").variances.energy
+    signs, calibration = enlarged.extrapolation(from_known_to_new), enlarged.calibration_
+    assert (signs.pair > 1).all()
+    t = np.maximum(signs.novelty.reshape(-1, 4).max(axis=1), signs.average**2)
+    assert t.max() > 1 > 0.5 > t.min()
+    scale, prior = calibration.scales["energy"], calibration.priors["energy"]
+    data, unseen = parts.data[:, 0, 0] / 16, parts.prior[:, 0, 0] / 16
+    least = 1.3**2 * (scale.a**2 + scale.b**2 * data)
+    expected = least + saturated(1.7**2 * g(t) * unseen, prior.ceiling)
+    known = t < NEGLIGIBLE
+    assert 0 < known.sum() < 4
+    np.testing.assert_allclose((found.energy_std / 4)[~known] ** 2, expected[~known], rtol=SAME)
+    np.testing.assert_allclose((found.energy_std / 4)[known] ** 2, least[known], rtol=SAME)
+
+
+def test_calibrated_local_energies_by_the_formula(enlarged, from_known_to_new):
+    """As energies per atom, with the atom's own novelty and variances; alone they stay epistemic."""
+    found = enlarged.predict(from_known_to_new, return_std=True)
+    scale, prior = enlarged.calibration_.scales["energy"], enlarged.calibration_.priors["energy"]
+    unseen = saturated(1.7**2 * g(found.novelty) * found.local_prior_variance, prior.ceiling)
+    expected = 1.3**2 * (scale.a**2 + scale.b**2 * found.local_data_variance) + unseen
+    np.testing.assert_allclose(found.local_energies_std**2, expected, rtol=1e-10)
+    assert (unseen > 0.02 * expected).any()
+    for asked in ({"return_std": "local"}, {"return_std": True, "std": "epistemic"}):
+        p = enlarged.predict(from_known_to_new, **asked)
+        np.testing.assert_allclose(
+            p.local_energies_std**2, found.local_data_variance + found.local_prior_variance, rtol=1e-3
+        )
+
+
+def test_calibrated_forces_by_the_formula(enlarged, from_known_to_new):
+    """As energies, times the difficulty of every atom's neighbourhood, as novel as the most novel atom around."""
+    frames, calibration = from_known_to_new, enlarged.calibration_
+    found = enlarged.predict(frames, return_std=True)
+    parts = enlarged.predict(frames, return_std=True, std="epistemic").variances.forces
     data, prior = (np.einsum("ncc->nc", part) for part in (parts.data, parts.prior))
     batch = to_batch(frames, labels=False)
-    vectors = local_vectors(model.state_.apply(batch))
-    m = model.calibration_.factors(vectors, 24)[:, None]
-    assert m.max() > 1.1 > 0.9 > m.min()
-    scale = model.calibration_.scales["forces"]
+    vectors = local_vectors(enlarged.state_.apply(batch))
+    m = calibration.factors("forces", vectors, np.repeat(np.arange(6), 4), np.zeros(6, int))[:, None]
+    np.testing.assert_allclose(
+        m, 1.5 * calibration.factors("forces", vectors, np.repeat(np.arange(6), 4), -np.ones(6, int))[:, None]
+    )
+    assert m.max() > 1.65 > 1.35 > m.min()
+    scale = calibration.scales["forces"]
     least = m**2 * (scale.a**2 + scale.b**2 * data)
-    t2 = model.extrapolation(frames).novelty[:, None] ** 2
-    most = least + t2 / (1 + t2) * prior  # without shares that are negligible
-    assert (found.forces_std**2 > least * (1 - SAME)).all()
-    assert (found.forces_std**2 < most * (1 + SAME)).all()
-    known = t2[:, 0] < NEGLIGIBLE**2
-    assert known.sum() > 3
+    signs = enlarged.extrapolation(frames)
+    t = np.concatenate([largest_nearby(a, signs.novelty[4 * k : 4 * k + 4]) for k, a in enumerate(frames)])
+    t = np.maximum(t, np.repeat(signs.average**2, 4))[:, None]
+    expected = least + saturated(1.7**2 * g(t) * prior, calibration.priors["forces"].ceiling)
+    known = t[:, 0] < NEGLIGIBLE
     np.testing.assert_allclose(found.forces_std[known] ** 2, least[known], rtol=SAME)
-    assert t2[20:].min() > NEGLIGIBLE**2
-    np.testing.assert_allclose(found.forces_std[20:] ** 2, most[20:], rtol=SAME)
+    assert (~known).sum() > 8
+    np.testing.assert_allclose(found.forces_std[~known] ** 2, expected[~known], rtol=SAME)
+    assert (expected[12:] > 1.1 * least[12:]).any()
+
+
+def largest_nearby(atoms, values, cutoff=4.0):
+    """Largest value of every atom and its neighbours."""
+    largest = values.copy()
+    for i, j in zip(*neighbor_list("ij", atoms, cutoff), strict=True):
+        largest[i] = max(largest[i], values[j])
+    return largest
 
 
 def test_asking_changes_no_prediction(model, fresh):
@@ -193,7 +257,7 @@ def test_frames_do_not_influence_each_other(model, fresh):
     together = model.predict(fresh[:5], return_std=True, interval=0.9)
     for i, atoms in enumerate(fresh[:5]):
         alone = model.predict(atoms, return_std=True, interval=0.9)
-        for name in STDS + INTERVALS + ("extrapolating",):
+        for name in (*STDS, *INTERVALS, "extrapolating", "extrapolating_frames", "local_energies_std"):
             all_of_them = getattr(together, name)
             mine = all_of_them[4 * i : 4 * i + 4] if len(all_of_them) == 20 else all_of_them[[i]]
             np.testing.assert_allclose(getattr(alone, name), mine, rtol=1e-7, err_msg=name)
@@ -225,7 +289,9 @@ def test_intervals_cover(model, fresh):
     for name, values in labels_of(fresh).items():
         errors, widths = np.abs(getattr(p, name) - values), getattr(p, f"{name}_interval")
         assert 0.75 <= np.mean(errors <= widths) <= 1.0
-        assert widths.mean() < 4.0 * errors.mean()
+        own = ~(p.extrapolating if name == "forces" else p.extrapolating_frames)  # others have the prior's bars
+        assert own.mean() > 0.5
+        assert widths[own].mean() < 4.0 * errors[own].mean()
 
 
 def test_intervals_grow_with_the_level(model, fresh):
@@ -470,6 +536,7 @@ def test_threads_change_nothing(alloy_model):
         expected = getattr(p, name)
         np.testing.assert_allclose(getattr(q, name), expected, rtol=0, atol=SAME * expected.max(), err_msg=name)
     np.testing.assert_array_equal(q.extrapolating, p.extrapolating)
+    np.testing.assert_array_equal(q.extrapolating_frames, p.extrapolating_frames)
 
 
 @pytest.mark.parametrize("std", [None, "epistemic", "total"])
@@ -511,9 +578,34 @@ def test_structures_like_the_training_set_are_mostly_known(copper_model, alloy_m
         frames = make_frames(40, n_gold=n_gold, seed=6)
         found = model.extrapolation(frames)
         assert found.atoms.mean() <= most
-        np.testing.assert_array_equal(found.frames, found.atoms.reshape(-1, 4).any(axis=1))
+        of_average = found.average > 1
+        assert of_average.mean() <= most
+        np.testing.assert_array_equal(found.frames, found.atoms.reshape(-1, 4).any(axis=1) | of_average)
         np.testing.assert_array_equal(model.is_extrapolating(frames), found.frames)
-        np.testing.assert_array_equal(model.predict(frames, return_std=True).extrapolating, found.atoms)
+        p = model.predict(frames, return_std=True)
+        np.testing.assert_array_equal(p.extrapolating, found.forces)
+        np.testing.assert_array_equal(p.extrapolating_frames, found.frames)
+
+
+def test_forces_that_depend_on_what_is_unlike_the_training_set(copper_model):
+    """A strange atom flags its neighbours' forces; a frame that is strange as a whole flags all."""
+    wide = squeezed(1.0) * (4, 2, 2)
+    wide.rattle(0.03, seed=0)
+    wide.positions[0] += [0.0, 0.5, 0.0]
+    strained = squeezed(1.0) * (3, 1, 1)
+    strained.set_cell(strained.cell.array * 1.025, scale_atoms=True)
+    frames = [wide, strained]
+    found = copper_model.extrapolation(frames)
+    own, mine = found.atoms[:64], found.forces[:64]
+    assert 0 < own.sum() < mine.sum() < 64
+    np.testing.assert_array_equal(mine, largest_nearby(wide, own.astype(float)) > 0)
+    np.testing.assert_array_equal(found.average > 1, [False, True])
+    assert not found.atoms[64:].any()
+    assert found.forces[64:].all()
+    assert found.frames.all()
+    p = copper_model.predict(frames, return_std=True)
+    np.testing.assert_array_equal(p.extrapolating, found.forces)
+    np.testing.assert_array_equal(p[1].extrapolating_frames, [True])
 
 
 STRANGE = {

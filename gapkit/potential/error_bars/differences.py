@@ -6,6 +6,7 @@ Errors of similar structures are alike, and cancel: the variance of w . E, E the
 
 with the covariances C of the posterior, a, b and v the calibration of energies per atom (`uncertainty.calibration`),
 and f what brings 90 % of the differences between configurations that were left out within 1.645 standard deviations.
+The repulsion that close pairs gain (`close_pairs`) counts as wholly correlated.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from gapkit.exceptions import InputError, NotFittedModelError
 from gapkit.gp.instances import AppliedBasis
 from gapkit.gp.rows import design_rows
 from gapkit.gp.variance.targets import covariance_parts
+from gapkit.potential.error_bars.close_pairs import closer_than_known
 from gapkit.potential.error_bars.extrapolation import compare_with_training, novelty_of_targets
 from gapkit.potential.state import FittedState
 from gapkit.structures import to_batch
@@ -79,14 +81,16 @@ def energy_difference(
     signs, _ = compare_with_training(state, applied, p.unseen)
     _, novelty = novelty_of_targets(signs.novelty, signs.average, batch, applied.neighbours)
     data, prior = covariance_parts(applied, state.sparse.posterior, ("energy",))
+    closer = closer_than_known(applied, state.detector)
     scale, per_atom = calibration.scales["energy"], weights * batch.n_atoms_per_frame
     size = float(per_atom @ per_atom)
-    own = weights * calibration.factors("energy", {}, batch.frame_of_atom, signs.kinds)
+    own = weights * closer.of_frames * calibration.factors("energy", {}, batch.frame_of_atom, signs.kinds)
     known = float(np.sum((own * batch.n_atoms_per_frame) ** 2)) * scale.a**2 + scale.b**2 * float(own @ data @ own)
-    shared = weights * np.sqrt(share_of_prior(novelty))
+    shared = weights * closer.of_frames * np.sqrt(share_of_prior(novelty))
     # the scale is that of energies per atom
     unseen = size * calibration.prior("energy").of_share(np.array(max(float(shared @ prior @ shared), 0.0) / size))
-    variance = calibration.difference**2 * known + float(unseen)
+    repulsion = float(weights @ closer.gained["energy"][:, 0])
+    variance = calibration.difference**2 * known + float(unseen) + repulsion**2
     return EnergyDifference(float(weights @ p.energy), float(np.sqrt(variance)), factors, bool(signs.frames.any()))
 
 

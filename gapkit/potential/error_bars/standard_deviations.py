@@ -11,13 +11,14 @@ from gapkit.exceptions import InputError, NotFittedModelError
 from gapkit.gp.instances import AppliedBasis
 from gapkit.gp.variance.targets import target_variances
 from gapkit.neighbours import NeighbourList
-from gapkit.potential.error_bars.close_pairs import closer_than_known
+from gapkit.potential.error_bars.close_pairs import LOCAL, ClosePairs, closer_than_known
 from gapkit.potential.error_bars.extrapolation import compare_with_training, novelty_of_targets
 from gapkit.potential.predictions import Predictions
 from gapkit.potential.state import FittedState
 from gapkit.structures import AtomsBatch
 from gapkit.targets import TARGETS
-from gapkit.uncertainty.calibration import NEGLIGIBLE
+from gapkit.typing import FloatArray
+from gapkit.uncertainty.calibration import NEGLIGIBLE, Calibration
 from gapkit.uncertainty.extrapolation import Extrapolation
 from gapkit.uncertainty.neighbourhoods import Vectors
 
@@ -53,7 +54,7 @@ def predict_with_error_bars(
         p = replace(p, extrapolating=known[0].forces, extrapolating_frames=known[0].frames)
     if kind == "calibrated":
         assert known is not None
-        bars = _calibrated(state, applied, *known, interval, n_jobs)
+        bars = _calibrated(state, applied, p, *known, interval, n_jobs)
     else:
         bars = _epistemic(state, applied, kind == "total", n_jobs)
     return replace(p, std=kind, **bars)
@@ -78,8 +79,8 @@ def _epistemic(state: FittedState, applied: AppliedBasis, noisy: bool, n_jobs: i
 
 
 def _calibrated(
-    state: FittedState, applied: AppliedBasis, signs: Extrapolation, vectors: Vectors, interval: float | None,
-    n_jobs: int | None,
+    state: FittedState, applied: AppliedBasis, p: Predictions, signs: Extrapolation, vectors: Vectors,
+    interval: float | None, n_jobs: int | None,
 ) -> dict[str, Any]:  # fmt: skip
     """Calibrated standard deviations, and intervals at the level `interval`, of the kinds with a calibration."""
     batch, calibration = applied.batch, state.calibration
@@ -99,14 +100,15 @@ def _calibrated(
     found = target_variances(applied, posterior, kinds=kinds, prior_of=prior_of, n_jobs=n_jobs)
     n_atoms = batch.n_atoms_per_frame
     bars: dict[str, Any] = {"energy_std": np.full(batch.n_frames, np.nan)}
+    bars["local_energies_std"] = _of_local_energies(calibration, p, batch, signs, closer)
     for kind in kinds:
         parts, target, name = found.parts[kind], TARGETS[kind], shown[kind].name
-        factor = 1.0 if target.per_atom else target.shown.factor(n_atoms, batch.volumes)[:, None] ** 2
-        data, prior = (np.einsum("ncc->nc", part) * factor for part in (parts.data, parts.prior))
+        factor = 1.0 if target.per_atom else target.shown.factor(n_atoms, batch.volumes)[:, None]
+        data, prior = (np.einsum("ncc->nc", part) * factor**2 for part in (parts.data, parts.prior))
         factors = calibration.factors(name, vectors, batch.frame_of_atom, signs.kinds)
         novelties = of_atoms if target.per_atom else of_frames
         variances = calibration.variances(name, data, prior, novelties, factors)
-        std = np.sqrt(variances + closer[kind] * factor)
+        std = np.sqrt(closer.widened(kind, variances, factor))
         if target.shown.per == "atom":
             std = std * n_atoms[:, None]
         bars[f"{name}_std"] = std if target.shape else std[:, 0]
@@ -115,3 +117,17 @@ def _calibrated(
             width = std * calibration.intervals[name].factors(interval, *groups)[:, None]
             bars[f"{name}_interval"] = width if target.shape else width[:, 0]
     return bars
+
+
+def _of_local_energies(
+    calibration: Calibration, p: Predictions, batch: AtomsBatch, signs: Extrapolation, closer: ClosePairs
+) -> FloatArray:
+    """Standard deviations (n_atoms,) in eV by the calibration of energies per atom; NaN where there is none."""
+    assert p.local_data_variance is not None
+    assert p.local_prior_variance is not None
+    if "energy" not in calibration.scales:
+        return np.full(batch.n_atoms, np.nan)
+    data, prior = p.local_data_variance[:, None], p.local_prior_variance[:, None]
+    factors = calibration.factors("energy", {}, batch.frame_of_atom, signs.kinds)[batch.frame_of_atom]
+    variances = calibration.variances("energy", data, prior, signs.novelty, factors)
+    return np.asarray(np.sqrt(closer.widened(LOCAL, variances))[:, 0])
