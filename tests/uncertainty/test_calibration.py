@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from gapkit.exceptions import CalibrationError
+from gapkit.exceptions import CalibrationError, InputError
 from gapkit.io.arrays import Arrays, Given
-from gapkit.typing import FloatArray, IntArray
+from gapkit.typing import BoolArray, FloatArray, IntArray
 from gapkit.uncertainty.calibration import Calibration, fit_calibration
 from gapkit.uncertainty.conformal import Intervals
 from gapkit.uncertainty.neighbourhoods import Vectors
-from gapkit.uncertainty.prior_scale import share_of_prior
+from gapkit.uncertainty.prior_scale import PriorScale, share_of_prior
 from gapkit.uncertainty.scale import Scale, Z
 
 SPECIES = (29, 79)
@@ -209,3 +211,93 @@ def test_arrays_and_back(data: Data, kinds: tuple[str, ...]) -> None:
     assert list(after.difficulty) == list(before.difficulty)
     new = Data(20, 5)
     np.testing.assert_array_equal(new.factors(after), new.factors(before))
+
+
+def whole(data: Data) -> Calibration:
+    """Two kinds, priors of two quantities and a factor of differences."""
+    residuals, n = data.residuals, len(data.kinds)
+    kinds = np.where(np.arange(n) % 4 > 0, 0, 1)
+    known = {kind: np.ones(len(frames), bool) for kind, (frames, _, _) in residuals.items()}
+    fitted = fit_calibration(
+        residuals, known, data.atoms, data.numbers, data.novelty, data.vectors, kinds, ("a", "b"), source="frames"
+    )
+    priors = {"energy": PriorScale(2.0, 0.25, 4), "forces": PriorScale(3.0, np.inf, 0)}
+    return replace(fitted, priors=priors, difference=1.25)
+
+
+def read(arrays: dict[str, np.ndarray], kinds: tuple[str, ...] = ()) -> Calibration:
+    source = Arrays(Given(arrays), {})
+    found = Calibration.from_arrays(source, 400, "frames", dict.fromkeys(SPECIES, 3), kinds)
+    source.check_all_taken()
+    return found
+
+
+def test_kinds_priors_and_differences_are_kept(data: Data) -> None:
+    before = whole(data)
+    after = read(before.to_arrays(), ("a", "b"))
+    assert after.priors == before.priors
+    assert after.difference == 1.25
+    assert before.kinds is not None
+    assert after.kinds is not None
+    assert after.kinds.names == ("a", "b")
+    np.testing.assert_array_equal(after.kinds.counts, [300, 100])
+    some = np.array([0, 1, -1])
+    for kind in SCALES:
+        np.testing.assert_array_equal(after.kinds.of(kind, some), before.kinds.of(kind, some))
+        assert (after.kinds.of(kind, some)[:2] != 1.0).all()
+    assert after.summary() == before.summary()
+
+
+def test_files_of_before_have_neither_kinds_nor_priors_nor_differences(data: Data) -> None:
+    arrays = whole(data).to_arrays()
+    new = [name for name in arrays if name.startswith(("kind_", "prior_")) or name == "difference"]
+    assert len(new) == 7  # counts, three times factors, two priors
+    after = read({name: array for name, array in arrays.items() if name not in new})
+    assert (after.priors, after.difference, after.kinds) == ({}, 1.0, None)
+    np.testing.assert_array_equal(after.factors("energy", {}, np.zeros(0, int), np.array([0, 1, -1])), 1.0)
+    prior, novelty = np.array([[3.0]]), np.array([1.0])
+    np.testing.assert_allclose(after.prior("forces")(prior, novelty), 1.5)  # the prior itself
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("difference", np.zeros(1), "`difference` must hold"),
+        ("prior_forces", np.array([-1.0, 1.0, 1.0]), "`prior_forces` must hold"),
+        ("prior_forces", np.array([1.0, np.nan, 1.0]), "`prior_forces` must hold"),
+        ("kind_factors_forces", np.array([1.0, 0.0]), "`kind_factors_forces` must hold"),
+        ("kind_factors_forces", np.ones(3), r"`kind_factors_forces` must have shape \(2,\), got \(3,\)"),
+        ("kind_counts", np.array([3, -1]), "`kind_counts` must hold"),
+    ],
+)
+def test_damaged_files_are_refused(data: Data, name: str, value: np.ndarray, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        read(whole(data).to_arrays() | {name: value}, ("a", "b"))
+
+
+def test_the_summary_tells_kinds_and_priors(data: Data) -> None:
+    fitted = whole(data)
+    assert fitted.kinds is not None
+    lines = fitted.summary().splitlines()
+    assert lines[4:7] == [f"  {kind} by kind, times: {fitted.kinds.in_words(kind)}" for kind in SCALES]
+    assert lines[7].startswith("  energy of new kinds: c = 2 (from 4 kinds left out")
+    assert lines[7].endswith("at most 500 meV/atom")
+    assert lines[8] == "  forces of new kinds: c = 3 (no kind was novel when it was left out)"
+
+
+def test_only_known_structures_set_the_level(data: Data) -> None:
+    """Every other label has an error a hundred times as large, and is of a structure that is novel."""
+    frames, errors, variances = data.residuals["energy"]
+    known = np.arange(len(frames)) % 2 == 0
+
+    def scale(residuals: tuple[IntArray, FloatArray, FloatArray], mask: BoolArray) -> Scale:
+        fitted = fit_calibration(
+            {"energy": residuals}, {"energy": mask}, data.atoms, data.numbers, data.novelty, data.vectors, data.kinds,
+            NAMES, source="frames",
+        )  # fmt: skip
+        assert fitted.n_configurations == np.count_nonzero(mask)
+        return fitted.scales["energy"]
+
+    wrong = np.where(known[:, None], errors, 100.0 * errors)
+    everything = scale((frames[known], errors[known], variances[known]), np.ones(np.count_nonzero(known), bool))
+    assert scale((frames, wrong, variances), known) == everything
