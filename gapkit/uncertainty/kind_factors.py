@@ -2,9 +2,9 @@
 
 A kind whose configurations, left out one at a time, have larger errors for their variances than others has wider bars:
 its factor is the level of its |error| / sigma over that of all, to the power n / (n + n_0), n the configurations of the
-kind and n_0 those that the common level weighs.  Where n is small it is wider by Student's quantile at n degrees of
-freedom over that at N, all configurations.  A structure belongs to the kind of the training frame with the most similar
-average (`averages`).
+kind and n_0 those that the common level weighs.  Where n is small it is wider by Student's quantile at n + n_0 degrees
+of freedom over that at N + n_0, N all configurations.  A structure belongs to the kind of the training frame with the
+most similar average (`averages`).
 
 With it, intervals hold by kind: of exchangeable configurations of a kind a part of about p is covered at the level p,
 as far as its factor is known.  Source: Vovk, Gammerman and Shafer, Algorithmic Learning in a Random World (2005),
@@ -92,8 +92,8 @@ def kind_factors(scores: FloatArray, frames: IntArray, kinds: IntArray, n_kinds:
 
 def widening(counts: IntArray) -> FloatArray:
     """Student's quantiles (n_kinds,) for so many configurations over that for all; 1 for a kind without any."""
-    total = max(int(counts.sum()), 1)
-    return np.where(counts > 0, stdtrit(np.maximum(counts, 1), 0.5 + LEVEL / 2) / stdtrit(total, 0.5 + LEVEL / 2), 1.0)
+    own, all_of_them = (stdtrit(n + COMMON_OF_MANY, 0.5 + LEVEL / 2) for n in (counts, counts.sum()))
+    return np.where(counts > 0, own / all_of_them, 1.0)
 
 
 def _level(values: FloatArray) -> float:

@@ -1,7 +1,7 @@
 """Kinds of structures: the groups of frames at whose level error bars must hold.
 
 Kinds are configuration types where they are named, and clusters of average neighbourhoods where all frames bear one
-name.  Source: MacQueen, Proc. 5th Berkeley Symp. 1, 281 (1967), k-means.
+name, or nearly each its own.  Source: MacQueen, Proc. 5th Berkeley Symp. 1, 281 (1967), k-means.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ from gapkit.typing import BoolArray, FloatArray, IntArray
 FRAMES_OF_A_CLUSTER, MOST_CLUSTERS = 25, 8
 # Fewest frames of a kind that tell what is usual in it.
 COMMON = 20
-
+# Names beyond so many, or of fewer frames on average, are no kinds; and the most groups that are left out.
+MOST_NAMES, FRAMES_OF_A_NAME = 50, 3
+MOST_GROUPS = 8
 
 NONE = -1  # no kind is known
 
@@ -31,11 +33,13 @@ class Kinds:
 
     @classmethod
     def of(cls, config_types: Sequence[str], averages: FloatArray, frames: IntArray) -> Kinds:
-        """From names (n_frames,), and averages (n, r) of some frames (n,) where all names are the same."""
+        """From names (n_frames,), or averages (n, r) of some frames (n,) where the names tell no kinds."""
         names, of_frame = np.unique(np.asarray(config_types, dtype=str), return_inverse=True)
         n_clusters = int(np.clip(len(averages) // FRAMES_OF_A_CLUSTER, 1, MOST_CLUSTERS))
-        if len(names) > 1 or n_clusters == 1:
+        if 1 < len(names) <= min(MOST_NAMES, len(of_frame) // FRAMES_OF_A_NAME):
             return cls(of_frame.astype(np.int64), tuple(names.tolist()))
+        if n_clusters == 1:
+            return cls(np.zeros(len(of_frame), np.int64), (str(names[0]) if len(names) == 1 else "all",))
         of_some = _clusters(averages, n_clusters)
         of_frame = np.full(len(config_types), NONE)
         of_frame[frames] = of_some
@@ -75,7 +79,7 @@ def groups_to_leave_out(
     kinds: Kinds, points: FloatArray, frames: IntArray, n_atoms: IntArray, most: int, budget: int,
     rng: np.random.Generator,
 ) -> list[tuple[str, IntArray]]:  # fmt: skip
-    """Groups of frames, each to be left out together, of up to `most` atoms each and `budget` together.
+    """Up to eight groups of frames, each to be left out together, of up to `most` atoms each and `budget` together.
 
     A group is a kind, or of a larger one a cluster of similar frames, the one farthest from the others.  `points`
     (n, r) are averages of the frames `frames` (n,); `n_atoms` (n_frames,) are those of all frames.
@@ -86,13 +90,13 @@ def groups_to_leave_out(
     chosen: list[tuple[str, IntArray]] = []
     left = budget
     for k in rng.permutation(len(groups)):
-        (name, own), limit = groups[k], min(most, left)
-        if limit > 0 and n_atoms[own].sum() > limit:
+        name, own = groups[k]
+        if n_atoms[own].sum() > min(most, budget):
             own = own[row_of[own] != NONE]
-            own = _farthest_part(points[row_of[own]], own, n_atoms, limit)
+            own = _farthest_part(points[row_of[own]], own, n_atoms, min(most, max(budget // 2, 1)))
             name += ", a part"
         size = int(n_atoms[own].sum())
-        if 0 < size <= limit and len(own) < len(kinds.of_frame):
+        if 0 < size <= min(most, left) and len(own) < len(kinds.of_frame) and len(chosen) < MOST_GROUPS:
             chosen.append((name, own))
             left -= size
     return chosen

@@ -163,7 +163,9 @@ def test_groups_keep_to_their_sizes_and_the_budget(budget: int, seed: int) -> No
     assert len(set.union(set(), *of_kinds)) == len(found)  # each kind once
     for name, own in found:
         size_of_kind = n_atoms[kinds.of_frame == kinds.of_frame[own[0]]].sum()
-        assert name == kinds.names[kinds.of_frame[own[0]]] + (", a part" if size_of_kind > 600 else "")
+        is_part = size_of_kind > min(600, budget)
+        assert name == kinds.names[kinds.of_frame[own[0]]] + (", a part" if is_part else "")
+        assert not is_part or n_atoms[own].sum() <= max(budget // 2, 1)
     if budget == 10_000:
         assert len(found) == 5
     if budget == 0:
@@ -215,3 +217,13 @@ def test_the_same_draws_give_the_same_groups_and_others_other_ones() -> None:
     assert len(one) == 2
     assert one == same
     assert any(other != one for other in others)
+
+
+def test_names_that_tell_no_kinds() -> None:
+    """Nearly every frame has its own name: clusters, or one kind of all where there are too few frames."""
+    points = np.repeat(np.array([[0.0, 0.0], [5.0, 0.0]]), 30, axis=0)
+    points += 0.01 * np.random.default_rng(0).standard_normal(points.shape)
+    found = Kinds.of([f"frame {k}" for k in range(60)], points, np.arange(60))
+    assert found.names == ("cluster 1", "cluster 2")
+    assert len(set(found.of_frame[:30])) == len(set(found.of_frame[30:])) == 1
+    assert Kinds.of([f"frame {k}" for k in range(12)], points[:12], np.arange(12)).names == ("all",)
