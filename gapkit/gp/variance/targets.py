@@ -6,6 +6,10 @@ For targets with rows phi, and functionals of every block with prior covariance 
     prior residual   sum over blocks of delta^2 (K - phi (L L^T)^-1 phi^T).
 
 Both are matrices where a target has several components: 3 x 3 for the force of an atom, 6 x 6 for a virial.
+
+The data part takes rows as independent and misfit as noise, and is too small for both reasons (measured on silicon,
+lithium and an alloy): rows of one frame count for a third to a tenth of their number, and the misfit of the sparse
+points, which evidence calls noise, is left by any number of rows.  `uncertainty.calibration` brings it to scale.
 """
 
 from __future__ import annotations
