@@ -166,11 +166,12 @@ def test_calibration_is_a_part_of_the_fit(n_columns, n_atoms):
 
 
 def test_few_frames_are_left_out_where_the_fit_was_short(frames, monkeypatch):
-    """One at a time, frames of four atoms; three tenths of the atoms are those of kinds."""
+    """One at a time, frames of four atoms; a part of all atoms is those of kinds."""
     state = small_model(**MODEL).fit(frames).state_
     data, order = to_batch(frames), np.random.default_rng(0).permutation(len(frames))
-    for atoms, more, expected in ((1, 1, 10), (1, 59, 11), (1, 4000, 20), (123, 123, 22), (4000, 4000, 24)):
-        by_share = {estimate.SHARE_OF_CALIBRATION: atoms, estimate.LARGEST_SHARE: more}
+    for atoms, more, expected in ((1, 1, 10), (1, 41, 11), (1, 4000, 20), (86, 86, 22), (4000, 4000, 24)):
+        together = [int(np.ceil(some / (1.0 - learn.PART_OF_KINDS))) for some in (atoms, more)]
+        by_share = dict(zip((estimate.SHARE_OF_CALIBRATION, estimate.LARGEST_SHARE), together, strict=True))
         monkeypatch.setattr(estimate.FitCosts, "atoms_to_leave_out", lambda _, most, *how, by=by_share: by[how[0]])
         assert len(learn.frames_to_leave_out(state, data, order)) == expected
 
