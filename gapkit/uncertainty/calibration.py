@@ -32,7 +32,15 @@ from gapkit.uncertainty.scale import LEVEL, Scale, fit_scale, level_factor, scor
 # Novelty in units of its threshold; below it g is under a thousandth, and the prior residual is not computed.
 NEGLIGIBLE = 0.15
 
-PRIOR = Array((3,), 0.0, infinite=True)
+
+def _is_prior(numbers: np.ndarray) -> bool:
+    factor, ceiling, n_kinds = numbers
+    return bool(np.isfinite(factor) and ceiling > 0.0 and np.isfinite(n_kinds) and n_kinds == np.rint(n_kinds))
+
+
+PRIOR = Array(
+    (3,), 0.0, infinite=True, rule=("a finite factor, a ceiling above 0 and a whole number of kinds", _is_prior)
+)
 SPECIES = Array(("species",), 1, ELEMENTS, whole=True)
 
 

@@ -90,13 +90,15 @@ def groups_to_leave_out(
     chosen: list[tuple[str, IntArray]] = []
     left = budget
     for k in rng.permutation(len(groups)):
+        if len(chosen) == MOST_GROUPS or left <= 0:
+            break
         name, own = groups[k]
         if n_atoms[own].sum() > min(most, budget):
             own = own[row_of[own] != NONE]
             own = _farthest_part(points[row_of[own]], own, n_atoms, min(most, max(budget // 2, 1)))
             name += ", a part"
         size = int(n_atoms[own].sum())
-        if 0 < size <= min(most, left) and len(own) < len(kinds.of_frame) and len(chosen) < MOST_GROUPS:
+        if 0 < size <= min(most, left) and len(own) < len(kinds.of_frame):
             chosen.append((name, own))
             left -= size
     return chosen

@@ -8,7 +8,16 @@ import numpy as np
 import pytest
 
 from gapkit.typing import FloatArray, IntArray
-from gapkit.uncertainty.kinds import COMMON, FRAMES_OF_A_CLUSTER, MOST_CLUSTERS, NONE, Kinds, groups_to_leave_out
+from gapkit.uncertainty import kinds as kinds_module
+from gapkit.uncertainty.kinds import (
+    COMMON,
+    FRAMES_OF_A_CLUSTER,
+    MOST_CLUSTERS,
+    MOST_GROUPS,
+    NONE,
+    Kinds,
+    groups_to_leave_out,
+)
 
 
 def clouds(sizes: list[int], seed: int = 0) -> tuple[FloatArray, IntArray]:
@@ -149,7 +158,7 @@ def test_small_kinds_are_left_out_whole() -> None:
 
 
 @pytest.mark.parametrize("seed", range(5))
-@pytest.mark.parametrize("budget", [0, 49, 50, 320, 700, 10_000])
+@pytest.mark.parametrize("budget", [0, 1, 49, 50, 320, 700, 10_000])
 def test_groups_keep_to_their_sizes_and_the_budget(budget: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     kinds = named({"a": 5, "b": 30, "c": 60, "d": 100, "e": 200})
@@ -227,3 +236,33 @@ def test_names_that_tell_no_kinds() -> None:
     assert found.names == ("cluster 1", "cluster 2")
     assert len(set(found.of_frame[:30])) == len(set(found.of_frame[30:])) == 1
     assert Kinds.of([f"frame {k}" for k in range(12)], points[:12], np.arange(12)).names == ("all",)
+
+
+@pytest.mark.parametrize(("n_names", "n_each", "kept"), [(50, 3, True), (51, 3, False), (20, 3, True), (20, 2, False)])
+def test_how_many_names_are_kinds(n_names: int, n_each: int, kept: bool) -> None:
+    found = Kinds.of(np.repeat(np.arange(n_names), n_each).astype(str), np.zeros((0, 1)), np.zeros(0, np.int64))
+    assert len(found.names) == (n_names if kept else 1)
+    assert (found.names == ("all",)) == (not kept)
+
+
+def test_no_more_than_eight_groups_are_left_out() -> None:
+    kinds = named({f"{k}": 3 for k in range(20)})
+    found = leave_out(kinds)
+    assert len({name for name, _ in found}) == len(found) == MOST_GROUPS == 8
+
+
+def test_a_part_has_at_most_half_the_budget() -> None:
+    """Two kinds of 200 atoms each, of which 190 may be left out: parts of both, of up to 95 atoms."""
+    found = leave_out(named({"a": 20, "b": 20}), budget=190)
+    assert {name for name, _ in found} == {"a, a part", "b, a part"}
+    assert all(0 < len(own) <= 9 for _, own in found)
+
+
+def test_the_search_ends_with_the_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Clusters of large kinds take time: none are sought of kinds that cannot be left out any more."""
+    sought, search = [], kinds_module._farthest_part
+    monkeypatch.setattr(kinds_module, "_farthest_part", lambda *given: sought.append(1) or search(*given))
+    assert leave_out(named({"a": 100, "b": 100}), budget=0) == []
+    assert not sought
+    assert len(leave_out(named({f"{k}": 30 for k in range(20)}), most=100)) == MOST_GROUPS
+    assert MOST_GROUPS <= len(sought) < 12

@@ -9,8 +9,10 @@ from scipy.stats import norm
 from gapkit.exceptions import InputError
 from gapkit.io.arrays import Arrays, Given
 from gapkit.typing import FloatArray, IntArray
+from gapkit.uncertainty.averages import FrameAverages, KnownAverages
 from gapkit.uncertainty.extrapolation import Extrapolation
-from gapkit.uncertainty.novelty import FALSE_ALARM, KnownSpecies, NoveltyDetector
+from gapkit.uncertainty.neighbourhoods import Vectors
+from gapkit.uncertainty.novelty import FALSE_ALARM, FRAMES_PER_ATOM, NO_ATOM, KnownSpecies, NoveltyDetector
 from gapkit.uncertainty.tail import TAIL, Tail
 
 SPECIES = (6, 14)
@@ -242,3 +244,95 @@ def test_vectors_that_are_all_the_same() -> None:
     x = np.ones((20, 4))
     known = KnownSpecies.of(x, np.arange(20), np.zeros(20))
     assert not np.isnan(known.nearest(x)[0]).any()
+
+
+# ---------------------------------------------------------------------- a detector that knows averages
+
+
+def environments(n_frames: int, seed: int) -> tuple[Vectors, IntArray, IntArray]:
+    """Vectors of frames of six atoms of both species, their atomic numbers and frames."""
+    numbers = np.tile([6, 14, 14], 2 * n_frames)
+    x, _ = sample(np.random.default_rng(seed), len(numbers))
+    vectors = {z: (np.flatnonzero(numbers == z), x[numbers == z]) for z in SPECIES}
+    return vectors, numbers, np.arange(len(numbers)) // 6
+
+
+@pytest.fixture(scope="module")
+def whole() -> NoveltyDetector:
+    vectors, _, frames = environments(60, 10)
+    within = np.arange(len(frames)) % 6
+    species = {z: KnownSpecies.of(x, frames[own], np.full(60, 1e-3), within[own]) for z, (own, x) in vectors.items()}
+    averages = FrameAverages.of(vectors, frames, 60)
+    known = KnownAverages.of(averages, np.arange(60)).learned(averages, np.ones(60, bool), np.arange(60) % 4)
+    return NoveltyDetector(species, PAIRS, known)
+
+
+def compare(detector: NoveltyDetector, vectors: Vectors, numbers: IntArray, frames: IntArray) -> Extrapolation:
+    n = len(numbers)
+    return detector.detect(numbers, np.full(n, 1e-5), vectors, np.full(n, np.inf), frames, int(frames[-1]) + 1)
+
+
+SIGNS = ("novelty", "distance", "pair", "average", "atoms", "frames", "nearest_frame", "nearest_atom", "kinds")
+
+
+@pytest.mark.parametrize("rate", [1e-3, 0.01])
+def test_averages_are_in_units_of_their_threshold(whole: NoveltyDetector, rate: float) -> None:
+    vectors, numbers, frames = environments(20, 15)
+    n = len(numbers)
+    found = whole.detect(numbers, np.zeros(n), vectors, np.full(n, np.inf), frames, 40, rate)
+    assert whole.averages is not None
+    signs, kinds = whole.averages.signs(FrameAverages.of(vectors, frames, 40))
+    np.testing.assert_allclose(found.average, signs / whole.averages.tail.threshold(FRAMES_PER_ATOM * rate))
+    np.testing.assert_array_equal(found.kinds, kinds)
+
+
+def test_a_detector_with_averages_is_kept_in_files(whole: NoveltyDetector) -> None:
+    arrays = Arrays(Given(whole.to_arrays()), {})
+    after = NoveltyDetector.from_arrays(arrays, dict.fromkeys(SPECIES, 4))
+    arrays.check_all_taken()
+    new = environments(20, 11)
+    one, two = compare(whole, *new), compare(after, *new)
+    for name in SIGNS:
+        np.testing.assert_array_equal(getattr(two, name), getattr(one, name))
+    assert (one.kinds >= 0).all()
+    assert (one.nearest_atom >= 0).all()
+
+
+def test_files_of_before_know_neither_averages_nor_atoms(whole: NoveltyDetector) -> None:
+    arrays = {k: part for k, part in whole.to_arrays().items() if not k.startswith(("average_", "atoms_"))}
+    before = NoveltyDetector.from_arrays(Arrays(Given(arrays), {}), dict.fromkeys(SPECIES, 4))
+    new = environments(20, 11)
+    one, two = compare(whole, *new), compare(before, *new)
+    for name in ("novelty", "distance", "atoms", "nearest_frame"):
+        np.testing.assert_array_equal(getattr(two, name), getattr(one, name))
+    assert np.isnan(two.average).all()
+    np.testing.assert_array_equal(two.kinds, -1)
+    np.testing.assert_array_equal(two.nearest_atom, NO_ATOM)
+    assert before.average_threshold() == np.inf
+
+
+def test_new_training_frames_are_known(whole: NoveltyDetector) -> None:
+    """They are nearest to themselves, under their numbers; thresholds stay, and pairs come closer."""
+    vectors, numbers, frames = environments(5, 12)
+    far = {z: (own, x + 30.0) for z, (own, x) in vectors.items()}
+    assert compare(whole, far, numbers, frames).atoms.all()
+    grown = whole.with_known(far, frames, 5, 60, {(6, 6): 1.0, (6, 14): 9.0, (8, 8): 2.0})
+    found = compare(grown, far, numbers, frames)
+    assert not found.frames.any()
+    np.testing.assert_allclose(found.distance, 0.0, atol=1e-6)
+    np.testing.assert_allclose(found.average, 0.0, atol=1e-6)
+    np.testing.assert_array_equal(found.nearest_frame, 60 + frames)
+    np.testing.assert_array_equal(found.nearest_atom, np.arange(30) % 6)
+    assert grown.thresholds() == whole.thresholds()
+    assert grown.average_threshold() == whole.average_threshold()
+    assert grown.pairs == PAIRS | {(6, 6): 1.0, (8, 8): 2.0}
+
+
+def test_the_same_signs_in_other_coordinates(whole: NoveltyDetector) -> None:
+    """x = x' B, of species 14 alone."""
+    B = np.linalg.qr(np.random.default_rng(13).normal(size=(6, 4)))[0]
+    vectors, numbers, frames = environments(20, 14)
+    others = vectors | {14: (vectors[14][0], vectors[14][1] @ B.T)}
+    one, two = compare(whole, vectors, numbers, frames), compare(whole.turned({14: B}), others, numbers, frames)
+    for name in SIGNS:
+        np.testing.assert_allclose(getattr(two, name), getattr(one, name), rtol=1e-6)
