@@ -2,12 +2,14 @@
 
     sigma_cal^2 = m^2 (a^2 + b^2 sigma_data^2) + v(sigma_prior^2)
 
-sigma_data is the data part of the posterior standard deviation, m the factor of the structure's kind (`kind_factors`),
-of forces times the difficulty of the neighbourhood (`difficulty`),
-sigma_prior the prior residual, v its scale (`prior_scale`).  a, b and m are learned from configurations left out that
-look like the rest of the training set: they tell how far the next frame of a kind is.  v is learned from kinds left
-out: it tells how far the next kind is.  The prior residual has a share g = t^4 / (1 + t^4), t the novelty in units of
-its threshold: between training points it says nothing about errors, beyond them everything.
+sigma_data is the data part of the posterior standard deviation, sigma_prior its rest, the prior residual.  m is the
+factor of the structure's kind (`kind_factors`), of forces times the difficulty of the neighbourhood (`difficulty`); v
+is the scale of the prior residual (`prior_scale`).
+
+a, b and m are learned from configurations left out that look like the rest of the training set: they tell how far the
+next frame of a kind is.  v is learned from kinds left out: it tells how far the next kind is.  The prior residual has a
+share g = t^4 / (1 + t^4), t the novelty in units of its threshold: between training points it says nothing about
+errors, beyond them everything.
 """
 
 from __future__ import annotations
