@@ -163,50 +163,66 @@ class Calibration:
         return cls(scales, intervals, difficulty, n_configurations, source, priors, factor, of_kinds)
 
 
-def fit_calibration(
-    residuals: dict[str, tuple[IntArray, FloatArray, FloatArray]], known: dict[str, BoolArray], atoms: IntArray,
-    numbers: IntArray, novelty: FloatArray, vectors: Vectors, kinds: IntArray, names: tuple[str, ...], *, source: str,
-) -> Calibration:  # fmt: skip
-    """Calibrate on `residuals` of labels outside the training set: frames (n,), errors and data variances (n, c).
+@dataclass(frozen=True, eq=False)
+class Labels:
+    """Labels of one quantity outside the training set, next to what was predicted for them."""
 
-    The masks `known` (n,) have the labels of structures like the training set: they alone set the level.  `atoms` (n,)
-    are those of the rows of "forces"; species `numbers` and `novelty` over its threshold (n_atoms,) are of all atoms;
-    `kinds` (n_frames,) are indices of `names`.  CalibrationError with fewer than ten configurations.
-    """
+    frames: IntArray  # (n,)
+    errors: FloatArray  # (n, c)
+    data: FloatArray  # (n, c), data variances
+    known: BoolArray  # (n,), mask of structures like the training set: they alone set the level
+
+
+@dataclass(frozen=True, eq=False)
+class Structures:
+    """The structures that labels belong to."""
+
+    numbers: IntArray  # (n_atoms,)
+    novelty: FloatArray  # (n_atoms,), over its threshold
+    vectors: Vectors
+    atoms: IntArray  # (n,), those of the labels of forces
+    kinds: IntArray  # (n_frames,), indices of `names`, or -1
+    names: tuple[str, ...]
+
+
+def fit_calibration(labels: Mapping[str, Labels], structures: Structures, source: str) -> Calibration:
+    """Calibrate on labels by quantity; CalibrationError with fewer than ten configurations."""
     scales, intervals, of_kinds = {}, {}, {}
     difficulty: dict[int, tuple[Whitening, Difficulty]] = {}
+    names, kinds = structures.names, structures.kinds
     counts = np.zeros(len(names), np.int64)
-    for kind, (frames, errors, data) in residuals.items():
-        own = known[kind]
+    for quantity, of in labels.items():
+        own, frames, errors = of.known, of.frames, of.errors
         # a single value of a frame is as many as there are frames: the next one is the largest once in n + 1
         n_frames = len(np.unique(frames[own]))
-        level = LEVEL if kind == "forces" else min(LEVEL * (1.0 + 1.0 / n_frames), 1.0)
-        scale = fit_scale(errors[own], data[own], level)
-        variances = scale(data)
-        if kind == "forces":
-            difficulty, m = _difficulties(frames, errors, variances, atoms, len(numbers), vectors)
+        level = LEVEL if quantity == "forces" else min(LEVEL * (1.0 + 1.0 / n_frames), 1.0)
+        scale = fit_scale(errors[own], of.data[own], level)
+        variances = scale(of.data)
+        if quantity == "forces":
+            difficulty, m = _difficulties(frames, errors, variances, structures)
             variances = variances * m[:, None] ** 2
         factors, of_kind = kind_factors(scores_of(errors[own], variances[own]), frames[own], kinds, len(names))
-        of_kinds[kind], counts = factors * widening(of_kind), np.maximum(counts, of_kind)
-        variances = variances * np.append(of_kinds[kind], 1.0)[kinds[frames], None] ** 2
+        of_kinds[quantity], counts = factors * widening(of_kind), np.maximum(counts, of_kind)
+        variances = variances * np.append(of_kinds[quantity], 1.0)[kinds[frames], None] ** 2
         factor = level_factor(errors[own], variances[own], level)
         scale, variances = scale.times(factor), variances * factor**2
-        scores = scores_of(errors[own], variances[own])
-        groups = (numbers[atoms[own]], novelty[atoms[own]]) if kind == "forces" else (None, None)
-        scales[kind], intervals[kind] = scale, Intervals.of(scores, frames[own], *groups)
-    n = len(np.unique(np.concatenate([frames[known[kind]] for kind, (frames, _, _) in residuals.items()])))
-    factors_of_kinds = KindFactors(names, counts, of_kinds) if names else None
-    return Calibration(scales, intervals, difficulty, n, source, kinds=factors_of_kinds)
+        scores, atoms = scores_of(errors[own], variances[own]), structures.atoms
+        groups = (part[atoms[own]] for part in (structures.numbers, structures.novelty)) if quantity == "forces" else ()
+        scales[quantity], intervals[quantity] = scale, Intervals.of(scores, frames[own], *groups)
+    n = len(np.unique(np.concatenate([of.frames[of.known] for of in labels.values()])))
+    return Calibration(
+        scales, intervals, difficulty, n, source, kinds=KindFactors(names, counts, of_kinds) if names else None
+    )
 
 
 def _difficulties(
-    frames: IntArray, errors: FloatArray, variances: FloatArray, atoms: IntArray, n_atoms: int, vectors: Vectors
+    frames: IntArray, errors: FloatArray, variances: FloatArray, structures: Structures
 ) -> tuple[dict[int, tuple[Whitening, Difficulty]], FloatArray]:
-    """Difficulties by species, and m (n,) of the labels of `atoms` (n,) without their own configurations."""
+    """Difficulties by species, and m (n,) of the labels of forces without their own configurations."""
     difficulty, m = {}, np.ones(len(variances))
-    row_of_atom = np.full(n_atoms, -1)
-    row_of_atom[atoms] = np.arange(len(atoms))
-    for z, (own, x) in vectors.items():
+    row_of_atom = np.full(len(structures.numbers), -1)
+    row_of_atom[structures.atoms] = np.arange(len(structures.atoms))
+    for z, (own, x) in structures.vectors.items():
         labelled = row_of_atom[own] >= 0
         rows, x = row_of_atom[own[labelled]], x[labelled]
         if len(rows) < 2:

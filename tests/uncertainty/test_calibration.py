@@ -10,7 +10,7 @@ import pytest
 from gapkit.exceptions import CalibrationError, InputError
 from gapkit.io.arrays import Arrays, Given
 from gapkit.typing import BoolArray, FloatArray, IntArray
-from gapkit.uncertainty.calibration import Calibration, fit_calibration
+from gapkit.uncertainty.calibration import Calibration, Labels, Structures, fit_calibration
 from gapkit.uncertainty.conformal import Intervals
 from gapkit.uncertainty.neighbourhoods import Vectors
 from gapkit.uncertainty.prior_scale import PriorScale, share_of_prior
@@ -21,6 +21,15 @@ SCALES = {"energy": (1e-3, 2.0), "forces": (0.02, 3.0), "stress": (1e-4, 0.5)}
 ATOMS = 8
 UNLABELLED = 5  # every fifth atom has no force
 NAMES = ("bulk",)
+
+
+Residuals = dict[str, tuple[IntArray, FloatArray, FloatArray]]
+
+
+def labels(residuals: Residuals, known: BoolArray | None = None) -> dict[str, Labels]:
+    """Frames, errors and data variances by quantity as labels, all of structures like the training set."""
+    mask = {kind: np.ones(len(frames), bool) if known is None else known for kind, (frames, _, _) in residuals.items()}
+    return {kind: Labels(*part, mask[kind]) for kind, part in residuals.items()}
 
 
 class Data:
@@ -52,10 +61,10 @@ class Data:
 
     def calibration(self, *kinds: str) -> Calibration:
         residuals = {kind: part for kind, part in self.residuals.items() if not kinds or kind in kinds}
-        known = {kind: np.ones(len(frames), bool) for kind, (frames, _, _) in residuals.items()}
-        return fit_calibration(
-            residuals, known, self.atoms, self.numbers, self.novelty, self.vectors, self.kinds, NAMES, source="frames"
-        )
+        return fit_calibration(labels(residuals), self.structures(self.kinds, NAMES), "frames")
+
+    def structures(self, kinds: IntArray, names: tuple[str, ...]) -> Structures:
+        return Structures(self.numbers, self.novelty, self.vectors, self.atoms, kinds, names)
 
 
 @pytest.fixture(scope="module")
@@ -138,11 +147,11 @@ def test_the_own_frame_does_not_help_itself() -> None:
     angle = 2 * np.pi * frames / n_frames
     x = np.stack([np.cos(angle), np.sin(angle)], axis=1) + 1e-2 * rng.normal(size=(len(frames), 2))
     errors = np.where(frames % 2, 8.0, 1.0)[:, None] * rng.standard_normal((len(frames), 3))
-    fitted = fit_calibration(
-        {"forces": (frames, errors, np.ones_like(errors))}, {"forces": np.ones(len(frames), bool)},
-        np.arange(len(frames)), np.full(len(frames), 29), np.zeros(len(frames)), {29: (np.arange(len(frames)), x)},
-        np.zeros(n_frames, np.int64), NAMES, source="frames",
-    )  # fmt: skip
+    atoms = np.arange(len(frames))
+    structures = Structures(
+        np.full(len(frames), 29), np.zeros(len(frames)), {29: (atoms, x)}, atoms, np.zeros(n_frames, np.int64), NAMES
+    )
+    fitted = fit_calibration(labels({"forces": (frames, errors, np.ones_like(errors))}), structures, "frames")
     intervals = fitted.intervals["forces"]
     spread = intervals.factors(0.9)[0] / intervals.factors(0.5)[0]
     assert spread > 0.8 * np.quantile(np.abs(errors), 0.9) / np.quantile(np.abs(errors), 0.5)
@@ -215,12 +224,8 @@ def test_arrays_and_back(data: Data, kinds: tuple[str, ...]) -> None:
 
 def whole(data: Data) -> Calibration:
     """Two kinds, priors of two quantities and a factor of differences."""
-    residuals, n = data.residuals, len(data.kinds)
-    kinds = np.where(np.arange(n) % 4 > 0, 0, 1)
-    known = {kind: np.ones(len(frames), bool) for kind, (frames, _, _) in residuals.items()}
-    fitted = fit_calibration(
-        residuals, known, data.atoms, data.numbers, data.novelty, data.vectors, kinds, ("a", "b"), source="frames"
-    )
+    kinds = np.where(np.arange(len(data.kinds)) % 4 > 0, 0, 1)
+    fitted = fit_calibration(labels(data.residuals), data.structures(kinds, ("a", "b")), "frames")
     priors = {"energy": PriorScale(2.0, 0.25, 4), "forces": PriorScale(3.0, np.inf, 0)}
     return replace(fitted, priors=priors, difference=1.25)
 
@@ -295,10 +300,7 @@ def test_only_known_structures_set_the_level(data: Data) -> None:
     known = np.arange(len(frames)) % 2 == 0
 
     def scale(residuals: tuple[IntArray, FloatArray, FloatArray], mask: BoolArray) -> Scale:
-        fitted = fit_calibration(
-            {"energy": residuals}, {"energy": mask}, data.atoms, data.numbers, data.novelty, data.vectors, data.kinds,
-            NAMES, source="frames",
-        )  # fmt: skip
+        fitted = fit_calibration(labels({"energy": residuals}, mask), data.structures(data.kinds, NAMES), "frames")
         assert fitted.n_configurations == np.count_nonzero(mask)
         return fitted.scales["energy"]
 

@@ -10,7 +10,7 @@ from scipy.stats import t
 
 from gapkit.io.arrays import Arrays, Given
 from gapkit.typing import FloatArray, IntArray
-from gapkit.uncertainty.calibration import Calibration, fit_calibration
+from gapkit.uncertainty.calibration import Calibration, Labels, Structures, fit_calibration
 from gapkit.uncertainty.kind_factors import (
     COMMON_OF_MANY,
     COMMON_OF_ONE,
@@ -189,10 +189,9 @@ class Frames:
     def calibration(self, names: tuple[str, ...]) -> Calibration:
         kinds = self.kinds if names else np.full(len(self.kinds), -1)
         n = len(self.frame_of_atom)
-        known = {name: np.ones(len(frames), bool) for name, (frames, _, _) in self.residuals.items()}
-        return fit_calibration(
-            self.residuals, known, np.arange(n), np.full(n, 14), np.zeros(n), {}, kinds, names, source="frames"
-        )
+        labels = {name: Labels(*part, np.ones(len(part[0]), bool)) for name, part in self.residuals.items()}
+        structures = Structures(np.full(n, 14), np.zeros(n), {}, np.arange(n), kinds, names)
+        return fit_calibration(labels, structures, "frames")
 
     def scores(self, calibration: Calibration, name: str) -> tuple[FloatArray, IntArray]:
         """|error| / sigma_cal (n, c) and kinds (n,)."""

@@ -20,7 +20,7 @@ from gapkit.structures import AtomsBatch
 from gapkit.targets import TARGETS
 from gapkit.typing import FloatArray, IntArray
 from gapkit.uncertainty.averages import NO_KIND, FrameAverages
-from gapkit.uncertainty.calibration import NEGLIGIBLE, Calibration, fit_calibration
+from gapkit.uncertainty.calibration import NEGLIGIBLE, Calibration, Labels, Structures, fit_calibration
 from gapkit.uncertainty.conformal import LEAST
 from gapkit.uncertainty.neighbourhoods import Vectors
 from gapkit.uncertainty.novelty import NoveltyDetector
@@ -45,24 +45,23 @@ class Outside:
         """Of the quantities that enough configurations have; what is novel to the model sets no level."""
         batch = self.applied.batch
         of_atoms, of_frames = novelty_of_targets(self.novelty, self.average, batch, self.applied.neighbours)
-        enough, known = {}, {}
+        enough = {}
         for name, frames in self.frames.items():
             if len(np.unique(frames)) >= LEAST:
-                enough[name] = (frames, self.errors[name], self.data[name])
                 usual = (of_atoms[self.atoms] if name == "forces" else of_frames[frames]) <= 1.0
-                known[name] = usual if len(np.unique(frames[usual])) >= LEAST else np.ones(len(frames), bool)
+                known = usual if len(np.unique(frames[usual])) >= LEAST else np.ones(len(frames), bool)
+                enough[name] = Labels(frames, self.errors[name], self.data[name], known)
         if not enough:
             raise CalibrationError(
                 f"a calibration needs at least {LEAST} labelled configurations of a kind, got {batch.n_frames} frames; "
                 'add frames, or use the uncalibrated standard deviations (`std="epistemic"`)'
             )
         novelty = np.where(np.isfinite(self.novelty), self.novelty, 0.0)  # unknown where there is no threshold
-        found = fit_calibration(
-            enough, known, self.atoms, batch.numbers, novelty, self.vectors, self.kinds, names, source=source
-        )
+        structures = Structures(batch.numbers, novelty, self.vectors, self.atoms, self.kinds, names)
+        found = fit_calibration(enough, structures, source)
         if "energy" not in enough:
             return found
-        own = known["energy"]
+        own = enough["energy"].known
         residuals = self.frames["energy"][own], self.errors["energy"][own, 0], self.data["energy"][own, 0]
         return replace(found, difference=difference_factor(state, self.applied, *residuals, found.scales["energy"]))
 
