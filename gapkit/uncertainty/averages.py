@@ -8,7 +8,8 @@ by no more than its standard error.  The sign of a frame is
 
 d the distance of its average to the nearest training frame's, s the usual distance between training frames there
 (median over the five nearest of the distance of each to its own fifth), and e the standard error of its average, from
-the scatter of its own atoms.  Source: Breunig et al., Proc. SIGMOD 93 (2000), local outlier factor, here with e.
+the scatter of its own atoms; where e is larger than that of the training frames there, the excess counts nine times.
+Source: Breunig et al., Proc. SIGMOD 93 (2000), local outlier factor, here with e.
 """
 
 from __future__ import annotations
@@ -31,9 +32,14 @@ N_NEAREST = 5
 # Spacings below this part of their median are those of near-twins.
 RESOLUTION = 0.1
 NO_KIND = -1
+# Squared standard errors that the average of a frame is allowed beyond those of the training frames there: it has fewer
+# atoms than they, or hotter ones.
+SMALL_FRAMES = 8.0
+POINTS = ("points", "spacings", "squared_errors", "frames", "kinds")
 
 AVERAGES = {
     "points": Array(("n", "axes")), "spacings": Array(("n",), 0.0), "frames": FRAMES,
+    "squared_errors": Array(("n",), 0.0),
     "kinds": Array(("n",), -1, whole=True),
     "tail": Array((3,), 0.0, above=True),
 }  # fmt: skip
@@ -84,6 +90,7 @@ class KnownAverages:
     axes: dict[int, FloatArray]  # by species (d, r); orthonormal columns of all species together
     points: FloatArray  # (n, r)
     spacings: FloatArray  # (n,), distance to the fifth nearest other one
+    squared_errors: FloatArray  # (n,), those of `FrameAverages`
     frames: IntArray  # (n,), training frame of each
     kinds: IntArray  # (n,), index of its kind, or -1
     tail: Tail  # of the sign of training frames compared with all others
@@ -101,7 +108,8 @@ class KnownAverages:
         known = cls(
             {z: part.copy() for z, part in zip(species, np.split(mean, ends), strict=True)},
             {z: part.copy() for z, part in zip(species, np.split(axes, ends), strict=True)},
-            (X - mean) @ axes, np.zeros(len(X)), frames, np.full(len(X), NO_KIND), Tail.of(np.ones(1)),
+            (X - mean) @ axes, np.zeros(len(X)), averages.squared_errors, frames, np.full(len(X), NO_KIND),
+            Tail.of(np.ones(1)),
         )  # fmt: skip
         return replace(known, spacings=known._nearest()[0][:, -1]).learned(averages, np.ones(len(frames), bool))
 
@@ -140,14 +148,15 @@ class KnownAverages:
         return projected, squares
 
     def _signs(self, distances: FloatArray, nearest: IntArray, squared_errors: FloatArray) -> FloatArray:
-        usual = np.median(self.spacings[nearest], axis=1)
+        usual, usual_error = (np.median(part[nearest], axis=1) for part in (self.spacings, self.squared_errors))
         smallest = RESOLUTION * np.median(self.spacings) + 1e-12
-        return np.asarray(distances / np.sqrt(usual**2 + squared_errors + smallest**2))
+        larger = np.maximum(squared_errors - usual_error, 0.0)
+        return np.asarray(distances / np.sqrt(usual**2 + squared_errors + SMALL_FRAMES * larger + smallest**2))
 
     def without(self, frames: IntArray) -> KnownAverages:
         """Without some training frames; the threshold stays as it is."""
         left = ~np.isin(self.frames, frames)
-        parts = {name: getattr(self, name)[left] for name in ("points", "spacings", "frames", "kinds")}
+        parts = {name: getattr(self, name)[left] for name in POINTS}
         return replace(self, **parts)
 
     def turned(self, maps: dict[int, FloatArray]) -> KnownAverages:
@@ -161,13 +170,16 @@ class KnownAverages:
     def with_known(self, averages: FrameAverages, frames: IntArray) -> KnownAverages:
         """With further training frames; the threshold stays as it is."""
         points = np.concatenate([self.points, self._projected(averages)[0]])
-        kinds = np.concatenate([self.kinds, np.full(len(frames), NO_KIND)])
-        known = replace(self, points=points, frames=np.concatenate([self.frames, frames]), kinds=kinds)
+        known = replace(
+            self, points=points, frames=np.concatenate([self.frames, frames]),
+            kinds=np.concatenate([self.kinds, np.full(len(frames), NO_KIND)]),
+            squared_errors=np.concatenate([self.squared_errors, averages.squared_errors]),
+        )  # fmt: skip
         return replace(known, spacings=known._nearest()[0][:, -1])
 
     def to_arrays(self) -> dict[str, np.ndarray]:
         """The state as arrays."""
-        arrays = {name: getattr(self, name) for name in ("points", "spacings", "frames", "kinds")}
+        arrays = {name: getattr(self, name) for name in POINTS}
         arrays["tail"] = self.tail.to_array()
         for z in self.means:
             arrays |= {f"mean_{z}": self.means[z], f"axes_{z}": self.axes[z]}
@@ -179,10 +191,10 @@ class KnownAverages:
         if "points" not in arrays:
             return None
         own = arrays.of(AVERAGES)
-        points, spacings, frames, kinds = (own[name] for name in ("points", "spacings", "frames", "kinds"))
+        points, spacings, squared_errors, frames, kinds = (own[name] for name in POINTS)
         means, axes = {}, {}
         for z, d in dimensions.items():
             of_species = arrays.of({"mean": Array((d,)), "axes": Array((d, points.shape[1]))}, suffix=f"_{z}")
             if "mean" in of_species:
                 means[z], axes[z] = of_species["mean"], of_species["axes"]
-        return cls(means, axes, points, spacings, frames, kinds, Tail.from_array(own["tail"]))
+        return cls(means, axes, points, spacings, squared_errors, frames, kinds, Tail.from_array(own["tail"]))
