@@ -176,7 +176,7 @@ def test_a_summary_names_all_that_decides_the_results():
         "cutoff=3.9", "n_max=5", "l_max=4", "sigma=0.45", "transition=None", "basis='gaussian'", "length_scale=0.77",
         "zeta=4", "delta 1 eV (given)", "(chosen by evidence)", "CUR(", "Cu-Au", "energy 0.002 eV/atom",
         "chosen by evidence: forces", liquid, "config_type from 'kind'", "virial not read",
-        "truncation: 1e-06", "threshold of Cu", "sqrt(a^2 + b^2 s^2)", "e0: Cu",
+        "truncation: 1e-06", "threshold of Cu", "sqrt(m^2 (a^2 + b^2 s^2) + v)", "e0: Cu",
     ):  # fmt: skip
         assert words in text, words
     assert "extrapolation is not told" in small_model().fit(make_frames(6)).summary()
