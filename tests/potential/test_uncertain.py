@@ -186,7 +186,7 @@ def test_calibrated_energies_by_the_formula(enlarged, from_known_to_new):
     signs, calibration = enlarged.extrapolation(from_known_to_new), enlarged.calibration_
     assert (signs.pair > 1).all()
     t = np.maximum(signs.novelty.reshape(-1, 4).max(axis=1), signs.average**2)
-    assert t.max() > 1 > 0.5 > t.min()
+    assert t.max() > 3.0 * NEGLIGIBLE > t.min()
     scale, prior = calibration.scales["energy"], calibration.priors["energy"]
     data, unseen = parts.data[:, 0, 0] / 16, parts.prior[:, 0, 0] / 16
     least = 1.3**2 * (scale.a**2 + scale.b**2 * data)

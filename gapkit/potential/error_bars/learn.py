@@ -28,6 +28,8 @@ ATOMS_LEFT_OUT = 4000
 LARGEST_FRAME = 1000
 # Most atoms of a kind that is left out, and the part of all atoms left out that are left out with their kind.
 ATOMS_OF_A_KIND, PART_OF_KINDS = 600, 0.25
+# Atoms, but no more than half of all, that may be left out with their kinds however short the fit was.
+LEAST_OF_KINDS = 300
 # Frames of every kind among those that are left out one at a time.
 OF_EACH_KIND = 6
 
@@ -50,7 +52,8 @@ def learn_uncertainty(
             kinds = Kinds.of(batch.all_labels.config_type, points, known.frames[: len(points)])
             order = kinds.some_of_each_first(order, OF_EACH_KIND)
             frames = frames_to_leave_out(state, batch, order)
-            budget = int(PART_OF_KINDS / (1.0 - PART_OF_KINDS) * batch.n_atoms_per_frame[frames].sum())
+            part = int(PART_OF_KINDS / (1.0 - PART_OF_KINDS) * batch.n_atoms_per_frame[frames].sum())
+            budget = max(part, min(LEAST_OF_KINDS, batch.n_atoms // 2))
             groups = groups_to_leave_out(
                 kinds, points, known.frames[: len(points)], batch.n_atoms_per_frame, ATOMS_OF_A_KIND, budget, rng
             )  # fmt: skip
