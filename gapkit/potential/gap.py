@@ -68,7 +68,7 @@ class GAP(FittedPotential):
         Governs every draw; the same seed gives the same model.
     calibration : {"leave-one-out"} or None
         How `fit` learns to tell its own errors: from configurations of the training set, each left out of the model,
-        as many (up to 4,000 atoms) as take about a quarter of the time of the fit by count of operations; None: not at
+        as many (up to 4,000 atoms) as take about a fifth of the time of the fit, together with kinds; None: not at
         all, and standard deviations are epistemic only.
     memory_limit : float or None
         GB that a fit may use; None: what is free when it begins.  With less, fewer threads run and large frames are

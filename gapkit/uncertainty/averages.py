@@ -101,8 +101,10 @@ class KnownAverages:
         species, sizes = list(averages.means), [part.shape[1] for part in averages.means.values()]
         X = averages.joined
         mean = X.mean(axis=0)
-        _, spread, directions = np.linalg.svd(X - mean, full_matrices=False)
-        n_axes = max(int(np.count_nonzero(spread[:N_AXES] > SMALLEST * spread[0])), 1)
+        from sklearn.utils.extmath import randomized_svd  # slow to import
+
+        _, spread, directions = randomized_svd(X - mean, min(N_AXES, *X.shape), random_state=0)
+        n_axes = max(int(np.count_nonzero(spread > SMALLEST * spread[0])), 1)
         axes = directions[:n_axes].T
         ends = np.cumsum(sizes)[:-1]
         known = cls(

@@ -24,7 +24,7 @@ from gapkit.typing import FloatArray, IntArray
 from gapkit.uncertainty.scale import LEVEL, Z
 
 # Configurations that the common level weighs, where one of the kind has many values and where it has one.
-COMMON_OF_MANY, COMMON_OF_ONE = 2.0, 8.0
+COMMON_OF_MANY, COMMON_OF_ONE = 4.0, 8.0
 MANY = 10  # values
 # Errors of symmetry are zero up to rounding, and tell nothing of a kind's other errors.
 SMALLEST = 1e-6  # of the root mean square

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import groupby
 
 import numpy as np
 
@@ -162,8 +163,9 @@ def _averages(
         return np.full(n, np.nan), np.full(n, NO_KIND)
     of_frames, known = FrameAverages.of(vectors, batch.frame_of_atom, n), detector.averages
     signs, kinds = np.empty(n), np.empty(n, np.int64)
-    for k, own in enumerate(without):
-        (signs[k],), (kinds[k],) = known.without(own).signs(of_frames.take(np.array([k])))
+    for _, several in groupby(range(n), lambda k: id(without[k])):
+        some = np.array(list(several))
+        signs[some], kinds[some] = known.without(without[some[0]]).signs(of_frames.take(some))
     return signs / detector.average_threshold(), kinds
 
 

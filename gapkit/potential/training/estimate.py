@@ -27,7 +27,7 @@ EVALUATIONS, PASSES = 35, 0.03
 SEVERAL_STARTS_UP_TO = 1200
 # Part of a fit's time that calibration takes, and may take where few configurations are left out; and operations, about
 # a second, that are always allowed to these few.
-SHARE_OF_CALIBRATION, LARGEST_SHARE, FREE = 0.17, 0.19, 2.5e10
+SHARE_OF_CALIBRATION, LARGEST_SHARE, FREE = 0.14, 0.16, 2.5e10
 
 
 @dataclass(frozen=True)
