@@ -241,16 +241,17 @@ def test_methods_of_gapkit(method, training):
     assert (said.flagged is None) == (said.sign is None) == (method in (Draws, Bootstrap))
 
 
-def test_signs_are_the_largest_of_the_three(training):
+def test_signs_are_those_of_atoms_and_of_their_frames(training):
     frames = [bulk("Si", a=4.2), training.frames[0], bulk("Si")]
     said, signs = Calibrated().fit(training)(frames), training.model.extrapolation(frames)
     assert said.flagged[:2].all()
-    squeezed, known = signs.pair < 1.0, signs.pair >= 1.0
-    assert squeezed[:2].all()
-    assert known[-2:].all()
-    np.testing.assert_allclose(said.sign[known], np.maximum(signs.novelty, signs.distance)[known])
-    largest = np.max([signs.novelty, signs.distance, 1.0 / signs.pair], axis=0)
-    np.testing.assert_allclose(said.sign[squeezed], largest[squeezed])
+    np.testing.assert_array_equal(said.flagged, signs.forces)
+    largest = np.max([signs.novelty, signs.distance, signs.average[signs.frame_of_atom]], axis=0)
+    known = signs.pair >= 1.0
+    assert known.any()
+    assert not known.all()
+    np.testing.assert_allclose(said.sign[known], largest[known])
+    assert (said.sign >= largest).all()
 
 
 class Fails(Method):

@@ -8,7 +8,7 @@ is the scale of the prior residual (`prior_scale`).
 
 a, b and m are learned from configurations left out that look like the rest of the training set: they tell how far the
 next frame of a kind is.  v is learned from kinds left out: it tells how far the next kind is.  The prior residual has a
-share g = t^4 / (1 + t^4), t the novelty in units of its threshold: between training points it says nothing about
+share g = t^8 / (1 + t^8), t the novelty in units of its threshold: between training points it says nothing about
 errors, beyond them everything.
 """
 
@@ -32,7 +32,7 @@ from gapkit.uncertainty.prior_scale import PriorScale
 from gapkit.uncertainty.scale import LEVEL, Scale, fit_scale, level_factor, scores_of
 
 # Novelty in units of its threshold; below it g is under a thousandth, and the prior residual is not computed.
-NEGLIGIBLE = 0.15
+NEGLIGIBLE = 0.4
 
 
 def _is_prior(numbers: np.ndarray) -> bool:

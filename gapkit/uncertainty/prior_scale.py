@@ -26,15 +26,15 @@ from gapkit.uncertainty.scale import LEVEL, Z
 LEAST_SHARE, FEWEST = 0.1, 3
 # The prior is never taken for less than it says, and a single odd kind does not make bars that say nothing.
 LIMITS = (1.0, 10.0)
-# g = t^4 / (1 + t^4): nothing where structures are like the training set, for all that c may be.
-SHARPNESS = 4
+# g = t^8 / (1 + t^8): nothing where structures are like the training set, for all that c may be.
+SHARPNESS = 8
 
 # Errors (n,), variances without a prior part (n,), shares times prior residuals (n,), and shares (n,) of one kind.
 OfKind = tuple[FloatArray, FloatArray, FloatArray, FloatArray]
 
 
 def share_of_prior(novelty: FloatArray) -> FloatArray:
-    """Share g = t^4 / (1 + t^4) for novelties t in units of their threshold (NaN: 1)."""
+    """Share g = t^8 / (1 + t^8) for novelties t in units of their threshold (NaN: 1)."""
     with np.errstate(over="ignore", divide="ignore"):
         return np.where(np.isnan(novelty), 1.0, 1.0 / (1.0 + 1.0 / np.asarray(novelty, np.float64) ** SHARPNESS))
 

@@ -170,13 +170,19 @@ def test_a_frame_less_itself(alloy):
 
 def test_by_the_formula(alloy):
     """Of three frames, one of them novel, from the covariance of the posterior."""
-    frames = [*make_frames(2, n_gold=3, seed=6, size=0.06), bulk("Au", "diamond", a=6.0) * (2, 1, 1)]
+    frames = [*make_frames(2, n_gold=3, seed=6, size=0.06), bulk("Au", "diamond", a=7.0) * (2, 1, 1)]
     weights = np.array([1.0, -0.7, -0.4])
     calibration = alloy.calibration_
     factors = replace(calibration.kinds, factors={"energy": np.array([1.3])})
     priors = {"energy": replace(calibration.priors["energy"], factor=20.0)}
     calibration = replace(calibration, kinds=factors, priors=priors, difference=1.2)
-    model = alloy.with_state(replace(alloy.state_, calibration=calibration))
+    # thresholds of novelty are a quarter of what they are, so that the last frame is beyond them
+    detector = alloy.novelty_detector_
+    species = {
+        z: replace(of, novelty=replace(of.novelty, start=of.novelty.start / 4.0)) for z, of in detector.species.items()
+    }
+    state = replace(alloy.state_, calibration=calibration, detector=replace(detector, species=species))
+    model = alloy.with_state(state)
     signs = model.extrapolation(frames)
     assert (signs.pair > 1).all()
     t = np.maximum(signs.novelty.reshape(-1, 4).max(axis=1), signs.average**2)
@@ -190,7 +196,7 @@ def test_by_the_formula(alloy):
     np.testing.assert_allclose(np.diagonal(data), parts.data[:, 0, 0], rtol=1e-6)
     scale, ceiling = calibration.scales["energy"], calibration.priors["energy"].ceiling
     known = 1.2**2 * 1.3**2 * (scale.a**2 * np.sum((4 * weights) ** 2) + scale.b**2 * weights @ data @ weights)
-    shared = weights * np.sqrt(t**4 / (1 + t**4))
+    shared = weights * np.sqrt(t**8 / (1 + t**8))
     size = np.sum((4 * weights) ** 2)
     unseen = 20.0**2 * shared @ prior @ shared / size
     expected = known + size * unseen * ceiling / (unseen + ceiling)

@@ -114,7 +114,7 @@ def needs(model, calibration, frames):
     data, prior = (np.einsum("ncc->nc", part) for part in (variances.forces.data, variances.forces.prior))
     vectors = local_vectors(model.state_.apply(to_batch(frames, labels=False)))
     factors = calibration.factors("forces", vectors, signs.frame_of_atom, signs.kinds)
-    scale, share = calibration.scales["forces"], (t**4 / (1 + t**4))[:, None] * np.ones(3)
+    scale, share = calibration.scales["forces"], (t**8 / (1 + t**8))[:, None] * np.ones(3)
     forces = np.concatenate([atoms.calc.results["forces"] for atoms in frames])
     missing = ((model.predict(frames).forces - forces) / 1.6448536) ** 2
     missing -= factors[:, None] ** 2 * (scale.a**2 + scale.b**2 * data)

@@ -87,7 +87,9 @@ def stds(calibration: Calibration, data: Data, kind: str) -> FloatArray:
 
 
 def test_share_of_the_prior() -> None:
-    np.testing.assert_allclose(share_of_prior(np.array([0.0, 0.1, 1.0, 3.0])), [0.0, 1e-4 / 1.0001, 0.5, 81 / 82])
+    np.testing.assert_allclose(
+        share_of_prior(np.array([0.0, 0.1, 1.0, 3.0])), [0.0, 1e-8 / (1 + 1e-8), 0.5, 6561 / 6562]
+    )
     np.testing.assert_array_equal(share_of_prior(np.array([np.nan, np.inf, 1e12])), 1.0)
     assert (np.diff(share_of_prior(np.linspace(0, 5, 100))) > 0).all()
 

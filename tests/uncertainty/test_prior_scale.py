@@ -135,7 +135,7 @@ def test_the_variance_by_hand() -> None:
 
 @pytest.mark.parametrize("novelty", [0.0, 0.1, 0.5, 1.0, 2.0, np.inf, np.nan])
 def test_the_share_is_its_formula(novelty: float) -> None:
-    t4 = novelty**4
+    t4 = novelty**8
     expected = t4 / (1.0 + t4) if np.isfinite(novelty) else 1.0
     assert share_of_prior(np.array([novelty]))[0] == pytest.approx(expected)
 
