@@ -10,7 +10,6 @@ from gapkit.gp.evidence import objective as whitened
 from gapkit.gp.evidence.maximise import Freedom, SearchSettings, maximise_evidence
 from gapkit.gp.evidence.objective import EvidenceObjective
 from gapkit.gp.factors import TriangularFactor
-from gapkit.gp.lapack import fold_rows
 from gapkit.gp.solver import PriorBlock, solve_weights
 from gapkit.kernels import DotProduct, SquaredExponential
 
@@ -65,25 +64,6 @@ def test_gradient(problem, factors, by_qr, monkeypatch):
     assert log_p == value(x)
     assert list(d_noise) == list(NOISE)
     assert gradient_error(value, x, np.array([*d_noise.values(), *d_scales])) < 1e-7
-
-
-def test_normal_equations_are_as_good_as_the_search_needs_up_to_their_limit(monkeypatch):
-    problem = make_problem(**SMOOTH)  # most eigenvalues of A are those of the prior
-    objective = EvidenceObjective(problem.factors, problem.prior, range(3))
-    D = np.array(SCALES)[objective.group_of_column]
-    trace = sum(D**2 @ np.diagonal(G) for G in objective._grams)
-    noise = np.full(2, np.sqrt(trace * np.finfo(float).eps / (0.9 * whitened._NORMAL_EQUATIONS_LIMIT)))
-    for factor in objective._factors.values():  # labels of which so little is noise
-        factor.R[:, -1] *= noise[0] / NOISE["energy"]
-    calls = []
-    monkeypatch.setattr(whitened, "fold_rows", lambda *arguments: calls.append(1) or fold_rows(*arguments))
-    formed = objective.evaluate(noise, np.array(SCALES))
-    assert not calls
-    monkeypatch.setattr(whitened, "_NORMAL_EQUATIONS_LIMIT", 0.0)
-    by_qr = objective.evaluate(noise, np.array(SCALES))
-    assert calls
-    tolerance = SearchSettings().tolerance * np.sqrt(objective.n_rows)
-    np.testing.assert_allclose(np.concatenate(formed[1:]), np.concatenate(by_qr[1:]), rtol=1e-5, atol=tolerance)
 
 
 def test_gradient_of_shared_scales(problem, factors):

@@ -27,9 +27,7 @@ from gapkit.gp.solver import PriorBlock, check_problem, row_constants
 from gapkit.gp.tiles import divide_by_transposed, factor_in_place, gram, invert_in_place
 from gapkit.typing import FloatArray, IntArray
 
-# Largest trace(A) * eps for which A is formed; above, its factor is found by QR, which takes some twenty times as long.
-# At 0.03, for silicon with 2,015 columns, gradients were off by 2e-3 where the search stops below 10.
-_NORMAL_EQUATIONS_LIMIT = 3e-2
+_NORMAL_EQUATIONS_LIMIT = 1e-3  # largest trace(A) * eps for which A is formed; above, its factor is found by QR
 
 
 class EvidenceObjective:
