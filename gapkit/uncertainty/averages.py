@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from scipy.spatial import cKDTree
@@ -60,7 +61,10 @@ class FrameAverages:
         for z, (atoms, x) in vectors.items():
             frames = frame_of_atom[atoms]
             sums, counts = np.zeros((n_frames, x.shape[1])), np.bincount(frames, minlength=n_frames)
-            np.add.at(sums, frames, x)
+            order = np.argsort(frames, kind="stable")
+            present, starts = np.unique(frames[order], return_index=True)
+            if len(present):
+                sums[present] = np.add.reduceat(x[order], starts)
             squares = np.bincount(frames, np.einsum("nd,nd->n", x, x), minlength=n_frames)
             scatter += squares - np.einsum("nd,nd->n", sums, sums) / np.maximum(counts, 1)
             means[z] = sums / n_atoms[:, None]
@@ -122,19 +126,23 @@ class KnownAverages:
         kinds = self.kinds if kinds is None else kinds
         return replace(self, kinds=kinds, tail=Tail.of(signs[common] if common.any() else signs))
 
+    @cached_property
+    def _tree(self) -> cKDTree:
+        return cKDTree(self.points)
+
     def _nearest(self) -> tuple[FloatArray, IntArray]:
         """Distances and indices (n, k) of the nearest others of every point."""
         k = min(N_NEAREST, len(self.points) - 1)
         if k == 0:
             return np.zeros((len(self.points), 1)), np.zeros((len(self.points), 1), np.int64)
-        distances, nearest = cKDTree(self.points).query(self.points, k=np.arange(2, k + 2))
+        distances, nearest = self._tree.query(self.points, k=np.arange(2, k + 2))
         return distances, nearest
 
     def signs(self, averages: FrameAverages) -> tuple[FloatArray, IntArray]:
         """The sign (n_frames,), not yet over its threshold, and the kind of the nearest training frame of each."""
         projected, squares = self._projected(averages)
         beyond = np.maximum(squares - np.einsum("nr,nr->n", projected, projected), 0.0)  # no training frame is there
-        distances, nearest = cKDTree(self.points).query(projected, k=min(N_NEAREST, len(self.points)))
+        distances, nearest = self._tree.query(projected, k=min(N_NEAREST, len(self.points)))
         distances, nearest = distances.reshape(len(projected), -1), nearest.reshape(len(projected), -1)
         found = self._signs(np.sqrt(distances[:, 0] ** 2 + beyond), nearest, averages.squared_errors)
         return found, self.kinds[nearest[:, 0]]

@@ -113,7 +113,7 @@ def calibrate_on(state: FittedState, batch: AtomsBatch, n_jobs: int | None = Non
     names = before.kinds.names if before is not None and before.kinds is not None else ()
     calibration = outside.calibration(state, names, "frames")
     old, types = before.priors if before is not None else {}, np.array(batch.all_labels.config_type)
-    priors = {}
+    priors, ceilings = {}, label_ceilings(state, batch)
     for name in calibration.scales:
         factors = calibration.factors(name, vectors, batch.frame_of_atom, signs.kinds)
         rows = atoms if name == "forces" else frames[name]
@@ -124,8 +124,7 @@ def calibrate_on(state: FittedState, batch: AtomsBatch, n_jobs: int | None = Non
             _of_kind(errors[name][own], known[own], prior[name][own], novelty[own])
             for own in (of_type == kind for kind in np.unique(of_type))
         ]
-        ceiling = label_ceilings(state, batch).get(name, np.inf)
-        found_scale = PriorScale.fit(of_kinds, ceiling)
+        found_scale = PriorScale.fit(of_kinds, ceilings.get(name, np.inf))
         priors[name] = old.get(name, found_scale) if found_scale.n_kinds == 0 else found_scale
     return replace(calibration, priors=priors)
 

@@ -114,7 +114,7 @@ def _balanced(frames_a: Sequence[Atoms], frames_b: Sequence[Atoms]) -> FloatArra
 def difference_factor(
     state: FittedState, applied: AppliedBasis, frames: IntArray, errors: FloatArray, variances: FloatArray, scale: Scale
 ) -> float:  # fmt: skip
-    """F from errors and data variances (n,) of energies per atom of the frames `frames` (n,) of the batch.
+    """The factor f from errors and data variances (n,) of energies per atom of some frames (n,) of the batch.
 
     Frames are paired with the next one and with one half of all away.  Where they were left out one at a time, their
     correlation is taken from the model of all of them.

@@ -38,8 +38,7 @@ def compare_with_training(
         vectors = local_vectors(applied)
         found = detector.detect(batch.numbers, unseen, vectors, pair, batch.frame_of_atom, batch.n_frames, false_alarm)
     around = largest_around(found.atoms.astype(np.float64), applied.neighbours) > 0.0
-    symbols = tuple(chemical_symbols[z] for z in batch.numbers)
-    return replace(found, forces=found.forces | around, symbols=symbols), vectors
+    return replace(found, forces=found.forces | around), vectors
 
 
 def signs_of_extrapolation(
@@ -48,7 +47,8 @@ def signs_of_extrapolation(
     """The same where nothing has been predicted: no forces are computed, no error bars."""
     detector_of(state).thresholds(false_alarm)  # errors before the work
     unseen = state.sparse.unseen(applied, n_jobs=n_jobs)
-    return compare_with_training(state, applied, unseen, false_alarm)[0]
+    found, _ = compare_with_training(state, applied, unseen, false_alarm)
+    return replace(found, symbols=tuple(chemical_symbols[z] for z in applied.batch.numbers))
 
 
 def novelty_of_targets(
