@@ -23,6 +23,7 @@ from comparison import quip, snap
 from comparison.models import QUICK, Comparison, Sizes
 from comparison.process import ProcessError, installed, task
 from comparison.sections import SECTIONS, Table
+from listed import listed
 
 DATA = Path(__file__).resolve().parents[2] / "data" / "silicon"
 
@@ -62,15 +63,6 @@ def show(table: Table) -> None:
     sys.stdout.flush()
 
 
-def sections(text: str) -> list[str]:
-    """Names of sections from a list with commas, in the order in which they run."""
-    names = text.split(",")
-    unknown = sorted(set(names) - set(SECTIONS))
-    if unknown:
-        raise argparse.ArgumentTypeError(f"sections are {', '.join(SECTIONS)}; got {', '.join(unknown)}")
-    return [name for name in SECTIONS if name in names]
-
-
 def energies(text: str) -> float | dict[str, float]:
     """One energy, or one of each species: -0.65 or Cu=-3.5,Ag=-2.8."""
     try:
@@ -84,7 +76,13 @@ def energies(text: str) -> float | dict[str, float]:
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
-    add("--only", type=sections, default=list(SECTIONS), metavar="NAMES", help=f"of {','.join(SECTIONS)}")
+    add(
+        "--only",
+        type=listed("sections", SECTIONS, in_order=True),
+        default=list(SECTIONS),
+        metavar="NAMES",
+        help=f"of {','.join(SECTIONS)}",
+    )
     add("--quick", action="store_true", help="small sizes")
     add("--without", default="", metavar="PEERS", help="leave out: quip, snap or quip,snap")
     add("--train", default=str(DATA / "train.extxyz"), help="for fit and predict")

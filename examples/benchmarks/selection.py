@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 
 import ase.io
+from listed import listed
 
 from gapkit import GAP
 from gapkit.curation.learning_curve import LearningCurve, learning_curve
@@ -53,22 +54,18 @@ def integers(text: str) -> list[int]:
         raise argparse.ArgumentTypeError(f"expected numbers such as 15,30,60, got {text}") from None
 
 
-def selectors(text: str) -> list[str]:
-    """Names of selectors from a list with commas."""
-    names = text.split(",")
-    unknown = sorted(set(names) - set(SELECTORS))
-    if unknown:
-        raise argparse.ArgumentTypeError(f"selectors are {', '.join(SELECTORS)}; got {', '.join(unknown)}")
-    return names
-
-
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("--train", default=str(DATA / "train.extxyz"), help="frames to choose from")
     add("--test", default=str(DATA / "test.extxyz"), help="labelled frames")
     add("--sizes", type=integers, help="numbers of frames, such as 15,30,60 (default: 6.5, 12.5, 25 and 50 %% of them)")
-    add("--selectors", type=selectors, default=["random", "v_optimal"], help=f"of {','.join(SELECTORS)}")
+    add(
+        "--selectors",
+        type=listed("selectors", SELECTORS),
+        default=["random", "v_optimal"],
+        help=f"of {','.join(SELECTORS)}",
+    )
     add("--seeds", type=int, default=5, help="selections of each kind (default: 5)")
     add("--quotas", choices=("sqrt", "proportional"), help="shares of configuration types (default: they do not count)")
     add("--n-sparse", type=int, help="sparse points of each fit (default: as gapkit chooses; 500 is faster)")

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 from comparison.process import ProcessError, installed
+from listed import listed
 from trusting.ace import LinearACE
 from trusting.figures import figures
 from trusting.methods import Bootstrap, Calibrated, Draws, Epistemic, Method, Training
@@ -37,15 +38,6 @@ METHODS: dict[str, type[Method]] = {
 }  # fmt: skip
 LEFT_OUT = "MACE committees are left out: the fits of one split take hours without a GPU"
 QUICK_KINDS, QUICK_SPARSE = ["high_pressure", "surface"], 100
-
-
-def names(text: str) -> list[str]:
-    """Names of methods from a list with commas."""
-    chosen = text.split(",")
-    unknown = sorted(set(chosen) - set(METHODS))
-    if unknown:
-        raise argparse.ArgumentTypeError(f"methods are {', '.join(METHODS)}; got {', '.join(unknown)}")
-    return [name for name in METHODS if name in chosen]
 
 
 def at_least(least: int):
@@ -70,7 +62,11 @@ def arguments() -> argparse.Namespace:
     add("--without-pair", default="", metavar="A-B", help="leave out frames that hold both species; more with commas")
     add("--one-volume", action="store_true", help="leave out volumes more than 2 %% from the usual one")
     add("--clusters", type=at_least(2), default=4, help="where all frames are of one config_type (default: 4)")
-    add("--methods", type=names, help=f"of {','.join(METHODS)} (default: all; with --quick all but ace)")
+    add(
+        "--methods",
+        type=listed("methods", METHODS, in_order=True),
+        help=f"of {','.join(METHODS)} (default: all; with --quick all but ace)",
+    )
     add("--n-sparse", type=at_least(1), help="sparse points of each fit (default: as gapkit chooses)")
     add("--atoms", type=at_least(1), default=1500, help="to judge on of either sort, at most (default: 1500)")
     add("--seed", type=at_least(0), default=0, help="of samples, clusters, fits and committees (default: 0)")
