@@ -156,11 +156,11 @@ def saturated(x, ceiling):
 def with_large_factors(model):
     """Difficulties larger than they are, a factor of the kind, and scales of the prior that are not 1.
 
-    Thresholds of novelty are a third of what they are, so that stretched frames are beyond them.
+    Thresholds of novelty are a twelfth of what they are, so that stretched frames are beyond them.
     """
     known, calibration, detector = model.calibration_.difficulty, model.calibration_, model.novelty_detector_
     species = {
-        z: replace(of, novelty=replace(of.novelty, start=of.novelty.start / 3.0)) for z, of in detector.species.items()
+        z: replace(of, novelty=replace(of.novelty, start=of.novelty.start / 12.0)) for z, of in detector.species.items()
     }
     harder = {z: (whitening, replace(of, logs=15 * of.logs)) for z, (whitening, of) in known.items()}
     priors = {name: replace(of, factor=1.7, n_kinds=3) for name, of in calibration.priors.items()}
@@ -182,7 +182,7 @@ def from_known_to_new():
     """Three frames like the training set, three that are stretched; no pair is closer than the closest known one."""
     frames = make_frames(6, n_gold=3, seed=6, size=0.06)
     for k, atoms in enumerate(frames[3:]):
-        atoms.set_cell(atoms.cell.array * (1.04 + 0.12 * k), scale_atoms=True)
+        atoms.set_cell(atoms.cell.array * (1.04 + 0.04 * k), scale_atoms=True)
     return frames
 
 
@@ -193,13 +193,13 @@ def test_calibrated_energies_by_the_formula(enlarged, from_known_to_new):
     signs, calibration = enlarged.extrapolation(from_known_to_new), enlarged.calibration_
     assert (signs.pair > 1).all()
     t = np.maximum(signs.novelty.reshape(-1, 4).max(axis=1), signs.average**2)
-    assert t.max() > 2.0 * NEGLIGIBLE > t.min()
+    assert t.max() > 1 > 0.5 > t.min()
     scale, prior = calibration.scales["energy"], calibration.priors["energy"]
     data, unseen = parts.data[:, 0, 0] / 16, parts.prior[:, 0, 0] / 16
     least = 1.3**2 * (scale.a**2 + scale.b**2 * data)
     expected = least + saturated(1.7**2 * g(t) * unseen, prior.ceiling)
     known = t < NEGLIGIBLE
-    assert 0 < known.sum() < 6
+    assert 0 < known.sum() < 4
     np.testing.assert_allclose((found.energy_std / 4)[~known] ** 2, expected[~known], rtol=SAME)
     np.testing.assert_allclose((found.energy_std / 4)[known] ** 2, least[known], rtol=SAME)
 
@@ -231,7 +231,7 @@ def test_calibrated_forces_by_the_formula(enlarged, from_known_to_new):
     np.testing.assert_allclose(
         m, 1.5 * calibration.factors("forces", vectors, np.repeat(np.arange(6), 4), -np.ones(6, int))[:, None]
     )
-    assert m.max() > 1.6 > 1.35 > m.min()
+    assert m.max() > 1.65 > 1.35 > m.min()
     scale = calibration.scales["forces"]
     least = m**2 * (scale.a**2 + scale.b**2 * data)
     signs = enlarged.extrapolation(frames)
@@ -240,7 +240,7 @@ def test_calibrated_forces_by_the_formula(enlarged, from_known_to_new):
     expected = least + saturated(1.7**2 * g(t) * prior, calibration.priors["forces"].ceiling)
     known = t[:, 0] < NEGLIGIBLE
     np.testing.assert_allclose(found.forces_std[known] ** 2, least[known], rtol=SAME)
-    assert (~known).sum() >= 8
+    assert (~known).sum() > 8
     np.testing.assert_allclose(found.forces_std[~known] ** 2, expected[~known], rtol=SAME)
     assert (expected[12:] > 1.1 * least[12:]).any()
 
